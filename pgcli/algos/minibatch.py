@@ -1,0 +1,240 @@
+"""Batches, and the passes over them in shuffled minibatches.
+
+A batch is kept as S rows and shuffled within each, so that devices which hold whole
+rows never exchange samples: leaves are [S, B/S, …]. For a recurrent policy the unit is
+a whole environment instead, and leaves stay [T, N, …].
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from pgcli.algos.base import Metrics
+from pgcli.algos.optimizer import descend
+from pgcli.config.schema import OptimizerConfig
+from pgcli.nn.distributions import Distribution
+from pgcli.nn.policy import Params
+from pgcli.rollout.types import Rollout
+from pgcli.shapes import Array, Float, Int, Key
+
+
+class Batch(NamedTuple):
+    """Samples to learn from; all leaves share their first two axes."""
+
+    obs: Any
+    action: Any
+    dist: Distribution
+    logp: Array
+    value: Array
+    advantage: Array
+    return_: Array
+    weight: Array
+    start: Array
+    action_mask: Array | None
+    first_carry: Any  # [N, …] for a recurrent policy, else ()
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether samples must stay in their sequences."""
+        return bool(jax.tree.leaves(self.first_carry))
+
+
+def make_batch(
+    rollout: Rollout,
+    advantage: Float[Array, "T N"],
+    return_: Float[Array, "T N"],
+    shards: int,
+) -> Batch:
+    """The rollout's samples with their credit, in S rows (or in sequences)."""
+    batch = Batch(
+        rollout.obs,
+        rollout.action,
+        rollout.dist,
+        rollout.logp,
+        rollout.value,
+        advantage,
+        return_,
+        rollout.weight,
+        rollout.start,
+        rollout.action_mask,
+        rollout.first_carry,
+    )
+    if batch.recurrent:
+        return batch
+
+    def to_rows(x: Array) -> Array:
+        num_steps, num_envs = x.shape[:2]
+        rows = x.reshape(num_steps, shards, num_envs // shards, *x.shape[2:])
+        return jnp.moveaxis(rows, 1, 0).reshape(
+            shards, num_steps * num_envs // shards, *x.shape[2:]
+        )
+
+    rows: Batch = jax.tree.map(to_rows, batch)
+    return rows
+
+
+def shuffled_indices(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
+    """A permutation of 0 … size − 1. Consumes the key.
+
+    For a power of two, four rounds of x ← (a·x + b) mod size, x ← x xor (x ≫ half)
+    with random odd a: each is a bijection, and together they cost a twentieth of the
+    sort behind `jax.random.permutation`, which serves all other sizes.
+    """
+    if size & (size - 1):
+        return jax.random.permutation(key, size)
+    words = jax.random.bits(key, (4, 2), jnp.uint32)
+    half = max(1, (size.bit_length()) // 2)
+    x = jnp.arange(size, dtype=jnp.uint32)
+    for scale, shift in words:
+        x = (x * (scale | 1) + shift) & jnp.uint32(size - 1)
+        x = x ^ (x >> half)
+    return x.astype(jnp.int32)
+
+
+def _row_indices(
+    key: Key[Array, ""], rows: int, row_size: int, num_minibatches: int
+) -> Int[Array, "minibatches rows share"]:
+    """Which columns of each row every minibatch takes."""
+    keys = jax.random.split(key, rows)
+    order = jax.vmap(lambda key: shuffled_indices(key, row_size))(keys)
+    return jnp.moveaxis(order.reshape(rows, num_minibatches, -1), 1, 0)
+
+
+def _take_rows(x: Array, index: Int[Array, "k S m"]) -> Array:
+    """X [S, M, …] at `index`, as [k, S, m, …]."""
+    taken: Array = jax.vmap(
+        lambda row, columns: row[columns], in_axes=(0, 1), out_axes=1
+    )(x, index)
+    return taken
+
+
+def _pack(tree: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
+    """All float32 leaves [S, M, …] side by side as one [S, M, F], then the others.
+
+    One gather then serves them all.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    packed = [i for i, x in enumerate(leaves) if x.dtype == jnp.float32]
+    widths = [math.prod(leaves[i].shape[2:]) for i in packed]
+    matrix = jnp.concatenate(
+        [leaves[i].reshape(*leaves[i].shape[:2], -1) for i in packed], axis=-1
+    )
+    others = [x for i, x in enumerate(leaves) if i not in packed]
+    tails = [x.shape[2:] for x in leaves]
+
+    def unpack(parts: list[Array]) -> Any:
+        matrix, rest = parts[0], iter(parts[1:])
+        ends = [sum(widths[: i + 1]) for i in range(len(widths))]
+        columns = iter(jnp.split(matrix, ends[:-1], axis=-1))
+        restored = [
+            next(columns).reshape(*matrix.shape[:2], *tails[i])
+            if i in packed
+            else next(rest)
+            for i in range(len(leaves))
+        ]
+        return jax.tree.unflatten(structure, restored)
+
+    return [matrix, *others], unpack
+
+
+def split_batch(
+    batch: Batch, key: Key[Array, ""], num_minibatches: int, shards: int
+) -> tuple[Any, Callable[[Any], Batch]]:
+    """The shuffled batch in k parts, and how to read one part. Consumes the key.
+
+    Returns:
+      (stacked, read): leaves of `stacked` have k first, for a scan; `read` turns one
+      slice of it into a Batch.
+    """
+    if num_minibatches == 1:
+        stacked = jax.tree.map(lambda x: x[None], batch)
+        return stacked, lambda part: part
+    if batch.recurrent:
+        num_envs = batch.weight.shape[1]
+        index = _row_indices(key, shards, num_envs // shards, num_minibatches)
+        offset = jnp.arange(shards, dtype=index.dtype)[None, :, None]
+        envs = (index + offset * (num_envs // shards)).reshape(num_minibatches, -1)
+        sequences = batch._replace(first_carry=())
+        taken = jax.tree.map(lambda x: jnp.moveaxis(x[:, envs], 1, 0), sequences)
+        carry = jax.tree.map(lambda x: x[envs], batch.first_carry)
+        return taken._replace(first_carry=carry), lambda part: part
+    rows, row_size = batch.weight.shape
+    index = _row_indices(key, rows, row_size, num_minibatches)
+    parts, unpack = _pack(batch)
+    return [_take_rows(x, index) for x in parts], unpack
+
+
+Loss = Callable[[Params, Batch], tuple[Array, Metrics]]
+
+
+def run_epochs(
+    loss: Loss,
+    config: OptimizerConfig,
+    lr: Float[Array, ""],
+    params: Params,
+    opt_state: Any,
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    num_epochs: int,
+    num_minibatches: int,
+    shards: int,
+    refresh: Callable[[Params], Batch] | None = None,
+    kl_stop: Array | None = None,
+) -> tuple[Params, Any, Metrics]:
+    """Several passes of shuffled minibatch steps on a loss. Consumes the key.
+
+    Args:
+      loss: (params, minibatch) -> (loss, metrics).
+      config: the optimiser's constants.
+      lr: learning rate of this update.
+      params: parameters θ to begin from.
+      opt_state: the optimiser's state.
+      batch: what to learn from.
+      key: seed of the shuffles.
+      num_epochs: passes.
+      num_minibatches: steps per pass.
+      shards: rows S of the batch.
+      refresh: makes the batch anew at every epoch, from the parameters of then.
+      kl_stop: once `metrics["kl"]` of a minibatch passes this, before its step,
+        parameters and optimiser stay frozen for the rest.
+
+    Returns:
+      (params, opt_state, metrics): metrics averaged over the steps taken, with
+      `grad_norm` and the number of steps `skipped` as not finite.
+    """
+    flat, unravel = ravel_pytree(params)
+
+    def step(carry: Any, part: Any, read: Callable[[Any], Batch]) -> Any:
+        flat, opt_state, stopped = carry
+        minibatch = read(part)
+        (_, metrics), grad = jax.value_and_grad(
+            lambda flat: loss(unravel(flat), minibatch), has_aux=True
+        )(flat)
+        if kl_stop is not None:
+            stopped = stopped | (metrics["kl"] > kl_stop)
+        allowed = ~stopped & (jnp.sum(minibatch.weight) > 0)
+        flat, opt_state, norm, taken = descend(
+            config, lr, flat, opt_state, grad, allowed
+        )
+        seen = {**metrics, "grad_norm": norm}
+        return (flat, opt_state, stopped), (seen, taken, allowed & ~taken)
+
+    def epoch(carry: Any, key: Array) -> Any:
+        now = batch if refresh is None else refresh(unravel(carry[0]))
+        parts, read = split_batch(now, key, num_minibatches, shards)
+        return jax.lax.scan(lambda c, part: step(c, part, read), carry, parts)
+
+    (flat, opt_state, _), (seen, taken, skipped) = jax.lax.scan(
+        epoch, (flat, opt_state, jnp.array(False)), jax.random.split(key, num_epochs)
+    )
+    count = jnp.maximum(jnp.sum(taken), 1).astype(jnp.float32)
+    metrics = {
+        name: jnp.sum(jnp.where(taken, x, 0.0)) / count for name, x in seen.items()
+    }
+    metrics["skipped"] = jnp.sum(skipped, dtype=jnp.int32)
+    return unravel(flat), opt_state, metrics

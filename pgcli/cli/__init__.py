@@ -1,0 +1,1 @@
+"""What the user touches: one thin file per command; the terminal; errors."""

@@ -1,0 +1,159 @@
+"""Help texts: examples first, commands by purpose, exit codes at the end.
+
+Typer's own help needs rich (0.3 s); this is plain text.
+"""
+
+import inspect
+import shutil
+import textwrap
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from pgcli.errors import UsageError
+
+EXIT_CODES = """\
+0         done
+1         unexpected failure
+2         bad usage or configuration, or an occupied run name
+3         environment failed
+4         checkpoint missing, damaged or incompatible
+5         training diverged
+6         accelerator or memory unavailable
+7         run directory locked by a live process
+8         eval --min-return not reached
+130, 143  stopped by Ctrl-C or SIGTERM, after a committed checkpoint"""
+
+PURPOSES = ("Run", "Look", "Set up")
+GLOBAL_PANEL = "global"
+
+
+class HelpCommand(TyperCommand):
+    """A command whose help is: summary, usage, examples, arguments, options."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option `--help`, off where it is not given."""
+        return _off(super().get_help_option(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the whole help into `formatter`."""
+        formatter.write(_summary(self) + "\n\n" + _usage(self, ctx) + "\n")
+        formatter.write(_examples(self) + _parameters(self, ctx))
+
+
+class HelpGroup(TyperGroup):
+    """A group whose help lists its commands by purpose."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option `--help`, off where it is not given."""
+        return _off(super().get_help_option(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the whole help into `formatter`."""
+        formatter.write(_summary(self) + "\n\n" + _usage(self, ctx) + "\n")
+        formatter.write(_examples(self))
+        purposes: dict[str, list[tuple[str, str]]] = {name: [] for name in PURPOSES}
+        for name, command in self.commands.items():
+            purpose = getattr(command, "rich_help_panel", None) or "Commands"
+            purposes.setdefault(purpose, []).append((name, _summary(command)))
+        for purpose, rows in purposes.items():
+            formatter.write(_section(purpose, rows))
+        formatter.write(_parameters(self, ctx))
+        if ctx.parent is None:
+            formatter.write("\nShell completion: pgcli --install-completion\n")
+            codes = textwrap.indent(EXIT_CODES, "  ")
+            formatter.write(f"\nExit codes\n{codes}\n")
+
+    def resolve_command(
+        self, ctx: Any, args: list[str]
+    ) -> tuple[str | None, Any, list[str]]:
+        """The command that `args` name.
+
+        Raises:
+          UsageError: there is no such command.
+        """
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            near = get_close_matches(args[0], self.commands, n=1, cutoff=0.5)
+            raise UsageError(
+                f"unknown command `{args[0]}`",
+                where=ctx.command_path,
+                help=f"did you mean `{near[0]}`?"
+                if near
+                else f"one of: {', '.join(self.commands)}",
+            )
+        return super().resolve_command(ctx, args)
+
+
+def _off(option: Any) -> Any:
+    """A flag whose default is False: Typer imports pydantic to make one of None."""
+    option.default = False
+    return option
+
+
+def _summary(command: Any) -> str:
+    text = inspect.cleandoc(command.help or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+def _usage(command: Any, ctx: Any) -> str:
+    pieces = " ".join(command.collect_usage_pieces(ctx))
+    return f"Usage: {ctx.command_path} {pieces.replace('{', '').replace('}', '')}"
+
+
+def _examples(command: Any) -> str:
+    if not command.epilog:
+        return ""
+    examples = textwrap.indent(inspect.cleandoc(command.epilog), "  ")
+    return f"\nExamples\n{examples}\n"
+
+
+def _parameters(command: Any, ctx: Any) -> str:
+    arguments, options, shared = [], [], []
+    for param in command.get_params(ctx):
+        if getattr(param, "hidden", False):
+            continue
+        if param.param_type_name == "argument":
+            arguments.append((param.display_name_raw, param.help or ""))
+        elif getattr(param, "rich_help_panel", None) == GLOBAL_PANEL:
+            shared.append(_option(param))
+        elif "--help" in param.opts:
+            shared.insert(0, ("-h, --help", "show this help"))
+        else:
+            options.append(_option(param))
+    title = "Global options (before or after the command)"
+    return (
+        _section("Arguments", arguments)
+        + _section("Options", options)
+        + _section(title, shared)
+    )
+
+
+def _option(param: Any) -> tuple[str, str]:
+    names = ", ".join(sorted(param.opts, key=len))
+    if not param.is_flag:
+        names += f" {param.metavar or param.bare_type().upper()}"
+    text = param.help or ""
+    shown = param.show_default
+    default = shown if isinstance(shown, str) else param.default
+    if shown and default not in (None, False, [], ()):
+        text += f" [default: {default}]"
+    return names, text
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
+    width = max(min(shutil.get_terminal_size().columns, 100), 60)
+    left = min(max(len(name) for name, _ in rows), 30) + 4
+    lines = [f"\n{title}"]
+    for name, text in rows:
+        first, *rest = textwrap.wrap(text, width - left) or [""]
+        if len(name) + 4 > left:
+            lines += [f"  {name}", " " * left + first]
+        else:
+            lines.append(f"  {name}".ljust(left) + first)
+        lines += [" " * left + line for line in rest]
+    return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -1,0 +1,91 @@
+"""`pgcli`: the commands, and how every failure leaves the process."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from pgcli.cli import config, envs, evaluate, resume, runs, train
+from pgcli.cli.failures import from_typer, unexpected
+from pgcli.cli.help import HelpGroup
+from pgcli.cli.options import add_command, missing_command, with_global_flags
+from pgcli.cli.ui import Terminal
+from pgcli.errors import PgcliError
+
+EXAMPLES = """\
+pgcli train --algo ppo2
+pgcli train -c configs/ppo2/CartPole-v1.yaml --seed 3 --set optimizer.lr=1e-3
+pgcli eval runs/NAME --episodes 100"""
+
+COMPLETE = "_PGCLI_COMPLETE"  # set by the shell, through Typer's script
+COMPLETION_FLAGS = {"--install-completion", "--show-completion"}
+
+
+def _group(help: str, examples: str = "", completion: bool = False) -> typer.Typer:
+    group = typer.Typer(
+        cls=HelpGroup,
+        add_completion=completion,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    group.callback(invoke_without_command=True, help=help, epilog=examples)(
+        with_global_flags(missing_command)
+    )
+    return group
+
+
+def build_app(completion: bool = False) -> typer.Typer:
+    """All commands, by purpose; with completion (0.1 s more, for pydantic) if asked."""
+    help = "Train and evaluate policy-gradient agents in JAX."
+    app = _group(help, EXAMPLES, completion)
+    app.info.context_settings = {"help_option_names": ["-h", "--help"]}
+    add_command(app, "train", train.train, purpose="Run", examples=train.EXAMPLES)
+    add_command(
+        app, "eval", evaluate.evaluate, purpose="Run", examples=evaluate.EXAMPLES
+    )
+    add_command(app, "resume", resume.resume, purpose="Run", examples=resume.EXAMPLES)
+    look = _group("List, show and verify runs.", runs.EXAMPLES)
+    for name, function in runs.COMMANDS.items():
+        add_command(look, name, function)
+    app.add_typer(look, name="runs", rich_help_panel="Look")
+    settings = _group("Show, check and explain configurations.", config.EXAMPLES)
+    for name, function in config.COMMANDS.items():
+        add_command(settings, name, function)
+    app.add_typer(settings, name="config", rich_help_panel="Set up")
+    add_command(app, "envs", envs.envs, purpose="Set up", examples=envs.EXAMPLES)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    terminal = Terminal(sys.stdout, sys.stderr, os.environ)
+    _presume_flags(terminal, words)
+    try:
+        completion = COMPLETE in os.environ or not COMPLETION_FLAGS.isdisjoint(words)
+        command = get_command(build_app(completion))
+        # Typer returns the code of `Exit` here, and None where the command ended well
+        code = command.main(
+            words, prog_name="pgcli", standalone_mode=False, obj=terminal
+        )
+    except PgcliError as error:
+        code = terminal.fail(error)
+    except typer.TyperException as error:
+        code = terminal.fail(from_typer(error))
+    except Exception as error:
+        code = terminal.fail(unexpected(error, terminal))
+    return terminal.close(int(code or 0))
+
+
+def _presume_flags(terminal: Terminal, words: Sequence[str]) -> None:
+    """Reads the global flags off the words: a usage error needs them before parsing."""
+    before = words[: words.index("--")] if "--" in words else words
+    terminal.configure(
+        quiet=False,
+        verbose=False,
+        no_color="--no-color" in before,
+        json="--json" in before,
+        debug="--debug" in before,
+    )

@@ -1,0 +1,96 @@
+"""Numbers as text, and the summary of a finished run."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.cli.ui import table
+
+NOTHING = "–"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number with `digits` decimals; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:,.{digits}f}"
+
+
+def short(value: float | None) -> str:
+    """A number in at most five characters, such as 0.008, 8.31, 14.8k, 1.2M."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    size = abs(value)
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size >= 0.9995 * limit:
+            scaled = value / limit
+            return (
+                f"{scaled:.0f}{unit}" if abs(scaled) >= 100 else f"{scaled:.1f}{unit}"
+            )
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    if size == 0 or size >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if size >= 1e-3 else f"{value:.0e}"
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as h:mm:ss."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-:--:--"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """Mean return of an evaluation with its interval and what it rests on."""
+    text = number(row.get("return_mean"))
+    low, high = row.get("return_ci") or (None, None)
+    if low is not None and high is not None:
+        text += f"  [{number(low)}, {number(high)}] 95 %"
+    how = "deterministic" if row.get("deterministic", True) else "stochastic"
+    return f"{text}, {row.get('episodes')} episodes, {how}"
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result of `train` and `resume` as a table."""
+    steps, seconds = result["steps"], result["seconds"]
+    stopped = {
+        "budget": "budget spent",
+        "until_return": "--until-return reached",
+        "signal": "stopped by a signal",
+    }.get(result["stopped"], result["stopped"])
+    preset = f", preset {result['preset']}" if result.get("preset") else ""
+    rows = [
+        ("run", str(result["path"])),
+        ("trained", f"{result['algo']} on {result['env']}{preset}"),
+        ("steps", f"{steps['used']:,} of {steps['asked']:,} asked, {stopped}"),
+    ]
+    if result.get("eval"):
+        rows.append(("eval return", interval(result["eval"])))
+    best = result.get("best")
+    if best:
+        score = number(best.get("return_mean"))
+        rows.append(("best eval", f"{score}, {best.get('checkpoint')}"))
+    training = (result.get("train") or {}).get("return_mean")
+    rows += [
+        ("train return", number(training)),
+        (
+            "time",
+            f"{clock(seconds['total'])} (compile {number(seconds['compile'])} s), "
+            f"{short(result.get('steps_per_second'))} steps/s",
+        ),
+        ("checkpoint", str(result.get("checkpoint") or NOTHING)),
+    ]
+    if result.get("resume_level"):
+        rows.append(("resumed", str(result["resume_level"])))
+    return table(rows)
+
+
+def next_step(result: Mapping[str, Any]) -> str:
+    """What to do after training, as a command."""
+    best = (result.get("best") or {}).get("checkpoint")
+    which = " --best" if best and best != result.get("checkpoint") else ""
+    return f"next: pgcli eval {result['path']}{which}"

@@ -1,0 +1,59 @@
+"""`pgcli resume`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.report import next_step, summary
+from pgcli.cli.ui import Terminal
+
+EXAMPLES = """\
+pgcli resume runs/NAME
+pgcli resume NAME --steps 1_000_000          (extend its budget)"""
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="name or path", autocompletion=options.complete_run
+    ),
+]
+MoreSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        help="new budget, counted from the beginning",
+        parser=options.whole_number(1),
+    ),
+]
+RequireExact = Annotated[
+    bool,
+    typer.Option(
+        "--require-exact", help="refuse to go on where it would not be byte-equal"
+    ),
+]
+
+
+def resume(
+    terminal: Terminal,
+    run: Run,
+    steps: MoreSteps = None,
+    require_exact: RequireExact = False,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Continue a run from its newest checkpoint."""
+    from pgcli.cli.live import reporting
+    from pgcli.train import run as training
+
+    with reporting(terminal) as reporter:
+        result = training.resume(
+            run,
+            runs_dir=runs_dir,
+            steps=steps,
+            require_exact=require_exact,
+            reporter=reporter,
+        )
+    terminal.answer(summary(result), result)
+    terminal.note(next_step(result))

@@ -1,0 +1,203 @@
+"""Output streams that never raise and, for progress, never wait."""
+
+import io
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import IO, Any
+
+MAX_PENDING = 1000
+
+
+def encoding_of(stream: Any) -> str:
+    """Encoding of a text stream; UTF-8 where it has none."""
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def descriptor_of(stream: Any) -> int | None:
+    """File descriptor behind a stream; None for streams in memory and closed ones."""
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data`, past every buffer: none is left to fail at exit."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class BackgroundWriter:
+    """A text stream written by a thread, so that its reader can never stop the writer.
+
+    Where the reader is gone, text is discarded. Where the reader is stuck (a full pipe,
+    a paused terminal), at most `MAX_PENDING` pieces wait and the rest is discarded.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+        self._descriptor = descriptor_of(stream)
+        self.encoding = encoding_of(stream)
+        self._pending: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._dead = stream is None
+        self._thread: threading.Thread | None = None
+
+    def write(self, text: str) -> int:
+        """Hands `text` over; returns at once."""
+        with self._changed:
+            if not self._dead and len(self._pending) < MAX_PENDING:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, daemon=True)
+                    self._thread.start()
+                self._pending.append(text)
+                self._changed.notify_all()
+        return len(text)
+
+    def flush(self) -> None:
+        """Does nothing: what was handed over is written as soon as it can be."""
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        try:
+            return bool(self._stream and self._stream.isatty())
+        except ValueError:
+            return False
+
+    def fileno(self) -> int:
+        """Descriptor of the stream.
+
+        Raises:
+          OSError: it has none.
+        """
+        if self._descriptor is None:
+            raise OSError("this stream has no file descriptor")
+        return self._descriptor
+
+    def drain(self, seconds: float = 1.0) -> None:
+        """Waits until all is written, but no longer than `seconds`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._dead or not (self._pending or self._busy), seconds
+            )
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._pending))
+                text = "".join(self._pending)
+                self._pending.clear()
+                self._busy = True
+            try:
+                self._write_now(text)
+            except (OSError, ValueError):
+                with self._changed:
+                    self._dead = True
+                    self._pending.clear()
+                    self._changed.notify_all()
+                return
+
+    def _write_now(self, text: str) -> None:
+        if self._descriptor is not None:
+            write_all(self._descriptor, text.encode(self.encoding, "replace"))
+        elif self._stream is not None:
+            self._stream.write(text)
+            self._stream.flush()
+
+
+class LineForwarder(io.TextIOBase):
+    """Stands in for `sys.stdout` and `sys.stderr`: hands each line over as a message.
+
+    Attributes:
+      encoding: as a caller may ask for it.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._rest = ""
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        """Hands over the lines that `text` completes."""
+        with self._lock:
+            *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._say(line)
+        return len(text)
+
+    def finish(self) -> None:
+        """Hands over a last line that has no end."""
+        if self._rest:
+            self.write("\n")
+
+    def fileno(self) -> int:
+        """Descriptor for those who go past Python: standard error."""
+        return 2
+
+
+class ResultStream:
+    """Standard output, kept for results: what others print meanwhile goes elsewhere.
+
+    Environments and libraries print as they like; between `reserve` and `release` that
+    becomes messages (native code: standard error), and only `write` reaches the reader.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+        self._reserved: int | None = None
+        self._python_streams: tuple[Any, Any] = (None, None)
+        self._forwarders: tuple[LineForwarder, ...] = ()
+        self.failure: OSError | None = None
+
+    def reserve(
+        self, say_out: Callable[[str], None], say_err: Callable[[str], None]
+    ) -> None:
+        """Turns what everybody else prints into messages: stdout's, and stderr's."""
+        self._python_streams = (sys.stdout, sys.stderr)
+        self._forwarders = (LineForwarder(say_out), LineForwarder(say_err))
+        sys.stdout, sys.stderr = self._forwarders
+        if descriptor_of(self._stream) != 1:
+            return
+        try:
+            self._reserved = os.dup(1)
+            os.dup2(2, 1)
+        except OSError:  # one of the two is closed: nothing to keep apart
+            self._restore_descriptor()
+
+    def release(self) -> None:
+        """Undoes `reserve`."""
+        sys.stdout, sys.stderr = self._python_streams
+        for forwarder in self._forwarders:
+            forwarder.finish()
+        self._restore_descriptor()
+
+    def _restore_descriptor(self) -> None:
+        if self._reserved is not None:
+            os.dup2(self._reserved, 1)
+            os.close(self._reserved)
+            self._reserved = None
+
+    def write(self, text: str) -> None:
+        """Writes `text`; a reader that has gone away is no failure."""
+        try:
+            if self._stream is None:
+                return
+            descriptor = self._reserved or descriptor_of(self._stream)
+            if descriptor is None:
+                self._stream.write(text)
+            else:
+                data = text.encode(encoding_of(self._stream), "replace")
+                write_all(descriptor, data)
+        except (BrokenPipeError, ValueError):
+            pass
+        except OSError as error:
+            self.failure = error

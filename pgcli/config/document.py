@@ -1,0 +1,66 @@
+"""A source of configuration, parsed: plain data and the position of every path."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgcli.config.errors import Issue, Mark, Place
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass
+class Document:
+    """A parsed source.
+
+    Attributes:
+      tree: what it says; None if it is empty or cannot be read.
+      origin: short name, with the line where that exists.
+      where: full name of the source.
+      lines: its lines.
+      keys: position of the key at each path.
+      values: position of the value at each path.
+      issues: what is wrong with it as YAML.
+    """
+
+    origin: str
+    where: str
+    lines: tuple[str, ...]
+    rank: tuple[int, ...]
+    numbered: bool = True
+    tree: Any = None
+    keys: dict[KeyPath, Mark] = field(default_factory=dict)
+    values: dict[KeyPath, Mark] = field(default_factory=dict)
+    issues: list[Issue] = field(default_factory=list)
+
+    def place(self, path: KeyPath) -> Place:
+        """The place of a path: its key and its value, or those of what holds it."""
+        key = next(
+            (
+                self.keys[path[:n]]
+                for n in range(len(path), -1, -1)
+                if path[:n] in self.keys
+            ),
+            None,
+        )
+        value = self.values.get(path)
+        return self.at(key, value)
+
+    def at(self, key: Mark | None, value: Mark | None = None) -> Place:
+        """A place of this source, given what to point at."""
+        if not self.numbered:
+            return Place(
+                self.origin, self.where, self.rank, key, value, self.lines, False
+            )
+        mark = key or value
+        suffix = "" if mark is None else f":{mark.line + 1}"
+        position = (0, 0) if mark is None else (mark.line, mark.column)
+        origin = (
+            self.origin if self.origin.startswith("preset ") else self.origin + suffix
+        )
+        return Place(
+            origin, self.where + suffix, (*self.rank, *position), key, value, self.lines
+        )
+
+    def complain(self, message: str, mark: Mark | None, help: str | None) -> None:
+        """Note something wrong at a mark."""
+        self.issues.append(Issue(message, self.at(mark), mark, help))

@@ -1,0 +1,89 @@
+"""A configuration as plain data and as YAML text."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pgcli.config.schema import RunConfig
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*")
+_WORDS = {"null", "true", "false"}
+
+
+def to_mapping(config: RunConfig) -> dict[str, Any]:
+    """The configuration as nested dicts, lists and scalars, with every key."""
+    tree: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return tree
+
+
+def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
+    """The configuration as YAML, one key per line; reading it gives it back.
+
+    Args:
+      config: what to write.
+      origins: where each key is from, by dotted path, written as comments.
+    """
+    rows = list(_rows(to_mapping(config)))
+    if origins is None:
+        return "".join(f"{text}\n" for _, text in rows)
+    width = max(len(text) for path, text in rows if path in origins) + 2
+    return "".join(
+        f"{text:{width}}# {origins[path]}\n" if path in origins else f"{text}\n"
+        for path, text in rows
+    )
+
+
+def _rows(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if not isinstance(value, dict):
+            yield name, f"{name}: {flow(value)}"
+            continue
+        yield name, f"{name}:"
+        for key, inner in value.items():
+            yield f"{name}.{key}", f"  {key}: {flow(inner)}"
+
+
+def flow(value: Any) -> str:
+    """A value on one line of YAML 1.2."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return _float(value)
+        case str():
+            return _text(value)
+        case Mapping():
+            inner = ", ".join(f"{_text(str(k))}: {flow(v)}" for k, v in value.items())
+            return f"{{{inner}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(flow, value))}]"
+    return str(value)
+
+
+def _float(value: float) -> str:
+    text = repr(value)
+    return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(text, text)
+
+
+def _text(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _escape(c) for c in quoted)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value

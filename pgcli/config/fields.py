@@ -1,0 +1,220 @@
+"""The keys of a configuration, read off the dataclasses: type, bounds, default, doc."""
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher, get_close_matches
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.schema import RunConfig
+
+OTHER_NAMES = {
+    "batch_size": "algo.num_minibatches",
+    "clip_coef": "algo.clip_eps",
+    "clip_range": "algo.clip_eps",
+    "ent_coef": "algo.entropy_coef",
+    "env_id": "env.id",
+    "lam": "algo.gae_lambda",
+    "lambda": "algo.gae_lambda",
+    "learning_rate": "optimizer.lr",
+    "n_envs": "env.num_envs",
+    "n_epochs": "algo.num_epochs",
+    "n_steps": "rollout.num_steps",
+    "net_arch": "network.hidden",
+    "nminibatches": "algo.num_minibatches",
+    "target_kl": "algo.kl_stop",
+    "timesteps": "steps",
+    "total_timesteps": "steps",
+    "update_epochs": "algo.num_epochs",
+    "vf_coef": "algo.value_coef",
+}
+"""Names that other libraries use for a key of ours."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a key accepts: an annotation taken apart.
+
+    Attributes:
+      base: bool, int, float, str, tuple or dict.
+      choices: the words allowed, if only some are.
+      bounds: in words, such as `at least 1`.
+      optional: whether null is allowed.
+      item: what the items of a list are.
+      doc: the documentation in the annotation.
+    """
+
+    base: type
+    choices: tuple[str, ...] = ()
+    bounds: str = ""
+    optional: bool = False
+    item: "Kind | None" = None
+    doc: str = ""
+
+    @property
+    def expected(self) -> str:
+        """What to write, in words: `a number, above 0, or null`."""
+        text = self._noun() + (f", {self.bounds}" if self.bounds else "")
+        return f"{text}{',' if self.bounds else ''} or null" if self.optional else text
+
+    def _noun(self) -> str:
+        if len(self.choices) == 1:
+            return f"`{self.choices[0]}`"
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.item is not None:
+            return f"a list of which each item is {self.item.expected}"
+        nouns = {
+            bool: "true or false",
+            int: "an integer",
+            float: "a finite number",
+            str: "a text",
+            dict: "a mapping",
+        }
+        return nouns[self.base]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of the configuration: its path, what it accepts, default and doc."""
+
+    path: str
+    kind: Kind
+    default: Any
+
+    @property
+    def doc(self) -> str:
+        """The documentation of the key."""
+        return self.kind.doc
+
+
+def kind_of(annotation: Any) -> Kind:
+    """An annotation taken apart."""
+    metadata: list[Any] = []
+    optional = False
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *more = get_args(annotation)
+            metadata += more
+        elif get_origin(annotation) in (types.UnionType, Union):
+            (annotation,) = (a for a in get_args(annotation) if a is not type(None))
+            optional = True
+        else:
+            break
+    doc = next((note for note in metadata if isinstance(note, str)), "")
+    bounds = " and ".join(filter(None, map(_bound, metadata)))
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return Kind(str, get_args(annotation), bounds, optional, doc=doc)
+    if origin is tuple:
+        item = kind_of(get_args(annotation)[0])
+        return Kind(tuple, (), bounds, optional, item, doc)
+    base = dict if origin is Mapping else annotation
+    return Kind(base, (), bounds, optional, doc=doc)
+
+
+def _bound(note: Any) -> str:
+    match note:
+        case Ge(value):
+            return f"at least {value}"
+        case Gt(value):
+            return f"above {value}"
+        case Le(value):
+            return f"at most {value}"
+        case Lt(value):
+            return f"below {value}"
+        case MinLen(1):
+            return "not empty"
+    return ""
+
+
+@cache
+def fields(algo: str) -> Mapping[str, Field]:
+    """Every key that a run of an algorithm has, by dotted path, in order."""
+    return {field.path: field for field in _walk(RunConfig, "", algo)}
+
+
+@cache
+def sections() -> tuple[str, ...]:
+    """The names of the keys that hold other keys."""
+    hints = get_type_hints(RunConfig)
+    return tuple(
+        n for n, t in hints.items() if n == "algo" or dataclasses.is_dataclass(t)
+    )
+
+
+def lookup(path: str, algo: str) -> Literal["field", "section", "inside", "unknown"]:
+    """What a dotted path names; `inside` is a key inside a free mapping."""
+    known = fields(algo)
+    if path in known:
+        return "field"
+    if path in sections():
+        return "section"
+    parts = path.split(".")
+    for count in range(1, len(parts)):
+        field = known.get(".".join(parts[:count]))
+        if field is not None and field.kind.base is dict and all(parts):
+            return "inside"
+    return "unknown"
+
+
+def suggest(path: str, algo: str) -> str | None:
+    """What to write instead of an unknown key: the nearest, or all that there are."""
+    head, _, name = path.rpartition(".")
+    known = [*fields(algo), *sections()]
+    if head == "algo" and (having := _owners(name)):
+        return (
+            f"`{name}` belongs to {' and '.join(having)}; this run trains {algo}. "
+            "Remove it, or change `algo.name`"
+        )
+    siblings = [p.rpartition(".")[2] for p in known if p.rpartition(".")[0] == head]
+    if (other := OTHER_NAMES.get(name)) in known:
+        return f"did you mean `{other}`?"
+    if same := [p for p in known if p.rpartition(".")[2] == name]:
+        return f"did you mean `{same[0]}`?"
+    if near := _nearest(name, head, known):
+        return f"did you mean `{near}`?"
+    elsewhere = [key for each in ALGORITHM_CONFIGS for key in fields(each)]
+    if head == "algo" and (near := _nearest(name, head, elsewhere)):
+        owners = " and ".join(_owners(near.removeprefix("algo.")))
+        return f"the nearest is `{near}` of {owners}; this run trains {algo}"
+    if close := get_close_matches(path, known, 1, 0.65):
+        return f"did you mean `{close[0]}`?"
+    return f"keys here: {', '.join(siblings)}" if siblings else None
+
+
+def _nearest(name: str, section: str, known: Sequence[str]) -> str | None:
+    """The key whose last word is nearest; one of the same section may be less near."""
+    best, best_score = None, 0.75
+    for path in known:
+        head, _, word = path.rpartition(".")
+        score = SequenceMatcher(None, name, word).ratio() + 0.1 * (head == section)
+        if score > best_score:
+            best, best_score = path, score
+    return best
+
+
+def _owners(name: str) -> list[str]:
+    return [algo for algo in ALGORITHM_CONFIGS if f"algo.{name}" in fields(algo)]
+
+
+def _walk(cls: type, prefix: str, algo: str) -> list[Field]:
+    hints = get_type_hints(cls, include_extras=True)
+    found: list[Field] = []
+    for field in dataclasses.fields(cls):
+        annotation: Any = hints[field.name]
+        if cls is RunConfig and field.name == "algo":
+            annotation = ALGORITHM_CONFIGS[algo]
+        if dataclasses.is_dataclass(annotation):
+            found += _walk(annotation, f"{prefix}{field.name}.", algo)  # type: ignore[arg-type]
+            continue
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        found.append(Field(prefix + field.name, kind_of(annotation), default))
+    return found

@@ -1,0 +1,283 @@
+"""From files and flags to the configuration that will run, with its origins.
+
+Order: defaults < preset < file < named flags < `--set`. Everything that is wrong is
+reported at once, as a `ConfigError`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pgcli.config import presets, yaml_file
+from pgcli.config.algorithms import (
+    ALGORITHM_ALIASES,
+    ALGORITHM_CONFIGS,
+    PPO2Config,
+)
+from pgcli.config.command_line import Assignment, from_flags, from_sets
+from pgcli.config.document import Document, KeyPath
+from pgcli.config.dump import to_mapping, to_yaml
+from pgcli.config.errors import ConfigError, Issue, Place
+from pgcli.config.fields import fields, lookup, sections, suggest
+from pgcli.config.schema import EnvConfig, RunConfig
+from pgcli.config.validate import place_of, say, section_issue, validate
+
+__all__ = [
+    "ConfigError",
+    "Resolved",
+    "from_mapping",
+    "resolve",
+    "to_mapping",
+    "to_yaml",
+]
+
+PRESET, FILE = 1, 2
+DERIVED = ("eval.every", "checkpoint.every", "parallel.shards")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration with its history.
+
+    Attributes:
+      config: what will run.
+      origins: where each key is from, by dotted path: `default`, `derived`,
+        `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
+      preset: the preset used, such as `ppo2/CartPole-v1`, or None.
+    """
+
+    config: RunConfig
+    origins: Mapping[str, str]
+    preset: str | None
+
+
+@dataclass
+class _Merged:
+    """The tree that the sources make together, and where each path was written."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+
+    def add_document(self, document: Document) -> None:
+        """Lay a file over what is there."""
+        for name, value in (document.tree or {}).items():
+            if name not in sections():
+                self.put((name,), value, document.place((name,)))
+            elif isinstance(value, Mapping):
+                for key, inner in value.items():
+                    self.put((name, key), inner, document.place((name, key)))
+            elif value is not None:
+                self.put((name,), value, document.place((name,)))
+        for path in document.values:
+            if any(isinstance(part, int) for part in path) and place_of(
+                path, self.places
+            ):
+                self.places[path] = document.place(path)
+
+    def add_assignment(self, assignment: Assignment) -> None:
+        """Lay one key of the command line over what is there."""
+        path, value = assignment.path, assignment.value
+        if len(path) == 1 and path[0] in sections() and isinstance(value, Mapping):
+            for key, inner in value.items():
+                self.put((*path, key), inner, assignment.place((key,)))
+            return
+        self.put(path, value, assignment.place())
+        for below in assignment.document.values:
+            if below:
+                self.places[(*path, *below)] = assignment.place(below)
+
+    def put(self, path: KeyPath, value: Any, place: Place) -> None:
+        """Set one path; a section that is not a mapping stays, to be reported."""
+        node: Any = self.tree
+        for part in path[:-1]:
+            if node.get(part) is None:
+                node[part] = {}
+            node = node[part]
+            if not isinstance(node, dict):
+                return
+        if path[-1] in node:
+            for old in [p for p in self.places if p[: len(path)] == path]:
+                del self.places[old]
+        node[path[-1]] = value
+        self.places[path] = place
+
+
+def resolve(
+    *,
+    file: Path | None,
+    flags: Mapping[str, Any],
+    sets: Sequence[str],
+    use_preset: bool = True,
+    preset_dir: Path | None = None,
+) -> Resolved:
+    """The configuration that files and flags describe.
+
+    A preset is looked up by (algorithm, environment) unless a file is given: the file
+    is then the whole choice.
+
+    Args:
+      file: the file of `-c`, or None.
+      flags: dotted path to (value, spelling of the flag); None was not given.
+      sets: the `path=value` texts of `--set`.
+      use_preset: False for `--no-preset`.
+      preset_dir: where presets are; the installed ones if None.
+
+    Raises:
+      ConfigError: with everything that is wrong.
+    """
+    issues: list[Issue] = []
+    document: Document | None = None
+    if file is not None:
+        document = _read(file, str(file), str(file), FILE, issues)
+    assignments = from_flags(flags, issues) + from_sets(sets, issues)
+    if document is not None and document.tree is None and document.issues:
+        # Not YAML at all: what it was meant to say is anyone's guess.
+        raise ConfigError(issues)
+    algo, known = _algorithm(document, assignments, issues)
+    preset: str | None = None
+    merged = _Merged()
+    if file is None and use_preset and known:
+        chosen = _chosen(("env", "id"), None, assignments)
+        env_id = EnvConfig.id if chosen is None else chosen[0]
+        path = None
+        if isinstance(env_id, str):
+            path = presets.find(algo, env_id, preset_dir)
+        if path is not None:
+            preset = f"{algo}/{path.stem}"
+            where = f"configs/{algo}/{path.name}"
+            merged.add_document(_read(path, f"preset {preset}", where, PRESET, issues))
+    if document is not None:
+        merged.add_document(document)
+    for assignment in assignments:
+        if _allowed(assignment, algo, known, issues):
+            merged.add_assignment(assignment)
+    config = _validated(merged, algo, known, issues)
+    return Resolved(config, _origins(algo, merged), preset)
+
+
+def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
+    """The configuration in a plain tree, such as a stored one.
+
+    The inverse of `to_mapping`; keys that are missing have their defaults.
+
+    Args:
+      tree: nested mappings.
+      source: what to call the tree in an error.
+
+    Raises:
+      ConfigError: with everything that is wrong.
+    """
+    place = Place(source, source, (FILE, 0))
+    if not isinstance(tree, Mapping):
+        raise ConfigError([Issue(f"expected a mapping, not {say(tree)}", place)])
+    try:
+        # In and out, so that it shares nothing with the caller's and keys are texts.
+        tree = json.loads(json.dumps(tree, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError([Issue(f"not plain data: {error}", place)]) from error
+    issues: list[Issue] = []
+    document = Document(source, source, (), (FILE, 0), tree=tree)
+    algo, known = _algorithm(document, [], issues)
+    merged = _Merged()
+    merged.add_document(document)
+    return _validated(merged, algo, known, issues)
+
+
+def _validated(
+    merged: _Merged, algo: str, known: bool, issues: list[Issue]
+) -> RunConfig:
+    """The configuration in a tree; raises whatever was found wrong, here or before."""
+    config, found = validate(merged.tree, algo, merged.places, check_algo=known)
+    if issues or found:
+        raise ConfigError([*issues, *found])
+    return config
+
+
+def _read(
+    path: Path, origin: str, where: str, rank: int, issues: list[Issue]
+) -> Document:
+    document = yaml_file.read(path, origin=origin, where=where, rank=rank)
+    issues += document.issues
+    return document
+
+
+def _chosen(
+    path: tuple[str, str], document: Document | None, assignments: list[Assignment]
+) -> tuple[Any, Place] | None:
+    """The value of a key before merging: the last flag that sets it, or the file's."""
+    section, key = path
+    for assignment in reversed(assignments):
+        if assignment.path == path:
+            return assignment.value, assignment.place()
+        value = assignment.value
+        if (
+            assignment.path == (section,)
+            and isinstance(value, Mapping)
+            and key in value
+        ):
+            return value[key], assignment.place((key,))
+    tree = document.tree if document is not None else None
+    inner = tree.get(section) if isinstance(tree, Mapping) else None
+    if document is not None and isinstance(inner, Mapping) and key in inner:
+        return inner[key], document.place(path)
+    return None
+
+
+def _algorithm(
+    document: Document | None, assignments: list[Assignment], issues: list[Issue]
+) -> tuple[str, bool]:
+    """The algorithm asked for, and whether there is such a one."""
+    chosen = _chosen(("algo", "name"), document, assignments)
+    if chosen is None:
+        return PPO2Config.name, True
+    value, place = chosen
+    name = ALGORITHM_ALIASES.get(value, value) if isinstance(value, str) else value
+    if isinstance(name, str) and name in ALGORITHM_CONFIGS:
+        return name, True
+    words = [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]
+    near = get_close_matches(str(value).lower(), words, 1)
+    choices = ", ".join(ALGORITHM_CONFIGS)
+    help = f"there are {choices}"
+    if near:
+        help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
+    message = f"unknown algorithm `{value}`"
+    if not isinstance(value, str):
+        message = f"`algo.name` must be one of {choices}, not {say(value)}"
+    issues.append(Issue(message, place, place.value or place.key, help))
+    return PPO2Config.name, False
+
+
+def _allowed(
+    assignment: Assignment, algo: str, known: bool, issues: list[Issue]
+) -> bool:
+    """Whether the schema has the key that a flag sets; if not, that is noted."""
+    name = ".".join(map(str, assignment.path))
+    what = lookup(name, algo)
+    if what == "section" and not isinstance(assignment.value, Mapping):
+        place = assignment.place()
+        issues.append(section_issue(name, assignment.value, place, algo))
+        return False
+    if what != "unknown":
+        return True
+    if known or assignment.path[0] != "algo":
+        place = assignment.place()
+        help = suggest(name, algo)
+        issues.append(Issue(f"unknown key `{name}`", place, place.key, help))
+    return False
+
+
+def _origins(algo: str, merged: _Merged) -> dict[str, str]:
+    """The origin of every key, in the order of the tree."""
+    origins = {}
+    for name in fields(algo):
+        path = tuple(name.split("."))
+        section = merged.tree.get(path[0])
+        places = [p for key, p in merged.places.items() if key[: len(path)] == path]
+        last = max(places, key=lambda place: place.rank[:2], default=None)
+        origins[name] = "default" if last is None else last.origin
+        if name in DERIVED and (section is None or section.get(path[1]) is None):
+            origins[name] = "derived"
+    return origins

@@ -1,0 +1,157 @@
+"""The configuration of a run, as frozen dataclasses: no JAX is imported here.
+
+This tree is the YAML schema, its defaults and its documentation at once. The string
+in each annotation documents the field.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Lt, MinLen
+
+from pgcli.config.algorithms import AlgoConfig, PPO2Config, Schedule
+
+MAX_STEPS = 2**53
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Which environment, and how many copies of it."""
+
+    id: Annotated[
+        str, MinLen(1), "Gymnasium id, or PREFIX:ID of an on-device back end (func:)"
+    ] = "CartPole-v1"
+    num_envs: Annotated[int, Ge(1), "environments stepped side by side"] = 8
+    kwargs: Annotated[Mapping[str, Any], "keyword arguments for the environment"] = (
+        field(default_factory=dict)
+    )
+    max_episode_steps: Annotated[
+        int | None, Ge(1), "time limit of an episode; null: the environment's own"
+    ] = None
+    vectorizer: Annotated[
+        Literal["in_process", "native"],
+        "host environments: step them one by one, or by their own vector entry point",
+    ] = "in_process"
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How much is collected between two updates."""
+
+    num_steps: Annotated[int, Ge(1), "steps T per environment and iteration"] = 128
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with the gradient clipped by its global norm."""
+
+    lr: Annotated[float, Gt(0), "learning rate at the start"] = 3e-4
+    schedule: Annotated[Schedule, "learning rate over training; linear falls to 0"] = (
+        "constant"
+    )
+    max_grad_norm: Annotated[
+        float | None, Gt(0), "clip the global norm of the gradient; null: off"
+    ] = 0.5
+    beta1: Annotated[float, Ge(0), Lt(1), "Adam's decay of the mean"] = 0.9
+    beta2: Annotated[float, Ge(0), Lt(1), "Adam's decay of the square"] = 0.999
+    eps: Annotated[float, Gt(0), "Adam's ε, added to the root"] = 1e-5
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The policy and value networks."""
+
+    torso: Annotated[Literal["mlp"], "what turns an observation into features"] = "mlp"
+    hidden: Annotated[
+        tuple[Annotated[int, Ge(1)], ...], "widths of the hidden layers"
+    ] = (64, 64)
+    activation: Annotated[
+        Literal["tanh", "relu", "swish", "gelu", "elu"], "between the layers"
+    ] = "tanh"
+    shared: Annotated[bool, "policy and value share the torso"] = False
+    log_std_init: Annotated[
+        float, "log standard deviation of continuous actions at the start"
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class NormalizeConfig:
+    """Running normalisation; statistics move once per rollout, after the update."""
+
+    obs: Annotated[bool, "subtract the mean, divide by the standard deviation"] = False
+    reward: Annotated[
+        bool, "divide by the standard deviation of the discounted return"
+    ] = False
+    clip: Annotated[float, Gt(0), "bound on normalised values, both sides"] = 10.0
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation during training, on seeds of its own; picks the best checkpoint."""
+
+    every: Annotated[
+        int | None,
+        Ge(0),
+        "training steps between evaluations; null: ten over the budget; 0: never",
+    ] = None
+    episodes: Annotated[int, Ge(1), "episodes of each periodic evaluation"] = 20
+    final_episodes: Annotated[int, Ge(1), "episodes of the evaluation at the end"] = 100
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written and how many stay."""
+
+    every: Annotated[
+        int | None,
+        Ge(1),
+        "training steps between checkpoints; null: ten over the budget",
+    ] = None
+    keep: Annotated[int, Ge(2), "newest checkpoints kept, beside the best"] = 2
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Where metrics go besides `metrics.jsonl`, which is always written."""
+
+    every: Annotated[int, Ge(1), "iterations between rows of metrics.jsonl"] = 1
+    sinks: Annotated[
+        tuple[str, ...], "further loggers, by name (tensorboard, csv)"
+    ] = ()
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How a batch is laid out for several devices."""
+
+    shards: Annotated[
+        int | None,
+        Ge(1),
+        "rows S that the batch is kept and shuffled in; null: gcd(num_envs, 8)",
+    ] = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run."""
+
+    algo: AlgoConfig = field(default_factory=PPO2Config)
+    env: EnvConfig = field(default_factory=EnvConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    accelerator: Annotated[
+        Literal["auto", "cpu", "gpu", "tpu"], "where the learner runs"
+    ] = "auto"
+    seed: Annotated[int, Ge(0), Lt(2**32), "seed of every random stream"] = 0
+    steps: Annotated[int, Ge(1), Lt(MAX_STEPS), "budget of training steps"] = 100_000
+    until_return: Annotated[
+        float | None,
+        "stop once a periodic evaluation's mean return reaches this; null: never",
+    ] = None

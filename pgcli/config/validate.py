@@ -1,0 +1,239 @@
+"""A plain tree to a `RunConfig`, with everything that is wrong with it.
+
+pydantic validates the frozen dataclasses strictly (a text is no number, true is no
+integer, an integer is a fine float, NaN is neither); what it says is put in our words.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.checks import complaints, default_shards
+from pgcli.config.document import KeyPath
+from pgcli.config.errors import ConfigError, Issue, Place
+from pgcli.config.fields import Kind, fields, sections, suggest
+from pgcli.config.schema import RunConfig
+
+SUGGESTIONS = 50  # beyond so many unknown keys, the search for near ones is left out
+
+Places = Mapping[KeyPath, Place]
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+
+
+def validate(
+    tree: Mapping[str, Any], algo: str, places: Places, *, check_algo: bool = True
+) -> tuple[RunConfig, list[Issue]]:
+    """The configuration a tree describes, and what is wrong with it.
+
+    Where something is wrong the default stands in, so that the rest can be checked.
+
+    Args:
+      tree: sections and keys; `algo.name` is not looked at.
+      algo: the algorithm, one of `ALGORITHM_CONFIGS`.
+      places: where each path was written.
+      check_algo: False if the algorithm is a stand-in whose keys mean nothing.
+    """
+    issues: list[Issue] = []
+    bad: set[KeyPath] = set() if check_algo else {("algo",)}
+    rest = {key: value for key, value in tree.items() if key != "algo"}
+    config = _checked(RunConfig, rest, (), algo, places, issues, bad)
+    section = tree.get("algo", {})
+    if isinstance(section, Mapping):
+        section = {**section, "name": algo}
+    cls = ALGORITHM_CONFIGS[algo]
+    config = dataclasses.replace(
+        config, algo=_checked(cls, section, ("algo",), algo, places, issues, bad)
+    )
+    issues += _cross_checks(config, bad, places)
+    return derive(config), issues
+
+
+def place_of(path: KeyPath, places: Places) -> Place | None:
+    """Where a path was written, or else what holds it."""
+    for count in range(len(path), 0, -1):
+        if path[:count] in places:
+            return places[path[:count]]
+    return None
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as the user writes it: `network.hidden[1]`."""
+    return "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in path
+    ).lstrip(".")
+
+
+def derive(config: RunConfig) -> RunConfig:
+    """The configuration with its nulls replaced by what follows from other keys."""
+    evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
+    if evaluation.every is None:
+        every = max(1, config.steps // 10)
+        evaluation = dataclasses.replace(evaluation, every=every)
+    if checkpoint.every is None:
+        every = max(1, config.steps // 10)
+        checkpoint = dataclasses.replace(checkpoint, every=every)
+    if parallel.shards is None:
+        parallel = dataclasses.replace(parallel, shards=default_shards(config))
+    return dataclasses.replace(
+        config, eval=evaluation, checkpoint=checkpoint, parallel=parallel
+    )
+
+
+@cache
+def adapter(cls: type) -> TypeAdapter[Any]:
+    """The strict validator of one of our dataclasses."""
+    for each in (cls, *get_type_hints(cls).values()):
+        if dataclasses.is_dataclass(each) and isinstance(each, type):
+            each.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+    return TypeAdapter(cls)
+
+
+def _checked(
+    cls: type,
+    tree: Any,
+    prefix: KeyPath,
+    algo: str,
+    places: Places,
+    issues: list[Issue],
+    bad: set[KeyPath],
+) -> Any:
+    """An instance of `cls`; what is wrong is noted, dropped and defaulted."""
+    seen: set[KeyPath] = set()
+    try:
+        # As JSON, because there a list may stand for a tuple even when strict.
+        return adapter(cls).validate_json(json.dumps(tree))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=False):
+            path = (*prefix, *detail["loc"])
+            if detail["type"] == "json_invalid":
+                message = f"not plain data: {detail['msg']}"
+                raise ConfigError([Issue(message, place_of(prefix, places))]) from error
+            if any(path[:count] in seen for count in range(1, len(path) + 1)):
+                continue
+            seen.add(path)
+            bad.add(tuple(itertools.takewhile(lambda p: isinstance(p, str), path)))
+            issues.append(_issue(detail, path, algo, places, len(seen) <= SUGGESTIONS))
+        kept = _without(tree, prefix, bad)
+    return adapter(cls).validate_json(json.dumps(kept))
+
+
+def _without(tree: Any, prefix: KeyPath, bad: set[KeyPath]) -> Any:
+    """A tree less the bad keys; a list goes as a whole."""
+    if prefix in bad or not isinstance(tree, Mapping):
+        return {}
+    kept = {}
+    for key, value in tree.items():
+        path = (*prefix, key)
+        if path in bad:
+            continue
+        kept[key] = (
+            _without(value, path, bad)
+            if path == (key,) and key in sections()
+            else value
+        )
+    return kept
+
+
+def _issue(
+    detail: Any, path: KeyPath, algo: str, places: Places, suggesting: bool
+) -> Issue:
+    place = place_of(path, places)
+    if detail["type"] in _UNKNOWN:
+        mark = None if place is None else place.key
+        name = dotted(path)
+        help = _short(name, algo, place) if suggesting else None
+        return Issue(f"unknown key `{name}`", place, mark, help)
+    mark = None if place is None else place.value or place.key
+    value = detail["input"]
+    if len(path) == 1 and path[0] in sections():
+        return section_issue(str(path[0]), value, place, algo)
+    field = fields(algo)[dotted(tuple(p for p in path if isinstance(p, str)))]
+    kind = field.kind
+    if isinstance(path[-1], int) and kind.item is not None:
+        kind = kind.item
+    message = f"`{dotted(path)}` must be {kind.expected}, not {say(value)}"
+    return Issue(message, place, mark, _remedy(value, kind) or field.doc)
+
+
+def section_issue(name: str, value: Any, place: Place | None, algo: str) -> Issue:
+    """A section that was given a value instead of keys."""
+    message = f"`{name}` must be a section with keys of its own, not {say(value)}"
+    first = next(key for key in fields(algo) if key.startswith(f"{name}."))
+    help = f"write `{name}: {{{first.partition('.')[2]}: …}}`"
+    mark = None if place is None else place.value or place.key
+    return Issue(message, place, mark, help)
+
+
+def _short(name: str, algo: str, place: Place | None) -> str | None:
+    """The suggestion; in a file, keys of the same section go without it."""
+    help = suggest(name, algo)
+    section = name.rpartition(".")[0]
+    if help is None or place is None or not place.numbered or not section:
+        return help
+    return help.replace(f"did you mean `{section}.", "did you mean `")
+
+
+def say(value: Any) -> str:
+    """A value as the user would write it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'the text "{value[:40]}{"…" if len(value) > 40 else ""}"'
+        case int() if abs(value) >= 10**20:
+            return (
+                f"{float(value):.3g}" if abs(value) < 10**300 else "a number so large"
+            )
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+    return str(value)
+
+
+def _remedy(value: Any, kind: Kind) -> str | None:
+    if kind.choices and isinstance(value, str):
+        near = get_close_matches(value.lower(), kind.choices, 1)
+        return f"did you mean `{near[0]}`?" if near else None
+    if kind.base is int and isinstance(value, float) and value.is_integer():
+        return f"write it as an integer: {int(value)}" if abs(value) < 2**53 else None
+    if kind.base in (int, float) and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return None
+        return (
+            None
+            if value.strip(" +-").isalpha()
+            else f"write it without quotes: {value}"
+        )
+    if kind.base is bool and isinstance(value, str | int):
+        word = {"yes": "true", "on": "true", "1": "true"}
+        word |= {"no": "false", "off": "false", "0": "false"}
+        hit = word.get(str(value).lower())
+        return f"write `{hit}`" if hit else None
+    return None
+
+
+def _cross_checks(
+    config: RunConfig, bad: set[KeyPath], places: Places
+) -> Iterator[Issue]:
+    """What only several keys together show; skipped where one of them is bad itself."""
+    for keys, message, help in complaints(config):
+        if any(key[:1] in bad or key[:2] in bad for key in keys):
+            continue
+        found = [place for key in keys if (place := place_of(key, places))]
+        place = max(found, key=lambda p: p.rank[:2], default=None)
+        mark = None if place is None else place.value or place.key
+        yield Issue(message, place, mark, help)

@@ -1,0 +1,170 @@
+"""Which environment an id means, and what must be installed for it."""
+
+import difflib
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs.base import DeviceEnv, HostEnv
+from pgcli.errors import EnvironmentFailed, UsageError
+
+
+class Backend(NamedTuple):
+    """On-device environments of one library, found by the prefix of their ids."""
+
+    make: Callable[[str, Mapping[str, Any], int | None], DeviceEnv]
+    """(name, kwargs, max_episode_steps) -> environment."""
+    names: Callable[[], list[str]]
+
+
+def _make_functional(
+    name: str, kwargs: Mapping[str, Any], limit: int | None
+) -> DeviceEnv:
+    from pgcli.envs.functional import make_functional
+
+    return make_functional(name, kwargs, limit)
+
+
+DEVICE_BACKENDS: dict[str, Backend] = {
+    "func": Backend(_make_functional, lambda: ["CartPole-v1", "Pendulum-v1"]),
+}
+
+EXTRAS: dict[str, tuple[str, str]] = {
+    "box2d": ("box2d", "Box2D"),
+    "mujoco": ("mujoco", "mujoco"),
+    "ale": ("atari", "ale_py"),
+}
+"""Where a registered environment's code lives -> (our extra, module it needs)."""
+
+
+class EnvRow(NamedTuple):
+    """One line of `pgcli envs`."""
+
+    id: str
+    backend: str
+    extra: str | None
+    installed: bool
+
+
+def on_device(env_id: str) -> bool:
+    """Whether the id names an on-device environment, by its prefix."""
+    return ":" in env_id and env_id.split(":", 1)[0] in DEVICE_BACKENDS
+
+
+def make_device_env(config: EnvConfig) -> DeviceEnv:
+    """The on-device environment that `config.id` names.
+
+    Raises:
+      UsageError: its back end has no such environment.
+    """
+    prefix, name = config.id.split(":", 1)
+    backend = DEVICE_BACKENDS[prefix]
+    if name not in backend.names():
+        raise unknown_env(config.id)
+    return backend.make(name, config.kwargs, config.max_episode_steps)
+
+
+def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv:
+    """`num_envs` Gymnasium environments, environment n seeded with `seeds[n]`.
+
+    Raises:
+      UsageError: no such environment, or its package is missing.
+      EnvironmentFailed: the environment could not be made.
+    """
+    from pgcli.envs.native import NativeVector
+    from pgcli.envs.vectorize import InProcess
+
+    if config.vectorizer == "native":
+        return NativeVector.make(config, num_envs, seeds)
+    return InProcess.make(config, seeds)
+
+
+def list_envs(filter: str = "") -> list[EnvRow]:
+    """Every environment that an id can name, on-device first; `filter` in the id."""
+    import gymnasium
+
+    rows = [
+        EnvRow(f"{prefix}:{name}", "device", None, True)
+        for prefix, backend in DEVICE_BACKENDS.items()
+        for name in backend.names()
+    ]
+    for spec in gymnasium.registry.values():
+        extra, installed = needed_extra(spec.entry_point)
+        rows.append(EnvRow(spec.id, "host", extra, installed))
+    return [row for row in rows if filter.lower() in row.id.lower()]
+
+
+def needed_extra(entry_point: Any) -> tuple[str | None, bool]:
+    """(the extra that an environment's code needs or None, whether it is there)."""
+    for part in str(entry_point).split(":")[0].split("."):
+        extra, module = EXTRAS.get(part, (None, ""))
+        if extra:
+            return extra, importlib.util.find_spec(module) is not None
+    return None, True
+
+
+def unknown_env(env_id: str) -> UsageError:
+    """What to tell a user whose environment id is not known."""
+    known = [row.id for row in list_envs()]
+    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
+    if env_id.startswith("ALE/"):
+        help = "Atari needs an extra: pip install 'pgcli-jax[atari]'"
+    elif close:
+        help = "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
+    else:
+        help = "`pgcli envs` lists what there is"
+    return UsageError(f"unknown environment `{env_id}`", help=help)
+
+
+def make_gymnasium(config: EnvConfig) -> Any:
+    """One Gymnasium environment, its time limit set.
+
+    Raises:
+      UsageError: unknown id, missing package (named, with the extra), bad kwargs.
+      EnvironmentFailed: its constructor failed otherwise.
+    """
+    import gymnasium
+
+    limit = (
+        {}
+        if config.max_episode_steps is None
+        else {"max_episode_steps": config.max_episode_steps}
+    )
+    try:
+        return gymnasium.make(
+            config.id, disable_env_checker=True, **limit, **config.kwargs
+        )
+    except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
+        raise unknown_env(config.id) from None
+    except gymnasium.error.VersionNotFound as error:
+        raise UsageError(
+            f"unknown environment `{config.id}`", help=str(error)
+        ) from None
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error) as error:
+        extra, installed = needed_extra(_entry_point(config.id))
+        if extra and not installed:
+            raise UsageError(
+                f"environment `{config.id}` needs a package that is not installed",
+                help=f"pip install 'pgcli-jax[{extra}]'",
+            ) from None
+        raise unusable(config.id, error) from error
+    except TypeError as error:
+        raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error
+    except Exception as error:
+        raise unusable(config.id, error) from error
+
+
+def _entry_point(env_id: str) -> Any:
+    import gymnasium
+
+    spec = gymnasium.registry.get(env_id)
+    return spec.entry_point if spec is not None else ""
+
+
+def unusable(env_id: str, error: Exception) -> EnvironmentFailed:
+    """An environment whose own code failed while it was being made."""
+    return EnvironmentFailed(
+        f"could not be made: {type(error).__name__}: {error}",
+        where=f"environment {env_id}",
+    )

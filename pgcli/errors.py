@@ -1,0 +1,76 @@
+"""Exit codes and the errors that a user can cause or must act on."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `pgcli` returns to the shell; scripts rely on these numbers."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+    CHECKPOINT = 4
+    DIVERGED = 5
+    ACCELERATOR = 6
+    LOCKED = 7
+    BELOW_MIN_RETURN = 8
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class PgcliError(Exception):
+    """A failure with a remedy: shown as text, never as a traceback.
+
+    Attributes:
+      exit_code: what the process returns.
+      message: what happened, one line.
+      where: the place it happened at (`my.yaml:7`, a path, an environment), or None.
+      help: what to do about it, or None.
+    """
+
+    exit_code = ExitCode.UNEXPECTED
+
+    def __init__(
+        self, message: str, *, where: str | None = None, help: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.help = help
+
+
+class UsageError(PgcliError):
+    """A bad flag, value or run name."""
+
+    exit_code = ExitCode.USAGE
+
+
+class EnvironmentFailed(PgcliError):  # noqa: N818 - "environment failed" is what it says
+    """An environment could not be made, or misbehaved while stepping."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class CheckpointError(PgcliError):
+    """A checkpoint is missing, damaged or does not fit."""
+
+    exit_code = ExitCode.CHECKPOINT
+
+
+class DivergedError(PgcliError):
+    """Training reached values that are not finite."""
+
+    exit_code = ExitCode.DIVERGED
+
+
+class AcceleratorError(PgcliError):
+    """The accelerator asked for, or its memory, is not available."""
+
+    exit_code = ExitCode.ACCELERATOR
+
+
+class LockedError(PgcliError):
+    """Another live process writes to this run directory."""
+
+    exit_code = ExitCode.LOCKED

@@ -1,0 +1,116 @@
+"""Action distributions as small pytrees.
+
+Noise is separate from sampling, so that a whole rollout's can be drawn in one call:
+`dist.sample(dist.noise(key, batch_shape))`. `noise` reads only the shapes of `self`,
+so a distribution of `jax.ShapeDtypeStruct`s draws as well.
+"""
+
+import math
+from typing import Protocol, Self, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from pgcli.shapes import Array, Bool, Float, Int, Key
+
+MASKED_LOGIT = -1e9
+"""Logit of a forbidden action: large and finite, since −inf makes the KL NaN."""
+
+
+@runtime_checkable
+class Distribution(Protocol):
+    """π(·|s) for a batch of states; every method keeps the batch axes."""
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """What `sample` needs, for batch axes `shape`. Consumes the key."""
+
+    def sample(self, noise: Array) -> Array:
+        """An action a ~ π(·|s)."""
+
+    def log_prob(self, action: Array) -> Array:
+        """Log π(a|s), in nats."""
+
+    def entropy(self) -> Array:
+        """H(π(·|s)), in nats."""
+
+    def kl(self, other: Self) -> Array:
+        """KL(self‖other), closed form, in nats."""
+
+    def mode(self) -> Array:
+        """The most probable action."""
+
+
+class Categorical(struct.PyTreeNode):
+    """One of A actions, with probability softmax(logits)."""
+
+    logits: Array  # [*batch, A]
+
+    def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        """Standard Gumbel noise: argmax(logits + noise) is a sample."""
+        return jax.random.gumbel(key, (*shape, self.logits.shape[-1]), jnp.float32)
+
+    def sample(self, noise: Float[Array, "*batch A"]) -> Int[Array, "*batch"]:
+        """An action by the Gumbel-max trick."""
+        return jnp.argmax(self.logits + noise, axis=-1).astype(jnp.int32)
+
+    def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """Log π(a|s)."""
+        logp = jax.nn.log_softmax(self.logits)
+        # a one-hot sum: its gradient is a product, where a gather's is a scatter
+        chosen = jax.nn.one_hot(action, logp.shape[-1], dtype=logp.dtype)
+        return jnp.sum(logp * chosen, axis=-1)
+
+    def entropy(self) -> Float[Array, "*batch"]:
+        """−Σ π log π."""
+        logp = jax.nn.log_softmax(self.logits)
+        return -jnp.sum(jnp.exp(logp) * logp, axis=-1)
+
+    def kl(self, other: "Categorical") -> Float[Array, "*batch"]:
+        """Σ π (log π − log π_other)."""
+        logp, logq = jax.nn.log_softmax(self.logits), jax.nn.log_softmax(other.logits)
+        return jnp.sum(jnp.exp(logp) * (logp - logq), axis=-1)
+
+    def mode(self) -> Int[Array, "*batch"]:
+        """The action with the largest logit."""
+        return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
+
+    def masked(self, allowed: Bool[Array, "*batch A"]) -> "Categorical":
+        """The distribution with the other actions forbidden."""
+        return Categorical(jnp.where(allowed, self.logits, MASKED_LOGIT))
+
+
+class DiagGaussian(struct.PyTreeNode):
+    """Independent normals per action dimension; densities over the unclipped action."""
+
+    mean: Array  # [*batch, A]
+    log_std: Array  # [*batch, A]
+
+    def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        """Standard normal noise."""
+        return jax.random.normal(key, (*shape, self.mean.shape[-1]), jnp.float32)
+
+    def sample(self, noise: Float[Array, "*batch A"]) -> Float[Array, "*batch A"]:
+        """Mean + std · noise."""
+        return self.mean + jnp.exp(self.log_std) * noise
+
+    def log_prob(self, action: Float[Array, "*batch A"]) -> Float[Array, "*batch"]:
+        """−½ Σ [((a − μ)/σ)² + 2 log σ + log 2π]."""
+        z = (action - self.mean) * jnp.exp(-self.log_std)
+        return -0.5 * jnp.sum(z**2 + 2 * self.log_std + math.log(2 * math.pi), axis=-1)
+
+    def entropy(self) -> Float[Array, "*batch"]:
+        """Σ [log σ + ½ log 2πe]."""
+        return jnp.sum(self.log_std + 0.5 * math.log(2 * math.pi * math.e), axis=-1)
+
+    def kl(self, other: "DiagGaussian") -> Float[Array, "*batch"]:
+        """Σ [log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²)/(2σ₂²) − ½]."""
+        ratio = jnp.exp(2 * (self.log_std - other.log_std))
+        distance = ((self.mean - other.mean) * jnp.exp(-other.log_std)) ** 2
+        return 0.5 * jnp.sum(
+            2 * (other.log_std - self.log_std) + ratio + distance - 1, axis=-1
+        )
+
+    def mode(self) -> Float[Array, "*batch A"]:
+        """The mean."""
+        return self.mean

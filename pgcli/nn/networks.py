@@ -1,0 +1,95 @@
+"""Networks: the only module that imports flax.linen."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pgcli.config.schema import NetworkConfig
+from pgcli.envs.base import Box, ObsSpace, Space
+from pgcli.shapes import Array
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "swish": jax.nn.swish,
+    "gelu": jax.nn.gelu,
+    "elu": jax.nn.elu,
+}
+
+
+def _flat(space: Space, obs: Array) -> Array:
+    """One observation component as features [*batch, n]; integers one-hot."""
+    if isinstance(space, Box):
+        batch = obs.shape[: obs.ndim - len(space.shape)]
+        return obs.reshape(*batch, math.prod(space.shape)).astype(jnp.float32)
+    return jax.nn.one_hot(obs - space.start, space.n, dtype=jnp.float32)
+
+
+def flatten_obs(space: ObsSpace, obs: Any) -> Array:
+    """All components side by side, in the order of their names: [*batch, n]."""
+    if isinstance(space, Space):
+        return _flat(space, obs)
+    return jnp.concatenate(
+        [_flat(space[name], obs[name]) for name in sorted(space)], axis=-1
+    )
+
+
+def _dense(width: int, gain: float, name: str | None = None) -> nn.Dense:
+    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(gain), name=name)
+
+
+class MLP(nn.Module):
+    """Dense layers on the flattened observation."""
+
+    config: NetworkConfig
+    obs_space: Any
+
+    @nn.compact
+    def __call__(self, obs: Any) -> Array:
+        """Features [*batch, hidden[-1]]."""
+        activation = ACTIVATIONS[self.config.activation]
+        features = flatten_obs(self.obs_space, obs)
+        for width in self.config.hidden:
+            features = activation(_dense(width, math.sqrt(2))(features))
+        return features
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP}
+"""(config, obs_space, name=…) -> the module that turns obs into features."""
+
+
+class ActorCritic(nn.Module):
+    """Policy head and value, on separate torsos or a shared one.
+
+    Orthogonal initialisation: √2 in the torso, 0.01 at the policy head (so that the
+    first policy is nearly uniform), 1 at the value head; biases 0.
+    """
+
+    config: NetworkConfig
+    obs_space: Any
+    num_outputs: int
+    gaussian: bool
+
+    @nn.compact
+    def __call__(self, obs: Any) -> tuple[Array, Array | None, Array]:
+        """(head [*batch, A], log_std [A] or None, value [*batch])."""
+        torso = NETWORKS[self.config.torso]
+        policy = torso(self.config, self.obs_space, name="policy")(obs)
+        value = (
+            policy
+            if self.config.shared
+            else torso(self.config, self.obs_space, name="value")(obs)
+        )
+        head = _dense(self.num_outputs, 0.01, name="policy_head")(policy)
+        log_std = None
+        if self.gaussian:
+            log_std = self.param(
+                "log_std",
+                nn.initializers.constant(self.config.log_std_init),
+                (self.num_outputs,),
+            )
+        return head, log_std, _dense(1, 1.0, name="value_head")(value)[..., 0]

@@ -1,0 +1,148 @@
+"""Running statistics of observations and of discounted returns.
+
+They move once per rollout, after the update, over real transitions only, and are
+frozen in evaluation. Counts are exact; means and variances are float32.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from pgcli.nn import counter
+from pgcli.nn.counter import Counter
+from pgcli.shapes import Array, Bool, Float
+
+EPS = 1e-8
+
+
+class ObsStats(struct.PyTreeNode):
+    """Mean and variance of each observation element, with the bound on results."""
+
+    count: Array  # (high, low) words
+    mean: Any
+    var: Any
+    clip: Array
+
+
+class RewardScaler(struct.PyTreeNode):
+    """Variance of the discounted return, and each environment's return so far."""
+
+    count: Array  # (high, low) words
+    mean: Array
+    var: Array
+    discounted: Array  # [N]
+
+
+def init_obs_stats(obs: Any, clip: float) -> ObsStats:
+    """Statistics of nothing, for observations shaped like `obs` (no batch axes)."""
+    return ObsStats(
+        counter.zero(),
+        jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), obs),
+        jax.tree.map(lambda x: jnp.ones(x.shape, jnp.float32), obs),
+        jnp.float32(clip),
+    )
+
+
+def normalize_obs(stats: ObsStats | None, obs: Any) -> Any:
+    """(obs − mean)/std, bounded; `obs` itself without statistics. Any batch axes."""
+    if stats is None:
+        return obs
+
+    def one(x: Array, mean: Array, var: Array) -> Array:
+        batch = (1,) * (x.ndim - mean.ndim)
+        mean, var = mean.reshape(*batch, *mean.shape), var.reshape(*batch, *var.shape)
+        scaled = (x.astype(jnp.float32) - mean) * jax.lax.rsqrt(var + EPS)
+        return jnp.clip(scaled, -stats.clip, stats.clip)
+
+    return jax.tree.map(one, obs, stats.mean, stats.var)
+
+
+def merge_moments(
+    count: Counter,
+    mean: Array,
+    var: Array,
+    x: Array,
+    weight: Float[Array, "*batch"],
+) -> tuple[Array, Array]:
+    """(mean, var) after the weighted samples `x` join `count` earlier ones.
+
+    The parallel form of Chan, Golub and LeVeque (1983): with the batch's share
+    s = n_b/(n + n_b) and δ = mean_b − mean, mean += s·δ and
+    var = (1 − s)·var + s·var_b + s(1 − s)·δ². No samples: unchanged.
+    """
+    batch = tuple(range(weight.ndim))
+    weight = weight.reshape(*weight.shape, *(1,) * mean.ndim)
+    num_new = jnp.sum(weight)
+    safe = jnp.maximum(num_new, 1)
+    centre = mean.reshape(*(1,) * len(batch), *mean.shape)
+    shifted = x.astype(jnp.float32) - centre
+    delta = jnp.sum(weight * shifted, axis=batch) / safe
+    spread = (shifted - delta.reshape(centre.shape)) ** 2
+    batch_var = jnp.sum(weight * spread, axis=batch) / safe
+    share = num_new / jnp.maximum(counter.to_float(count) + num_new, 1)
+    new_var = (1 - share) * var + share * batch_var + share * (1 - share) * delta**2
+    return mean + share * delta, jnp.where(num_new > 0, new_var, var)
+
+
+def _add_weight(count: Counter, weight: Array) -> Counter:
+    return counter.add(count, jnp.sum(weight > 0, dtype=jnp.uint32))
+
+
+def update_obs_stats(
+    stats: ObsStats, obs: Any, weight: Float[Array, "T N"]
+) -> ObsStats:
+    """The statistics after the raw observations [T, N, …] of a rollout."""
+    leaves, structure = jax.tree.flatten(obs)
+    moments = [
+        merge_moments(stats.count, mean, var, x, weight)
+        for x, mean, var in zip(
+            leaves, jax.tree.leaves(stats.mean), jax.tree.leaves(stats.var), strict=True
+        )
+    ]
+    return stats.replace(
+        count=_add_weight(stats.count, weight),
+        mean=jax.tree.unflatten(structure, [mean for mean, _ in moments]),
+        var=jax.tree.unflatten(structure, [var for _, var in moments]),
+    )
+
+
+def init_reward_scaler(num_envs: int) -> RewardScaler:
+    """A scale of 1 until the first update."""
+    return RewardScaler(
+        counter.zero(), jnp.float32(0), jnp.float32(1), jnp.zeros(num_envs)
+    )
+
+
+def scale_reward(
+    scaler: RewardScaler, reward: Float[Array, "T N"], clip: Array | float
+) -> Float[Array, "T N"]:
+    """The reward over the standard deviation of the discounted return, bounded.
+
+    No mean is subtracted: that would change which policy is best.
+    """
+    return jnp.clip(reward * jax.lax.rsqrt(scaler.var + EPS), -clip, clip)
+
+
+def update_reward_scaler(
+    scaler: RewardScaler,
+    reward: Float[Array, "T N"],
+    done: Bool[Array, "T N"],
+    weight: Float[Array, "T N"],
+    gamma: Float[Array, ""],
+) -> RewardScaler:
+    """The scaler after a rollout of raw rewards.
+
+    Each environment's return R ← γR + r is sampled at every real step and begins
+    anew *after* the last reward of an episode.
+    """
+
+    def step(total: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        reward, done, weight = inputs
+        total = jnp.where(weight > 0, gamma * total + reward, total)
+        return jnp.where(done, 0.0, total), total
+
+    discounted, totals = jax.lax.scan(step, scaler.discounted, (reward, done, weight))
+    mean, var = merge_moments(scaler.count, scaler.mean, scaler.var, totals, weight)
+    return RewardScaler(_add_weight(scaler.count, weight), mean, var, discounted)

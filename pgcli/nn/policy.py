@@ -1,0 +1,167 @@
+"""`Policy`: what an algorithm knows of a network."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from pgcli.config.schema import NetworkConfig
+from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace
+from pgcli.errors import EnvironmentFailed
+from pgcli.nn.distributions import Categorical, DiagGaussian, Distribution
+from pgcli.nn.networks import ActorCritic
+from pgcli.nn.normalize import ObsStats, normalize_obs
+from pgcli.shapes import Array, Bool, Float, Key
+
+Params = Any
+Carry = Any
+
+
+class Policy(NamedTuple):
+    """π_θ and V_φ as pure functions over one parameter tree.
+
+    Attributes:
+      init: key -> params. Consumes the key.
+      initial_carry: batch size -> recurrent state [N, …]; () for feed-forward.
+      apply: (params, carry, obs, start, mask=None) -> (carry, Distribution, value).
+        One step for a batch; `start` marks states that begin an episode, where a
+        recurrent state is reset. Feed-forward policies take any batch axes.
+    """
+
+    init: Callable[[Array], Params]
+    initial_carry: Callable[[int], Carry]
+    apply: Callable[..., tuple[Carry, Distribution, Array]]
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the policy carries state from step to step."""
+        return bool(jax.tree.leaves(self.initial_carry(1)))
+
+
+class Agent(struct.PyTreeNode):
+    """All that acting needs, and all that evaluation loads."""
+
+    params: Params
+    obs_stats: ObsStats | None
+
+
+def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
+    """A feed-forward policy for the spaces of `spec`.
+
+    Raises:
+      EnvironmentFailed: no distribution exists for the action space.
+    """
+    action = spec.action
+    if isinstance(action, Discrete):
+        num_outputs, gaussian = action.n, False
+    elif action.dtype.startswith("float"):
+        num_outputs, gaussian = math.prod(action.shape), True
+    else:
+        raise EnvironmentFailed(
+            f"no action distribution for {action}", where=f"environment {spec.id}"
+        )
+    network = ActorCritic(config, spec.obs, num_outputs, gaussian)
+
+    def init(key: Key[Array, ""]) -> Params:
+        return network.init(key, zero_obs(spec.obs, ()))["params"]
+
+    def apply(
+        params: Params,
+        carry: Carry,
+        obs: Any,
+        start: Array,
+        mask: Array | None = None,
+    ) -> tuple[Carry, Distribution, Array]:
+        outputs: Any = network.apply({"params": params}, obs)
+        head, log_std, value = outputs
+        if log_std is None:
+            dist = Categorical(head)
+            return carry, dist if mask is None else dist.masked(mask), value
+        return carry, DiagGaussian(head, jnp.broadcast_to(log_std, head.shape)), value
+
+    return Policy(init, lambda num_envs: (), apply)
+
+
+def zero_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
+    """An observation of zeros, with batch axes in front."""
+    if isinstance(space, Box):
+        return jnp.zeros((*batch, *space.shape), space.dtype)
+    if isinstance(space, Discrete):
+        return jnp.full(batch, space.start, jnp.int32)
+    return {name: zero_obs(part, batch) for name, part in space.items()}
+
+
+def act(
+    policy: Policy, agent: Agent, carry: Carry, obs: Any, start: Bool[Array, " N"]
+) -> tuple[Carry, Distribution]:
+    """π(·|s) for raw observations [N, …], with the agent's frozen statistics."""
+    carry, dist, _ = policy.apply(
+        agent.params, carry, normalize_obs(agent.obs_stats, obs), start
+    )
+    return carry, dist
+
+
+def draw_noise(
+    policy: Policy,
+    agent: Agent,
+    obs_space: ObsSpace,
+    keys: Key[Array, " N"],
+    num_steps: int,
+) -> Array:
+    """Sampling noise of a whole rollout: [T, N, …], environment n from `keys[n]`."""
+    prototype: Distribution = jax.eval_shape(
+        lambda: act(
+            policy,
+            agent,
+            policy.initial_carry(1),
+            zero_obs(obs_space, (1,)),
+            jnp.zeros(1, bool),
+        )[1]
+    )
+
+    def of_env(key: Array) -> Array:
+        return prototype.noise(key, (num_steps,))
+
+    noise: Array = jax.vmap(of_env, out_axes=1)(keys)
+    return noise
+
+
+class Unrolled(NamedTuple):
+    """A policy evaluated over a batch."""
+
+    dist: Distribution
+    value: Float[Array, "*batch"]
+    carry: Carry
+    """The recurrent state after each step; () for feed-forward."""
+
+
+def unroll(
+    policy: Policy,
+    params: Params,
+    first_carry: Carry,
+    obs: Any,
+    start: Bool[Array, "*batch"],
+    mask: Array | None = None,
+) -> Unrolled:
+    """The policy over normalised observations: a batch at once, or a scan over time.
+
+    Args:
+      policy: the policy.
+      params: its parameters θ.
+      first_carry: recurrent state [N, …] before the first step; () for feed-forward.
+      obs: [*batch, …]; for a recurrent policy batch is (T, N).
+      start: where an episode begins.
+      mask: allowed actions [*batch, A], or None.
+    """
+    if not jax.tree.leaves(first_carry):
+        _, dist, value = policy.apply(params, first_carry, obs, start, mask)
+        return Unrolled(dist, value, ())
+
+    def step(carry: Carry, inputs: Any) -> tuple[Carry, Unrolled]:
+        carry, dist, value = policy.apply(params, carry, *inputs)
+        return carry, Unrolled(dist, value, carry)
+
+    return jax.lax.scan(step, first_carry, (obs, start, mask))[1]

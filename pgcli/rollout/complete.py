@@ -1,0 +1,103 @@
+"""From transitions to a rollout: what the policy that acted says of them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pgcli.nn.normalize import normalize_obs
+from pgcli.nn.policy import Agent, Params, Policy, Unrolled, unroll
+from pgcli.rollout.types import Rollout, Transitions
+from pgcli.shapes import Array, Float
+
+
+def complete(
+    policy: Policy,
+    agent: Agent,
+    transitions: Transitions,
+    reward: Float[Array, "T N"],
+) -> Rollout:
+    """The rollout of `transitions` under the agent that collected them.
+
+    Distributions, log-probabilities and values of the whole rollout come from one
+    batched pass (a scan over time where the policy is recurrent).
+
+    Args:
+      policy: the policy.
+      agent: the parameters and statistics that acted.
+      transitions: as collected.
+      reward: the rewards to learn from, scaled or raw.
+    """
+    obs = normalize_obs(agent.obs_stats, transitions.obs)
+    final_obs = normalize_obs(agent.obs_stats, transitions.final_obs)
+    first = jax.tree.map(lambda x: x[:-1], obs)
+    last = jax.tree.map(lambda x: x[-1], obs)
+    seen = unroll(
+        policy, agent.params, transitions.first_carry, first, transitions.start[:-1]
+    )
+    rollout = Rollout(
+        obs=first,
+        action=transitions.action,
+        dist=seen.dist,
+        logp=seen.dist.log_prob(transitions.action),
+        value=seen.value,
+        next_value=jnp.zeros_like(seen.value),
+        reward=reward,
+        terminated=transitions.terminated,
+        truncated=transitions.truncated,
+        start=transitions.start[:-1],
+        weight=transitions.weight,
+        first_carry=transitions.first_carry,
+        last_obs=last,
+        last_start=transitions.start[-1],
+        final_obs=final_obs,
+        final_index=transitions.final_index,
+    )
+    return rollout.replace(next_value=next_values(policy, agent.params, rollout, seen))
+
+
+def revalue(policy: Policy, params: Params, rollout: Rollout) -> Rollout:
+    """The rollout with V of `params` at s_t and s'_t; everything else as it was."""
+    seen = unroll(policy, params, rollout.first_carry, rollout.obs, rollout.start)
+    return rollout.replace(
+        value=seen.value, next_value=next_values(policy, params, rollout, seen)
+    )
+
+
+def next_values(
+    policy: Policy, params: Params, rollout: Rollout, seen: Unrolled
+) -> Float[Array, "T N"]:
+    """V(s'_t): the next row's value, or the value of the episode's own last obs.
+
+    Truncated ends are evaluated in blocks of N, as many as there are, so that a
+    rollout without any costs nothing.
+    """
+    num_steps, num_envs = rollout.reward.shape
+    last_carry = jax.tree.map(lambda x: x[-1], seen.carry)
+    _, _, last_value = policy.apply(
+        params, last_carry, rollout.last_obs, rollout.last_start
+    )
+    values = jnp.concatenate([seen.value[1:], last_value[None]])
+    size = num_steps * num_envs
+    capacity = rollout.final_index.shape[0]
+    if capacity == 0:
+        return jnp.where(rollout.terminated, 0.0, values)
+    block = min(num_envs, capacity)
+    carries = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), seen.carry)
+    count = jnp.sum(rollout.final_index < size)
+
+    def evaluate(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        done, values = state
+        # a last block that would stick out begins earlier and repeats a few
+        begin = jnp.minimum(done, capacity - block)
+        index = jax.lax.dynamic_slice_in_dim(rollout.final_index, begin, block)
+        obs = jax.tree.map(
+            lambda x: jax.lax.dynamic_slice_in_dim(x, begin, block), rollout.final_obs
+        )
+        carry = jax.tree.map(lambda x: x[jnp.minimum(index, size - 1)], carries)
+        _, _, value = policy.apply(params, carry, obs, jnp.zeros(block, bool))
+        return done + block, values.at[index].set(value, mode="drop")
+
+    state: Any = (jnp.zeros((), count.dtype), values.reshape(size))
+    _, values = jax.lax.while_loop(lambda state: state[0] < count, evaluate, state)
+    return jnp.where(rollout.terminated, 0.0, values.reshape(num_steps, num_envs))

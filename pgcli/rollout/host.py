@@ -1,0 +1,178 @@
+"""Collection on the host: one small forward pass per step, written in place.
+
+Noise for the whole rollout is drawn beforehand; values, log-probabilities and
+distributions are computed for the whole rollout afterwards, inside the update.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pgcli.envs.base import Box, Discrete, HostEnv, HostSlot, ObsSpace
+from pgcli.errors import EnvironmentFailed
+from pgcli.nn.policy import Agent, Carry, Policy, act, draw_noise
+from pgcli.rollout.device import env_keys
+from pgcli.rollout.types import Transitions
+from pgcli.shapes import Array, Key
+
+
+class _Buffer(NamedTuple):
+    obs: Any  # [T + 1, N, …]
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    start: np.ndarray  # [T + 1, N]
+    real: np.ndarray
+
+
+def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
+    """NumPy buffers for observations, with batch axes in front."""
+    if isinstance(space, Box):
+        return np.zeros((*batch, *space.shape), space.dtype)
+    if isinstance(space, Discrete):
+        return np.zeros(batch, np.int32)
+    return {name: empty_obs(part, batch) for name, part in space.items()}
+
+
+def rows(tree: Any, index: int) -> Any:
+    """Views of row `index` of every leaf."""
+    if isinstance(tree, dict):
+        return {name: rows(part, index) for name, part in tree.items()}
+    return tree[index]
+
+
+def _write(target: Any, index: int, value: Any) -> None:
+    if isinstance(target, dict):
+        for name, part in target.items():
+            _write(part, index, value[name])
+    else:
+        target[index] = value
+
+
+class HostCollector:
+    """Fills rollouts from host environments.
+
+    Two buffers take turns: JAX may read a rollout's arrays after the call that got
+    them has returned, so a buffer is written again only when the update after next
+    begins.
+    """
+
+    def __init__(self, env: HostEnv, policy: Policy, num_steps: int) -> None:
+        """Begins an episode in every environment.
+
+        Args:
+          env: the environments.
+          policy: what acts.
+          num_steps: T, steps per rollout.
+        """
+        self._env = env
+        self._num_steps = num_steps
+        self._buffers = [self._make_buffer() for _ in range(2)]
+        self._turn = 0
+        self._capacity = min(env.num_envs, 8)
+        self._carry: Carry = policy.initial_carry(env.num_envs)
+        self._noise = jax.jit(
+            lambda agent, key: draw_noise(
+                policy,
+                agent,
+                env.spec.obs,
+                env_keys(jax.random.split(key)[0], env.num_envs),
+                num_steps,
+            )
+        )
+
+        def step(
+            agent: Agent, carry: Carry, obs: Any, start: Array, noise: Array
+        ) -> Any:
+            carry, dist = act(policy, agent, carry, obs, start)
+            return carry, dist.sample(noise)
+
+        self._act = jax.jit(step)
+        first = self._buffers[1]
+        env.reset(rows(first.obs, num_steps))
+        first.start[num_steps] = True
+
+    def _make_buffer(self) -> _Buffer:
+        num_steps, num_envs = self._num_steps, self._env.num_envs
+        return _Buffer(
+            empty_obs(self._env.spec.obs, (num_steps + 1, num_envs)),
+            np.zeros((num_steps, num_envs), np.float32),
+            np.zeros((num_steps, num_envs), bool),
+            np.zeros((num_steps, num_envs), bool),
+            np.zeros((num_steps + 1, num_envs), bool),
+            np.ones((num_steps, num_envs), bool),
+        )
+
+    def collect(self, agent: Agent, key: Key[Array, ""]) -> Transitions:
+        """T steps of every environment under the agent. Consumes the key.
+
+        Raises:
+          EnvironmentFailed: an environment raised, or returned what is not finite.
+        """
+        last, buffer = self._buffers[1 - self._turn], self._buffers[self._turn]
+        self._turn = 1 - self._turn
+        _write(buffer.obs, 0, rows(last.obs, self._num_steps))
+        buffer.start[0] = last.start[self._num_steps]
+        buffer.real[:] = True
+        noise = np.asarray(self._noise(agent, key))
+        first_carry = self._carry
+        actions = []
+        finals: list[tuple[int, Any]] = []
+        for t in range(self._num_steps):
+            self._carry, action = self._act(
+                agent, self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
+            )
+            action = np.asarray(action)
+            actions.append(action)
+            slot = HostSlot(
+                rows(buffer.obs, t + 1),
+                buffer.reward[t],
+                buffer.terminated[t],
+                buffer.truncated[t],
+                buffer.start[t + 1],
+                buffer.real[t],
+            )
+            for n, obs in self._env.step(action, slot):
+                finals.append((t * self._env.num_envs + n, obs))
+        self._check_finite(buffer)
+        final_obs, final_index = self._gather(finals)
+        return Transitions(
+            obs=buffer.obs,
+            action=np.stack(actions),
+            reward=buffer.reward,
+            terminated=buffer.terminated,
+            truncated=buffer.truncated,
+            start=buffer.start,
+            weight=buffer.real.astype(np.float32),
+            final_obs=final_obs,
+            final_index=final_index,
+            first_carry=first_carry,
+        )
+
+    def _gather(self, finals: list[tuple[int, Any]]) -> tuple[Any, np.ndarray]:
+        """Final observations in a buffer that doubles until all fit: few programs."""
+        size = self._num_steps * self._env.num_envs
+        while self._capacity < len(finals):
+            self._capacity = min(2 * self._capacity, size)
+        obs = empty_obs(self._env.spec.obs, (self._capacity,))
+        index = np.full(self._capacity, size, np.int32)
+        for i, (position, final) in enumerate(finals):
+            index[i] = position
+            _write(obs, i, final)
+        return obs, index
+
+    def _check_finite(self, buffer: _Buffer) -> None:
+        named = [("reward", buffer.reward)]
+        for path, leaf in jax.tree_util.tree_flatten_with_path(buffer.obs)[0]:
+            if leaf.dtype.kind == "f":
+                named.append((f"observation{jax.tree_util.keystr(path)}", leaf))
+        for field, values in named:
+            if np.isfinite(values).all():
+                continue
+            t, n = np.argwhere(~np.isfinite(values))[0][:2]
+            raise EnvironmentFailed(
+                f"environment {n} returned a {field} that is not finite "
+                f"at step {t} of the rollout",
+                where=f"environment {self._env.spec.id}",
+            )

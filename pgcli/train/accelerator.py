@@ -1,0 +1,127 @@
+"""The first touch of a device: which one, its threads, where programs are cached."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from pgcli.errors import AcceleratorError
+
+SMALL_MINIBATCH = 512
+"""Samples below which a second thread costs XLA more than it gains."""
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """What the learner runs on, as recorded in the run.
+
+    Attributes:
+      platform: `cpu`, `gpu` or `tpu`.
+      kind: the device's own name.
+      cpu_threads: threads of XLA on the CPU; they determine the bits of an update.
+    """
+
+    platform: str
+    kind: str
+    cpu_threads: int
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a resumed run must share to go on bit for bit."""
+        return {
+            "platform": self.platform,
+            "kind": self.kind,
+            "cpu_threads": self.cpu_threads,
+            "jax": jax.__version__,
+        }
+
+
+def _set(name: str, value: Any) -> None:
+    jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def cpu_threads_for(minibatch_size: int, recorded: int | None = None) -> int:
+    """XLA threads for a run: as recorded, else one for small minibatches, else all."""
+    if recorded is not None:
+        return recorded
+    return 1 if minibatch_size < SMALL_MINIBATCH else (os.cpu_count() or 1)
+
+
+def start(
+    requested: Literal["auto", "cpu", "gpu", "tpu"],
+    *,
+    host_envs: bool,
+    cpu_threads: int,
+) -> Accelerator:
+    """Starts JAX on the requested accelerator.
+
+    Settings that JAX reads once (threads, dispatch) hold for the process: a second run
+    in one process keeps those of the first.
+
+    Args:
+      requested: `auto` takes what JAX finds.
+      host_envs: environments step on the host, so that a call must not wait for a
+        dispatch thread.
+      cpu_threads: threads of XLA on the CPU.
+
+    Raises:
+      AcceleratorError: it is not there; nothing falls back to the CPU silently.
+    """
+    os.environ.setdefault("PJRT_NPROC", str(cpu_threads))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if host_envs:
+        _set("jax_cpu_enable_async_dispatch", False)
+    if requested == "cpu":
+        _set("jax_platforms", "cpu")
+    _enable_cache()
+    try:
+        devices = jax.devices(None if requested == "auto" else requested)
+    except RuntimeError as error:
+        raise _missing(requested, error) from None
+    device = devices[0]
+    _set("jax_default_device", device)
+    return Accelerator(
+        device.platform, device.device_kind, int(os.environ["PJRT_NPROC"])
+    )
+
+
+def _missing(requested: str, error: Exception) -> AcceleratorError:
+    forced = os.environ.get("JAX_PLATFORMS")
+    help = {
+        "gpu": "install the CUDA build, pip install 'pgcli-jax[cuda13]' (or cuda12), "
+        "or use --accelerator cpu",
+        "tpu": "install 'pgcli-jax[tpu]' on a TPU machine, or use --accelerator cpu",
+    }.get(requested, "unset JAX_PLATFORMS")
+    if forced:
+        help = f"JAX_PLATFORMS={forced} is set and excludes it; {help}"
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return AcceleratorError(
+        f"accelerator `{requested}` is not available: {reason}", help=help
+    )
+
+
+def cache_directory() -> Path | None:
+    """Where compiled programs are kept between processes; None if switched off.
+
+    `PGCLI_CACHE` names another directory; empty, it switches the cache off.
+    """
+    chosen = os.environ.get("PGCLI_CACHE")
+    if chosen is not None:
+        return Path(chosen) if chosen else None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pgcli" / "xla"
+
+
+def _enable_cache() -> None:
+    directory = cache_directory()
+    if directory is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    _set("jax_compilation_cache_dir", str(directory))
+    _set("jax_persistent_cache_min_compile_time_secs", 0.1)
+    _set("jax_persistent_cache_min_entry_size_bytes", -1)
+    _set("jax_compilation_cache_max_size", 2**30)

@@ -1,0 +1,50 @@
+"""Where a run's time goes."""
+
+import time
+
+import jax
+
+_COMPILE_EVENTS = (
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+_compiled = 0.0
+
+
+def _listen(event: str, duration_secs: float, **_: str | int) -> None:
+    global _compiled
+    if event in _COMPILE_EVENTS:
+        _compiled += duration_secs
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen)
+
+
+class Clock:
+    """Seconds of this process in a run: in all, in training, and compiling.
+
+    `compile` is lowering and XLA, of all programs; `train` is collecting, updating and
+    logging, without the compilation that happened there.
+    """
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._compiled_before = _compiled
+        self.train = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def compile(self) -> float:
+        """Seconds of compilation since the run began."""
+        return _compiled - self._compiled_before
+
+    def lap(self, since: float, compiled_before: float) -> float:
+        """Adds a stretch of training that began at `since`; returns its seconds."""
+        seconds = time.perf_counter() - since - (self.compile - compiled_before)
+        seconds = max(seconds, 0.0)
+        self.train += seconds
+        return seconds

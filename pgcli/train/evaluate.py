@@ -1,0 +1,140 @@
+"""`evaluate`: what an independent look at a checkpoint says of it."""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace
+from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.errors import CheckpointError, UsageError
+from pgcli.train import accelerator
+from pgcli.train.evaluate_device import evaluate_on_device
+from pgcli.train.evaluate_host import HostEvaluator, eval_envs
+from pgcli.train.policy_file import Trained, find_checkpoint, load_agent
+from pgcli.train.seeds import env_seeds, role_key
+from pgcli.train.statistics import summarize
+
+
+def evaluate(
+    target: str,
+    *,
+    runs_dir: Path = Path("runs"),
+    episodes: int = 100,
+    best: bool = False,
+    env_id: str | None = None,
+    deterministic: bool = True,
+    seed: int = 0,
+    num_envs: int | None = None,
+) -> dict[str, Any]:
+    """Plays an exact number of episodes with a saved agent, its statistics frozen.
+
+    Every environment plays a quota fixed beforehand, on the reporting seed stream,
+    which training and the choice of the best checkpoint never see.
+
+    Args:
+      target: path of a checkpoint, or path or name of a run.
+      runs_dir: where names are looked up.
+      episodes: how many.
+      best: of a run, the checkpoint that evaluated best, not its last.
+      env_id: another environment with the same spaces.
+      deterministic: the most probable action; else sampled ones.
+      seed: of the episodes.
+      num_envs: host environments side by side; None for a divisor of `episodes`.
+
+    Returns:
+      `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
+      return_mean, return_ci, return_std, return_median, return_min, return_max,
+      length_mean`, and `per_episode`: a list of `episode, env, seed, return, length`.
+
+    Raises:
+      UsageError: no such run or environment.
+      CheckpointError: the checkpoint is damaged or does not fit the environment.
+      EnvironmentFailed: the environment failed.
+    """
+    if episodes < 1:
+        raise UsageError(f"episodes is {episodes}; at least one is needed")
+    trained = load_agent(find_checkpoint(target, runs_dir, best))
+    config = dataclasses.replace(trained.config.env, vectorizer="in_process")
+    if env_id is not None and env_id != config.id:
+        config = dataclasses.replace(
+            config, id=env_id, kwargs={}, max_episode_steps=None
+        )
+    accelerator.start("auto", host_envs=not on_device(config.id), cpu_threads=1)
+    key = role_key(seed, "reporting")
+    if on_device(config.id):
+        env = make_device_env(config)
+        check_fit(trained, env.spec)
+        play = jax.jit(
+            partial(evaluate_on_device, env, trained.policy, episodes, deterministic)
+        )
+        returns, lengths = (np.asarray(x) for x in play(trained.agent, key))
+        which = np.arange(episodes)
+        seeds = [seed] * episodes
+    else:
+        count = num_envs or eval_envs(episodes)
+        env_seed = env_seeds(seed, "reporting", count)
+        host = make_host_env(config, count, env_seed)
+        try:
+            check_fit(trained, host.spec)
+            evaluator = HostEvaluator(trained.policy, deterministic)
+            returns, lengths, which = evaluator.play(host, trained.agent, episodes, key)
+        finally:
+            host.close()
+        seeds = [env_seed[n] for n in which]
+    rows = [
+        {"episode": i, "env": int(n), "seed": s, "return": float(r), "length": int(k)}
+        for i, (n, s, r, k) in enumerate(
+            zip(which, seeds, returns, lengths, strict=True)
+        )
+    ]
+    return {
+        "ok": True,
+        "run": trained.run,
+        "checkpoint": str(trained.path),
+        "iteration": trained.iteration,
+        "algo": trained.config.algo.name,
+        "env": config.id,
+        "seed": seed,
+        "deterministic": deterministic,
+        **summarize(returns, lengths),
+        "per_episode": rows,
+    }
+
+
+def _shapes(space: ObsSpace) -> Any:
+    """What a network sees of a space: bounds do not matter to it."""
+    if isinstance(space, Box):
+        return (space.shape, space.dtype)
+    if isinstance(space, Discrete):
+        return space.n
+    return {name: _shapes(part) for name, part in space.items()}
+
+
+def check_fit(trained: Trained, spec: EnvSpec) -> None:
+    """Refuses an environment that the agent's network was not made for.
+
+    Raises:
+      CheckpointError: observations or actions differ; both sides are named.
+    """
+    for what, ours, theirs in (
+        ("observations", trained.spec.obs, spec.obs),
+        ("actions", trained.spec.action, spec.action),
+    ):
+        if _shapes(ours) != _shapes(theirs):
+            raise CheckpointError(
+                f"{what} of {spec.id} are {_words(theirs)}, "
+                f"the agent was trained on {_words(ours)}",
+                where=str(trained.path),
+            )
+
+
+def _words(space: ObsSpace) -> str:
+    if isinstance(space, Box):
+        return f"{space.dtype}{list(space.shape)}"
+    if isinstance(space, Discrete):
+        return f"Discrete({space.n})"
+    return "{" + ", ".join(f"{k}: {_words(v)}" for k, v in sorted(space.items())) + "}"

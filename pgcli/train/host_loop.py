@@ -1,0 +1,137 @@
+"""The loop for host environments: NumPy in, one jitted update per iteration."""
+
+import time
+from functools import partial
+
+import jax
+import numpy as np
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import HostEnv
+from pgcli.envs.registry import make_host_env
+from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.host import HostCollector
+from pgcli.train.evaluate_host import HostEvaluator, eval_envs
+from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.train.seeds import Role, env_seeds, role_key
+from pgcli.train.state import RunState, from_arrays, to_arrays
+from pgcli.train.step import init_run, iteration_keys, learn, make_knobs, make_setup
+
+
+class HostLoop:
+    """Training on host environments."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        env: HostEnv | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        """Makes the environments; they begin at the first `advance`.
+
+        Args:
+          config: the run's configuration, resolved.
+          env: in place of the environments that the configuration names.
+          policy: in place of the network that it names.
+        """
+        self.iteration = 0
+        self.steps = 0
+        self._config = config
+        self._env = env or self._make_env(0)
+        self.setup = make_setup(config, self._env.spec, policy)
+        self._knobs = make_knobs(config)
+        self._budget = to_words(config.steps)
+        self._run_key = role_key(config.seed, "train")
+        self._keys = jax.jit(iteration_keys)
+        self._learn = jax.jit(partial(learn, self.setup), donate_argnames="state")
+        init = jax.jit(partial(init_run, self.setup), static_argnums=1)
+        self._state: RunState = init(self._knobs, config.seed)
+        self._collector: HostCollector | None = None
+        self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
+
+    def _make_env(self, episode_set: int) -> HostEnv:
+        num_envs = self._config.env.num_envs
+        seeds = env_seeds(self._config.seed, "train", num_envs, episode_set)
+        return make_host_env(self._config.env, num_envs, seeds)
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`."""
+        if self._collector is None:
+            self._collector = HostCollector(
+                self._env, self.setup.policy, self.setup.num_steps
+            )
+        rows: list[Row] = []
+        start = time.perf_counter()
+        while not rows or (
+            self.steps < until and time.perf_counter() - start < seconds
+        ):
+            collect_key, update_key = self._keys(
+                self._run_key, np.uint32(self.iteration)
+            )
+            transitions = self._collector.collect(self.agent(), collect_key)
+            self._state, report = self._learn(
+                self._knobs, self._state, transitions, self._budget, update_key
+            )
+            self.iteration += 1
+            rows.append(to_row(jax.device_get(report), self.iteration))
+            self.steps = from_words(report.steps)
+        return rows
+
+    def agent(self) -> Agent:
+        """The agent as it stands."""
+        return self._state.learner.agent
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Loop.evaluate`."""
+        num_envs = eval_envs(episodes)
+        env = make_host_env(self._config.env, num_envs, env_seeds(seed, role, num_envs))
+        try:
+            returns, lengths, _ = self._evaluator.play(
+                env, self.agent(), episodes, role_key(seed, role)
+            )
+        finally:
+            env.close()
+        return returns, lengths
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`."""
+        learner = self._state.learner
+        rest = self._state.replace(learner=learner.replace(agent=None))
+        return {"agent": to_arrays(learner.agent), "run": to_arrays(rest)}
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: the learner exactly; episodes begin anew.
+
+        Environments get fresh seeds, told apart by the iteration, so that no episode
+        is played twice.
+        """
+        learner = self._state.learner
+        agent = from_arrays(learner.agent, groups["agent"], where)
+        rest = from_arrays(
+            self._state.replace(learner=learner.replace(agent=None)),
+            groups["run"],
+            where,
+        )
+        tally = rest.tally
+        scaler = rest.reward_scaler
+        if scaler is not None:
+            scaler = scaler.replace(discounted=np.zeros_like(scaler.discounted))
+        self._state = rest.replace(
+            learner=rest.learner.replace(agent=agent),
+            tally=tally.replace(
+                return_=np.zeros_like(tally.return_), length=np.zeros_like(tally.length)
+            ),
+            reward_scaler=scaler,
+        )
+        self.iteration = int(rest.iteration)
+        self.steps = from_words(rest.steps)
+        self._env.close()
+        self._env = self._make_env(self.iteration)
+        self._collector = None
+        return "learner-exact"
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self._env.close()

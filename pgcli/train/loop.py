@@ -1,0 +1,86 @@
+"""What the two training loops have in common."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from pgcli.errors import DivergedError
+from pgcli.nn.policy import Agent
+from pgcli.train.seeds import Role
+from pgcli.train.step import Report
+
+Row = dict[str, float | int | None]
+Groups = dict[str, dict[str, np.ndarray]]
+Stored = Mapping[str, Mapping[str, np.ndarray]]
+
+
+class Loop(Protocol):
+    """Iterations of collect and update, on the device or fed from the host."""
+
+    iteration: int
+    steps: int
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """Runs at least one iteration, up to `until` steps or about `seconds`.
+
+        Returns:
+          One row of metrics per iteration.
+
+        Raises:
+          DivergedError: values are not finite.
+          EnvironmentFailed: an environment misbehaved.
+        """
+
+    def agent(self) -> Agent:
+        """The agent as it stands."""
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(returns, lengths) of `episodes` deterministic episodes."""
+
+    def snapshot(self) -> Groups:
+        """All that resuming needs, as arrays."""
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """Goes on from a snapshot; returns the level reached."""
+
+    def close(self) -> None:
+        """Frees environments."""
+
+
+def to_words(count: int) -> np.ndarray:
+    """A Python integer as (high, low) 32-bit words."""
+    return np.array([count >> 32, count & 0xFFFFFFFF], np.uint32)
+
+
+def from_words(words: Any) -> int:
+    """The integer that (high, low) words stand for."""
+    return (int(words[0]) << 32) | int(words[1])
+
+
+def to_row(report: Report, iteration: int) -> Row:
+    """An iteration's report, fetched, as a row of metrics.jsonl.
+
+    Raises:
+      DivergedError: observations, rewards or parameters are not finite.
+    """
+    for finite, what in (
+        (report.finite_data, "an observation or reward"),
+        (report.finite_params, "a network parameter"),
+    ):
+        if not finite:
+            raise DivergedError(
+                f"{what} is not finite in iteration {iteration}",
+                help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+            )
+    values = {name: float(value) for name, value in sorted(report.metrics.items())}
+    skipped = values.pop("skipped", 0.0)
+    return {
+        "iteration": iteration,
+        "steps": from_words(report.steps),
+        "episodes": from_words(report.episodes),
+        **{name: x if np.isfinite(x) else None for name, x in values.items()},
+        "skipped": int(skipped),
+    }

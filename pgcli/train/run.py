@@ -1,0 +1,241 @@
+"""`train` and `resume`: from a configuration to a result."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
+from pgcli.config.schema import RunConfig
+from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.errors import AcceleratorError, UsageError
+from pgcli.train import accelerator
+from pgcli.train.device_loop import DeviceLoop
+from pgcli.train.host_loop import HostLoop
+from pgcli.train.loop import Loop
+from pgcli.train.reporter import Reporter, RunInfo, Silent, Status
+from pgcli.train.rundir import RunDirectory
+from pgcli.train.seeds import env_seeds
+from pgcli.train.session import Session, versions
+from pgcli.train.signals import Interrupted, StopFlag, stop_on_signal
+
+__all__ = ["Interrupted", "Reporter", "RunInfo", "Silent", "Status", "resume", "train"]
+
+
+def train(
+    resolved: Resolved,
+    *,
+    runs_dir: Path = Path("runs"),
+    name: str | None = None,
+    resume: Literal["never", "auto"] = "never",
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Trains an agent in a new run directory.
+
+    Args:
+      resolved: the configuration, and where its values came from.
+      runs_dir: where runs are kept.
+      name: the run's name; None for a new one.
+      resume: `auto` goes on with a run of that name, or returns its result where it
+        is finished.
+      overwrite: replace a run of that name.
+      reporter: who watches.
+
+    Returns:
+      The result, as `train --json` prints it.
+
+    Raises:
+      PgcliError: as its subclasses say; `Interrupted` after a signal.
+    """
+    reporter = reporter or Silent()
+    config = resolved.config
+    with stop_on_signal() as stop:
+        if resume == "auto" and name is not None:
+            run = RunDirectory(runs_dir / name)
+            if run.is_run() and run.config_yaml.is_file():
+                return _continue(run, config, resolved, reporter, stop)
+        backend = _prepare(config, None)
+        env = _make_env(config)
+        run = RunDirectory.create(
+            runs_dir, name, config.algo.name, config.env.id, overwrite
+        )
+        with run.lock():
+            run.write_meta(
+                {
+                    "algo": config.algo.name,
+                    "env": config.env.id,
+                    "seed": config.seed,
+                    "preset": resolved.preset,
+                    "accelerator": backend.fingerprint(),
+                    "versions": versions(),
+                }
+            )
+            run.write_config(to_yaml(config))
+            return _session(resolved, run, env, backend, reporter, stop, fresh=True)
+
+
+def resume(
+    run: str,
+    *,
+    runs_dir: Path = Path("runs"),
+    steps: int | None = None,
+    require_exact: bool = False,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Goes on with a run from its newest checkpoint that verifies.
+
+    Args:
+      run: the run's name or path.
+      runs_dir: where names are looked up.
+      steps: a new budget; None for the run's own.
+      require_exact: refuse anything less than an exact resume.
+      reporter: who watches.
+
+    Returns:
+      The result, as `train --json` prints it.
+
+    Raises:
+      PgcliError: as its subclasses say; `Interrupted` after a signal.
+    """
+    directory = RunDirectory.find(run, runs_dir)
+    resolved = _stored(directory)
+    config = resolved.config
+    if steps is not None:
+        config = dataclasses.replace(config, steps=steps)
+    with stop_on_signal() as stop:
+        return _continue(
+            directory, config, resolved, reporter or Silent(), stop, require_exact
+        )
+
+
+def _stored(run: RunDirectory) -> Resolved:
+    path = run.config_yaml
+    if not path.is_file():
+        raise UsageError("the run has no config.yaml", where=str(run.path))
+    stored = resolve(file=path, flags={}, sets=[])
+    return dataclasses.replace(stored, preset=run.read_meta().get("preset"))
+
+
+def _continue(
+    run: RunDirectory,
+    config: RunConfig,
+    resolved: Resolved,
+    reporter: Reporter,
+    stop: StopFlag,
+    require_exact: bool = False,
+) -> dict[str, Any]:
+    stored = _stored(run).config
+    _check_same(run, stored, config)
+    with run.lock():
+        result = run.read_result()
+        if result is not None and _is_finished(result, config):
+            return result
+        recorded = run.read_meta().get("accelerator", {}).get("cpu_threads")
+        backend = _prepare(config, recorded)
+        env = _make_env(config)
+        if config != stored:
+            run.write_config(to_yaml(config))
+        given = dataclasses.replace(
+            resolved, config=config, preset=run.read_meta().get("preset")
+        )
+        return _session(
+            given, run, env, backend, reporter, stop, require_exact=require_exact
+        )
+
+
+def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
+    """Whether a result answers what is asked: its budget spent, or its return met."""
+    if result["stopped"] == "until_return":
+        return bool(config.steps <= result["steps"]["asked"])
+    return bool(result["steps"]["used"] >= config.steps)
+
+
+def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
+    """Refuses to go on with other settings; the budget alone may grow."""
+    before, now = _flat(to_mapping(stored)), _flat(to_mapping(asked))
+    differing = [
+        f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+        and key not in ("steps", "eval.every", "checkpoint.every")
+    ]
+    if differing:
+        raise UsageError(
+            "the run was started with another configuration: "
+            + "; ".join(differing[:5]),
+            where=str(run.path),
+            help="choose another --name, or --overwrite",
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _prepare(config: RunConfig, threads: int | None) -> accelerator.Accelerator:
+    minibatches = getattr(config.algo, "num_minibatches", 1)
+    size = config.env.num_envs * config.rollout.num_steps // minibatches
+    return accelerator.start(
+        config.accelerator,
+        host_envs=not on_device(config.env.id),
+        cpu_threads=accelerator.cpu_threads_for(size, threads),
+    )
+
+
+def _make_env(config: RunConfig) -> Any:
+    """The environments, before a run directory exists: most mistakes show here."""
+    if on_device(config.env.id):
+        return make_device_env(config.env)
+    num_envs = config.env.num_envs
+    return make_host_env(
+        config.env, num_envs, env_seeds(config.seed, "train", num_envs)
+    )
+
+
+def _session(
+    resolved: Resolved,
+    run: RunDirectory,
+    env: Any,
+    backend: accelerator.Accelerator,
+    reporter: Reporter,
+    stop: StopFlag,
+    *,
+    fresh: bool = False,
+    require_exact: bool = False,
+) -> dict[str, Any]:
+    config = resolved.config
+    try:
+        loop: Loop = (
+            DeviceLoop(config, env)
+            if on_device(config.env.id)
+            else HostLoop(config, env)
+        )
+        session = Session(resolved, run, loop, env.spec, backend, reporter, stop)
+        try:
+            if not fresh:
+                session.restore()
+            level = session.resume_level
+            if require_exact and level not in (None, "exact"):
+                raise UsageError(
+                    f"an exact resume was asked for; {level} is what can be had",
+                    where=str(run.path),
+                    help="host environments begin new episodes on resume",
+                )
+            return session.train()
+        finally:
+            session.close()
+    except RuntimeError as error:
+        # jaxlib's XlaRuntimeError, which has no public name of its own
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise AcceleratorError(
+            "the accelerator ran out of memory",
+            help="lower env.num_envs or rollout.num_steps",
+        ) from error

@@ -1,0 +1,378 @@
+"""One run from its first iteration to its result: logs, evaluations, checkpoints."""
+
+import contextlib
+import importlib.metadata
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from pgcli.config.load import Resolved, to_mapping
+from pgcli.envs.registry import on_device
+from pgcli.envs.spaces import spec_to_json
+from pgcli.errors import DivergedError, EnvironmentFailed
+from pgcli.loggers import LOGGERS, JsonlWriter
+from pgcli.train import checkpoint
+from pgcli.train.accelerator import Accelerator
+from pgcli.train.clock import Clock
+from pgcli.train.loop import Loop, Row
+from pgcli.train.reporter import Reporter, RunInfo, Status
+from pgcli.train.rundir import RunDirectory
+from pgcli.train.signals import Interrupted, StopFlag
+from pgcli.train.statistics import summarize
+
+CHUNK_SECONDS = 0.5
+"""How long a chunk may take: the live view and signals wait for it."""
+
+MAX_SKIPPED = 10
+"""Iterations in a row with gradients that are not finite before a run has diverged."""
+
+Stopped = Literal["budget", "until_return", "signal"]
+
+
+def versions() -> dict[str, str]:
+    """What the run was computed with."""
+    names = ("pgcli-jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium")
+    found = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def next_multiple(steps: int, every: int) -> int:
+    """The first multiple of `every` past `steps`; never where `every` is 0."""
+    return 2**63 if every == 0 else (steps // every + 1) * every
+
+
+class Session:
+    """Drives a loop, and owns the run's files."""
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        run: RunDirectory,
+        loop: Loop,
+        spec: Any,
+        accelerator: Accelerator,
+        reporter: Reporter,
+        stop: StopFlag,
+    ) -> None:
+        """Opens the run's logs; nothing is written yet."""
+        self._config = resolved.config
+        self._preset = resolved.preset
+        self._run = run
+        self._loop = loop
+        self._spec = spec
+        self._accelerator = accelerator
+        self._reporter = reporter
+        self._stop = stop
+        self._clock = Clock()
+        self._metrics = JsonlWriter(run.metrics_jsonl, reporter.warn)
+        self._evals = JsonlWriter(run.eval_jsonl, reporter.warn)
+        self._timing = JsonlWriter(run.timing_jsonl, reporter.warn)
+        self._sinks: list[Any] = []
+        self._resume_level: str | None = None
+        self._first_step = 0
+        self._best: tuple[str, float] | None = None
+        self._saved: int | None = None
+        self._last_row: Row = {}
+        self._skipped = 0
+
+    # -- checkpoints ---------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Goes on from the newest checkpoint that verifies, if there is any.
+
+        Logs are cut back to it, so that every step occurs once.
+
+        Raises:
+          CheckpointError: all are damaged, or the newest does not fit.
+        """
+        if not any(self._run.checkpoints.iterdir()):
+            return
+        path, damaged = checkpoint.newest_verified(self._run.checkpoints)
+        for bad in damaged:
+            self._reporter.warn(f"a damaged checkpoint was set aside: {bad}")
+        stored = checkpoint.load(path)
+        reached = self._loop.restore(stored.groups, str(path))
+        recorded = stored.meta.get("accelerator")
+        if reached == "exact" and recorded != self._accelerator.fingerprint():
+            reached = "state-exact"
+        self._resume_level = reached
+        self._first_step = self._loop.steps
+        self._saved = self._loop.iteration
+        self._last_row = stored.meta["last_row"]
+        self._skipped = stored.meta["skipped"]
+        best = stored.meta["best"]
+        self._best = (best["checkpoint"], best["score"]) if best else None
+        if self._best and self._run.best() != self._best:
+            self._run.mark_best(*self._best)
+        for name, writer in self._writers().items():
+            writer.truncate(stored.meta["log_offsets"][name])
+
+    @property
+    def resume_level(self) -> str | None:
+        """How exactly the run goes on; None for a new one."""
+        return self._resume_level
+
+    def _writers(self) -> dict[str, JsonlWriter]:
+        return {"metrics": self._metrics, "eval": self._evals, "timing": self._timing}
+
+    def _meta(self) -> dict[str, Any]:
+        for writer in self._writers().values():
+            writer.sync()
+        best = self._best
+        return {
+            "run": self._run.name,
+            "config": to_mapping(self._config),
+            "preset": self._preset,
+            "env": spec_to_json(self._spec),
+            "iteration": self._loop.iteration,
+            "steps": self._loop.steps,
+            "best": {"checkpoint": best[0], "score": best[1]} if best else None,
+            "skipped": self._skipped,
+            "last_row": self._last_row,
+            "accelerator": self._accelerator.fingerprint(),
+            "versions": versions(),
+            "log_offsets": {
+                name: writer.offset() for name, writer in self._writers().items()
+            },
+        }
+
+    def _save(self, score: float | None = None) -> bool:
+        """Commits a checkpoint; with a score it becomes the best.
+
+        A full disk leaves the older ones and training goes on.
+        """
+        if score is None and self._saved == self._loop.iteration:
+            return True
+        name = checkpoint.name_of(self._loop.iteration)
+        before = self._best
+        if score is not None:
+            self._best = (name, score)
+        try:
+            path = checkpoint.save(
+                self._run.checkpoints, name, self._loop.snapshot(), self._meta()
+            )
+            if score is not None:
+                self._run.mark_best(name, score)
+            protected = {self._best[0]} if self._best else set()
+            checkpoint.prune(
+                self._run.checkpoints, self._config.checkpoint.keep, protected
+            )
+        except OSError as error:
+            self._best = before
+            self._reporter.warn(f"the checkpoint could not be saved: {error}")
+            return False
+        self._saved = self._loop.iteration
+        self._reporter.saved(path, self._loop.iteration)
+        return True
+
+    # -- training ------------------------------------------------------------------
+
+    def train(self) -> dict[str, Any]:
+        """Runs to the end and returns the result.
+
+        Raises:
+          Interrupted: a signal asked for the end; a checkpoint is committed.
+          DivergedError: values are not finite.
+          EnvironmentFailed: an environment failed; a checkpoint is committed.
+        """
+        self._open()
+        stopped: Stopped = "budget"
+        try:
+            while self._loop.steps < self._config.steps and self._stop.code is None:
+                before = self._loop.steps
+                self._chunk()
+                if self._evaluate_and_save(before):
+                    stopped = "until_return"
+                    break
+            if self._stop.code is not None:
+                stopped = "signal"
+        except EnvironmentFailed:
+            self._save()
+            raise
+        finally:
+            self._metrics.sync()
+        self._save()
+        if stopped == "signal":
+            raise self._interrupted()
+        return self._finish(stopped)
+
+    def _open(self) -> None:
+        config = self._config
+        info = RunInfo(
+            algo=config.algo.name,
+            env=config.env.id,
+            backend="device" if on_device(config.env.id) else "host",
+            num_envs=config.env.num_envs,
+            seed=config.seed,
+            accelerator=self._accelerator.platform,
+            name=self._run.name,
+            path=self._run.path,
+            preset=self._preset,
+            steps=config.steps,
+            first_step=self._first_step,
+            resume_level=self._resume_level,
+        )
+        self._reporter.started(info)
+        after = self._first_step if self._resume_level else None
+        self._sinks = [
+            LOGGERS[name](self._run.path, after_step=after, warn=self._reporter.warn)
+            for name in config.log.sinks
+        ]
+        self._save()
+        self._reporter.compiling()
+
+    def _chunk(self) -> None:
+        """Some iterations, up to the next event; their rows go to the logs."""
+        config = self._config
+        until = min(
+            config.steps,
+            next_multiple(self._loop.steps, config.eval.every or 0),
+            next_multiple(self._loop.steps, config.checkpoint.every or 0),
+        )
+        before = self._loop.steps
+        start, compiled = time.perf_counter(), self._clock.compile
+        rows = self._loop.advance(until, CHUNK_SECONDS)
+        for row in rows:
+            self._log(row)
+        seconds = self._clock.lap(start, compiled)
+        pace = (self._loop.steps - before) / max(seconds, 1e-9)
+        self._timing.write(
+            {
+                "iteration": self._loop.iteration,
+                "steps": self._loop.steps,
+                "seconds": round(self._clock.total, 4),
+                "steps_per_second": round(pace, 1),
+            }
+        )
+        self._reporter.progress(
+            Status(
+                self._loop.iteration,
+                self._loop.steps,
+                config.steps,
+                self._clock.total,
+                pace,
+                self._last_row,
+                self._best[1] if self._best else None,
+                self._saved,
+            )
+        )
+
+    def _passed(self, before: int, every: int | None) -> bool:
+        return next_multiple(before, every or 0) <= self._loop.steps
+
+    def _log(self, row: Row) -> None:
+        self._last_row = row
+        self._skipped = self._skipped + 1 if row["skipped"] else 0
+        if self._skipped >= MAX_SKIPPED:
+            raise DivergedError(
+                f"gradients were not finite in {MAX_SKIPPED} iterations in a row",
+                where=f"iteration {row['iteration']}",
+                help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+            )
+        last = row["steps"] is not None and row["steps"] >= self._config.steps
+        if last or int(row["iteration"] or 0) % self._config.log.every == 0:
+            self._metrics.write(row)
+            for sink in self._sinks:
+                sink.write(int(row["steps"] or 0), row)
+
+    def _evaluate_and_save(self, before: int) -> bool:
+        """What is due since `before` steps; true if the return asked for is reached."""
+        config = self._config
+        score = None
+        if self._passed(before, config.eval.every):
+            score = self._evaluate()
+        best = self._best[1] if self._best else -np.inf
+        if score is not None and score > best:
+            self._save(score)
+        elif self._passed(before, config.checkpoint.every):
+            self._save()
+        target = config.until_return
+        return score is not None and target is not None and score >= target
+
+    def _evaluate(self) -> float:
+        """The mean return of a periodic evaluation, on the selection stream."""
+        returns, lengths = self._loop.evaluate(
+            self._config.eval.episodes, "selection", self._config.seed
+        )
+        row = {
+            "iteration": self._loop.iteration,
+            "steps": self._loop.steps,
+            "deterministic": True,
+            **summarize(returns, lengths),
+        }
+        self._evals.write(row)
+        self._reporter.evaluated(row)
+        return float(row["return_mean"])
+
+    # -- the end -------------------------------------------------------------------
+
+    def _finish(self, stopped: Stopped) -> dict[str, Any]:
+        config = self._config
+        returns, lengths = self._loop.evaluate(
+            config.eval.final_episodes, "reporting", config.seed
+        )
+        result = self._result(
+            stopped, {**summarize(returns, lengths), "deterministic": True}
+        )
+        self._run.write_result(result)
+        return result
+
+    def _result(
+        self, stopped: Stopped, evaluation: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        config, clock = self._config, self._clock
+        trained = self._loop.steps - self._first_step
+        last = checkpoint.name_of(self._saved) if self._saved is not None else None
+        return {
+            "ok": stopped != "signal",
+            "run": self._run.name,
+            "path": str(self._run.path),
+            "algo": config.algo.name,
+            "env": config.env.id,
+            "preset": self._preset,
+            "seed": config.seed,
+            "config": to_mapping(config),
+            "accelerator": self._accelerator.platform,
+            "steps": {"asked": config.steps, "used": self._loop.steps},
+            "seconds": {
+                "total": round(clock.total, 3),
+                "compile": round(clock.compile, 3),
+                "train": round(clock.train, 3),
+            },
+            "steps_per_second": round(trained / max(clock.train, 1e-9), 1),
+            "train": {"return_mean": self._last_row.get("return_mean")},
+            "eval": evaluation,
+            "checkpoint": str(self._run.checkpoints / last) if last else None,
+            "best": (
+                {
+                    "checkpoint": str(self._run.checkpoints / self._best[0]),
+                    "return_mean": self._best[1],
+                }
+                if self._best
+                else None
+            ),
+            "stopped": stopped,
+            "resume_level": self._resume_level,
+        }
+
+    def _interrupted(self) -> Interrupted:
+        code = self._stop.code
+        if code is None:
+            raise RuntimeError("no signal was received")
+        return Interrupted(
+            code,
+            self._result("signal", None),
+            f"go on with: pgcli resume {self._run.path}",
+        )
+
+    def close(self) -> None:
+        """Closes logs and environments."""
+        for writer in (*self._writers().values(), *self._sinks):
+            writer.close()
+        self._loop.close()

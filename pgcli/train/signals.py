@@ -1,0 +1,56 @@
+"""Signals as requests to stop at the next safe point."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from pgcli.errors import ExitCode, PgcliError
+
+_STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+
+
+class Interrupted(PgcliError):  # noqa: N818 - a request that was met, not a fault
+    """Training stopped on request, after a committed checkpoint.
+
+    Attributes:
+      result: the run as far as it came, in the form of a result.
+    """
+
+    def __init__(self, code: ExitCode, result: dict[str, Any], help: str) -> None:
+        super().__init__("stopped by a signal; a checkpoint is committed", help=help)
+        self.exit_code = code
+        self.result = result
+
+
+class StopFlag:
+    """Which signal has asked for the end, if any."""
+
+    def __init__(self) -> None:
+        self.code: ExitCode | None = None
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.code is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        interrupted = number == signal.SIGINT
+        self.code = ExitCode.INTERRUPTED if interrupted else ExitCode.TERMINATED
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopFlag]:
+    """A flag that INT, TERM and USR1 raise inside the block; a second INT interrupts.
+
+    Outside the main thread signals stay as they are: they cannot be handled there.
+    """
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = {number: signal.signal(number, flag._ask) for number in _STOPS}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

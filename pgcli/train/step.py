@@ -1,0 +1,178 @@
+"""One iteration's learning, the same for both loops: transitions in, new state out."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pgcli.algos import ALGORITHMS
+from pgcli.algos.base import Algorithm, Hyperparameters, as_leaves
+from pgcli.config.schema import NormalizeConfig, RunConfig
+from pgcli.envs.base import EnvSpec
+from pgcli.nn import counter
+from pgcli.nn.normalize import (
+    init_obs_stats,
+    init_reward_scaler,
+    scale_reward,
+    update_obs_stats,
+    update_reward_scaler,
+)
+from pgcli.nn.policy import Agent, Policy, make_policy, zero_obs
+from pgcli.rollout.complete import complete
+from pgcli.rollout.types import Transitions
+from pgcli.shapes import Array, Key
+from pgcli.train.seeds import role_key
+from pgcli.train.state import RunState, init_tally, recent_means, update_tally
+
+
+class Setup(NamedTuple):
+    """What a run is made of: its structure, fixed when programs are compiled."""
+
+    spec: EnvSpec
+    policy: Policy
+    algorithm: Algorithm
+    num_envs: int
+    num_steps: int
+    normalize: NormalizeConfig
+
+    @property
+    def batch_size(self) -> int:
+        """Transitions per iteration, autoreset steps included."""
+        return self.num_envs * self.num_steps
+
+
+class Knobs(NamedTuple):
+    """The numbers that a compiled program takes as arguments: sweeps reuse it."""
+
+    hyper: Hyperparameters
+    normalize: NormalizeConfig
+
+
+class Report(NamedTuple):
+    """What an iteration says of itself."""
+
+    metrics: dict[str, Array]
+    steps: Array  # (high, low) words, after the iteration
+    episodes: Array
+    finite_data: Array
+    finite_params: Array
+
+
+def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -> Setup:
+    """The structure of a run on environments like `spec`.
+
+    Args:
+      config: the run's configuration, resolved.
+      spec: what its environments look like.
+      policy: in place of the network that the configuration names.
+    """
+    policy = policy or make_policy(spec, config.network)
+    shards = config.parallel.shards or 1
+    return Setup(
+        spec,
+        policy,
+        ALGORITHMS[config.algo.name](policy, shards),
+        config.env.num_envs,
+        config.rollout.num_steps,
+        config.normalize,
+    )
+
+
+def make_knobs(config: RunConfig) -> Knobs:
+    """The numbers of a configuration, as float32."""
+    return Knobs(
+        Hyperparameters(as_leaves(config.algo), as_leaves(config.optimizer)),
+        as_leaves(config.normalize),
+    )
+
+
+def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
+    """A fresh agent. Consumes the key."""
+    stats = None
+    if setup.normalize.obs:
+        stats = init_obs_stats(zero_obs(setup.spec.obs, ()), setup.normalize.clip)
+    return Agent(setup.policy.init(key), stats)
+
+
+def init_run(setup: Setup, knobs: Knobs, seed: int) -> RunState:
+    """A run before its first iteration."""
+    agent = init_agent(setup, role_key(seed, "init"))
+    scaler = init_reward_scaler(setup.num_envs) if setup.normalize.reward else None
+    return RunState(
+        setup.algorithm.init(knobs.hyper, agent),
+        jnp.uint32(0),
+        counter.zero(),
+        init_tally(setup.num_envs),
+        scaler,
+    )
+
+
+def iteration_keys(run_key: Key[Array, ""], iteration: Array) -> tuple[Array, Array]:
+    """(collection key, update key) of an iteration. Does not consume `run_key`."""
+    collect_key, update_key = jax.random.split(jax.random.fold_in(run_key, iteration))
+    return collect_key, update_key
+
+
+def learn(
+    setup: Setup,
+    knobs: Knobs,
+    state: RunState,
+    transitions: Transitions,
+    budget: Array,
+    key: Key[Array, ""],
+) -> tuple[RunState, Report]:
+    """Learns from one rollout. Consumes the key.
+
+    Rewards are scaled and observations normalised with statistics from before this
+    rollout; the statistics move afterwards.
+
+    Args:
+      setup: the run's structure.
+      knobs: its numbers.
+      state: before the iteration.
+      transitions: what was collected with the state's agent.
+      budget: steps asked for, as (high, low) words.
+      key: for the update.
+    """
+    learner, scaler = state.learner, state.reward_scaler
+    progress = jnp.minimum(
+        1.0, counter.to_float(state.steps) / counter.to_float(budget)
+    )
+    weight, raw = transitions.weight, transitions.reward
+    done = transitions.terminated | transitions.truncated
+    reward = raw if scaler is None else scale_reward(scaler, raw, knobs.normalize.clip)
+    rollout = complete(setup.policy, learner.agent, transitions, reward)
+    learner, metrics = setup.algorithm.update(
+        knobs.hyper, learner, rollout, progress, key
+    )
+    stats = learner.agent.obs_stats
+    if stats is not None:
+        seen = jax.tree.map(lambda x: x[:-1], transitions.obs)
+        stats = update_obs_stats(stats, seen, weight)
+        learner = learner.replace(agent=learner.agent.replace(obs_stats=stats))
+    if scaler is not None:
+        gamma = knobs.hyper.algo.gamma
+        scaler = update_reward_scaler(scaler, raw, done, weight, gamma)
+    tally = update_tally(state.tally, raw, done, weight)
+    num_real = jnp.sum(weight > 0, dtype=jnp.uint32)
+    state = RunState(
+        learner,
+        state.iteration + 1,
+        counter.add(state.steps, num_real),
+        tally,
+        scaler,
+    )
+    metrics["return_mean"], metrics["length_mean"] = recent_means(tally)
+    report = Report(
+        metrics,
+        state.steps,
+        tally.count,
+        _all_finite((transitions.obs, transitions.final_obs, raw)),
+        _all_finite(learner.agent),
+    )
+    return state, report
+
+
+def _all_finite(tree: Any) -> Array:
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))

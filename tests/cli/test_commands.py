@@ -1,0 +1,292 @@
+"""What the commands pass on, and how failures leave the process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cli import fake_training
+
+from pgcli.errors import (
+    AcceleratorError,
+    CheckpointError,
+    DivergedError,
+    EnvironmentFailed,
+    ExitCode,
+    LockedError,
+    PgcliError,
+    UsageError,
+)
+
+Run = Callable[..., Any]
+
+
+def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Training raises `error` after it began."""
+
+    def train(resolved: Any, *, reporter: Any, **_: Any) -> Any:
+        reporter.started(fake_training.info(path=Path("a-run")))
+        reporter.progress(fake_training.status(10_000))
+        raise error
+
+    monkeypatch.setattr("pgcli.train.run", SimpleNamespace(train=train))
+
+
+def the_only_object(text: str) -> dict[str, Any]:
+    """stdout as JSON: one line, one object."""
+    assert text.count("\n") == 1
+    found = json.loads(text)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_train_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def train(resolved: Any, **options: Any) -> Any:
+        seen.update(options, config=resolved.config)
+        return fake_training.RESULT
+
+    monkeypatch.setattr("pgcli.train.run", SimpleNamespace(train=train))
+    words = "train --algo a2c --env Pendulum-v1 --no-preset --seed 7 --steps 5e4"
+    more = "--until-return -200.5 --accelerator cpu --name x --runs-dir d --resume auto"
+    outcome = run(*words.split(), *more.split(), "--set", "optimizer.lr=0.5")
+    assert outcome.code == 0
+    config = seen["config"]
+    assert (config.algo.name, config.env.id, config.seed) == ("a2c", "Pendulum-v1", 7)
+    assert (config.steps, config.until_return) == (50_000, -200.5)
+    assert (config.accelerator, config.optimizer.lr) == ("cpu", 0.5)
+    assert (seen["name"], seen["runs_dir"]) == ("x", Path("d"))
+    assert (seen["resume"], seen["overwrite"]) == ("auto", False)
+
+
+def test_resume_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def resume(name: str, **options: Any) -> Any:
+        seen.update(options, run=name)
+        return fake_training.RESULT
+
+    monkeypatch.setattr("pgcli.train.run", SimpleNamespace(resume=resume))
+    assert run("resume", "x", "--steps", "1_000", "--require-exact").code == 0
+    assert (seen["run"], seen["steps"], seen["require_exact"]) == ("x", 1000, True)
+
+
+def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def evaluate(target: str, **options: Any) -> Any:
+        seen.update(options, target=target)
+        return fake_training.evaluate(target)
+
+    monkeypatch.setattr("pgcli.train.evaluate", SimpleNamespace(evaluate=evaluate))
+    words = "eval x --episodes 3 --best --env E-v0 --stochastic --seed 4 --runs-dir d"
+    assert run(*words.split()).code == 0
+    assert seen == {
+        "target": "x",
+        "episodes": 3,
+        "best": True,
+        "env_id": "E-v0",
+        "deterministic": False,
+        "seed": 4,
+        "runs_dir": Path("d"),
+    }
+
+
+def test_eval_min_return_reached_exits_0(run: Run) -> None:
+    assert run("eval", "r", "--min-return", "300").code == 0
+
+
+def test_eval_nan_return_is_below_any_minimum(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = fake_training.EVALUATION | {"return_mean": float("nan")}
+    module = SimpleNamespace(evaluate=lambda *_, **__: dict(result))
+    monkeypatch.setattr("pgcli.train.evaluate", module)
+    outcome = run("eval", "r", "--min-return", "-1e9", "--json")
+    assert outcome.code == 8
+    assert the_only_object(outcome.out)["return_mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("e.csv", "episode,env,seed,return,length", "1,1,12,400.0,400"),
+        (
+            "e.jsonl",
+            '{"episode": 0, "env": 0, "seed": 11, "return": 200.0, "length": 200}',
+            '{"episode": 1, "env": 1, "seed": 12, "return": 400.0, "length": 400}',
+        ),
+    ],
+)
+def test_eval_episodes_out_writes_one_row_per_episode(
+    run: Run, name: str, first: str, last: str
+) -> None:
+    assert run("eval", "r", "--episodes-out", name, "--json").code == 0
+    lines = Path(name).read_text().splitlines()
+    assert (lines[0], lines[-1]) == (first, last)
+
+
+def test_eval_episodes_out_without_directory_is_usage_error(run: Run) -> None:
+    outcome = run("eval", "r", "--episodes-out", "nowhere/e.csv")
+    assert (outcome.code, outcome.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "name"),
+    [
+        (UsageError("m"), 2, "usage"),
+        (EnvironmentFailed("m"), 3, "environment"),
+        (CheckpointError("m"), 4, "checkpoint"),
+        (DivergedError("m"), 5, "diverged"),
+        (AcceleratorError("m"), 6, "accelerator"),
+        (LockedError("m"), 7, "locked"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (RuntimeError("m"), 1, "unexpected"),
+    ],
+)
+def test_failure_has_exit_code_and_one_json_object(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    name: str,
+) -> None:
+    stop_with(monkeypatch, error)
+    outcome = run("train", "--no-preset", "--json")
+    described = the_only_object(outcome.out)
+    assert outcome.code == described["error"]["exit_code"] == code
+    assert described["ok"] is False
+    assert described["error"]["code"] == name
+    assert set(described["error"]) == {"code", "exit_code", "message", "where", "help"}
+
+
+def test_interrupted_training_reports_its_result(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StoppedError(PgcliError):
+        exit_code = ExitCode.TERMINATED
+        result = fake_training.RESULT | {"stopped": "signal"}
+
+    stop_with(
+        monkeypatch, StoppedError("stopped by SIGTERM", help="pgcli resume a-run")
+    )
+    outcome = run("train", "--no-preset", "--json")
+    described = the_only_object(outcome.out)
+    assert outcome.code == 143
+    assert (described["ok"], described["stopped"]) == (False, "signal")
+    assert described["error"]["code"] == "terminated"
+
+
+def test_unexpected_failure_is_two_lines_and_a_log(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a-run").mkdir()
+    stop_with(monkeypatch, ValueError("first line\nsecond line"))
+    outcome = run("train", "--no-preset", "-q")
+    assert outcome.err.splitlines() == [
+        "error: unexpected failure: ValueError: first line",
+        "  help: this is a bug in pgcli; the traceback is in a-run/log.txt",
+    ]
+    assert "Traceback (most recent call last)" in Path("a-run/log.txt").read_text()
+
+
+def test_unexpected_failure_debug_shows_the_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_with(monkeypatch, ValueError("what"))
+    assert "Traceback (most recent call" in run("train", "--no-preset", "--debug").err
+
+
+def test_config_errors_are_all_listed_in_json(run: Run) -> None:
+    words = "train --json --seed x --set optimizer.lr=-1"
+    described = the_only_object(run(*words.split()).out)
+    assert len(described["error"]["errors"]) == 2
+
+
+def test_config_check_reports_every_file(run: Run) -> None:
+    Path("good.yaml").write_text("seed: 3\n")
+    Path("bad.yaml").write_text("seed: -3\n")
+    Path("worse.yaml").write_text("sead: 3\n")
+    outcome = run("config", "check", "bad.yaml", "good.yaml", "worse.yaml", "--json")
+    described = the_only_object(outcome.out)
+    assert outcome.code == 2
+    assert [row["ok"] for row in described["files"]] == [False, True, False]
+    assert "bad.yaml:1" in outcome.err
+    assert "worse.yaml:1" in outcome.err
+    assert run("config", "check", "good.yaml").out == "ok  good.yaml\n"
+
+
+def test_config_show_can_be_read_back(run: Run) -> None:
+    shown = run("config", "show", "--no-preset", "--seed", "3", "--algo", "a2c")
+    Path("my.yaml").write_text(shown.out)
+    first = json.loads(run("config", "show", "-c", "my.yaml", "--json").out)
+    again = json.loads(
+        run(
+            "config", "show", *["--no-preset", "--seed", "3", "--algo", "a2c", "--json"]
+        ).out
+    )
+    assert first["config"] == again["config"]
+
+
+def test_runs_verify_names_the_damaged_checkpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = SimpleNamespace(name="r", path=Path("r"), checkpoints=Path("r/c"))
+    find = SimpleNamespace(find=lambda *_: directory)
+    monkeypatch.setattr("pgcli.train.rundir.RunDirectory", find)
+    paths = [Path("r/c/1"), Path("r/c/2")]
+    monkeypatch.setattr("pgcli.train.checkpoint.committed", lambda _: paths)
+
+    def verify(path: Path) -> None:
+        if path.name == "2":
+            raise CheckpointError("size is 3, not 4", where=str(path))
+
+    monkeypatch.setattr("pgcli.train.checkpoint.verify", verify)
+    outcome = run("runs", "verify", "r", "--json")
+    described = the_only_object(outcome.out)
+    assert outcome.code == 4
+    assert [row["ok"] for row in described["checkpoints"]] == [True, False]
+    assert described["error"]["where"] == "r/c/2"
+
+
+@pytest.mark.parametrize("words", ["--json config show", "config --json show"])
+def test_global_flag_before_the_command_counts(run: Run, words: str) -> None:
+    assert json.loads(run(*words.split()).out)["ok"] is True
+
+
+def test_completion_knows_keys_without_jax(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_PGCLI_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "pgcli train --set optimizer.b")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    with pytest.raises(SystemExit):
+        run()
+    assert capsys.readouterr().out.split() == ["optimizer.beta1=", "optimizer.beta2="]
+
+
+def test_dry_run_counts_iterations_and_gradient_steps(run: Run) -> None:
+    words = "train --no-preset --dry-run --steps 1001 --json"
+    sizes = (
+        "env.num_envs=4 rollout.num_steps=50 algo.num_epochs=3 algo.num_minibatches=2"
+    )
+    sets = [word for size in sizes.split() for word in ("--set", size)]
+    data = the_only_object(run(*words.split(), *sets).out)
+    # 4 x 50 = 200 steps a batch; ceil(1001 / 200) = 6 iterations; 6 x 3 x 2 = 36
+    assert (data["batch_size"], data["iterations"]) == (200, 6)
+    assert data["steps"] == {"asked": 1001, "used": 1200}
+    assert data["gradient_steps"] == 36
+    a2c = the_only_object(run(*words.split(), "--algo", "a2c", *sets[:4]).out)
+    assert a2c["gradient_steps"] == a2c["iterations"] == 6
+
+
+def test_config_show_names_the_origin_of_every_value(run: Run) -> None:
+    words = "config show --no-preset --seed 3 --set optimizer.lr=1e-3"
+    shown = [line.split() for line in run(*words.split()).out.splitlines()]
+    assert ["seed:", "3", "#", "--seed"] in shown
+    assert ["lr:", "0.001", "#", "--set"] in shown
+    assert ["clip_eps:", "0.2", "#", "default"] in shown
+    assert all("#" in line for line in shown if len(line) > 1)

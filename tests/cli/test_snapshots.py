@@ -1,0 +1,51 @@
+"""Exit code, stdout and stderr together; PGCLI_UPDATE_GOLDEN=1 rewrites the files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CASES = {
+    "help": "--help",
+    "help_train": "train -h",
+    "help_eval": "eval -h",
+    "help_config": "config -h",
+    "no_command": "runs",
+    "no_command_json": "--json",
+    "version": "--version",
+    "unknown_command": "trian",
+    "unknown_option": "train --stepz 3",
+    "unknown_option_json": "--json train --stepz 3",
+    "unknown_short_option": "train -z",
+    "missing_value": "train --seed",
+    "missing_argument": "eval",
+    "extra_argument": "train CartPole-v1",
+    "bad_episodes": "eval r --episodes 0",
+    "bad_values": "train --seed x --steps 1.5 --algo ppq --set a=3",
+    "bad_values_json": "train --seed x --set algo.clip_epss=3 --json",
+    "resume_and_overwrite": "train --resume auto --overwrite",
+    "train": "train --no-preset --seed 3",
+    "train_quiet_json": "train --no-preset --seed 3 -q --json",
+    "train_verbose": "-v train --no-preset --seed 3",
+    "resume_no_run": "runs show nothing",
+    "dry_run": "train --no-preset --dry-run",
+    "eval": "eval ppo2-CartPole-v1-k3f9wq --episodes 2",
+    "eval_json": "eval ppo2-CartPole-v1-k3f9wq --episodes 2 --json",
+    "eval_below": "eval r --min-return 300.5",
+    "eval_below_json": "eval r --min-return 300.5 --json",
+    "runs_list_empty": "runs list",
+    "explain": "config explain algo.clip_eps",
+    "explain_unknown": "config explain algo.clip_epss",
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_command_answers_as_recorded(
+    name: str, run: Callable[..., object], golden: Callable[..., None]
+) -> None:
+    golden(name, run(*CASES[name].split()))
+
+
+def test_every_golden_file_has_a_case() -> None:
+    folder = Path(__file__).parent.parent / "golden" / "cli"
+    assert {path.stem for path in folder.iterdir()} == set(CASES)

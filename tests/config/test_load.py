@@ -1,0 +1,440 @@
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgcli.config.load import ConfigError, Resolved, from_mapping, resolve
+from pgcli.config.schema import RunConfig
+from pgcli.errors import ExitCode, UsageError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "config"
+
+
+def run(*sets: str, **more: Any) -> Resolved:
+    return resolve(
+        **{"file": None, "flags": {}, "use_preset": False, **more, "sets": sets}
+    )
+
+
+def failure(*sets: str, **more: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        run(*sets, **more)
+    return caught.value
+
+
+def messages(error: ConfigError) -> list[str]:
+    return [issue.message for issue in error.issues]
+
+
+@pytest.fixture
+def presets(tmp_path: Path) -> Path:
+    folder = tmp_path / "configs" / "ppo2"
+    folder.mkdir(parents=True)
+    text = "algo: {name: ppo2, gamma: 0.5}\nenv: {id: X-v0, num_envs: 16}\nseed: 5\n"
+    (folder / "X-v0.yaml").write_text(text)
+    return tmp_path / "configs"
+
+
+# Merging and origins.
+
+
+def test_resolve_with_nothing_gives_the_defaults_and_derives_the_rest() -> None:
+    resolved = run()
+    config = resolved.config
+    assert config.eval.every == 5_000  # 100,000 / 20
+    assert config.checkpoint.every == 10_000  # 100,000 / 10
+    assert config.parallel.shards == 8  # gcd(8, 8)
+    plain = dataclasses.replace(
+        config,
+        eval=dataclasses.replace(config.eval, every=None),
+        checkpoint=dataclasses.replace(config.checkpoint, every=None),
+        parallel=dataclasses.replace(config.parallel, shards=None),
+    )
+    assert plain == RunConfig()
+    assert resolved.preset is None
+    derived = [path for path, origin in resolved.origins.items() if origin == "derived"]
+    assert derived == ["eval.every", "checkpoint.every", "parallel.shards"]
+    assert set(resolved.origins.values()) == {"default", "derived"}
+
+
+def test_resolve_derives_from_final_values_and_never_gives_zero() -> None:
+    config = run("steps=7", "env.num_envs=12", "algo.name=a2c").config
+    assert (config.eval.every, config.checkpoint.every) == (1, 1)
+    assert config.parallel.shards == 4  # gcd(12, 8)
+
+
+def test_resolve_keeps_a_derived_value_that_was_given() -> None:
+    resolved = run("eval.every=0", "parallel.shards=2")
+    assert resolved.config.eval.every == 0
+    assert resolved.config.parallel.shards == 2
+    assert resolved.origins["eval.every"] == "--set"
+
+
+def test_resolve_order_is_default_preset_flag_set(presets: Path) -> None:
+    flags = {"env.id": ("X-v0", "--env"), "seed": (6, "--seed")}
+    resolved = run("env.num_envs=4", flags=flags, use_preset=True, preset_dir=presets)
+    config, origins = resolved.config, resolved.origins
+    assert resolved.preset == "ppo2/X-v0"
+    assert (config.algo.gamma, origins["algo.gamma"]) == (0.5, "preset ppo2/X-v0")
+    assert (config.seed, origins["seed"]) == (6, "--seed")
+    assert (config.env.num_envs, origins["env.num_envs"]) == (4, "--set")
+    assert (config.env.id, origins["env.id"]) == ("X-v0", "--env")
+    assert origins["rollout.num_steps"] == "default"
+
+
+def test_resolve_set_beats_flag() -> None:
+    resolved = run("seed=2", flags={"seed": (1, "--seed")})
+    assert (resolved.config.seed, resolved.origins["seed"]) == (2, "--set")
+
+
+def test_resolve_flag_beats_file(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("# comment\nseed: 1\nsteps: 100_000\n")
+    resolved = run(file=path, flags={"seed": (2, "--seed")})
+    assert resolved.config.seed == 2
+    assert resolved.config.steps == 100_000
+    assert resolved.origins["seed"] == "--seed"
+    assert resolved.origins["steps"] == f"{path}:3"
+
+
+def test_resolve_last_set_wins() -> None:
+    assert run("seed=1", "seed=2").config.seed == 2
+
+
+def test_resolve_flag_of_none_was_not_given() -> None:
+    resolved = run(flags={"seed": (None, "--seed")})
+    assert resolved.origins["seed"] == "default"
+
+
+def test_resolve_file_looks_up_no_preset(presets: Path, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("env: {id: X-v0}\n")
+    resolved = run(file=path, use_preset=True, preset_dir=presets)
+    assert resolved.preset is None
+    assert resolved.config.algo.gamma == 0.99
+
+
+def test_resolve_finds_the_preset_by_values_from_set(presets: Path) -> None:
+    for sets in (["env.id=X-v0"], ["env={id: X-v0}"]):
+        assert run(*sets, use_preset=True, preset_dir=presets).preset == "ppo2/X-v0"
+    sets = ["env.id=X-v0", "algo.name=a2c"]
+    assert run(*sets, use_preset=True, preset_dir=presets).preset is None
+
+
+def test_resolve_without_preset_ignores_it(presets: Path) -> None:
+    assert run("env.id=X-v0", preset_dir=presets).preset is None
+
+
+def test_resolve_reports_errors_in_a_preset_by_its_name(presets: Path) -> None:
+    (presets / "ppo2" / "X-v0.yaml").write_text("algo: {gama: 1}\n")
+    error = failure("env.id=X-v0", use_preset=True, preset_dir=presets)
+    assert error.where == "configs/ppo2/X-v0.yaml:1"
+
+
+def test_alias_is_resolved_to_the_real_name(presets: Path) -> None:
+    flags = {"algo.name": ("ppo", "--algo"), "env.id": ("X-v0", "--env")}
+    resolved = run(flags=flags, use_preset=True, preset_dir=presets)
+    assert resolved.config.algo.name == "ppo2"
+    assert resolved.preset == "ppo2/X-v0"
+    assert from_mapping({"algo": {"name": "ppo"}}).algo.name == "ppo2"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("network.hidden=[32, 16]", "network.hidden", (32, 16)),
+        ("network.hidden=[]", "network.hidden", ()),
+        ("optimizer.lr=1e-4", "optimizer.lr", 1e-4),
+        ("optimizer.lr=1", "optimizer.lr", 1.0),
+        ("optimizer.max_grad_norm=null", "optimizer.max_grad_norm", None),
+        ("normalize.obs=true", "normalize.obs", True),
+        ("env.id=func:CartPole-v1", "env.id", "func:CartPole-v1"),
+        ("env.kwargs={a: {b: [1]}}", "env.kwargs", {"a": {"b": [1]}}),
+        ("env.kwargs.a.b=1", "env.kwargs", {"a": {"b": 1}}),
+        ("env.kwargs.range=[0.7, .inf]", "env.kwargs", {"range": [0.7, float("inf")]}),
+        ("optimizer={lr: 1, beta1: 0}", "optimizer.beta1", 0.0),
+        ("steps=1_000", "steps", 1000),
+        ("env.id='a=b'", "env.id", "a=b"),
+    ],
+)
+def test_set_value_is_yaml(text: str, path: str, value: object) -> None:
+    resolved = run(text)
+    found: Any = resolved.config
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+    assert resolved.origins[path] == "--set"
+
+
+def test_set_of_one_environment_argument_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("env: {kwargs: {a: 1, b: 2}}\n")
+    assert run("env.kwargs.b=3", file=path).config.env.kwargs == {"a": 1, "b": 3}
+
+
+def test_empty_section_in_a_file_sets_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("optimizer:\n#  lr: 1\nseed: 1\n")
+    assert run("optimizer.lr=2", file=path).config.optimizer.lr == 2.0
+
+
+# Errors.
+
+
+def test_config_error_is_a_usage_error_of_exit_2() -> None:
+    assert issubclass(ConfigError, UsageError)
+    assert failure("seed=-1").exit_code == ExitCode.USAGE
+
+
+def test_error_text_matches_the_documented_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("\n" * 5 + "algo:\n  clip_epss: 0.2\n")
+    assert failure(file=Path("my.yaml")).render() == (
+        "error: unknown key `algo.clip_epss`\n"
+        "  my.yaml:7\n"
+        "  7 │   clip_epss: 0.2\n"
+        "    │   ^^^^^^^^^\n"
+        "  help: did you mean `clip_eps`?"
+    )
+
+
+def test_all_errors_are_reported_at_once_in_file_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(GOLDEN)
+    flags = {"seed": (-3, "--seed"), "accelerator": ("gppu", "--accelerator")}
+    error = failure(
+        "optimiser.lr=1e-3",
+        "network.hidden=[32, 0]",
+        "env=CartPole-v1",
+        "env.kwargs={a: *b}",
+        "steps",
+        "until_return=",
+        "checkpoint.keep=[",
+        file=Path("many_errors.yaml"),
+        flags=flags,
+    )
+    assert error.render() + "\n" == (GOLDEN / "many_errors.txt").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_error_as_data_has_every_issue() -> None:
+    assert failure("seed=-1", "lr=3").to_list() == [
+        {
+            "message": "`seed` must be an integer, at least 0 and below 4294967296, "
+            "not -1",
+            "where": "--set seed=-1",
+            "help": "seed of every random stream",
+        },
+        {
+            "message": "unknown key `lr`",
+            "where": "--set lr=3",
+            "help": "did you mean `optimizer.lr`?",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "help"),
+    [
+        ("optimizer.lrr=1", "did you mean `optimizer.lr`?"),
+        ("optimiser.lr=1", "did you mean `optimizer.lr`?"),
+        ("env.nmu_steps=1", "did you mean `rollout.num_steps`?"),
+        ("lr=1", "did you mean `optimizer.lr`?"),
+        ("learning_rate=1", "did you mean `optimizer.lr`?"),
+        ("env.n_envs=1", "did you mean `env.num_envs`?"),
+        ("num_steps=1", "did you mean `rollout.num_steps`?"),
+        ("total_timesteps=1", "did you mean `steps`?"),
+        ("stepps=1", "did you mean `steps`?"),
+        ("seed.x=1", None),
+        ("algo.clip_range=1", "did you mean `algo.clip_eps`?"),
+    ],
+)
+def test_unknown_key_of_set_names_the_nearest(text: str, help: str | None) -> None:
+    error = failure(text)
+    assert error.message == f"unknown key `{text.partition('=')[0]}`"
+    assert error.where == f"--set {text}"
+    if help is not None:
+        assert error.help == help
+
+
+def test_key_of_another_algorithm_is_unknown_and_its_owner_named() -> None:
+    error = failure("algo.name=a2c", "algo.clip_eps=0.2")
+    assert messages(error) == ["unknown key `algo.clip_eps`"]
+    assert error.help is not None
+    assert error.help.startswith("`clip_eps` belongs to ppo2; this run trains a2c.")
+    near = failure("algo.name=a2c", "algo.clip_epss=0.2").help
+    assert near == "the nearest is `algo.clip_eps` of ppo2; this run trains a2c"
+
+
+def test_flag_that_changes_the_algorithm_of_a_file_exposes_its_keys(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("algo:\n  name: ppo2\n  num_epochs: 3\n")
+    error = failure(file=path, flags={"algo.name": ("a2c", "--algo")})
+    assert messages(error) == ["unknown key `algo.num_epochs`"]
+    assert error.where == f"{path}:3"
+
+
+@pytest.mark.parametrize(
+    ("name", "help"),
+    [("ppo3", "did you mean `ppo2`?"), ("zzz", "there are a2c, ppo2")],
+)
+def test_unknown_algorithm_gets_a_suggestion_and_the_rest_is_checked(
+    name: str, help: str
+) -> None:
+    error = failure("seed=-1", "algo.x=1", flags={"algo.name": (name, "--algo")})
+    assert len(error.issues) == 2  # not the keys of an algorithm that nobody knows
+    assert error.message == f"unknown algorithm `{name}` (and 1 more)"
+    assert error.help == help
+
+
+@pytest.mark.parametrize("value", ["3", "null", "[ppo2]", "{a: 1}", "true"])
+def test_algorithm_that_is_no_word_is_refused(value: str) -> None:
+    assert failure(f"algo.name={value}").message.startswith(
+        "`algo.name` must be one of"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "help"),
+    [
+        ("steps=1e5", "write it as an integer: 100000"),
+        ('seed="8"', "write it without quotes: 8"),
+        ('optimizer.lr="1e-4"', "write it without quotes: 1e-4"),
+        ("normalize.obs=yes", "write `true`"),
+        ("normalize.obs=0", "write `false`"),
+        ("optimizer.schedule=linaer", "did you mean `linear`?"),
+        ("optimizer.lr=nan", "learning rate at the start"),
+    ],
+)
+def test_wrong_value_gets_a_remedy(text: str, help: str) -> None:
+    assert failure(text).help == help
+
+
+def test_set_on_a_section_with_a_value_is_refused_and_hides_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("env: {num_envs: 0}\n")
+    assert len(failure("env=3", file=path).issues) == 2
+
+
+def test_file_that_is_not_yaml_is_reported_with_the_flags_that_are_not() -> None:
+    error = failure("seed=[", file=Path("/nonexistent/my.yaml"))
+    assert messages(error)[0] == (
+        "cannot read /nonexistent/my.yaml: No such file or directory"
+    )
+    assert len(error.issues) == 2
+
+
+def test_terminal_codes_in_a_value_are_not_printed() -> None:
+    text = failure("env.kwarg=\x1b[31m", "accelerator='\x9b2J'").render()
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+
+
+@pytest.mark.parametrize(
+    "sets", [("=1",), (".=1",), ("a..b=1",), ("env.=1",), ("env.kwargs.=1",), ("",)]
+)
+def test_odd_paths_are_errors(sets: tuple[str, ...]) -> None:
+    assert len(failure(*sets).issues) == 1
+
+
+def test_text_that_is_not_unicode_is_refused() -> None:
+    assert failure("env.id=\udcff").message == "not valid Unicode text"
+    error = failure(flags={"env.id": ("\udcff", "--env")})
+    assert error.message == "not valid Unicode text"
+    error.render().encode()
+
+
+# Checks across keys.
+
+
+def test_batch_must_divide_into_minibatches() -> None:
+    error = failure("env.num_envs=6", "rollout.num_steps=5")
+    assert error.message == (
+        "num_envs (6) × num_steps (5) = 30 is not divisible by num_minibatches (4)"
+    )
+    assert error.where == "--set rollout.num_steps=5"
+    assert error.help == "set `algo.num_minibatches` to 3 or 5"
+
+
+def test_more_minibatches_than_samples_are_refused() -> None:
+    error = failure("env.num_envs=2", "rollout.num_steps=4", "algo.num_minibatches=16")
+    assert error.help == "set `algo.num_minibatches` to 8"
+
+
+def test_environments_must_divide_into_shards() -> None:
+    error = failure("env.num_envs=6", "parallel.shards=4", "rollout.num_steps=128")
+    assert error.message == "num_envs (6) is not divisible by parallel.shards (4)"
+    assert error.help == "set `parallel.shards` to 3 or 6"
+
+
+def test_each_shard_must_divide_into_minibatches() -> None:
+    error = failure("rollout.num_steps=5", "algo.num_minibatches=10")
+    assert error.message == (
+        "num_envs (8) × num_steps (5) = 40 in parallel.shards (8), which follows from "
+        "num_envs (8), is 5 each, not divisible by num_minibatches (10)"
+    )
+    assert error.help == "set `parallel.shards` to 4"  # 40 / 4 = 10
+    help = failure(
+        "rollout.num_steps=5", "algo.num_minibatches=10", "parallel.shards=8"
+    ).help
+    assert help == "set `parallel.shards` to 4"
+    assert run(
+        "rollout.num_steps=5", "algo.num_minibatches=10", "parallel.shards=4"
+    ).config
+
+
+def test_algorithm_without_minibatches_takes_any_batch() -> None:
+    assert run("algo.name=a2c", "env.num_envs=7", "rollout.num_steps=3").config
+
+
+def test_logger_must_be_known() -> None:
+    error = failure("log.sinks=[csv, tensorbord]")
+    assert error.message == "`log.sinks[1]`: no logger `tensorbord`"
+    assert error.help == "did you mean `tensorboard`?"
+
+
+def test_native_vectorizer_is_for_host_environments() -> None:
+    assert run("env.vectorizer=native").config
+    error = failure("env.vectorizer=native", "env.id=func:CartPole-v1")
+    assert error.where == "--set env.id=func:CartPole-v1"
+
+
+def test_check_across_keys_is_skipped_where_a_key_is_bad_itself() -> None:
+    error = failure("env.num_envs=0", "rollout.num_steps=5", "log.sinks=[x]")
+    assert len(error.issues) == 2  # num_envs and the logger, not the division
+
+
+def test_checks_across_keys_run_beside_errors_elsewhere() -> None:
+    error = failure("rollout.num_steps=5", "env.num_envs=6", "seed=-1")
+    assert len(error.issues) == 2
+
+
+def test_very_large_numbers_end_in_an_error_or_a_configuration_at_once() -> None:
+    huge = "9" * 900
+    assert failure(f"steps={huge}").issues
+    assert failure(f"optimizer.lr={huge}").issues
+    assert failure(f"seed={'9' * 5000}").issues
+    # 2⁶¹ − 1 is prime: a search for a divisor near 10¹⁵ must not take for ever.
+    assert failure(f"env.num_envs={2**61 - 1}", f"algo.num_minibatches={10**15}").issues
+    sets = [f"env.num_envs={2**61}", f"parallel.shards={2**50}"]
+    assert failure(*sets, "algo.num_minibatches=4096", "rollout.num_steps=1").issues
+
+
+def test_thousands_of_errors_are_all_reported_in_about_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("env:\n" + "".join(f"  key{n}: 1\n" for n in range(5000)))
+    start = time.perf_counter()
+    error = failure(file=path)
+    assert error.render().count("error: unknown key `env.key") == 5000
+    assert time.perf_counter() - start < 3  # 0.6 s measured; squares would take 10

@@ -1,0 +1,61 @@
+"""What every test runs under: set before JAX is imported, and inherited by children."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+import hypothesis
+import pytest
+from jaxtyping import install_import_hook
+
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
+SETTINGS = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "PGCLI_CHECK_SHAPES": "1",
+}
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+USER_ENVIRONMENT = dict(os.environ)
+os.environ.update(SETTINGS)
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {TWO_DEVICES}".strip()
+
+# Shapes in the signatures of the core are checked at every call, here and nowhere else.
+install_import_hook(
+    ["pgcli.algos", "pgcli.nn", "pgcli.rollout"], "shape_checks.checked"
+)
+
+# Compilation makes deadlines meaningless; the same examples on every machine.
+hypothesis.settings.register_profile(
+    "pgcli", deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("pgcli")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One compilation cache for the session, its workers and all that they start."""
+    if not hasattr(config, "workerinput"):
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="pgcli-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
+
+
+@pytest.fixture
+def user_environ(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The environment of a user's shell, to run a command as a user runs it.
+
+    Without the settings above, but still on the CPU, with a home that is empty.
+    """
+    home = str(tmp_path_factory.mktemp("home"))
+    return {
+        **USER_ENVIRONMENT,
+        "JAX_PLATFORMS": "cpu",
+        "HOME": home,
+        "XDG_CACHE_HOME": home,
+    }

@@ -1,0 +1,260 @@
+"""The layers: cli → train → core, and nothing heavy before a command needs it.
+
+Imports are read from the source, not from `sys.modules`, so that an import inside a
+function or under `TYPE_CHECKING` counts too where a layer is concerned.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pgcli"
+
+CORE = ("pgcli.algos", "pgcli.nn", "pgcli.envs", "pgcli.rollout", "pgcli.shapes")
+LEAVES = ("pgcli.errors", "pgcli.config.schema", "pgcli.config.algorithms")
+ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
+HEAVY = (*ARRAYS, "pydantic", "ruamel")
+
+# (who, must not import, except); all of them hold.
+RULES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
+    (("pgcli",), ("click", "pickle", "cloudpickle"), ()),
+    (CORE, ("typer", "rich", "pydantic", "ruamel"), ()),
+    (CORE, ("pgcli",), (*CORE, *LEAVES)),
+    (tuple(c for c in CORE if c != "pgcli.envs"), ("gymnasium",), ()),
+    (("pgcli.train", "pgcli.loggers", "pgcli.config"), ("pgcli.cli", "typer"), ()),
+    (("pgcli.config",), ("pgcli.train", "pgcli.loggers", *ARRAYS), ()),
+    (LEAVES, (*HEAVY, "rich", "typer"), ()),
+)
+
+
+class Import(NamedTuple):
+    """`importer` names `imported`; `eager` if that runs when `importer` is loaded."""
+
+    importer: str
+    imported: str
+    line: int
+    eager: bool
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == p or module.startswith(f"{p}.") for p in packages)
+
+
+def module_name(path: Path, package: Path) -> str:
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_names(node: ast.AST, importer: str, is_package: bool) -> list[str]:
+    """What one node imports: `from a import b` gives `a.b`, which may be a module."""
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=base, names=names, level=level):
+            if level:
+                above = importer.split(".")[: None if is_package else -1]
+                above = above[: len(above) - level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            return [f"{base}.{alias.name}" for alias in names]
+        case ast.Call(
+            func=ast.Name(id="import_module" | "__import__")
+            | ast.Attribute(attr="import_module"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return [name]
+    return []
+
+
+def walk(node: ast.AST, eager: bool = True) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node below, and whether it runs when the module is loaded."""
+    for child in ast.iter_child_nodes(node):
+        yield child, eager
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for part in child.body:
+                yield part, False
+                yield from walk(part, False)
+            for part in child.orelse:
+                yield part, eager
+                yield from walk(part, eager)
+        else:
+            function = isinstance(
+                child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+            )
+            yield from walk(child, eager and not function)
+
+
+def imports(package: Path) -> list[Import]:
+    """Every import of every module of `package`."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        importer = module_name(path, package)
+        for node, eager in walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found += [
+                Import(importer, imported, getattr(node, "lineno", 0), eager)
+                for imported in imported_names(
+                    node, importer, path.name == "__init__.py"
+                )
+            ]
+    return found
+
+
+def layer_violations(package: Path) -> list[str]:
+    return [
+        f"{found.importer}:{found.line} imports {found.imported}"
+        for found in imports(package)
+        for importers, forbidden, allowed in RULES
+        if within(found.importer, importers)
+        and within(found.imported, forbidden)
+        and not within(found.imported, allowed)
+    ]
+
+
+def heavy_at_start(package: Path) -> list[str]:
+    """Chains of imports by which loading a CLI module loads something heavy."""
+    modules = {module_name(path, package) for path in package.rglob("*.py")}
+    eager: dict[str, set[str]] = {module: set() for module in modules}
+    for found in imports(package):
+        if found.eager:
+            eager[found.importer].add(found.imported)
+
+    def loaded(name: str) -> list[str]:
+        """The modules of the package that importing `name` loads, parents included."""
+        parts = name.split(".")
+        prefixes = [".".join(parts[: i + 1]) for i in range(len(parts))]
+        return [prefix for prefix in prefixes if prefix in modules]
+
+    violations = []
+    chains = [
+        (m,)
+        for m in sorted(modules)
+        if within(m, ("pgcli.cli", "pgcli.__main__")) or m == "pgcli"
+    ]
+    seen = set(chains)
+    while chains:
+        chain = chains.pop()
+        for name in sorted(eager[chain[-1]]):
+            if within(name, HEAVY):
+                violations.append(" -> ".join((*chain, name)))
+            for module in loaded(name):
+                if (module,) not in seen:
+                    seen.add((module,))
+                    chains.append((*chain, module))
+    return violations
+
+
+def test_layers_point_one_way() -> None:
+    assert layer_violations(PACKAGE) == []
+
+
+def test_cli_imports_nothing_heavy_at_start() -> None:
+    assert heavy_at_start(PACKAGE) == []
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small package with the layers of the real one, in which all is well."""
+    files = {
+        "__init__.py": "def __getattr__(name):\n    import pgcli.train.run\n",
+        "errors.py": "from enum import IntEnum\n",
+        "shapes.py": "from jax import Array\n",
+        "config/__init__.py": "",
+        "config/schema.py": "from pgcli.config.algorithms import PPO2Config\n",
+        "config/algorithms.py": "from dataclasses import dataclass\n",
+        "config/load.py": "import pydantic\nimport pgcli.config.schema\n",
+        "algos/__init__.py": "",
+        "algos/ppo2.py": "import jax\nfrom pgcli.config import schema\n",
+        "nn/__init__.py": "",
+        "nn/policy.py": "from pgcli import errors\nimport flax\n",
+        "envs/__init__.py": "",
+        "envs/functional.py": "def make():\n    import gymnasium\n",
+        "rollout/__init__.py": "",
+        "rollout/device.py": "from pgcli.envs import functional\n",
+        "train/__init__.py": "",
+        "train/run.py": "import jax, gymnasium, pgcli.config.load\n",
+        "cli/__init__.py": "",
+        "cli/main.py": "import typer\nfrom pgcli.cli import train\n",
+        "cli/train.py": (
+            "from typing import TYPE_CHECKING\n"
+            "from pgcli import errors\n"
+            "if TYPE_CHECKING:\n    import numpy\n"
+            "def train():\n    from pgcli.train.run import train\n"
+        ),
+    }
+    package = tmp_path / "pgcli"
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text, encoding="utf-8")
+    return package
+
+
+def plant(package: Path, file: str, text: str) -> None:
+    with (package / file).open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def test_layers_accept_a_tree_that_keeps_them(tree: Path) -> None:
+    assert layer_violations(tree) == []
+    assert heavy_at_start(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("algos/ppo2.py", "import rich.console\n"),
+        ("nn/policy.py", "def f():\n    from typer import echo\n"),
+        ("envs/functional.py", "import pydantic\n"),
+        ("rollout/device.py", "import ruamel.yaml\n"),
+        ("rollout/device.py", "import gymnasium\n"),
+        ("algos/ppo2.py", "from pgcli.train import run\n"),
+        ("algos/ppo2.py", "from ..train import run\n"),
+        ("nn/policy.py", "from pgcli.config import load\n"),
+        ("nn/policy.py", "import pgcli.cli.main\n"),
+        ("nn/policy.py", "from pgcli import __version__\n"),
+        ("shapes.py", "from pgcli.loggers import LOGGERS\n"),
+        ("train/run.py", "from pgcli import cli\n"),
+        ("train/run.py", "def f():\n    import pgcli.cli.ui\n"),
+        ("train/run.py", "if TYPE_CHECKING:\n    from pgcli.cli import ui\n"),
+        ("config/load.py", "from pgcli.train.run import train\n"),
+        ("config/load.py", "import jax\n"),
+        ("config/schema.py", "import pydantic\n"),
+        ("errors.py", "from rich import print\n"),
+        ("cli/main.py", "import click\n"),
+        ("cli/main.py", "try:\n    from click import echo\nexcept: pass\n"),
+        ("train/run.py", "import pickle\n"),
+        ("train/run.py", "m = importlib.import_module('pickle')\n"),
+        ("train/run.py", "m = __import__('pickle')\n"),
+    ],
+)
+def test_layers_refuse_a_planted_import(tree: Path, file: str, text: str) -> None:
+    plant(tree, file, text)
+    assert len(layer_violations(tree)) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "chain"),
+    [
+        ("cli/train.py", "import jax\n", "pgcli.cli.train -> jax"),
+        ("cli/main.py", "import numpy.random\n", "pgcli.cli.main -> numpy.random"),
+        ("cli/main.py", "try:\n    import gymnasium\nexcept: pass\n", "gymnasium"),
+        ("cli/main.py", "class A:\n    import ruamel.yaml\n", "-> ruamel.yaml"),
+        ("cli/main.py", "from . import ui\n", None),
+        ("cli/main.py", "from pgcli.config.load import f\n", "load -> pydantic"),
+        ("cli/main.py", "from pgcli.train import run\n", "pgcli.train.run -> jax"),
+        ("config/__init__.py", "import jax\n", None),
+        ("errors.py", "import jax\n", "pgcli.errors -> jax"),
+        ("__init__.py", "import pgcli.train.run\n", "pgcli -> pgcli.train.run -> jax"),
+        ("cli/train.py", "if TYPE_CHECKING: pass\nelse:\n    import jax\n", "-> jax"),
+    ],
+)
+def test_cli_refuses_a_planted_heavy_import(
+    tree: Path, file: str, text: str, chain: str | None
+) -> None:
+    plant(tree, file, text)
+    found = heavy_at_start(tree)
+    if chain is None:
+        assert found == []
+    else:
+        assert any(chain in violation for violation in found)
