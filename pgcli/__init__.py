@@ -16,7 +16,6 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "load_policy", "train"]
 
 _LAZY = {
-    "train": "pgcli.train.run",
     "evaluate": "pgcli.train.evaluate",
     "load_policy": "pgcli.train.policy_file",
 }
@@ -24,6 +23,8 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     """The public function `name`, imported now: `import pgcli` stays cheap."""
+    if name == "train":  # the package itself, which can be called
+        return import_module("pgcli.train")
     if name not in _LAZY:
         raise AttributeError(f"module 'pgcli' has no attribute {name!r}")
     function = getattr(import_module(_LAZY[name]), name)

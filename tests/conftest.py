@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
-TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 SETTINGS = {
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
     "JAX_PLATFORMS": "cpu",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
@@ -19,9 +19,7 @@ SETTINGS = {
 }
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
-USER_ENVIRONMENT = dict(os.environ)
 os.environ.update(SETTINGS)
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {TWO_DEVICES}".strip()
 
 # Shapes in the signatures of the core are checked at every call, here and nowhere else.
 install_import_hook(
@@ -53,9 +51,5 @@ def user_environ(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     Without the settings above, but still on the CPU, with a home that is empty.
     """
     home = str(tmp_path_factory.mktemp("home"))
-    return {
-        **USER_ENVIRONMENT,
-        "JAX_PLATFORMS": "cpu",
-        "HOME": home,
-        "XDG_CACHE_HOME": home,
-    }
+    kept = {k: v for k, v in os.environ.items() if k not in {*SETTINGS, CACHE}}
+    return {**kept, "JAX_PLATFORMS": "cpu", "HOME": home, "XDG_CACHE_HOME": home}

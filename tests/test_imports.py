@@ -1,4 +1,4 @@
-"""The layers: cli → train → core, and nothing heavy before a command needs it.
+"""The layers: cli → report → train → core, and nothing heavy before a command needs it.
 
 Imports are read from the source, not from `sys.modules`, so that an import inside a
 function or under `TYPE_CHECKING` counts too where a layer is concerned.
@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "pgcli"
 CORE = ("pgcli.algos", "pgcli.nn", "pgcli.envs", "pgcli.rollout", "pgcli.shapes")
 LEAVES = ("pgcli.errors", "pgcli.config.schema", "pgcli.config.algorithms")
 ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
-HEAVY = (*ARRAYS, "pydantic", "ruamel")
+HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib")
+BELOW_CLI = ("pgcli.report", "pgcli.train", "pgcli.loggers", "pgcli.config")
 
 # (who, must not import, except); all of them hold.
 RULES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
@@ -24,7 +25,9 @@ RULES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (CORE, ("typer", "rich", "pydantic", "ruamel"), ()),
     (CORE, ("pgcli",), (*CORE, *LEAVES)),
     (tuple(c for c in CORE if c != "pgcli.envs"), ("gymnasium",), ()),
-    (("pgcli.train", "pgcli.loggers", "pgcli.config"), ("pgcli.cli", "typer"), ()),
+    (BELOW_CLI, ("pgcli.cli", "typer"), ()),
+    (("pgcli.train", "pgcli.loggers", "pgcli.config"), ("pgcli.report",), ()),
+    (("pgcli.report",), ("rich",), ()),
     (("pgcli.config",), ("pgcli.train", "pgcli.loggers", *ARRAYS), ()),
     (LEAVES, (*HEAVY, "rich", "typer"), ()),
 )
@@ -174,6 +177,11 @@ def tree(tmp_path: Path) -> Path:
         "rollout/device.py": "from pgcli.envs import functional\n",
         "train/__init__.py": "",
         "train/run.py": "import jax, gymnasium, pgcli.config.load\n",
+        "report/__init__.py": "",
+        "report/ladder.py": (
+            "import numpy\nfrom pgcli.train.run import train\n"
+            "def draw():\n    import matplotlib\n"
+        ),
         "cli/__init__.py": "",
         "cli/main.py": "import typer\nfrom pgcli.cli import train\n",
         "cli/train.py": (
@@ -216,6 +224,10 @@ def test_layers_accept_a_tree_that_keeps_them(tree: Path) -> None:
         ("shapes.py", "from pgcli.loggers import LOGGERS\n"),
         ("train/run.py", "from pgcli import cli\n"),
         ("train/run.py", "def f():\n    import pgcli.cli.ui\n"),
+        ("train/run.py", "def f():\n    import pgcli.report.ladder\n"),
+        ("report/ladder.py", "from pgcli.cli import ui\n"),
+        ("report/ladder.py", "import rich\n"),
+        ("algos/ppo2.py", "from pgcli.report import ladder\n"),
         ("train/run.py", "if TYPE_CHECKING:\n    from pgcli.cli import ui\n"),
         ("config/load.py", "from pgcli.train.run import train\n"),
         ("config/load.py", "import jax\n"),
@@ -243,6 +255,7 @@ def test_layers_refuse_a_planted_import(tree: Path, file: str, text: str) -> Non
         ("cli/main.py", "from . import ui\n", None),
         ("cli/main.py", "from pgcli.config.load import f\n", "load -> pydantic"),
         ("cli/main.py", "from pgcli.train import run\n", "pgcli.train.run -> jax"),
+        ("cli/main.py", "from pgcli.report import ladder\n", "ladder -> numpy"),
         ("config/__init__.py", "import jax\n", None),
         ("errors.py", "import jax\n", "pgcli.errors -> jax"),
         ("__init__.py", "import pgcli.train.run\n", "pgcli -> pgcli.train.run -> jax"),

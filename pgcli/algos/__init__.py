@@ -4,7 +4,20 @@ from collections.abc import Callable
 
 from pgcli.algos.a2c import a2c
 from pgcli.algos.base import Algorithm
+from pgcli.algos.is_pg import is_pg
+from pgcli.algos.ppo1 import ppo1
 from pgcli.algos.ppo2 import ppo2
+from pgcli.algos.reinforce import reinforce, reinforce_baseline, reward_to_go_rung
+from pgcli.algos.trpo import trpo
 from pgcli.nn.policy import Policy
 
-ALGORITHMS: dict[str, Callable[[Policy, int], Algorithm]] = {"a2c": a2c, "ppo2": ppo2}
+ALGORITHMS: dict[str, Callable[[Policy, int], Algorithm]] = {
+    "reinforce": reinforce,
+    "reinforce-baseline": reinforce_baseline,
+    "reward-to-go": reward_to_go_rung,
+    "a2c": a2c,
+    "is-pg": is_pg,
+    "trpo": trpo,
+    "ppo1": ppo1,
+    "ppo2": ppo2,
+}

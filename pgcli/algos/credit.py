@@ -67,6 +67,17 @@ def weighted_mean(x: Float[Array, "*B"], weight: Float[Array, "*B"]) -> Array:
     return jnp.sum(weight * x) / jnp.maximum(jnp.sum(weight), 1e-8)
 
 
+def _moments(x: Array, weight: Array) -> tuple[Array, Array]:
+    """(mean, variance) over the real samples.
+
+    A standard deviation below the rounding of the mean is none: the mean of equal
+    numbers is off by up to 1e-6 of it, and so would seem to leave a spread.
+    """
+    mean = weighted_mean(x, weight)
+    variance = weighted_mean((x - mean) ** 2, weight)
+    return mean, jnp.where(variance <= (4e-6 * mean) ** 2, 0.0, variance)
+
+
 def standardize(
     advantage: Float[Array, "*B"], weight: Float[Array, "*B"]
 ) -> Float[Array, "*B"]:
@@ -75,9 +86,9 @@ def standardize(
     With one sample, or no variance, the result is 0: such a batch says nothing of
     which action was better.
     """
-    centred = advantage - weighted_mean(advantage, weight)
-    std = jnp.sqrt(weighted_mean(centred**2, weight))
-    return centred / (std + 1e-8)
+    mean, variance = _moments(advantage, weight)
+    scaled = (advantage - mean) / (jnp.sqrt(variance) + 1e-8)
+    return jnp.where(variance == 0, 0.0, scaled)
 
 
 def explained_variance(
@@ -87,10 +98,46 @@ def explained_variance(
 
     Returns 0 where the returns are constant: there is nothing to explain.
     """
+    _, total = _moments(return_, weight)
+    _, rest = _moments(return_ - value, weight)
+    return jnp.where(total == 0, 0.0, 1 - rest / jnp.where(total == 0, 1.0, total))
 
-    def variance(x: Array) -> Array:
-        return weighted_mean((x - weighted_mean(x, weight)) ** 2, weight)
 
-    total = variance(return_)
-    explained = 1 - variance(return_ - value) / jnp.where(total > 0, total, 1)
-    return jnp.where(total > 0, explained, 0.0)
+def whole_return(
+    reward: Float[Array, "T N"], weight: Float[Array, "T N"]
+) -> Float[Array, "T N"]:
+    """R(τ) = Σ_t r_t of each column's trajectory, the same for each of its steps."""
+    total = jnp.sum(reward * weight, axis=0, keepdims=True)
+    return jnp.broadcast_to(total, reward.shape)
+
+
+def reward_to_go(
+    reward: Float[Array, "T N"],
+    weight: Float[Array, "T N"],
+    gamma: Float[Array, ""],
+) -> Float[Array, "T N"]:
+    """G_t = Σ_{t'≥t} γ^{t'−t} r_{t'}, by G_t = r_t + γ·G_{t+1}.
+
+    Each column is one trajectory. An action is not credited with rewards from before
+    it (lecture §5, Tip 2).
+    """
+
+    def step(after: Array, reward: Array) -> tuple[Array, Array]:
+        return_ = reward + gamma * after
+        return return_, return_
+
+    _, returns = jax.lax.scan(
+        step, jnp.zeros_like(reward[0]), reward * weight, reverse=True
+    )
+    return returns
+
+
+def leave_one_out(
+    total: Float[Array, " N"], count: Float[Array, " N"]
+) -> Float[Array, " N"]:
+    """For each trajectory the mean over all others: Σ_{m≠n} total_m / Σ_{m≠n} count_m.
+
+    Independent of the trajectory that it is a baseline for, so it leaves the gradient
+    unbiased, where the mean of the whole batch shrinks it by 1 − 1/N.
+    """
+    return (jnp.sum(total) - total) / jnp.maximum(jnp.sum(count) - count, 1e-8)

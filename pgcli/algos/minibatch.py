@@ -184,7 +184,7 @@ def run_epochs(
     num_minibatches: int,
     shards: int,
     refresh: Callable[[Params], Batch] | None = None,
-    kl_stop: Array | None = None,
+    kl_stop: Array | float | None = None,
 ) -> tuple[Params, Any, Metrics]:
     """Several passes of shuffled minibatch steps on a loss. Consumes the key.
 

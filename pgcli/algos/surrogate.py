@@ -30,7 +30,7 @@ def value_loss(
     value: Float[Array, "*B"],
     old_value: Float[Array, "*B"],
     return_: Float[Array, "*B"],
-    clip_eps: Array | None,
+    clip_eps: Array | float | None,
 ) -> Float[Array, "*B"]:
     """½(V − R̂)², per sample; with `clip_eps` the larger of it and its clipped form.
 
@@ -44,10 +44,10 @@ def value_loss(
     return jnp.maximum(loss, 0.5 * (near - return_) ** 2)
 
 
-def update_diagnostics(
+def policy_diagnostics(
     policy: Policy, params: Params, batch: Batch, clip_eps: Array | None = None
 ) -> Metrics:
-    """What an update did, on its full batch with the final parameters.
+    """What an update did to the policy, on its full batch with the final parameters.
 
     `kl` is the exact mean of KL(π_old‖π) over the states, `ratio_max` the largest
     importance ratio, and `ess` the effective sample size (Σr)²/(B·Σr²) in (0, 1]:
@@ -65,11 +65,18 @@ def update_diagnostics(
         "ratio_max": jnp.max(jnp.where(batch.weight > 0, ratio, 0.0)),
         "ess": mean**2 / jnp.maximum(mean_square, 1e-30),
         "entropy": weighted_mean(seen.dist.entropy(), batch.weight),
-        "explained_variance": explained_variance(
-            batch.value, batch.return_, batch.weight
-        ),
     }
     if clip_eps is not None:
         outside = (jnp.abs(ratio - 1) > clip_eps).astype(jnp.float32)
         metrics["clip_fraction"] = weighted_mean(outside, batch.weight)
     return metrics
+
+
+def update_diagnostics(
+    policy: Policy, params: Params, batch: Batch, clip_eps: Array | None = None
+) -> Metrics:
+    """`policy_diagnostics`, and how well the critic explained the returns before."""
+    explained = explained_variance(batch.value, batch.return_, batch.weight)
+    return policy_diagnostics(policy, params, batch, clip_eps) | {
+        "explained_variance": explained
+    }

@@ -93,7 +93,7 @@ def explain(terminal: Terminal, key: Key, algo: options.Algo = None) -> None:
     """Explain one key: meaning, type, bounds and default."""
     from pgcli.config.explain import describe
 
-    found = describe(key, algo or options.DEFAULTS.algo.name)
+    found = describe(key, algo)
     terminal.answer(str(found), {"ok": True, **dataclasses.asdict(found)})
 
 

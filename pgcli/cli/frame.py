@@ -1,10 +1,10 @@
 """The live view as lines of styled text, for any width: pure, no terminal involved."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgcli.cli.report import NOTHING, clock, number, short
 
@@ -34,7 +34,6 @@ class Frame:
 
     info: "RunInfo | None" = None
     status: "Status | None" = None
-    evaluation: Mapping[str, Any] | None = None
     saved_iteration: int | None = None
     compiling_since: float | None = None
     returns: list[float] = field(default_factory=list)

@@ -31,7 +31,7 @@ GLOBAL_PANEL = "global"
 
 
 class HelpCommand(TyperCommand):
-    """A command whose help is: summary, usage, examples, arguments, options."""
+    """A command whose help is: summary, usage, examples, arguments, options, notes."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """The option `--help`, off where it is not given."""
@@ -40,7 +40,7 @@ class HelpCommand(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the whole help into `formatter`."""
         formatter.write(_summary(self) + "\n\n" + _usage(self, ctx) + "\n")
-        formatter.write(_examples(self) + _parameters(self, ctx))
+        formatter.write(_examples(self) + _parameters(self, ctx) + _notes(self))
 
 
 class HelpGroup(TyperGroup):
@@ -95,6 +95,11 @@ def _off(option: Any) -> Any:
 def _summary(command: Any) -> str:
     text = inspect.cleandoc(command.help or "").split("\n\n")[0]
     return " ".join(text.split())
+
+
+def _notes(command: Any) -> str:
+    text = inspect.cleandoc(command.help or "").partition("\n\n")[2]
+    return f"\n{text.rstrip()}\n" if text else ""
 
 
 def _usage(command: Any, ctx: Any) -> str:

@@ -37,12 +37,10 @@ class LineReporter:
         self._advisor = Advisor()
         self._last_line = 0.0
         self._status: Status | None = None
-        self._info: RunInfo | None = None
         self._shown: Status | None = None
 
     def started(self, info: "RunInfo") -> None:
         """Names the run, where it is kept and what it runs on."""
-        self._info = info
         self._terminal.run_path = Path(info.path)
         self._terminal.note(f"{header(info)} · {info.path}")
         self._say_resumed(info)
@@ -130,7 +128,6 @@ class LiveReporter(LineReporter):
 
     def started(self, info: "RunInfo") -> None:
         """Begins to draw."""
-        self._info = info
         self._terminal.run_path = Path(info.path)
         self._frame.info = info
         self._say_resumed(info)
@@ -147,8 +144,7 @@ class LiveReporter(LineReporter):
         self._advise(status)
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """Keeps the evaluation for the view."""
-        self._frame.evaluation = row
+        """One line per evaluation, with `--verbose`: the view shows the best."""
         self._terminal.detail(evaluation_line(row))
 
     def saved(self, path: Path, iteration: int) -> None:
@@ -169,10 +165,8 @@ class LiveReporter(LineReporter):
     def _render(self) -> Any:
         width = self._console.width
         lines = render(self._frame, width, unicode=self._terminal.unicode)
-        text = self._text("\n", no_wrap=True, overflow="ellipsis").join(
-            self._text.assemble(*line) for line in lines
-        )
-        return text
+        newline = self._text("\n", no_wrap=True, overflow="ellipsis")
+        return newline.join(self._text.assemble(*line) for line in lines)
 
 
 def progress_line(status: "Status") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from pgcli.cli import config, envs, evaluate, resume, runs, train
+from pgcli.cli import config, envs, evaluate, explain, ladder, resume, runs, train
 from pgcli.cli.failures import from_typer, unexpected
 from pgcli.cli.help import HelpGroup
 from pgcli.cli.options import add_command, missing_command, with_global_flags
@@ -41,15 +41,38 @@ def build_app(completion: bool = False) -> typer.Typer:
     help = "Train and evaluate policy-gradient agents in JAX."
     app = _group(help, EXAMPLES, completion)
     app.info.context_settings = {"help_option_names": ["-h", "--help"]}
-    add_command(app, "train", train.train, purpose="Run", examples=train.EXAMPLES)
+    add_command(
+        app,
+        "train",
+        train.train,
+        purpose="Run",
+        examples=train.EXAMPLES,
+        notes=train.NOTES,
+    )
     add_command(
         app, "eval", evaluate.evaluate, purpose="Run", examples=evaluate.EXAMPLES
     )
     add_command(app, "resume", resume.resume, purpose="Run", examples=resume.EXAMPLES)
+    add_command(
+        app,
+        "ladder",
+        ladder.ladder,
+        purpose="Run",
+        examples=ladder.EXAMPLES,
+        notes=ladder.NOTES,
+    )
     look = _group("List, show and verify runs.", runs.EXAMPLES)
     for name, function in runs.COMMANDS.items():
         add_command(look, name, function)
     app.add_typer(look, name="runs", rich_help_panel="Look")
+    add_command(
+        app,
+        "explain",
+        explain.explain,
+        purpose="Look",
+        examples=explain.EXAMPLES,
+        notes=explain.NOTES,
+    )
     settings = _group("Show, check and explain configurations.", config.EXAMPLES)
     for name, function in config.COMMANDS.items():
         add_command(settings, name, function)

@@ -93,11 +93,26 @@ def add_command(
     *,
     purpose: str | None = None,
     examples: str = "",
+    notes: str = "",
 ) -> None:
-    """Registers `function(terminal, **options)` as the command `name` of `app`."""
-    app.command(name, cls=HelpCommand, epilog=examples, rich_help_panel=purpose)(
-        with_global_flags(function)
-    )
+    """Registers `function(terminal, **options)` as the command `name` of `app`.
+
+    Args:
+      app: where to.
+      name: what the user types.
+      function: what it does; its docstring's first paragraph is the summary.
+      purpose: heading that the command is listed under.
+      examples: lines for the help, before the options.
+      notes: lines for the help, after the options.
+    """
+    summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+    app.command(
+        name,
+        cls=HelpCommand,
+        help=f"{summary}\n\n{notes}",
+        epilog=examples,
+        rich_help_panel=purpose,
+    )(with_global_flags(function))
 
 
 def missing_command(terminal: Terminal, ctx: typer.Context) -> None:
@@ -137,8 +152,8 @@ Algo = Annotated[
     str | None,
     typer.Option(
         "--algo",
-        metavar="|".join(ALGORITHM_CONFIGS),
-        help="algorithm",
+        metavar="NAME",
+        help=f"algorithm: {', '.join(ALGORITHM_CONFIGS)}",
         show_default=DEFAULTS.algo.name,
         autocompletion=complete_algorithm,
     ),

@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import sys
 import threading
 from collections import deque
@@ -28,7 +29,10 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Writes all of `data`, past every buffer: none is left to fail at exit."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # somebody made the descriptor non-blocking
+            select.select([], [descriptor], [])
 
 
 class BackgroundWriter:
@@ -124,7 +128,7 @@ class LineForwarder(io.TextIOBase):
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._rest = ""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
         """Hands over the lines that `text` completes."""

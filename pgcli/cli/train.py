@@ -9,6 +9,7 @@ import typer
 from pgcli.cli import options
 from pgcli.cli.report import next_step, summary
 from pgcli.cli.ui import Terminal, table
+from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,26 @@ pgcli train                                  (ppo2 on CartPole-v1)
 pgcli train --algo a2c --env Pendulum-v1 --seed 3
 pgcli train -c my.yaml --set optimizer.lr=1e-3 --set network.hidden=[32,32]
 pgcli train --name lr1e-3 --resume auto -q --json"""
+
+TRAPS = """\
+Names that mean something else elsewhere
+  `ppo1` is the adaptive KL penalty of section 4 of the PPO paper (arXiv
+  1707.06347); the folder `ppo1` of openai/baselines is clipped PPO, our ppo2.
+  `vpg` is reinforce; Spinning Up's VPG has a critic: it is our a2c."""
+
+
+def _algorithms() -> str:
+    """Every algorithm: its name and aliases, one sentence, its equation."""
+    lines = ["Algorithms (what is ascended; θ' is the policy that acted)"]
+    for name, cls in ALGORITHM_CONFIGS.items():
+        aliases = [alias for alias, real in ALGORITHM_ALIASES.items() if real == name]
+        label = ", ".join([name, *aliases])
+        sentence = (cls.__doc__ or "").partition("\n")[0]
+        lines += [f"  {label:20}{sentence}", f"  {'':22}{cls.equation}"]
+    return "\n".join(lines)
+
+
+NOTES = f"{_algorithms()}\n\n{TRAPS}"
 
 Name = Annotated[
     str | None,
@@ -104,32 +125,56 @@ def _source(resolved: "Resolved", file: Path | None) -> str:
 
 
 def plan(resolved: "Resolved") -> dict[str, Any]:
-    """What a run of this configuration would do, from the configuration alone."""
+    """What a run of this configuration would do, from the configuration alone.
+
+    Where whole episodes are collected, what depends on their lengths is None.
+    `gradient_steps` counts the steps of Adam: for trpo those of its critic.
+    """
     from pgcli.config.load import to_mapping
 
     config = resolved.config
-    batch = config.env.num_envs * config.rollout.num_steps
-    iterations = math.ceil(config.steps / batch)
-    epochs = getattr(config.algo, "num_epochs", 1)
-    minibatches = getattr(config.algo, "num_minibatches", 1)
+    algo, num_envs = config.algo, config.env.num_envs
+    episodes = algo.collects == "episodes"
+    batch = None if episodes else num_envs * config.rollout.num_steps
+    iterations = None if batch is None else math.ceil(config.steps / batch)
+    passes = getattr(algo, "num_epochs", 1) * getattr(algo, "num_minibatches", 1)
     return {
         "ok": True,
         "dry_run": True,
-        "algo": config.algo.name,
+        "algo": algo.name,
         "env": config.env.id,
         "preset": resolved.preset,
         "seed": config.seed,
         "accelerator": config.accelerator,
         "batch_size": batch,
+        "trajectories": num_envs * config.rollout.episodes_per_env
+        if episodes
+        else None,
         "iterations": iterations,
-        "steps": {"asked": config.steps, "used": iterations * batch},
-        "gradient_steps": iterations * epochs * minibatches,
+        "steps": {
+            "asked": config.steps,
+            "used": None if batch is None or iterations is None else iterations * batch,
+        },
+        "gradient_steps": None if iterations is None else iterations * passes,
+        "trust_region_steps": iterations if algo.name == "trpo" else None,
         "config": to_mapping(config),
     }
 
 
 def _plan_text(data: dict[str, Any]) -> str:
-    steps = data["steps"]
+    depends = "depends on episode lengths"
+    steps, count = data["steps"], data["gradient_steps"]
+    batch = f"{data['batch_size']:,}" if data["batch_size"] else ""
+    iterations = f"{data['iterations']:,}" if data["iterations"] else depends
+    used = f"{steps['used']:,} used" if steps["used"] else f"what is used {depends}"
+    updates = f"{count:,}" if count else "one per iteration"
+    if data["trust_region_steps"]:
+        updates += f" of the critic, {data['trust_region_steps']:,} of the policy"
+    elif data["config"]["algo"].get("kl_stop") is not None:
+        updates = f"at most {updates}"
+    if data["trajectories"]:
+        noun = "trajectory" if data["trajectories"] == 1 else "trajectories"
+        batch = f"{data['trajectories']:,} {noun}"
     return table(
         [
             ("algorithm", data["algo"]),
@@ -137,9 +182,9 @@ def _plan_text(data: dict[str, Any]) -> str:
             ("preset", data["preset"] or "none"),
             ("seed", str(data["seed"])),
             ("accelerator", data["accelerator"]),
-            ("batch size", f"{data['batch_size']:,}"),
-            ("iterations", f"{data['iterations']:,}"),
-            ("steps", f"{steps['asked']:,} asked, {steps['used']:,} used"),
-            ("gradient steps", f"{data['gradient_steps']:,}"),
+            ("batch size", batch),
+            ("iterations", iterations),
+            ("steps", f"{steps['asked']:,} asked, {used}"),
+            ("gradient steps", updates),
         ]
     )

@@ -4,6 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from pgcli.config.algorithms import (
+    PPO1Config,
+    ReinforceBaselineConfig,
+    RewardToGoConfig,
+    TRPOConfig,
+)
 from pgcli.config.document import KeyPath
 from pgcli.config.schema import RunConfig
 
@@ -15,17 +21,30 @@ Complaint = tuple[Sequence[KeyPath], str, str | None]
 """The keys to blame, what is wrong with them together, and what to do."""
 
 _SHARDS = ("parallel", "shards")
-_BATCH = (("algo", "num_minibatches"), ("env", "num_envs"), ("rollout", "num_steps"))
+_NUM_ENVS = ("env", "num_envs")
+_EPISODES = ("rollout", "episodes_per_env")
+_BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
+_KL_BOUNDS = (("algo", "kl_min"), ("algo", "kl_max"))
+
+
+def columns(config: RunConfig) -> int:
+    """Environments of a rollout, or trajectories where whole episodes are collected."""
+    episodes = config.algo.collects == "episodes"
+    return config.env.num_envs * (config.rollout.episodes_per_env if episodes else 1)
 
 
 def default_shards(config: RunConfig) -> int:
     """Rows that the batch is kept in unless the configuration says how many."""
-    return math.gcd(config.env.num_envs, SHARDS)
+    return math.gcd(columns(config), SHARDS)
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:
     """What several keys together make impossible, each key being fine alone."""
-    yield from _batch_complaints(config)
+    if config.algo.collects == "episodes":
+        yield from _trajectory_complaints(config)
+    else:
+        yield from _batch_complaints(config)
+    yield from _algorithm_complaints(config)
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:
             near = get_close_matches(sink, SINKS, 1)
@@ -50,6 +69,57 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         yield [("env", "vectorizer"), ("env", "id")], message, help
 
 
+def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Do the trajectories divide into shards, and is there one to compare with?"""
+    algo, count = config.algo, columns(config)
+    size = f"num_envs ({config.env.num_envs})"
+    if config.rollout.episodes_per_env > 1:
+        size += f" × episodes_per_env ({config.rollout.episodes_per_env}) = {count}"
+    shards = config.parallel.shards
+    if shards is not None and count % shards:
+        message = f"{size} is not divisible by parallel.shards ({shards})"
+        help = f"set `parallel.shards` to {_near_divisors(count, shards)}"
+        yield [_SHARDS, _NUM_ENVS, _EPISODES], message, help
+    if count > 1 or not isinstance(algo, ReinforceBaselineConfig | RewardToGoConfig):
+        return
+    help = "set `rollout.episodes_per_env` to 2 or more"
+    if algo.baseline in ("mean", "leave_one_out"):
+        message = f"`algo.baseline: {algo.baseline}` needs more than one trajectory"
+        yield [("algo", "baseline"), _NUM_ENVS, _EPISODES], message, help
+    elif algo.standardize_advantage and isinstance(algo, ReinforceBaselineConfig):
+        message = "`algo.standardize_advantage` needs more than one trajectory"
+        key = ("algo", "standardize_advantage")
+        yield [key, _NUM_ENVS, _EPISODES], message, help
+
+
+def _algorithm_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Does what the algorithm is told agree with itself and with the networks?"""
+    algo = config.algo
+    if isinstance(algo, TRPOConfig) and config.network.shared:
+        message = (
+            "trpo cannot share the torso: the policy step moves one network, Adam the "
+            "other"
+        )
+        help = "set `network.shared` to false"
+        yield [("network", "shared"), ("algo", "name")], message, help
+    if not isinstance(algo, PPO1Config):
+        return
+    low, high = algo.kl_min, algo.kl_max
+    if (low is None) != (high is None):
+        given, other = ("kl_max", "kl_min") if low is None else ("kl_min", "kl_max")
+        message = f"`algo.{given}` is of no use without `algo.{other}`"
+        yield [("algo", given)], message, f"set `algo.{other}` too, or `algo.kl_target`"
+    if algo.kl_target is not None and not (low is None and high is None):
+        message = (
+            "`algo.kl_target` and the pair of kl_min and kl_max exclude each other"
+        )
+        help = "keep one of the two; null removes a key that a file or preset sets"
+        yield [("algo", "kl_target"), *_KL_BOUNDS], message, help
+    if low is not None and high is not None and low >= high:
+        message = f"kl_min ({low}) must be below kl_max ({high})"
+        yield _KL_BOUNDS, message, "β falls below kl_min and rises above kl_max"
+
+
 def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Does the batch divide into minibatches, and into shards of minibatches?"""
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
@@ -69,7 +139,7 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
         message = (
             f"num_envs ({num_envs}) is not divisible by parallel.shards ({shards})"
         )
-        yield [_SHARDS, ("env", "num_envs")], message, help
+        yield [_SHARDS, _NUM_ENVS], message, help
     elif count is not None and (batch // shards) % count:
         fits = next(
             s

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pgcli.config.fields import unused
 from pgcli.config.schema import RunConfig
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*")
@@ -13,8 +14,11 @@ _WORDS = {"null", "true", "false"}
 
 
 def to_mapping(config: RunConfig) -> dict[str, Any]:
-    """The configuration as nested dicts, lists and scalars, with every key."""
+    """The configuration as nested dicts, lists and scalars, with every key it has."""
     tree: dict[str, Any] = _plain(dataclasses.asdict(config))
+    for path in unused(config.algo.name):
+        section, _, key = path.partition(".")
+        del tree[section][key]
     return tree
 
 

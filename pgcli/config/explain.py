@@ -1,5 +1,6 @@
 """What a key of the configuration means: for `pgcli config explain` and completion."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ class Explanation:
       type: its type, in a word; the choices, where only some words are allowed.
       bounds: in words, or the empty text.
       default: as it would be written in YAML.
+      other_defaults: algorithm to default, where an algorithm brings its own.
+      differs: algorithms where it has the same name and another meaning or type.
       doc: what it does.
       algorithms: which algorithms have it.
     """
@@ -30,6 +33,8 @@ class Explanation:
     type: str
     bounds: str
     default: str
+    other_defaults: Mapping[str, str]
+    differs: tuple[str, ...]
     doc: str
     algorithms: tuple[str, ...]
 
@@ -39,6 +44,10 @@ class Explanation:
         if self.bounds:
             lines.append(f"  bounds   {self.bounds}")
         lines.append(f"  default  {self.default}")
+        for algo, default in self.other_defaults.items():
+            lines.append(f"           {default} in {algo}")
+        if self.differs:
+            lines.append(f"  differs  in {', '.join(self.differs)}: see `--algo`")
         if len(self.algorithms) < len(ALGORITHM_CONFIGS):
             lines.append(f"  only in  {', '.join(self.algorithms)}")
         return "\n".join(lines)
@@ -49,7 +58,8 @@ def describe(path: str, algo: str | None = None) -> Explanation:
 
     Args:
       path: dotted path of a key, such as `algo.clip_eps`.
-      algo: the algorithm whose keys `algo.*` are; the first that has the key if None.
+      algo: the algorithm whose key and default it is; if None, ppo2 or else the
+        first that has the key, with the defaults of the others.
 
     Raises:
       UsageError: if there is no such key.
@@ -58,6 +68,9 @@ def describe(path: str, algo: str | None = None) -> Explanation:
     default = PPO2Config.name
     if algo is None:
         algo = default if default in owners or not owners else owners[0]
+        others = owners
+    else:
+        others = ()
     name = algorithm(algo)
     known = fields(name)
     if path not in known:
@@ -77,8 +90,17 @@ def describe(path: str, algo: str | None = None) -> Explanation:
         bounds += [f"each {item.bounds}"] if item.bounds else []
     if kind.optional:
         text += ", or null"
+    usual = flow(field.default)
+    defaults = {each: flow(fields(each)[path].default) for each in others}
     return Explanation(
-        path, text, "; ".join(bounds), flow(field.default), kind.doc, owners
+        path,
+        text,
+        "; ".join(bounds),
+        usual,
+        {each: value for each, value in defaults.items() if value != usual},
+        tuple(each for each in others if fields(each)[path].kind != kind),
+        kind.doc,
+        owners,
     )
 
 

@@ -13,6 +13,12 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import RunConfig
 
+COLLECTORS = {
+    "steps": ("rollout.num_steps", "a fixed number of steps"),
+    "episodes": ("rollout.episodes_per_env", "whole episodes"),
+}
+"""What each way of collecting is sized by, and its name in words."""
+
 OTHER_NAMES = {
     "batch_size": "algo.num_minibatches",
     "clip_coef": "algo.clip_eps",
@@ -136,7 +142,21 @@ def _bound(note: Any) -> str:
 @cache
 def fields(algo: str) -> Mapping[str, Field]:
     """Every key that a run of an algorithm has, by dotted path, in order."""
-    return {field.path: field for field in _walk(RunConfig, "", algo)}
+    cls = ALGORITHM_CONFIGS[algo]
+    return {
+        field.path: dataclasses.replace(
+            field, default=cls.defaults.get(field.path, field.default)
+        )
+        for field in _walk(RunConfig, "", algo)
+        if field.path not in unused(algo)
+    }
+
+
+@cache
+def unused(algo: str) -> frozenset[str]:
+    """Keys of the schema that an algorithm does not have, outside of `algo`."""
+    collects = ALGORITHM_CONFIGS[algo].collects
+    return frozenset(path for way, (path, _) in COLLECTORS.items() if way != collects)
 
 
 @cache
@@ -167,9 +187,12 @@ def suggest(path: str, algo: str) -> str | None:
     """What to write instead of an unknown key: the nearest, or all that there are."""
     head, _, name = path.rpartition(".")
     known = [*fields(algo), *sections()]
+    if path in unused(algo) or (not head and f"rollout.{name}" in unused(algo)):
+        instead, what = COLLECTORS[ALGORITHM_CONFIGS[algo].collects]
+        return f"{algo} collects {what}; did you mean `{instead}`?"
     if head == "algo" and (having := _owners(name)):
         return (
-            f"`{name}` belongs to {' and '.join(having)}; this run trains {algo}. "
+            f"`{name}` belongs to {_enumerate(having)}; this run trains {algo}. "
             "Remove it, or change `algo.name`"
         )
     siblings = [p.rpartition(".")[2] for p in known if p.rpartition(".")[0] == head]
@@ -181,7 +204,7 @@ def suggest(path: str, algo: str) -> str | None:
         return f"did you mean `{near}`?"
     elsewhere = [key for each in ALGORITHM_CONFIGS for key in fields(each)]
     if head == "algo" and (near := _nearest(name, head, elsewhere)):
-        owners = " and ".join(_owners(near.removeprefix("algo.")))
+        owners = _enumerate(_owners(near.removeprefix("algo.")))
         return f"the nearest is `{near}` of {owners}; this run trains {algo}"
     if close := get_close_matches(path, known, 1, 0.65):
         return f"did you mean `{close[0]}`?"
@@ -201,6 +224,12 @@ def _nearest(name: str, section: str, known: Sequence[str]) -> str | None:
 
 def _owners(name: str) -> list[str]:
     return [algo for algo in ALGORITHM_CONFIGS if f"algo.{name}" in fields(algo)]
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _walk(cls: type, prefix: str, algo: str) -> list[Field]:

@@ -1,7 +1,7 @@
 """From files and flags to the configuration that will run, with its origins.
 
-Order: defaults < preset < file < named flags < `--set`. Everything that is wrong is
-reported at once, as a `ConfigError`.
+Order: schema's defaults < algorithm's defaults < preset < file < named flags < `--set`.
+Everything that is wrong is reported at once, as a `ConfigError`.
 """
 
 import json
@@ -21,7 +21,7 @@ from pgcli.config.command_line import Assignment, from_flags, from_sets
 from pgcli.config.document import Document, KeyPath
 from pgcli.config.dump import to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
-from pgcli.config.fields import fields, lookup, sections, suggest
+from pgcli.config.fields import fields, lookup, sections, suggest, unused
 from pgcli.config.schema import EnvConfig, RunConfig
 from pgcli.config.validate import place_of, say, section_issue, validate
 
@@ -34,8 +34,8 @@ __all__ = [
     "to_yaml",
 ]
 
-PRESET, FILE = 1, 2
-DERIVED = ("eval.every", "checkpoint.every", "parallel.shards")
+ALGORITHM, PRESET, FILE = 0, 1, 2
+DERIVED = ("eval.every", "checkpoint.every", "parallel.shards", "algo.kl_target")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Resolved:
 
     Attributes:
       config: what will run.
-      origins: where each key is from, by dotted path: `default`, `derived`,
-        `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
+      origins: where each key is from, by dotted path: `default`, `default of trpo`,
+        `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
       preset: the preset used, such as `ppo2/CartPole-v1`, or None.
     """
 
@@ -60,6 +60,12 @@ class _Merged:
 
     tree: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, Place] = field(default_factory=dict)
+
+    def add_defaults(self, algo: str) -> None:
+        """Begin with what an algorithm brings for the other sections."""
+        origin = f"default of {algo}"
+        for path, value in ALGORITHM_CONFIGS[algo].defaults.items():
+            self.put(tuple(path.split(".")), value, Place(origin, origin, (ALGORITHM,)))
 
     def add_document(self, document: Document) -> None:
         """Lay a file over what is there."""
@@ -139,6 +145,8 @@ def resolve(
     algo, known = _algorithm(document, assignments, issues)
     preset: str | None = None
     merged = _Merged()
+    if known:
+        merged.add_defaults(algo)
     if file is None and use_preset and known:
         chosen = _chosen(("env", "id"), None, assignments)
         env_id = EnvConfig.id if chosen is None else chosen[0]
@@ -155,7 +163,7 @@ def resolve(
         if _allowed(assignment, algo, known, issues):
             merged.add_assignment(assignment)
     config = _validated(merged, algo, known, issues)
-    return Resolved(config, _origins(algo, merged), preset)
+    return Resolved(config, _origins(config, merged), preset)
 
 
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
@@ -182,6 +190,8 @@ def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
     document = Document(source, source, (), (FILE, 0), tree=tree)
     algo, known = _algorithm(document, [], issues)
     merged = _Merged()
+    if known:
+        merged.add_defaults(algo)
     merged.add_document(document)
     return _validated(merged, algo, known, issues)
 
@@ -262,22 +272,23 @@ def _allowed(
         return False
     if what != "unknown":
         return True
-    if known or assignment.path[0] != "algo":
+    if known or (assignment.path[0] != "algo" and name not in unused(algo)):
         place = assignment.place()
         help = suggest(name, algo)
         issues.append(Issue(f"unknown key `{name}`", place, place.key, help))
     return False
 
 
-def _origins(algo: str, merged: _Merged) -> dict[str, str]:
+def _origins(config: RunConfig, merged: _Merged) -> dict[str, str]:
     """The origin of every key, in the order of the tree."""
     origins = {}
-    for name in fields(algo):
+    for name in fields(config.algo.name):
         path = tuple(name.split("."))
         section = merged.tree.get(path[0])
         places = [p for key, p in merged.places.items() if key[: len(path)] == path]
         last = max(places, key=lambda place: place.rank[:2], default=None)
         origins[name] = "default" if last is None else last.origin
         if name in DERIVED and (section is None or section.get(path[1]) is None):
-            origins[name] = "derived"
+            final = getattr(getattr(config, path[0]), path[1])
+            origins[name] = origins[name] if final is None else "derived"
     return origins

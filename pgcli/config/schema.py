@@ -39,7 +39,12 @@ class EnvConfig:
 class RolloutConfig:
     """How much is collected between two updates."""
 
-    num_steps: Annotated[int, Ge(1), "steps T per environment and iteration"] = 128
+    num_steps: Annotated[
+        int, Ge(1), "steps T per environment and iteration, where steps are collected"
+    ] = 128
+    episodes_per_env: Annotated[
+        int, Ge(1), "episodes per environment and iteration, where whole ones are"
+    ] = 1
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,8 @@ class ParallelConfig:
     shards: Annotated[
         int | None,
         Ge(1),
-        "rows S that the batch is kept and shuffled in; null: gcd(num_envs, 8)",
+        "rows S that the batch is kept and shuffled in; null: gcd of the columns of a "
+        "rollout (environments or trajectories) and 8",
     ] = None
 
 

@@ -14,11 +14,15 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.algorithms import (
+    ALGORITHM_CONFIGS,
+    DEFAULT_KL_TARGET,
+    PPO1Config,
+)
 from pgcli.config.checks import complaints, default_shards
 from pgcli.config.document import KeyPath
 from pgcli.config.errors import ConfigError, Issue, Place
-from pgcli.config.fields import Kind, fields, sections, suggest
+from pgcli.config.fields import Kind, fields, sections, suggest, unused
 from pgcli.config.schema import RunConfig
 
 SUGGESTIONS = 50  # beyond so many unknown keys, the search for near ones is left out
@@ -45,6 +49,8 @@ def validate(
     issues: list[Issue] = []
     bad: set[KeyPath] = set() if check_algo else {("algo",)}
     rest = {key: value for key, value in tree.items() if key != "algo"}
+    if check_algo:
+        issues += _unused_keys(rest, algo, places)
     config = _checked(RunConfig, rest, (), algo, places, issues, bad)
     section = tree.get("algo", {})
     if isinstance(section, Mapping):
@@ -55,6 +61,17 @@ def validate(
     )
     issues += _cross_checks(config, bad, places)
     return derive(config), issues
+
+
+def _unused_keys(tree: Mapping[str, Any], algo: str, places: Places) -> Iterator[Issue]:
+    """Keys of the schema that mean nothing to this algorithm."""
+    for name in sorted(unused(algo)):
+        section, _, key = name.partition(".")
+        inner = tree.get(section)
+        if isinstance(inner, Mapping) and key in inner:
+            place = place_of((section, key), places)
+            mark = None if place is None else place.key
+            yield Issue(f"unknown key `{name}`", place, mark, suggest(name, algo))
 
 
 def place_of(path: KeyPath, places: Places) -> Place | None:
@@ -83,6 +100,12 @@ def derive(config: RunConfig) -> RunConfig:
         checkpoint = dataclasses.replace(checkpoint, every=every)
     if parallel.shards is None:
         parallel = dataclasses.replace(parallel, shards=default_shards(config))
+    algo = config.algo
+    if isinstance(algo, PPO1Config) and algo.kl_min is None and algo.kl_max is None:
+        target = DEFAULT_KL_TARGET if algo.kl_target is None else algo.kl_target
+        config = dataclasses.replace(
+            config, algo=dataclasses.replace(algo, kl_target=target)
+        )
     return dataclasses.replace(
         config, eval=evaluation, checkpoint=checkpoint, parallel=parallel
     )

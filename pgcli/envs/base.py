@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -94,6 +94,7 @@ class HostSlot(NamedTuple):
     """False where no transition took place (an autoreset step); true beforehand."""
 
 
+@runtime_checkable
 class HostEnv(Protocol):
     """`num_envs` environments stepped on the host."""
 
@@ -103,8 +104,16 @@ class HostEnv(Protocol):
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""
 
-    def step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
         """Steps everywhere and begins a new episode where one ended.
+
+        Args:
+          action: one row per environment.
+          slot: where the outcome is written.
+          active: environments that still play an episode; the others may stand
+            still, and one that ends is not begun anew. None: all, for ever.
 
         Returns:
           (environment, observation) wherever the observation that followed the action

@@ -68,6 +68,7 @@ class NativeVector:
         self._env = env
         self._seeds = seeds
         self._steps = 0
+        self._begun = False
         self._done = np.zeros(self.num_envs, bool)
 
     @classmethod
@@ -105,26 +106,39 @@ class NativeVector:
 
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""
-        from gymnasium.error import Error
-
         try:
-            first, _ = self._env.reset(seed=self._seeds)
-        except (TypeError, ValueError, Error):
-            first, _ = self._env.reset(seed=self._seeds[0])
-        _write(obs, first)
+            _write(obs, self._first())
+        except Exception as error:
+            raise self._failed("reset", error) from error
         self._done[:] = False
 
-    def step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
+    def _first(self) -> Any:
+        from gymnasium.error import Error
+
+        if self._begun:
+            return self._env.reset()[0]
+        self._begun = True
+        try:
+            return self._env.reset(seed=self._seeds)[0]
+        except (TypeError, ValueError, Error):  # one random stream for all
+            return self._env.reset(seed=self._seeds[0])[0]
+
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         try:
             return self._step(env_action(self.spec.action, action), slot)
-        except PgcliError:
-            raise
         except Exception as error:
-            raise EnvironmentFailed(
-                f"failed at step {self._steps}: {type(error).__name__}: {error}",
-                where=f"environment {self.spec.id}, seed {self._seeds[0]}",
-            ) from error
+            raise self._failed(f"step {self._steps}", error) from error
+
+    def _failed(self, when: str, error: Exception) -> PgcliError:
+        if isinstance(error, PgcliError):
+            return error
+        return EnvironmentFailed(
+            f"failed at {when}: {type(error).__name__}: {error}",
+            where=f"environment {self.spec.id}, seed {self._seeds[0]}",
+        )
 
     def _step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
         from gymnasium.vector import AutoresetMode

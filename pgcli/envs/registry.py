@@ -1,6 +1,7 @@
 """Which environment an id means, and what must be installed for it."""
 
 import difflib
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -126,11 +127,15 @@ def make_gymnasium(config: EnvConfig) -> Any:
     """
     import gymnasium
 
+    if ":" in config.id:  # Gymnasium would import the module that is named there
+        raise unknown_env(config.id)
     limit = (
         {}
         if config.max_episode_steps is None
         else {"max_episode_steps": config.max_episode_steps}
     )
+    if config.id.startswith("ALE/") and importlib.util.find_spec("ale_py"):
+        gymnasium.register_envs(importlib.import_module("ale_py"))
     try:
         return gymnasium.make(
             config.id, disable_env_checker=True, **limit, **config.kwargs

@@ -52,6 +52,7 @@ class InProcess:
         self._envs = envs
         self._seeds = seeds
         self._steps = 0
+        self._begun = False
         self._discrete = isinstance(self.spec.action, Discrete)
 
     @classmethod
@@ -65,12 +66,16 @@ class InProcess:
         """Begins an episode everywhere; writes the observations into `obs`."""
         for n, env in enumerate(self._envs):
             try:
-                first, _ = env.reset(seed=self._seeds[n])
+                # seeded once: from then on a stream goes on, and repeats no episode
+                first, _ = env.reset(seed=None if self._begun else self._seeds[n])
                 set_row(obs, n, first)
             except Exception as error:
                 raise self._failed(n, error) from error
+        self._begun = True
 
-    def step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         actions = env_action(self.spec.action, action)
         actions = actions.tolist() if self._discrete else actions
@@ -79,11 +84,13 @@ class InProcess:
         n = 0
         try:
             for n, env in enumerate(self._envs):
+                if active is not None and not active[n]:
+                    continue
                 after, reward[n], ended, cut, _ = env.step(actions[n])
                 terminated[n] = ended
                 truncated[n] = cut
                 start[n] = ended or cut
-                if ended or cut:
+                if active is None and (ended or cut):
                     if not ended:
                         finals.append((n, copy_obs(after)))
                     after, _ = env.reset()

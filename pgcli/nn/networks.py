@@ -38,8 +38,35 @@ def flatten_obs(space: ObsSpace, obs: Any) -> Array:
     )
 
 
+def orthogonal(gain: float) -> Callable[..., Array]:
+    """Initialiser of kernels with orthonormal rows or columns, times `gain`.
+
+    Gram-Schmidt on a normal matrix, each column twice for float32. It gives the same
+    distribution as a QR decomposition (Saxe et al., 2013, arXiv 1312.6120), without
+    LAPACK, whose loading is a tenth of the time that a short run takes to start.
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
+        long, short = max(num_rows, num_columns), min(num_rows, num_columns)
+
+        def orthonormalize(i: Array, matrix: Array) -> Array:
+            column, earlier = matrix[:, i], jnp.arange(short) < i
+            for _ in range(2):
+                overlap = jnp.where(earlier, matrix.T @ column, 0.0)
+                column = column - matrix @ overlap
+            return matrix.at[:, i].set(column / jnp.linalg.norm(column))
+
+        normal = jax.random.normal(key, (long, short), dtype)
+        matrix: Array = jax.lax.fori_loop(0, short, orthonormalize, normal)
+        tall = num_rows >= num_columns
+        return gain * (matrix if tall else matrix.T).reshape(shape)
+
+    return init
+
+
 def _dense(width: int, gain: float, name: str | None = None) -> nn.Dense:
-    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(gain), name=name)
+    return nn.Dense(width, kernel_init=orthogonal(gain), name=name)
 
 
 class MLP(nn.Module):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from pgcli.envs.base import Box, Discrete, ObsSpace
 from pgcli.nn import counter
 from pgcli.nn.counter import Counter
 from pgcli.shapes import Array, Bool, Float
@@ -18,7 +19,10 @@ EPS = 1e-8
 
 
 class ObsStats(struct.PyTreeNode):
-    """Mean and variance of each observation element, with the bound on results."""
+    """Mean and variance of each observation element, with the bound on results.
+
+    A categorical component has () for both: a number of a category is no quantity.
+    """
 
     count: Array  # (high, low) words
     mean: Any
@@ -35,13 +39,22 @@ class RewardScaler(struct.PyTreeNode):
     discounted: Array  # [N]
 
 
-def init_obs_stats(obs: Any, clip: float) -> ObsStats:
-    """Statistics of nothing, for observations shaped like `obs` (no batch axes)."""
+def _is_leaf(moment: Any) -> bool:
+    return isinstance(moment, tuple)
+
+
+def init_obs_stats(space: ObsSpace, clip: float) -> ObsStats:
+    """Statistics of nothing, for observations of a space."""
+
+    def full(space: Any, value: float) -> Any:
+        if isinstance(space, Box):
+            return jnp.full(space.shape, value, jnp.float32)
+        if isinstance(space, Discrete):
+            return ()
+        return {name: full(part, value) for name, part in space.items()}
+
     return ObsStats(
-        counter.zero(),
-        jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), obs),
-        jax.tree.map(lambda x: jnp.ones(x.shape, jnp.float32), obs),
-        jnp.float32(clip),
+        counter.zero(), full(space, 0.0), full(space, 1.0), jnp.float32(clip)
     )
 
 
@@ -50,13 +63,15 @@ def normalize_obs(stats: ObsStats | None, obs: Any) -> Any:
     if stats is None:
         return obs
 
-    def one(x: Array, mean: Array, var: Array) -> Array:
+    def one(mean: Any, var: Any, x: Array) -> Array:
+        if _is_leaf(mean):
+            return x
         batch = (1,) * (x.ndim - mean.ndim)
         mean, var = mean.reshape(*batch, *mean.shape), var.reshape(*batch, *var.shape)
         scaled = (x.astype(jnp.float32) - mean) * jax.lax.rsqrt(var + EPS)
         return jnp.clip(scaled, -stats.clip, stats.clip)
 
-    return jax.tree.map(one, obs, stats.mean, stats.var)
+    return jax.tree.map(one, stats.mean, stats.var, obs, is_leaf=_is_leaf)
 
 
 def merge_moments(
@@ -94,17 +109,17 @@ def update_obs_stats(
     stats: ObsStats, obs: Any, weight: Float[Array, "T N"]
 ) -> ObsStats:
     """The statistics after the raw observations [T, N, …] of a rollout."""
-    leaves, structure = jax.tree.flatten(obs)
-    moments = [
-        merge_moments(stats.count, mean, var, x, weight)
-        for x, mean, var in zip(
-            leaves, jax.tree.leaves(stats.mean), jax.tree.leaves(stats.var), strict=True
-        )
-    ]
+
+    def one(mean: Any, var: Any, x: Array) -> tuple[Any, Any]:
+        if _is_leaf(mean):
+            return (), ()
+        return merge_moments(stats.count, mean, var, x, weight)
+
+    pairs = jax.tree.map(one, stats.mean, stats.var, obs, is_leaf=_is_leaf)
     return stats.replace(
         count=_add_weight(stats.count, weight),
-        mean=jax.tree.unflatten(structure, [mean for mean, _ in moments]),
-        var=jax.tree.unflatten(structure, [var for _, var in moments]),
+        mean=jax.tree.map(lambda pair: pair[0], pairs, is_leaf=_is_leaf),
+        var=jax.tree.map(lambda pair: pair[1], pairs, is_leaf=_is_leaf),
     )
 
 

@@ -36,6 +36,20 @@ def begin(
     )
 
 
+def step_all(
+    env: DeviceEnv, key: Key[Array, ""], state: Any, action: Array
+) -> tuple[Any, Step]:
+    """Steps N environments and resets none. Consumes the key."""
+
+    def one(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        return env.step(key, state, env_action(env.spec.action, action))
+
+    after: tuple[Any, Step] = jax.vmap(one)(
+        env_keys(key, action.shape[0]), state, action
+    )
+    return after
+
+
 def step_and_reset(
     env: DeviceEnv, key: Key[Array, ""], state: Any, action: Array
 ) -> tuple[Any, Any, Step]:
@@ -47,11 +61,7 @@ def step_and_reset(
     """
     num_envs = action.shape[0]
     step_key, reset_key = jax.random.split(key)
-
-    def one(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
-        return env.step(key, state, env_action(env.spec.action, action))
-
-    state, step = jax.vmap(one)(env_keys(step_key, num_envs), state, action)
+    state, step = step_all(env, step_key, state, action)
     done = step.terminated | step.truncated
 
     def reset_done() -> tuple[Any, Any]:

@@ -135,7 +135,7 @@ class HostCollector:
             )
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
-        self._check_finite(buffer)
+        check_finite(self._env.spec.id, buffer.reward, buffer.obs, finals)
         final_obs, final_index = self._gather(finals)
         return Transitions(
             obs=buffer.obs,
@@ -162,17 +162,43 @@ class HostCollector:
             _write(obs, i, final)
         return obs, index
 
-    def _check_finite(self, buffer: _Buffer) -> None:
-        named = [("reward", buffer.reward)]
-        for path, leaf in jax.tree_util.tree_flatten_with_path(buffer.obs)[0]:
-            if leaf.dtype.kind == "f":
-                named.append((f"observation{jax.tree_util.keystr(path)}", leaf))
-        for field, values in named:
-            if np.isfinite(values).all():
-                continue
-            t, n = np.argwhere(~np.isfinite(values))[0][:2]
-            raise EnvironmentFailed(
-                f"environment {n} returned a {field} that is not finite "
-                f"at step {t} of the rollout",
-                where=f"environment {self._env.spec.id}",
-            )
+
+def check_finite(
+    env_id: str, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
+) -> None:
+    """Names the first value that is not finite: field, environment and step.
+
+    Args:
+      env_id: how the error names the environments.
+      reward: [T, N].
+      obs: [T, N, …] or [T + 1, N, …].
+      finals: (flat position t·N + n, observation).
+
+    Raises:
+      EnvironmentFailed: there is one.
+    """
+
+    def failed(field: str, n: int, t: int) -> EnvironmentFailed:
+        when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
+        return EnvironmentFailed(
+            f"the {field} of environment {n} is not finite {when}",
+            where=f"environment {env_id}",
+        )
+
+    for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():
+        raise failed("reward", n, t)
+    for key, leaf in _floats(obs):
+        for t, n in np.argwhere(~np.isfinite(leaf))[:1, :2].tolist():
+            raise failed(f"observation{key}", n, t - 1)
+    for position, final in finals:
+        for key, leaf in _floats(final):
+            if not np.isfinite(leaf).all():
+                t, n = divmod(position, reward.shape[1])
+                raise failed(f"last observation{key}", n, t)
+
+
+def _floats(obs: Any) -> list[tuple[str, np.ndarray]]:
+    """The leaves that can hold NaN, with their paths."""
+    leaves = jax.tree_util.tree_flatten_with_path(obs)[0]
+    named = [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves]
+    return [(name, leaf) for name, leaf in named if leaf.dtype.kind == "f"]

@@ -163,6 +163,13 @@ def committed(directory: Path) -> list[Path]:
     return sorted(found, key=lambda path: (int(path.name), path.name))
 
 
+def is_empty(directory: Path) -> bool:
+    """Whether nothing was ever committed, nor set aside: leftovers of kills at most."""
+    if not directory.is_dir():
+        return True
+    return all(p.name.startswith((PARTIAL, REMOVING)) for p in directory.iterdir())
+
+
 def newest_verified(directory: Path) -> tuple[Path, list[Path]]:
     """The newest checkpoint that verifies; damaged newer ones are set aside.
 

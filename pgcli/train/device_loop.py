@@ -1,6 +1,7 @@
 """The loop for on-device environments: many iterations in one compiled program."""
 
 import time
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,8 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn import counter
 from pgcli.nn.policy import Agent, Policy
-from pgcli.rollout.device import DeviceEnvState, begin, collect
+from pgcli.rollout.device import begin, collect
+from pgcli.rollout.device_episodes import collect_episodes
 from pgcli.shapes import Array
 from pgcli.train.evaluate_device import evaluate_on_device
 from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
@@ -30,6 +32,9 @@ from pgcli.train.step import (
     make_setup,
 )
 
+RUN_ONCE = {"xla_backend_optimization_level": 0}
+"""Compiler options of a program that runs once: it compiles in half the time."""
+
 MAX_CHUNK = 256
 """Iterations whose reports one program can hold."""
 
@@ -38,7 +43,7 @@ class DeviceState(struct.PyTreeNode):
     """A run and its environments."""
 
     run: RunState
-    env: DeviceEnvState
+    env: Any  # DeviceEnvState; () where every rollout begins anew
 
 
 def run_chunk(
@@ -60,16 +65,19 @@ def run_chunk(
       (state, reports, count): the first `count` rows of `reports` are filled.
     """
 
+    @jax.jit  # traced once, for the shapes of its report and for the loop
     def iteration(state: DeviceState) -> tuple[DeviceState, Report]:
         collect_key, update_key = iteration_keys(run_key, state.run.iteration)
-        after, transitions = collect(
-            env,
-            setup.policy,
-            state.run.learner.agent,
-            state.env,
-            collect_key,
-            setup.num_steps,
-        )
+        agent, policy = state.run.learner.agent, setup.policy
+        if setup.algorithm.collects == "episodes":
+            after = state.env
+            transitions = collect_episodes(
+                env, policy, agent, collect_key, setup.columns, setup.num_steps
+            )
+        else:
+            after, transitions = collect(
+                env, policy, agent, state.env, collect_key, setup.num_steps
+            )
         run, report = learn(setup, knobs, state.run, transitions, budget, update_key)
         return DeviceState(run, after), report
 
@@ -93,6 +101,8 @@ def run_chunk(
 class DeviceLoop:
     """Training on an on-device environment."""
 
+    groups: Collection[str] = ("agent", "run", "env")
+
     def __init__(
         self, config: RunConfig, env: DeviceEnv, policy: Policy | None = None
     ) -> None:
@@ -113,16 +123,21 @@ class DeviceLoop:
         self._chunk = jax.jit(
             partial(run_chunk, self.setup, env), donate_argnames="state"
         )
-        self._evaluators: dict[int, Any] = {}
-        self._seconds_per_iteration: float | None = None
-        self._state = jax.jit(self._init, static_argnums=1)(self._knobs, config.seed)
-
-    def _init(self, knobs: Knobs, seed: int) -> DeviceState:
-        env_key = jax.random.fold_in(role_key(seed, "init"), 1)
-        return DeviceState(
-            init_run(self.setup, knobs, seed),
-            begin(self._env, self.setup.policy, env_key, self.setup.num_envs),
+        self._eval_envs = config.eval.episodes
+        self._evaluate = jax.jit(
+            partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True)
         )
+        self._seconds_per_iteration: float | None = None
+        init = jax.jit(self._init, compiler_options=RUN_ONCE)
+        self._state = init(self._knobs, role_key(config.seed, "init"))
+
+    def _init(self, knobs: Knobs, key: Array) -> DeviceState:
+        env_key = jax.random.fold_in(key, 1)
+        run = init_run(self.setup, knobs, key)
+        if self.setup.algorithm.collects == "episodes":
+            return DeviceState(run, ())  # nothing goes on from rollout to rollout
+        envs = begin(self._env, self.setup.policy, env_key, self.setup.columns)
+        return DeviceState(run, envs)
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`."""
@@ -160,16 +175,15 @@ class DeviceLoop:
         self, episodes: int, role: Role, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
-        if episodes not in self._evaluators:
-            self._evaluators[episodes] = jax.jit(
-                partial(
-                    evaluate_on_device, self._env, self.setup.policy, episodes, True
-                )
-            )
-        returns, lengths = self._evaluators[episodes](
-            self.agent(), role_key(seed, role)
+        key, parts = role_key(seed, role), []
+        # one program for every number of episodes: waves of as many as are periodic
+        for wave in range(-(-episodes // self._eval_envs)):
+            part = self._evaluate(self.agent(), jax.random.fold_in(key, wave))
+            parts.append([np.asarray(x) for x in part])
+        returns, lengths = (
+            np.concatenate(x)[:episodes] for x in zip(*parts, strict=True)
         )
-        return np.asarray(returns), np.asarray(lengths)
+        return returns, lengths
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""

@@ -1,6 +1,7 @@
 """The loop for host environments: NumPy in, one jitted update per iteration."""
 
 import time
+from collections.abc import Collection
 from functools import partial
 
 import jax
@@ -9,8 +10,10 @@ import numpy as np
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
 from pgcli.envs.registry import make_host_env
+from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.host import HostCollector
+from pgcli.rollout.host_episodes import EpisodeCollector
 from pgcli.train.evaluate_host import HostEvaluator, eval_envs
 from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.train.seeds import Role, env_seeds, role_key
@@ -20,6 +23,8 @@ from pgcli.train.step import init_run, iteration_keys, learn, make_knobs, make_s
 
 class HostLoop:
     """Training on host environments."""
+
+    groups: Collection[str] = ("agent", "run")
 
     def __init__(
         self,
@@ -44,9 +49,10 @@ class HostLoop:
         self._run_key = role_key(config.seed, "train")
         self._keys = jax.jit(iteration_keys)
         self._learn = jax.jit(partial(learn, self.setup), donate_argnames="state")
-        init = jax.jit(partial(init_run, self.setup), static_argnums=1)
-        self._state: RunState = init(self._knobs, config.seed)
-        self._collector: HostCollector | None = None
+        init = jax.jit(partial(init_run, self.setup))
+        self._state: RunState = init(self._knobs, role_key(config.seed, "init"))
+        self._collector: HostCollector | EpisodeCollector | None = None
+        self._failure: EnvironmentFailed | None = None
         self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
 
     def _make_env(self, episode_set: int) -> HostEnv:
@@ -54,12 +60,19 @@ class HostLoop:
         seeds = env_seeds(self._config.seed, "train", num_envs, episode_set)
         return make_host_env(self._config.env, num_envs, seeds)
 
+    def _make_collector(self) -> HostCollector | EpisodeCollector:
+        env, setup = self._env, self.setup
+        if setup.algorithm.collects == "episodes":
+            rounds = setup.columns // env.num_envs
+            return EpisodeCollector(env, setup.policy, rounds, setup.num_steps)
+        return HostCollector(env, setup.policy, setup.num_steps)
+
     def advance(self, until: int, seconds: float) -> list[Row]:
-        """See `Loop.advance`."""
+        """See `Loop.advance`. A failure waits until the rows before it are out."""
+        if self._failure is not None:
+            raise self._failure
         if self._collector is None:
-            self._collector = HostCollector(
-                self._env, self.setup.policy, self.setup.num_steps
-            )
+            self._collector = self._make_collector()
         rows: list[Row] = []
         start = time.perf_counter()
         while not rows or (
@@ -68,7 +81,13 @@ class HostLoop:
             collect_key, update_key = self._keys(
                 self._run_key, np.uint32(self.iteration)
             )
-            transitions = self._collector.collect(self.agent(), collect_key)
+            try:
+                transitions = self._collector.collect(self.agent(), collect_key)
+            except EnvironmentFailed as failure:
+                if not rows:
+                    raise
+                self._failure = failure
+                break
             self._state, report = self._learn(
                 self._knobs, self._state, transitions, self._budget, update_key
             )

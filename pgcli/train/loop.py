@@ -1,6 +1,6 @@
 """What the two training loops have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,8 @@ Stored = Mapping[str, Mapping[str, np.ndarray]]
 class Loop(Protocol):
     """Iterations of collect and update, on the device or fed from the host."""
 
+    groups: Collection[str]
+    """Names of the groups of arrays in a snapshot."""
     iteration: int
     steps: int
 

@@ -1,7 +1,8 @@
 """`train` and `resume`: from a configuration to a result."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,23 +56,25 @@ def train(
             run = RunDirectory(runs_dir / name)
             if run.is_run() and run.config_yaml.is_file():
                 return _continue(run, config, resolved, reporter, stop)
+            overwrite = overwrite or run.is_unfinished()
         backend = _prepare(config, None)
         env = _make_env(config)
-        run = RunDirectory.create(
-            runs_dir, name, config.algo.name, config.env.id, overwrite
-        )
-        with run.lock():
-            run.write_meta(
-                {
-                    "algo": config.algo.name,
-                    "env": config.env.id,
-                    "seed": config.seed,
-                    "preset": resolved.preset,
-                    "accelerator": backend.fingerprint(),
-                    "versions": versions(),
-                }
+        meta = {
+            "algo": config.algo.name,
+            "env": config.env.id,
+            "seed": config.seed,
+            "preset": resolved.preset,
+            "accelerator": backend.fingerprint(),
+            "versions": versions(),
+        }
+        with _writable(runs_dir):
+            run = RunDirectory.create(
+                runs_dir, name, config.algo.name, config.env.id, overwrite
             )
-            run.write_config(to_yaml(config))
+        with run.lock():
+            with _writable(run.path):
+                run.write_meta(meta)
+                run.write_config(to_yaml(config))
             return _session(resolved, run, env, backend, reporter, stop, fresh=True)
 
 
@@ -109,6 +112,19 @@ def resume(
         )
 
 
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """A disk that refuses, before training has begun, is the user's to see to."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"the run directory cannot be written: {error.strerror or error}",
+            where=str(error.filename or path),
+            help="free some space, or choose another --runs-dir",
+        ) from None
+
+
 def _stored(run: RunDirectory) -> Resolved:
     path = run.config_yaml
     if not path.is_file():
@@ -135,7 +151,8 @@ def _continue(
         backend = _prepare(config, recorded)
         env = _make_env(config)
         if config != stored:
-            run.write_config(to_yaml(config))
+            with _writable(run.path):
+                run.write_config(to_yaml(config))
         given = dataclasses.replace(
             resolved, config=config, preset=run.read_meta().get("preset")
         )

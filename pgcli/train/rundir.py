@@ -156,7 +156,9 @@ class RunDirectory:
         if run and os.path.lexists(run):
             return cls.open(Path(run))
         near = difflib.get_close_matches(run, _names(runs_dir), n=1)
-        remedy = f"did you mean `{near[0]}`?" if near else "`pgcli runs` lists the runs"
+        remedy = (
+            f"did you mean `{near[0]}`?" if near else "`pgcli runs list` shows them"
+        )
         raise UsageError(f"there is no run {run!r}", where=str(runs_dir), help=remedy)
 
     def is_run(self) -> bool:
@@ -279,7 +281,7 @@ class RunDirectory:
         return run
 
     def _replace(self, facts: Mapping[str, Any]) -> "RunDirectory":
-        if not self.is_run() and not self._is_unfinished():
+        if not self.is_run() and not self.is_unfinished():
             raise UsageError(
                 "--overwrite replaces run directories only, and this is none",
                 where=str(self.path),
@@ -300,11 +302,13 @@ class RunDirectory:
                 files.remove_tree(aside)
         return run
 
-    def _is_unfinished(self) -> bool:
+    def is_unfinished(self) -> bool:
         """Whether it is what a process leaves that was killed while making it."""
         if self.path.is_symlink() or not self.path.is_dir():
             return False
         found = {child.name for child in self.path.iterdir()}
+        if self.is_run():
+            found -= {"meta.json", ".config.yaml.partial"}
         empty = not self.checkpoints.exists() or not any(self.checkpoints.iterdir())
         return found <= _UNFINISHED and empty
 

@@ -1,6 +1,7 @@
 """One run from its first iteration to its result: logs, evaluations, checkpoints."""
 
 import contextlib
+import functools
 import importlib.metadata
 import platform
 import time
@@ -12,7 +13,7 @@ import numpy as np
 from pgcli.config.load import Resolved, to_mapping
 from pgcli.envs.registry import on_device
 from pgcli.envs.spaces import spec_to_json
-from pgcli.errors import DivergedError, EnvironmentFailed
+from pgcli.errors import DivergedError, EnvironmentFailed, UsageError
 from pgcli.loggers import LOGGERS, JsonlWriter
 from pgcli.train import checkpoint
 from pgcli.train.accelerator import Accelerator
@@ -32,8 +33,9 @@ MAX_SKIPPED = 10
 Stopped = Literal["budget", "until_return", "signal"]
 
 
-def versions() -> dict[str, str]:
-    """What the run was computed with."""
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """What the run was computed with; looked up once, for every checkpoint needs it."""
     names = ("pgcli-jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium")
     found = {"python": platform.python_version()}
     for name in names:
@@ -91,12 +93,15 @@ class Session:
         Raises:
           CheckpointError: all are damaged, or the newest does not fit.
         """
-        if not any(self._run.checkpoints.iterdir()):
+        if checkpoint.is_empty(self._run.checkpoints):
+            # killed before the first one: whatever was logged begins anew
+            for writer in self._writers().values():
+                writer.truncate(0)
             return
         path, damaged = checkpoint.newest_verified(self._run.checkpoints)
         for bad in damaged:
             self._reporter.warn(f"a damaged checkpoint was set aside: {bad}")
-        stored = checkpoint.load(path)
+        stored = checkpoint.load(path, self._loop.groups)
         reached = self._loop.restore(stored.groups, str(path))
         recorded = stored.meta.get("accelerator")
         if reached == "exact" and recorded != self._accelerator.fingerprint():
@@ -108,8 +113,6 @@ class Session:
         self._skipped = stored.meta["skipped"]
         best = stored.meta["best"]
         self._best = (best["checkpoint"], best["score"]) if best else None
-        if self._best and self._run.best() != self._best:
-            self._run.mark_best(*self._best)
         for name, writer in self._writers().items():
             writer.truncate(stored.meta["log_offsets"][name])
 
@@ -148,6 +151,7 @@ class Session:
         A full disk leaves the older ones and training goes on.
         """
         if score is None and self._saved == self._loop.iteration:
+            self._tidy()  # once more, if the disk refused it the first time
             return True
         name = checkpoint.name_of(self._loop.iteration)
         before = self._best
@@ -157,19 +161,28 @@ class Session:
             path = checkpoint.save(
                 self._run.checkpoints, name, self._loop.snapshot(), self._meta()
             )
-            if score is not None:
-                self._run.mark_best(name, score)
-            protected = {self._best[0]} if self._best else set()
-            checkpoint.prune(
-                self._run.checkpoints, self._config.checkpoint.keep, protected
-            )
         except OSError as error:
             self._best = before
             self._reporter.warn(f"the checkpoint could not be saved: {error}")
             return False
         self._saved = self._loop.iteration
         self._reporter.saved(path, self._loop.iteration)
+        self._tidy()
         return True
+
+    def _tidy(self) -> None:
+        """Marks the best checkpoint, then removes old ones: both can wait."""
+        best = self._best
+        try:
+            if best and self._run.best() != best:
+                self._run.mark_best(*best)
+            checkpoint.prune(
+                self._run.checkpoints,
+                self._config.checkpoint.keep,
+                {best[0]} if best else set(),
+            )
+        except OSError as error:
+            self._reporter.warn(f"old checkpoints could not be removed: {error}")
 
     # -- training ------------------------------------------------------------------
 
@@ -184,12 +197,17 @@ class Session:
         self._open()
         stopped: Stopped = "budget"
         try:
-            while self._loop.steps < self._config.steps and self._stop.code is None:
+            reached = self._reached_before()
+            while (
+                self._loop.steps < self._config.steps
+                and self._stop.code is None
+                and not reached
+            ):
                 before = self._loop.steps
                 self._chunk()
-                if self._evaluate_and_save(before):
-                    stopped = "until_return"
-                    break
+                reached = self._evaluate_and_save(before)
+            if reached:
+                stopped = "until_return"
             if self._stop.code is not None:
                 stopped = "signal"
         except EnvironmentFailed:
@@ -197,10 +215,17 @@ class Session:
             raise
         finally:
             self._metrics.sync()
-        self._save()
+        saved = self._save()
         if stopped == "signal":
-            raise self._interrupted()
+            raise self._interrupted(saved)
         return self._finish(stopped)
+
+    def _reached_before(self) -> bool:
+        """Whether the return asked for was reached, and the result not yet written."""
+        target, best = self._config.until_return, self._best
+        if target is None or best is None or best[1] < target:
+            return False
+        return self._run.read_result() is None
 
     def _open(self) -> None:
         config = self._config
@@ -224,7 +249,12 @@ class Session:
             LOGGERS[name](self._run.path, after_step=after, warn=self._reporter.warn)
             for name in config.log.sinks
         ]
-        self._save()
+        if not self._save():
+            raise UsageError(
+                "the first checkpoint could not be saved: training would be lost",
+                where=str(self._run.path),
+                help="free some space, or choose another --runs-dir",
+            )
         self._reporter.compiling()
 
     def _chunk(self) -> None:
@@ -320,7 +350,10 @@ class Session:
         result = self._result(
             stopped, {**summarize(returns, lengths), "deterministic": True}
         )
-        self._run.write_result(result)
+        try:
+            self._run.write_result(result)
+        except OSError as error:
+            self._reporter.warn(f"result.json could not be written: {error}")
         return result
 
     def _result(
@@ -361,7 +394,7 @@ class Session:
             "resume_level": self._resume_level,
         }
 
-    def _interrupted(self) -> Interrupted:
+    def _interrupted(self, saved: bool) -> Interrupted:
         code = self._stop.code
         if code is None:
             raise RuntimeError("no signal was received")
@@ -369,6 +402,7 @@ class Session:
             code,
             self._result("signal", None),
             f"go on with: pgcli resume {self._run.path}",
+            saved=saved,
         )
 
     def close(self) -> None:

@@ -19,8 +19,11 @@ class Interrupted(PgcliError):  # noqa: N818 - a request that was met, not a fau
       result: the run as far as it came, in the form of a result.
     """
 
-    def __init__(self, code: ExitCode, result: dict[str, Any], help: str) -> None:
-        super().__init__("stopped by a signal; a checkpoint is committed", help=help)
+    def __init__(
+        self, code: ExitCode, result: dict[str, Any], help: str, *, saved: bool = True
+    ) -> None:
+        outcome = "is committed" if saved else "could not be saved; the one before is"
+        super().__init__(f"stopped by a signal; a checkpoint {outcome}", help=help)
         self.exit_code = code
         self.result = result
 

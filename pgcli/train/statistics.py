@@ -1,5 +1,6 @@
 """Statistics of returns."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,17 +8,35 @@ import numpy as np
 RESAMPLES = 10_000
 
 
-def bootstrap_interval(
-    values: np.ndarray, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (Efron, 1979), with a fixed seed.
+def mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the last axis."""
+    return np.asarray(values.mean(axis=-1))
 
-    One value has no spread to resample: both ends are that value.
+
+def bootstrap_interval(
+    *strata: np.ndarray,
+    statistic: Callable[..., np.ndarray] = mean,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (Efron, 1979) of a statistic, with a fixed seed.
+
+    Every stratum is resampled on its own, with replacement, to its own size. Strata of
+    one value each have no spread to resample: both ends are the statistic.
+
+    Args:
+      *strata: independent samples [n_k].
+      statistic: of samples [R, n_k], one argument per stratum, giving [R].
+      confidence: share of the resampled statistics between the two ends.
+      resamples: how many.
     """
     generator = np.random.default_rng(0)
-    draws = generator.integers(0, len(values), (RESAMPLES, len(values)))
+    drawn = [
+        values[generator.integers(0, len(values), (resamples, len(values)))]
+        for values in strata
+    ]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
+    low, high = np.quantile(statistic(*drawn), [tail, 1 - tail])
     return float(low), float(high)
 
 

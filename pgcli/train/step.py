@@ -9,6 +9,7 @@ from pgcli.algos import ALGORITHMS
 from pgcli.algos.base import Algorithm, Hyperparameters, as_leaves
 from pgcli.config.schema import NormalizeConfig, RunConfig
 from pgcli.envs.base import EnvSpec
+from pgcli.errors import UsageError
 from pgcli.nn import counter
 from pgcli.nn.normalize import (
     init_obs_stats,
@@ -17,11 +18,10 @@ from pgcli.nn.normalize import (
     update_obs_stats,
     update_reward_scaler,
 )
-from pgcli.nn.policy import Agent, Policy, make_policy, zero_obs
+from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.rollout.complete import complete
 from pgcli.rollout.types import Transitions
 from pgcli.shapes import Array, Key
-from pgcli.train.seeds import role_key
 from pgcli.train.state import RunState, init_tally, recent_means, update_tally
 
 
@@ -31,14 +31,11 @@ class Setup(NamedTuple):
     spec: EnvSpec
     policy: Policy
     algorithm: Algorithm
-    num_envs: int
+    columns: int
+    """Environments of a rollout, or trajectories where whole episodes are collected."""
     num_steps: int
+    """Steps of each: exactly, or at most where whole episodes are collected."""
     normalize: NormalizeConfig
-
-    @property
-    def batch_size(self) -> int:
-        """Transitions per iteration, autoreset steps included."""
-        return self.num_envs * self.num_steps
 
 
 class Knobs(NamedTuple):
@@ -65,17 +62,24 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
       config: the run's configuration, resolved.
       spec: what its environments look like.
       policy: in place of the network that the configuration names.
+
+    Raises:
+      UsageError: whole episodes are collected, and nothing bounds their length.
     """
     policy = policy or make_policy(spec, config.network)
     shards = config.parallel.shards or 1
-    return Setup(
-        spec,
-        policy,
-        ALGORITHMS[config.algo.name](policy, shards),
-        config.env.num_envs,
-        config.rollout.num_steps,
-        config.normalize,
-    )
+    algorithm = ALGORITHMS[config.algo.name](policy, shards)
+    num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
+    if algorithm.collects == "episodes":
+        if spec.max_episode_steps is None:
+            raise UsageError(
+                f"{config.algo.name} learns from whole episodes, and those of "
+                f"{spec.id} have no time limit",
+                help="set env.max_episode_steps",
+            )
+        num_envs *= config.rollout.episodes_per_env
+        num_steps = spec.max_episode_steps
+    return Setup(spec, policy, algorithm, num_envs, num_steps, config.normalize)
 
 
 def make_knobs(config: RunConfig) -> Knobs:
@@ -90,19 +94,19 @@ def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
     """A fresh agent. Consumes the key."""
     stats = None
     if setup.normalize.obs:
-        stats = init_obs_stats(zero_obs(setup.spec.obs, ()), setup.normalize.clip)
+        stats = init_obs_stats(setup.spec.obs, setup.normalize.clip)
     return Agent(setup.policy.init(key), stats)
 
 
-def init_run(setup: Setup, knobs: Knobs, seed: int) -> RunState:
-    """A run before its first iteration."""
-    agent = init_agent(setup, role_key(seed, "init"))
-    scaler = init_reward_scaler(setup.num_envs) if setup.normalize.reward else None
+def init_run(setup: Setup, knobs: Knobs, key: Key[Array, ""]) -> RunState:
+    """A run before its first iteration. Consumes the key."""
+    agent = init_agent(setup, key)
+    scaler = init_reward_scaler(setup.columns) if setup.normalize.reward else None
     return RunState(
         setup.algorithm.init(knobs.hyper, agent),
         jnp.uint32(0),
         counter.zero(),
-        init_tally(setup.num_envs),
+        init_tally(setup.columns),
         scaler,
     )
 
@@ -151,7 +155,7 @@ def learn(
         stats = update_obs_stats(stats, seen, weight)
         learner = learner.replace(agent=learner.agent.replace(obs_stats=stats))
     if scaler is not None:
-        gamma = knobs.hyper.algo.gamma
+        gamma = getattr(knobs.hyper.algo, "gamma", jnp.float32(1))
         scaler = update_reward_scaler(scaler, raw, done, weight, gamma)
     tally = update_tally(state.tally, raw, done, weight)
     num_real = jnp.sum(weight > 0, dtype=jnp.uint32)

@@ -1,6 +1,7 @@
 """What the commands pass on, and how failures leave the process."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from cli import fake_training
 
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.errors import (
     AcceleratorError,
     CheckpointError,
@@ -279,8 +281,43 @@ def test_dry_run_counts_iterations_and_gradient_steps(run: Run) -> None:
     assert (data["batch_size"], data["iterations"]) == (200, 6)
     assert data["steps"] == {"asked": 1001, "used": 1200}
     assert data["gradient_steps"] == 36
+    assert (data["trajectories"], data["trust_region_steps"]) == (None, None)
     a2c = the_only_object(run(*words.split(), "--algo", "a2c", *sets[:4]).out)
     assert a2c["gradient_steps"] == a2c["iterations"] == 6
+    trpo = the_only_object(run(*words.split(), "--algo", "trpo", *sets).out)
+    # Adam's steps are those of the critic; the policy takes one per iteration
+    assert (trpo["gradient_steps"], trpo["trust_region_steps"]) == (36, 6)
+
+
+def test_dry_run_leaves_open_what_depends_on_episode_lengths(run: Run) -> None:
+    words = "train --no-preset --dry-run --steps 1001 --algo reinforce"
+    sets = ["--set", "env.num_envs=4", "--set", "rollout.episodes_per_env=3"]
+    data = the_only_object(run(*words.split(), *sets, "--json").out)
+    assert data["trajectories"] == 12
+    assert data["steps"] == {"asked": 1001, "used": None}
+    assert data["batch_size"] is data["iterations"] is data["gradient_steps"] is None
+    rows = [line.split("  ") for line in run(*words.split(), *sets).out.splitlines()]
+    shown = {row[0]: row[-1].strip() for row in rows}
+    assert shown["batch size"] == "12 trajectories"
+    assert shown["iterations"] == "depends on episode lengths"
+    assert shown["gradient steps"] == "one per iteration"
+
+
+def test_train_help_shows_every_algorithm_with_sentence_and_equation(run: Run) -> None:
+    lines = run("train", "-h").out.splitlines()
+    for name, cls in ALGORITHM_CONFIGS.items():
+        sentence = str(cls.__doc__)
+        assert sentence.endswith(".")
+        (at,) = (n for n, line in enumerate(lines) if line.endswith(sentence))
+        assert lines[at].split()[0].rstrip(",") == name
+        assert lines[at + 1].strip() == cls.equation
+    columns = [sum(not unicodedata.combining(c) for c in line) for line in lines]
+    assert max(columns) <= 80
+
+
+def test_config_explain_finds_keys_of_every_algorithm(run: Run) -> None:
+    for key in ("algo.kl_min", "rollout.episodes_per_env", "algo.baseline"):
+        assert run("config", "explain", key).code == 0
 
 
 def test_config_show_names_the_origin_of_every_value(run: Run) -> None:

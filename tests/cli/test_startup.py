@@ -1,9 +1,9 @@
 """What help and a bad configuration may import, and how long they may take."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -59,11 +59,11 @@ def test_import_pgcli_is_lazy() -> None:
 
 
 def test_help_takes_at_most_0_3_seconds() -> None:
-    # The budget is 0.3 s and 0.1 s is usual; the best of five on a busy machine may
-    # still be twice as slow, so that only a heavy import (0.25 s at least) shows here.
+    # The budget is 0.3 s and 0.1 s is usual. Processor time, the best of five: a busy
+    # machine must not turn this red, a heavy import (0.25 s at least) must.
     seconds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "pgcli", "--help"],
             stdout=subprocess.DEVNULL,
@@ -71,5 +71,7 @@ def test_help_takes_at_most_0_3_seconds() -> None:
             timeout=30,
             cwd=Path(__file__).parent.parent.parent,
         )
-        seconds.append(time.perf_counter() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        seconds.append(used)
     assert min(seconds) < 0.3

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+
+from pgcli.cli.streams import write_all
 
 PROGRAM = """
 import os, sys
@@ -120,3 +123,18 @@ def test_result_on_a_full_disk_is_exit_1(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the result could not be written: No space left on device" in err
+
+
+def test_write_all_waits_where_the_descriptor_does_not_block() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    data = b"x" * 500_000  # a pipe holds 65,536
+    thread = threading.Thread(target=write_all, args=(writer, data))
+    thread.start()
+    received = 0
+    while received < len(data):
+        received += len(os.read(reader, 65_536))
+    thread.join(10)
+    os.close(reader)
+    os.close(writer)
+    assert not thread.is_alive()

@@ -52,7 +52,7 @@ def test_mapping_round_trip_is_exact(lr: float, seed: int) -> None:
 
 def test_from_mapping_derives_what_is_null() -> None:
     config = from_mapping({"steps": 200, "eval": {"every": None}})
-    assert config.eval.every == 10  # 200 / 20
+    assert config.eval.every == 20  # 200 / 10
 
 
 def test_from_mapping_does_not_change_what_it_is_given() -> None:

@@ -30,7 +30,28 @@ def test_every_key_of_every_algorithm_is_documented(algo: str) -> None:
 
 def test_describe_finds_the_algorithm_that_has_the_key() -> None:
     assert describe("algo.clip_eps").algorithms == ("ppo2",)
-    assert set(describe("algo.gamma").algorithms) == set(ALGORITHM_CONFIGS)
+    undiscounted = {"reinforce", "reinforce-baseline"}
+    assert set(describe("algo.gamma").algorithms) == {*ALGORITHM_CONFIGS} - undiscounted
+
+
+def test_describe_names_the_defaults_that_algorithms_bring() -> None:
+    text = str(describe("optimizer.lr"))
+    assert "  default  0.0003\n" in text
+    assert "           0.001 in trpo" in text
+    assert describe("optimizer.lr", algo="trpo").default == "0.001"
+    assert describe("optimizer.lr", algo="trpo").other_defaults == {}
+    assert describe("rollout.episodes_per_env").algorithms == (
+        "reinforce",
+        "reinforce-baseline",
+        "reward-to-go",
+    )
+
+
+def test_describe_names_algorithms_where_a_key_means_something_else() -> None:
+    assert describe("algo.num_epochs").differs == ("trpo",)
+    assert "differs  in trpo: see `--algo`" in str(describe("algo.num_epochs"))
+    assert describe("algo.num_epochs", algo="trpo").doc.startswith("passes of the crit")
+    assert describe("algo.gamma").differs == ()
 
 
 def test_describe_unknown_key_suggests() -> None:

@@ -80,7 +80,8 @@ def keys() -> Iterator[tuple[str, str, Any]]:
                         yield algo, f"algo.{field.name}", inner[field.name]
         elif dataclasses.is_dataclass(hint):
             for key, inner_hint in get_type_hints(hint, include_extras=True).items():
-                yield "ppo2", f"{name}.{key}", inner_hint
+                algo = "reinforce" if key == "episodes_per_env" else "ppo2"
+                yield algo, f"{name}.{key}", inner_hint
         else:
             yield "ppo2", name, hint
 
@@ -96,7 +97,8 @@ def refusals(
     section, _, key = path.rpartition(".")
     name = f"  name: {algo}\n" if section == "algo" else ""
     indent = "  " if section else ""
-    file.write_text(f"{section or '#'}:\n{name}{indent}{key}: {text}\n")
+    chosen = "" if section == "algo" else f"algo: {{name: {algo}}}\n"
+    file.write_text(f"{section or '#'}:\n{name}{indent}{key}: {text}\n{chosen}")
     line = 3 if name else 2
     found = []
     sets = [f"algo.name={algo}", f"{path}={text}"]
@@ -157,6 +159,10 @@ def test_values_on_a_bound_and_just_inside_are_accepted(
         tree: dict[str, Any] = {"algo": {"name": algo}, "env": {"num_envs": 1}}
         if algo == "ppo2":
             tree["algo"]["num_minibatches"] = 1
+        if ALGORITHM_CONFIGS[algo].collects == "episodes":
+            tree["env"]["num_envs"] = 2  # a baseline needs another trajectory
+        if value is not None and key in ("kl_min", "kl_max"):
+            tree["algo"] |= {"kl_min": 1e-310, "kl_max": 1.0}  # both or neither
         (tree.setdefault(section, {}) if section else tree)[key] = value
         config: Any = from_mapping(tree)
         for part in path.split("."):

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from pgcli.config.load import ConfigError, Resolved, from_mapping, resolve
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.load import (
+    ConfigError,
+    Resolved,
+    from_mapping,
+    resolve,
+    to_mapping,
+)
 from pgcli.config.schema import RunConfig
 from pgcli.errors import ExitCode, UsageError
 
@@ -43,7 +50,7 @@ def presets(tmp_path: Path) -> Path:
 def test_resolve_with_nothing_gives_the_defaults_and_derives_the_rest() -> None:
     resolved = run()
     config = resolved.config
-    assert config.eval.every == 5_000  # 100,000 / 20
+    assert config.eval.every == 10_000  # 100,000 / 10
     assert config.checkpoint.every == 10_000  # 100,000 / 10
     assert config.parallel.shards == 8  # gcd(8, 8)
     plain = dataclasses.replace(
@@ -285,7 +292,12 @@ def test_flag_that_changes_the_algorithm_of_a_file_exposes_its_keys(
 
 @pytest.mark.parametrize(
     ("name", "help"),
-    [("ppo3", "did you mean `ppo2`?"), ("zzz", "there are a2c, ppo2")],
+    [
+        ("ppo3", "did you mean `ppo2`?"),
+        ("reinforse", "did you mean `reinforce`?"),
+        ("vpgg", "did you mean `reinforce`?"),
+        ("zzz", f"there are {', '.join(ALGORITHM_CONFIGS)}"),
+    ],
 )
 def test_unknown_algorithm_gets_a_suggestion_and_the_rest_is_checked(
     name: str, help: str
@@ -396,6 +408,170 @@ def test_each_shard_must_divide_into_minibatches() -> None:
 
 def test_algorithm_without_minibatches_takes_any_batch() -> None:
     assert run("algo.name=a2c", "env.num_envs=7", "rollout.num_steps=3").config
+
+
+# Algorithms: their defaults, the keys they have, what they need.
+
+
+@pytest.mark.parametrize("algo", ALGORITHM_CONFIGS)
+def test_defaults_of_an_algorithm_are_valid_keys_and_values(algo: str) -> None:
+    resolved = run(f"algo.name={algo}")
+    tree = to_mapping(resolved.config)
+    for path, value in ALGORITHM_CONFIGS[algo].defaults.items():
+        section, key = path.split(".")
+        assert section != "algo"  # those are defaults of the dataclass
+        assert tree[section][key] == value
+        assert resolved.origins[path] == f"default of {algo}"
+
+
+def test_defaults_of_an_algorithm_come_before_preset_file_and_flags(
+    presets: Path, tmp_path: Path
+) -> None:
+    def lr(*sets: str, **more: Any) -> tuple[float, str]:
+        resolved = run("algo.name=trpo", *sets, preset_dir=presets, **more)
+        return resolved.config.optimizer.lr, resolved.origins["optimizer.lr"]
+
+    (presets / "trpo").mkdir()
+    preset = "algo: {name: trpo}\nenv: {id: X-v0}\noptimizer: {lr: 0.25}\n"
+    (presets / "trpo" / "X-v0.yaml").write_text(preset)
+    path = tmp_path / "my.yaml"
+    path.write_text("optimizer: {lr: 0.5}\n")
+    assert lr() == (1e-3, "default of trpo")
+    assert lr("env.id=X-v0", use_preset=True) == (0.25, "preset trpo/X-v0")
+    assert lr(file=path) == (0.5, f"{path}:1")
+    assert lr("optimizer.lr=2", file=path) == (2.0, "--set")
+    assert run("algo.name=ppo2").config.optimizer.lr == 3e-4
+
+
+def test_defaults_of_an_algorithm_hold_for_a_plain_tree() -> None:
+    assert from_mapping({"algo": {"name": "trpo"}}).optimizer.lr == 1e-3
+    tree = {"algo": {"name": "trpo"}, "optimizer": {"lr": 0.5}}
+    assert from_mapping(tree).optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("algo", "key", "instead"),
+    [
+        ("reinforce", "num_steps", "episodes_per_env"),
+        ("ppo2", "episodes_per_env", "num_steps"),
+    ],
+)
+def test_size_of_the_other_way_to_collect_is_an_unknown_key(
+    algo: str, key: str, instead: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(f"algo: {{name: {algo}}}\nrollout:\n  {key}: 2\n")
+    name = f"algo.name={algo}"
+    sources = {
+        f"{path}:3": failure(file=path),
+        f"--set rollout.{key}=2": failure(name, f"rollout.{key}=2"),
+        f"--set rollout={{{key}: 2}}": failure(name, f"rollout={{{key}: 2}}"),
+    }
+    for where, error in sources.items():
+        assert messages(error) == [f"unknown key `rollout.{key}`"]
+        assert (error.where, error.help is not None) == (where, True)
+        assert f"did you mean `rollout.{instead}`?" in str(error.help)
+    config = run(name).config
+    assert key not in to_mapping(config)["rollout"]
+    assert f"rollout.{key}" not in run(name).origins
+    assert from_mapping(to_mapping(config)) == config
+
+
+def test_sizes_are_not_blamed_where_the_algorithm_is_unknown() -> None:
+    for key in ("num_steps", "episodes_per_env"):
+        assert len(failure("algo.name=zzz", f"rollout.{key}=2").issues) == 1
+
+
+@pytest.mark.parametrize("algo", ["reinforce-baseline", "reward-to-go"])
+@pytest.mark.parametrize("baseline", ["mean", "leave_one_out"])
+def test_baseline_of_one_trajectory_is_refused(algo: str, baseline: str) -> None:
+    sets = [f"algo.name={algo}", f"algo.baseline={baseline}", "env.num_envs=1"]
+    error = failure(*sets)
+    assert (
+        error.message == f"`algo.baseline: {baseline}` needs more than one trajectory"
+    )
+    assert error.where == "--set env.num_envs=1"
+    assert error.help == "set `rollout.episodes_per_env` to 2 or more"
+    assert run(*sets, "rollout.episodes_per_env=2").config
+
+
+def test_baseline_that_needs_no_other_trajectory_is_accepted_with_one() -> None:
+    running = ["algo.name=reinforce-baseline", "algo.baseline=running"]
+    assert run(*running, "env.num_envs=1").config
+    assert run("algo.name=reward-to-go", "algo.baseline=none", "env.num_envs=1").config
+    assert run("algo.name=reinforce", "env.num_envs=1").config
+    # one weight less its own mean is 0: nothing would ever be learnt
+    standard = "algo.standardize_advantage=true"
+    assert failure(*running, "env.num_envs=1", standard).where == f"--set {standard}"
+
+
+def test_trajectories_must_divide_into_shards() -> None:
+    sets = ["algo.name=reinforce", "env.num_envs=3", "rollout.episodes_per_env=2"]
+    assert run(*sets).config.parallel.shards == 2  # gcd(3 x 2, 8)
+    assert run(*sets, "parallel.shards=6").config
+    error = failure(*sets, "parallel.shards=4")
+    assert error.message == (
+        "num_envs (3) × episodes_per_env (2) = 6 is not divisible by parallel.shards "
+        "(4)"
+    )
+    assert error.help == "set `parallel.shards` to 3 or 6"
+
+
+def test_trpo_refuses_a_shared_torso() -> None:
+    error = failure("algo.name=trpo", "network.shared=true")
+    assert error.message.startswith("trpo cannot share the torso: the policy step")
+    assert error.where == "--set network.shared=true"
+    assert run("algo.name=ppo2", "network.shared=true").config
+
+
+def test_trpo_batch_must_divide_into_minibatches_of_the_critic() -> None:
+    error = failure("algo.name=trpo", "env.num_envs=3", "rollout.num_steps=5")
+    assert error.message == (
+        "num_envs (3) × num_steps (5) = 15 is not divisible by num_minibatches (8)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (
+            ["kl_target=0.01", "kl_min=0.1", "kl_max=0.2"],
+            "`algo.kl_target` and the pair of kl_min and kl_max exclude each other",
+        ),
+        (["kl_min=0.1"], "`algo.kl_min` is of no use without `algo.kl_max`"),
+        (["kl_max=0.1"], "`algo.kl_max` is of no use without `algo.kl_min`"),
+        (["kl_min=0.2", "kl_max=0.2"], "kl_min (0.2) must be below kl_max (0.2)"),
+    ],
+)
+def test_kl_bounds_of_ppo1_that_disagree_are_refused(
+    sets: list[str], message: str
+) -> None:
+    error = failure("algo.name=ppo1", *(f"algo.{text}" for text in sets))
+    assert messages(error) == [message]
+    assert error.where == f"--set algo.{sets[-1]}"
+
+
+def test_kl_target_of_ppo1_is_derived_unless_bounds_are_given() -> None:
+    free = run("algo.name=ppo1")
+    assert to_mapping(free.config)["algo"]["kl_target"] == 0.01
+    assert free.origins["algo.kl_target"] == "derived"
+    bound = run("algo.name=ppo1", "algo.kl_min=0.1", "algo.kl_max=0.2")
+    assert to_mapping(bound.config)["algo"]["kl_target"] is None
+    assert bound.origins["algo.kl_target"] == "default"
+    for resolved in (free, bound):
+        tree = to_mapping(resolved.config)
+        assert from_mapping(tree) == resolved.config
+    given = run("algo.name=ppo1", "algo.kl_target=0.02")
+    assert given.origins["algo.kl_target"] == "--set"
+
+
+def test_checks_of_algorithms_are_reported_together() -> None:
+    sets = ["algo.name=ppo1", "algo.kl_min=0.1", "algo.kl_target=1", "env.num_envs=3"]
+    assert len(failure(*sets, "rollout.num_steps=5").issues) == 3
+
+
+def test_reward_normalisation_needs_no_discount() -> None:
+    assert run("algo.name=reinforce", "normalize.reward=true").config
 
 
 def test_logger_must_be_known() -> None:

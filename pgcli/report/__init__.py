@@ -1,0 +1,1 @@
+"""What runs say together: statistics over seeds, tables, pictures."""

@@ -1,0 +1,99 @@
+"""Training curves: what `metrics.jsonl` says of a run, on a common grid of steps."""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pgcli.errors import UsageError
+
+GRID = 201
+"""Points from step 0 to the budget, both included."""
+
+MIN_EPISODES = 100
+"""Episodes behind a training return before it counts as reaching a threshold."""
+
+
+class Curve(NamedTuple):
+    """One run's training.
+
+    Attributes:
+      steps: environment steps at the rows that have a return, rising.
+      returns: mean return of the last 100 training episodes then, raw.
+      episodes: how many had ended.
+      kl: KL(π_old‖π) of an update in nats, mean over the updates; NaN if never logged.
+      ess: effective sample size of an update in (0, 1], mean over the updates.
+    """
+
+    steps: np.ndarray
+    returns: np.ndarray
+    episodes: np.ndarray
+    kl: float
+    ess: float
+
+
+def read_curve(metrics: Path) -> Curve:
+    """The curve in a run's `metrics.jsonl`.
+
+    Raises:
+      UsageError: no episode ended in the run.
+    """
+    rows = []
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # a line that a kill broke off
+            continue
+    known = [row for row in rows if row.get("return_mean") is not None]
+    if not known:
+        raise UsageError(
+            "no episode ended within the run",
+            where=str(metrics.parent),
+            help="give the ladder more --steps",
+        )
+
+    def column(key: str) -> np.ndarray:
+        return np.array([row[key] for row in known], float)
+
+    def mean_of(key: str) -> float:
+        values = [row[key] for row in rows if row.get(key) is not None]
+        return float(np.mean(values)) if values else math.nan
+
+    return Curve(
+        column("steps"),
+        column("return_mean"),
+        column("episodes"),
+        mean_of("kl"),
+        mean_of("ess"),
+    )
+
+
+def step_grid(budget: int) -> np.ndarray:
+    """The common grid: equal steps from 0 to the budget."""
+    return np.linspace(0, budget, GRID)
+
+
+def on_grid(curve: Curve, budget: int) -> np.ndarray:
+    """Returns on the common grid, linear between rows.
+
+    Before the first row its return holds (an agent that has learned nothing yet), and
+    after the last one the last: a run that ended early is not extrapolated.
+    """
+    return np.asarray(np.interp(step_grid(budget), curve.steps, curve.returns))
+
+
+def area(curve: Curve, budget: int) -> float:
+    """Area under the curve over the budget, by trapezoids: the mean return over it."""
+    values = on_grid(curve, budget)
+    return float(np.trapezoid(values, step_grid(budget)) / budget)
+
+
+def steps_to(curve: Curve, threshold: float) -> float:
+    """Steps until the mean of the last 100 episodes reached a threshold, or infinity.
+
+    A mean over fewer episodes does not count: two lucky ones are no skill.
+    """
+    reached = (curve.returns >= threshold) & (curve.episodes >= MIN_EPISODES)
+    return float(curve.steps[np.argmax(reached)]) if reached.any() else math.inf

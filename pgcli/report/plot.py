@@ -1,0 +1,209 @@
+"""Pictures, by matplotlib, which is an extra: imported here and only when drawn."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+EXTRA = "plot"
+
+# Colours that people with the common colour deficiencies tell apart (Okabe and Ito),
+# the pale ones darkened; the families of rungs differ in their lines too.
+STYLES: Mapping[str, tuple[str, Any]] = {
+    "reinforce": ("#7f7f7f", (0, (1.2, 1.4))),
+    "reinforce-baseline": ("#3d9fdc", (0, (1.2, 1.4))),
+    "reward-to-go": ("#0072b2", (0, (1.2, 1.4))),
+    "a2c": ("#009e73", (0, (5, 1.6))),
+    "is-pg": ("#c0629a", (0, (5, 1.6))),
+    "trpo": ("#b8860b", "solid"),
+    "ppo1": ("#d55e00", "solid"),
+    "ppo2": ("#000000", "solid"),
+}
+WIDTH, HEIGHT, PANEL_HEIGHT = 8.0, 4.4, 1.7
+"""Inches: of the whole, of all curves together, of a row of single ones."""
+
+COLUMNS = 4
+CROWD = 4
+"""More curves than this get a panel each for their intervals, which would hide them."""
+
+FONT_POINTS = 10
+QUIET, PALE, GRID = "#555555", "#cfcfcf", "#e6e6e6"
+
+
+def is_available() -> bool:
+    """Whether pictures can be drawn here."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights nearest to those wanted, at least `gap` apart: labels must not touch.
+
+    Least squares under the order of the heights, by pooling adjacent violators; then
+    into [low, high] as far as there is room.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: -wanted[i])
+    pools: list[list[float]] = []  # heights from the top, each lifted by its place
+    for place, i in enumerate(order):
+        pools.append([wanted[i] + place * gap])
+        while len(pools) > 1 and fmean(pools[-2]) < fmean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    lifted = [fmean(pool) for pool in pools for _ in pool]
+    floor = low + (len(order) - 1) * gap
+    heights = [0.0] * len(order)
+    for place, i in enumerate(order):
+        heights[i] = max(min(lifted[place], high), floor) - place * gap
+    return heights
+
+
+def learning_curves(result: Mapping[str, Any], out: Path) -> dict[str, str]:
+    """Draws `curves.png` and `curves.svg`: IQM over seeds with its interval, by steps.
+
+    Args:
+      result: of a ladder.
+      out: the directory to write to.
+
+    Returns:
+      Kind of file to its path.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "font.size": FONT_POINTS,
+        "svg.hashsalt": "pgcli",
+        "svg.fonttype": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style):
+        count = len(result["curves"]["rungs"])
+        rows = -(-count // COLUMNS) if count > CROWD else 0
+        heights = [HEIGHT, *[PANEL_HEIGHT] * rows]
+        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(1 + rows, COLUMNS, height_ratios=heights)
+        axes = figure.add_subplot(grid[0, :])
+        _draw_all(axes, result)
+        for index, algo in enumerate(result["curves"]["rungs"] if rows else ()):
+            place = grid[1 + index // COLUMNS, index % COLUMNS]
+            panel = figure.add_subplot(place, sharex=axes, sharey=axes)
+            _draw_one(panel, result, algo)
+            panel.tick_params(labelleft=index % COLUMNS == 0)
+            panel.tick_params(labelbottom=index + COLUMNS >= count)
+        paths = {kind: out / f"curves.{kind}" for kind in ("png", "svg")}
+        for kind, path in paths.items():
+            metadata = {"Date": None} if kind == "svg" else {}
+            figure.savefig(path, dpi=200, metadata=metadata)
+    return {kind: str(path) for kind, path in paths.items()}
+
+
+def _draw_all(axes: Any, result: Mapping[str, Any]) -> None:
+    """All rungs in one frame; their intervals too, where they are few."""
+    curves, (unit, name) = result["curves"], _unit(result["steps"])
+    steps = [step / unit for step in curves["steps"]]
+    crowded = len(curves["rungs"]) > CROWD
+    ends = []
+    for algo, curve in curves["rungs"].items():
+        color, line = _style(algo)
+        if not crowded:
+            _band(axes, steps, curve, color)
+        axes.plot(steps, curve["iqm"], color=color, linestyle=line, linewidth=1.8)
+        ends.append((algo, color, curve["iqm"][-1]))
+    values = [
+        value
+        for curve in curves["rungs"].values()
+        for part in ("low", "high")
+        for value in curve[part]
+    ]
+    bottom, top = min(values), max(values)
+    margin = 0.04 * (top - bottom or 1.0)
+    axes.set_ylim(bottom - margin, top + margin)
+    axes.set_xlim(0, steps[-1])
+    _label_ends(axes, ends, bottom, top)
+    threshold = result["threshold"]
+    if threshold is not None and bottom <= threshold <= top:
+        axes.axhline(threshold, color=QUIET, linewidth=0.8, zorder=0)
+        axes.annotate(
+            f"threshold {threshold:g}",
+            (0, threshold),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=FONT_POINTS - 2,
+            color=QUIET,
+        )
+    _furnish(axes)
+    axes.set_xlabel(f"environment steps{name}")
+    axes.set_ylabel("return, last 100 episodes")
+    count = len(result["seeds"])
+    seeds = f"{count} seeds" if count > 1 else "1 seed"
+    below = "; below, each with its" if crowded else " with"
+    title = f"interquartile mean over {seeds}{below} 95 % bootstrap interval"
+    axes.set_title(f"{result['env']}: {title}", fontsize=FONT_POINTS, loc="left")
+
+
+def _draw_one(axes: Any, result: Mapping[str, Any], shown: str) -> None:
+    """One rung with its interval, the others pale behind it."""
+    curves, (unit, _) = result["curves"], _unit(result["steps"])
+    steps = [step / unit for step in curves["steps"]]
+    for algo, curve in curves["rungs"].items():
+        if algo != shown:
+            axes.plot(steps, curve["iqm"], color=PALE, linewidth=0.8)
+    color, line = _style(shown)
+    curve = curves["rungs"][shown]
+    _band(axes, steps, curve, color)
+    axes.plot(steps, curve["iqm"], color=color, linestyle=line, linewidth=1.6)
+    _furnish(axes)
+    axes.set_title(shown, fontsize=FONT_POINTS - 1, color=color, loc="left", pad=3)
+    axes.tick_params(labelsize=FONT_POINTS - 2)
+
+
+def _style(algo: str) -> tuple[str, Any]:
+    return STYLES.get(algo, ("#000000", "solid"))
+
+
+def _band(axes: Any, steps: Any, curve: Mapping[str, Any], color: str) -> None:
+    axes.fill_between(
+        steps, curve["low"], curve["high"], color=color, alpha=0.2, linewidth=0
+    )
+
+
+def _furnish(axes: Any) -> None:
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _label_ends(
+    axes: Any, ends: Sequence[tuple[str, str, float]], bottom: float, top: float
+) -> None:
+    """Writes each rung's name at the end of its curve."""
+    height = HEIGHT * 72 * 0.8  # of the axes, about, in points
+    gap = 1.25 * FONT_POINTS / height * (top - bottom or 1.0)
+    heights = spread([end[2] for end in ends], gap, bottom, top)
+    right = axes.get_xlim()[1]
+    for (algo, color, value), label in zip(ends, heights, strict=True):
+        axes.annotate(
+            algo,
+            (right, value),
+            xytext=(1.035, label),
+            textcoords=("axes fraction", "data"),
+            color=color,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 2,
+                "shrinkB": 2,
+            },
+        )
+
+
+def _unit(steps: int) -> tuple[float, str]:
+    """(what to divide steps by, how the axis says so)."""
+    if steps >= 2_000_000:
+        return 1e6, ", millions"
+    return (1e3, ", thousands") if steps >= 5_000 else (1.0, "")

@@ -1,0 +1,209 @@
+"""What holds for every algorithm in the registry: a new one is tested by existing."""
+
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+import jax
+import numpy as np
+import pytest
+from rollout.toys import (
+    CONTINUOUS,
+    DISCRETE,
+    FLAT,
+    TWO_KEYS,
+    OnHost,
+    gated_policy,
+    linear_policy,
+    quick_jit,
+    run_config,
+    walk,
+)
+
+from pgcli.algos import ALGORITHMS
+from pgcli.algos.base import as_leaves
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.schema import NormalizeConfig, RunConfig
+from pgcli.envs.base import DeviceEnv
+from pgcli.nn.policy import Policy
+from pgcli.rollout.device import begin, collect
+from pgcli.rollout.device_episodes import collect_episodes
+from pgcli.rollout.host import HostCollector
+from pgcli.rollout.host_episodes import EpisodeCollector
+from pgcli.rollout.types import Transitions
+from pgcli.train.loop import from_words, to_words
+from pgcli.train.step import Knobs, init_run, learn, make_knobs, make_setup
+from pgcli.train.step import init_agent as new_agent
+
+NUM_ENVS, NUM_STEPS, LIMIT, CAPACITY = 4, 8, 5, 8
+CASES = ("box", "dict-recurrent")
+every_algorithm = pytest.mark.parametrize("algo", sorted(ALGORITHMS))
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+class World(NamedTuple):
+    env: DeviceEnv
+    policy: Policy
+
+
+@cache
+def world(name: str) -> World:
+    if name == "box":
+        env = walk(CONTINUOUS, FLAT, LIMIT)
+        return World(env, linear_policy(env.spec))
+    env = walk(DISCRETE, TWO_KEYS, LIMIT)
+    return World(env, gated_policy(env.spec))
+
+
+def config_of(algo: str) -> RunConfig:
+    """Two passes of two minibatches, where the algorithm has such."""
+    fields = ALGORITHM_CONFIGS[algo].__dataclass_fields__
+    small = {"num_epochs": 2, "num_minibatches": 2, "cg_iterations": 3}
+    small["kl_target"] = 0.01
+    return run_config(
+        algo,
+        num_envs=NUM_ENVS,
+        num_steps=NUM_STEPS,
+        normalize=NormalizeConfig(True, True),
+        **{key: value for key, value in small.items() if key in fields},
+    )
+
+
+@cache
+def transitions(name: str, collects: str, host: bool) -> Transitions:
+    """One collection under a fresh agent, of either kind and on either side."""
+    env, policy = world(name)
+    setup = make_setup(config_of("ppo2"), env.spec, policy)
+    agent = quick_jit(partial(new_agent, setup))(jax.random.key(0))
+    key = jax.random.key(1)
+    if host:
+        there: Any = OnHost(env, NUM_ENVS)
+        collector = (
+            HostCollector(there, policy, NUM_STEPS)
+            if collects == "steps"
+            else EpisodeCollector(there, policy, 1, LIMIT)
+        )
+        found = collector.collect(agent, key)
+    elif collects == "steps":
+        start = quick_jit(lambda key: begin(env, policy, key, NUM_ENVS))(key)
+        run = quick_jit(partial(collect, env, policy, num_steps=NUM_STEPS))
+        found = run(agent, start, key)[1]
+    else:
+        episodes = partial(collect_episodes, env, policy)
+        found = quick_jit(episodes, static_argnums=(2, 3))(agent, key, NUM_ENVS, LIMIT)
+    return with_capacity(jax.device_get(found))
+
+
+def with_capacity(found: Transitions) -> Transitions:
+    """With as many slots for final observations everywhere: one program for all."""
+    slots = len(found.final_index)
+    size = found.reward.size
+    used = min(slots, CAPACITY)
+    index = np.full(CAPACITY, size, np.int32)
+    index[:used] = found.final_index[:used]
+
+    def pad(x: np.ndarray) -> np.ndarray:
+        out = np.zeros((CAPACITY, *x.shape[1:]), x.dtype)
+        out[:used] = x[:used]
+        return out
+
+    return found.replace(
+        final_index=index, final_obs=jax.tree.map(pad, found.final_obs)
+    )
+
+
+class Learned(NamedTuple):
+    before: Any
+    after: Any
+    report: Any
+
+
+@cache
+def programs(algo: str, name: str) -> tuple[Any, Any]:
+    env, policy = world(name)
+    setup = make_setup(config_of(algo), env.spec, policy)
+    return (
+        quick_jit(partial(init_run, setup)),
+        quick_jit(partial(learn, setup)),
+    )
+
+
+def learned(algo: str, name: str, host: bool, knobs: Knobs | None = None) -> Learned:
+    knobs = knobs or make_knobs(config_of(algo))
+    init, run = programs(algo, name)
+    before = init(knobs, jax.random.key(0))
+    seen = transitions(name, ALGORITHM_CONFIGS[algo].collects, host)
+    return Learned(before, *run(knobs, before, seen, to_words(1000), jax.random.key(2)))
+
+
+@pytest.mark.parametrize("host", [False, True], ids=["device", "host"])
+@every_case
+@every_algorithm
+def test_every_algorithm_updates_once_and_stays_finite(
+    algo: str, name: str, host: bool
+) -> None:
+    before, after, report = learned(algo, name, host)
+    assert report.finite_data
+    assert report.finite_params
+    for leaf in jax.tree.leaves((after, report.metrics)):
+        assert leaf.dtype != np.float32 or np.isfinite(leaf).all()
+    assert report.metrics["skipped"] == 0
+    old, new = before.learner.agent.params, after.learner.agent.params
+    moved = jax.tree.map(lambda x, y: bool(np.any(x != y)), old, new)
+    assert moved["head"]
+    if ALGORITHM_CONFIGS[algo].collects == "steps":
+        assert moved["value"]
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    seen = transitions(name, ALGORITHM_CONFIGS[algo].collects, host)
+    assert from_words(after.steps) == seen.weight.sum()
+
+
+@every_algorithm
+def test_every_algorithm_reports_the_common_metrics(algo: str) -> None:
+    metrics = learned(algo, "box", host=False).report.metrics
+    common = {"policy_loss", "entropy", "grad_norm", "kl", "ratio_max", "ess", "lr"}
+    common |= {"return_mean", "length_mean", "skipped"}
+    if ALGORITHM_CONFIGS[algo].collects == "steps":
+        common |= {"value_loss", "explained_variance"}
+    assert common <= set(metrics)
+    assert ("clip_fraction" in metrics) == (algo == "ppo2")
+    assert all(np.shape(value) == () for value in metrics.values())
+
+
+def floats_of(algo: str) -> list[str]:
+    """The hyperparameters typed float, or float | None."""
+    hints = get_type_hints(ALGORITHM_CONFIGS[algo])
+    return [k for k, hint in hints.items() if hint is float or float in get_args(hint)]
+
+
+@every_algorithm
+def test_every_algorithm_takes_other_numbers_without_compiling_again(
+    algo: str,
+) -> None:
+    learned(algo, "box", host=False)
+    _, run = programs(algo, "box")
+    assert run._cache_size() > 0
+    compiled = run._cache_size()
+    knobs = make_knobs(config_of(algo))
+    hyper = knobs.hyper
+    for key in floats_of(algo):
+        if getattr(hyper.algo, key) is not None:
+            other = np.float32(0.9) * getattr(hyper.algo, key)
+            hyper = hyper._replace(algo=replace(hyper.algo, **{key: other}))
+    hyper = hyper._replace(optimizer=replace(hyper.optimizer, lr=np.float32(0.1)))
+    learned(algo, "box", host=False, knobs=knobs._replace(hyper=hyper))
+    assert run._cache_size() == compiled
+
+
+@every_algorithm
+def test_every_hyperparameter_typed_float_is_a_leaf(algo: str) -> None:
+    config = as_leaves(ALGORITHM_CONFIGS[algo]())
+    leaves = jax.tree.leaves(config)
+    given = [getattr(config, key) for key in floats_of(algo)]
+    assert len(leaves) == sum(value is not None for value in given)
+    assert all(leaf.dtype == np.float32 for leaf in leaves)
+
+
+def test_integers_in_float_fields_become_float32() -> None:
+    config = as_leaves(ALGORITHM_CONFIGS["ppo2"](gamma=1))
+    assert config.gamma.dtype == np.float32

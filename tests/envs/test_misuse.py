@@ -1,0 +1,171 @@
+"""Environments that do not exist, do not fit, or misbehave: named, with a remedy."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from envs.scripted import TERMINATED, TRUNCATED, Faulty, Scripted
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from pgcli.config.schema import EnvConfig, NetworkConfig
+from pgcli.envs.base import HostEnv
+from pgcli.envs.native import NativeVector
+from pgcli.envs.registry import list_envs, make_device_env, make_host_env
+from pgcli.envs.vectorize import InProcess
+from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
+from pgcli.nn.policy import Agent, make_policy
+from pgcli.rollout.host import HostCollector
+from pgcli.rollout.types import Transitions
+
+SEEDS = [21, 22, 23]
+
+
+def make(env_id: str, **config: Any) -> HostEnv:
+    return make_host_env(EnvConfig(env_id, **config), 1, [0])
+
+
+@pytest.mark.parametrize(
+    ("env_id", "help"),
+    [
+        ("CartPol-v1", "`CartPole-v1`"),
+        ("Pendulum-v7", "Pendulum"),
+        ("HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
+        ("LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
+        ("ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
+        ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
+        ("zzzzzzzz", "`pgcli envs`"),
+    ],
+)
+def test_make_of_what_is_not_there_says_what_to_do(env_id: str, help: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make(env_id)
+    assert env_id in caught.value.message
+    assert help in (caught.value.help or "")
+
+
+def test_make_of_an_unknown_device_environment_says_what_to_do() -> None:
+    with pytest.raises(UsageError) as caught:
+        make_device_env(EnvConfig("func:CartPol-v1"))
+    assert "`func:CartPole-v1`" in (caught.value.help or "")
+
+
+def test_make_imports_no_module_that_an_id_names(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted_env.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for vectorizer in ("in_process", "native"):
+        with pytest.raises(UsageError, match="unknown environment"):
+            make("planted_env:CartPole-v1", vectorizer=vectorizer)
+
+
+def test_make_names_kwargs_that_do_not_fit() -> None:
+    with pytest.raises(UsageError, match="wheels"):
+        make("CartPole-v1", kwargs={"wheels": 3})
+    with pytest.raises(UsageError, match="wheels"):
+        make_device_env(EnvConfig("func:CartPole-v1", kwargs={"wheels": 3}))
+
+
+def test_native_needs_a_vector_entry_point() -> None:
+    with pytest.raises(UsageError) as caught:
+        make("Pendulum-v1", vectorizer="native")
+    assert "in_process" in (caught.value.help or "")
+
+
+def test_spaces_without_a_policy_are_refused_by_name() -> None:
+    tuples = Scripted(action_space=spaces.Tuple([spaces.Discrete(2)]))
+    with pytest.raises(EnvironmentFailed, match="Tuple"):
+        InProcess([tuples], [0], "Scripted-v0")
+
+
+def test_list_names_the_extra_that_an_environment_needs() -> None:
+    rows = {row.id: row for row in list_envs()}
+    assert rows["HalfCheetah-v5"].extra == "mujoco"
+    assert rows["LunarLander-v3"].extra == "box2d"
+    assert rows["CartPole-v1"].extra is None
+    assert rows["func:Pendulum-v1"].backend == "device"
+
+
+def faulty(fault: str, at: int, vectorizer: str = "in_process") -> HostEnv:
+    """Three environments of which number 1 misbehaves."""
+    scripts = {"episodes": ((2, TERMINATED), (3, TRUNCATED))}
+    envs = [Faulty(fault, at, index=n, **scripts) for n in range(3)]
+    if vectorizer == "in_process":
+        return InProcess(list(envs), SEEDS, "Faulty-v0")
+    mode = AutoresetMode.NEXT_STEP
+    vector = SyncVectorEnv([partial(lambda e: e, e) for e in envs], autoreset_mode=mode)
+    return NativeVector(vector, SEEDS, "Faulty-v0", None)
+
+
+def collect(env: HostEnv, num_steps: int = 8) -> Transitions:
+    policy = make_policy(env.spec, NetworkConfig(hidden=(4,)))
+    agent = Agent(policy.init(jax.random.key(0)), None)
+    return HostCollector(env, policy, num_steps).collect(agent, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "at", "message"),
+    [
+        ("reset", 0, "environment 1 failed at its step 0: ValueError: no more"),
+        # after the episodes of 2 and 3 steps: resets 1 and 2
+        ("reset", 2, "environment 1 failed at its step 4: ValueError: no more"),
+        ("step", 4, "environment 1 failed at its step 4: KeyError: 'wheel'"),
+    ],
+)
+def test_in_process_names_environment_seed_and_step_of_a_failure(
+    fault: str, at: int, message: str
+) -> None:
+    with pytest.raises(EnvironmentFailed) as caught:
+        collect(faulty(fault, at))
+    assert message in caught.value.message
+    assert caught.value.where == "environment Faulty-v0, seed 22"
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("fault", "at", "message"),
+    [
+        ("reset", 0, "failed at reset: ValueError: no more"),
+        ("reset", 1, "failed at step 2: ValueError: no more"),
+        ("step", 4, "failed at step 5: KeyError: 'wheel'"),  # one row is a reset
+    ],
+)
+def test_native_names_seed_and_step_of_a_failure(
+    fault: str, at: int, message: str
+) -> None:
+    with pytest.raises(EnvironmentFailed) as caught:
+        collect(faulty(fault, at, "native"))
+    assert message in caught.value.message
+    assert caught.value.where == "environment Faulty-v0, seed 21"
+
+
+@pytest.mark.parametrize(
+    ("fault", "at", "message"),
+    [
+        ("reward", 3, "the reward of environment 1 is not finite at step 3"),
+        ("obs", 3, "the observation of environment 1 is not finite at step 3"),
+        (
+            "final_obs",
+            2,
+            "the last observation of environment 1 is not finite at step 2",
+        ),
+    ],
+)
+def test_collector_names_what_is_not_finite(fault: str, at: int, message: str) -> None:
+    with pytest.raises(EnvironmentFailed) as caught:
+        collect(faulty(fault, at))
+    assert message in caught.value.message
+    assert caught.value.where == "environment Faulty-v0"
+
+
+def test_collector_clips_the_action_for_the_environment_and_stores_it_raw() -> None:
+    low, high = np.float32([-0.5, -2.0]), np.float32([0.25, 0.1])
+    env = Scripted(((50, TERMINATED),), action_space=spaces.Box(low, high))
+    transitions = collect(InProcess([env], [0], "Scripted-v0"), 40)
+    raw = transitions.action[:, 0]
+    given = np.stack([seen.action for seen in env.record])
+    assert ((raw < low) | (raw > high)).any(axis=0).all()  # it mattered, both ways
+    np.testing.assert_array_equal(given, np.clip(raw, low, high))

@@ -1,0 +1,51 @@
+"""Every YAML that is shipped trains."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgcli.config import presets
+from pgcli.config.load import resolve
+from pgcli.envs.registry import make_device_env, on_device
+from pgcli.train.device_loop import DeviceLoop
+from pgcli.train.host_loop import HostLoop
+from pgcli.train.loop import Loop
+
+# Each compiles for seconds. Both loops, kinds of action and of batch are among these.
+BY_DEFAULT = {"ppo2/CartPole-v1", "reward-to-go/func-Pendulum-v1"}
+
+
+def cases() -> list[object]:
+    found = []
+    for path in presets.available():
+        name = f"{path.parent.name}/{path.stem}"
+        marks = () if name in BY_DEFAULT else pytest.mark.slow
+        found.append(pytest.param(path, id=name, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("path", cases())
+def test_preset_trains_two_iterations(path: Path) -> None:
+    config = resolve(file=path, flags={}, sets=[]).config
+    loop: Loop
+    if on_device(config.env.id):
+        loop = DeviceLoop(config, make_device_env(config.env))
+    else:
+        loop = HostLoop(config)
+    try:
+        rows = [row for _ in range(2) for row in loop.advance(loop.steps + 1, 1.0)]
+    finally:
+        loop.close()
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert 0 < rows[0]["steps"] < rows[1]["steps"] == loop.steps  # type: ignore[operator]
+    for row in rows:
+        assert row["skipped"] == 0
+        assert row["entropy"] is not None
+        assert row["kl"] is not None
+        assert np.isfinite(row["kl"])
+
+
+def test_presets_by_default_exist() -> None:
+    names = {f"{path.parent.name}/{path.stem}" for path in presets.available()}
+    assert names >= BY_DEFAULT
