@@ -158,11 +158,12 @@ def test_host_restore_is_learner_exact_and_plays_no_episode_twice() -> None:
     """The learner bit for bit; environments, tallies and returns so far begin anew."""
     cfg = config("CartPole-v1", "env.max_episode_steps=100")
     loop = HostLoop(cfg)
-    advance(loop, 3)
+    advance(loop, 1)
+    begun = np.array(loop._collector._buffers[0].obs[0])
+    advance(loop, 2)
     groups = {
         g: {k: v.copy() for k, v in m.items()} for g, m in loop.snapshot().items()
     }
-    begun = np.array(loop._collector._buffers[0].obs[0])
     other = HostLoop(cfg)
     assert other.restore(groups, "here") == "learner-exact"
     anew = (".tally.return_", ".tally.length", ".reward_scaler.discounted")
