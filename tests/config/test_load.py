@@ -610,7 +610,7 @@ def test_very_large_numbers_end_in_an_error_or_a_configuration_at_once() -> None
 def test_thousands_of_errors_are_all_reported_in_about_a_second(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_text("env:\n" + "".join(f"  key{n}: 1\n" for n in range(5000)))
-    start = time.perf_counter()
+    start = time.process_time()
     error = failure(file=path)
     assert error.render().count("error: unknown key `env.key") == 5000
-    assert time.perf_counter() - start < 3  # 0.6 s measured; squares would take 10
+    assert time.process_time() - start < 3  # 0.6 s measured; squares would take 10

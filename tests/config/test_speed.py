@@ -1,6 +1,6 @@
+import resource
 import subprocess
 import sys
-import time
 
 HEAVY = ("numpy", "jax", "jaxlib", "flax", "gymnasium", "typer", "rich")
 
@@ -18,17 +18,19 @@ sys.exit("no error")
 
 
 def seconds() -> float:
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_bad_configuration_ends_quickly_without_arrays_or_environments() -> None:
-    # 0.2 s on one idle core; the best of five, because other tests share the machine.
-    assert min(seconds() for _ in range(5)) < 0.5
+    # The promise is a second, and 0.2 s is usual; processor time, the best of five,
+    # because other tests share the machine.
+    assert min(seconds() for _ in range(5)) < 1
 
 
 def test_every_logger_that_may_be_named_is_registered() -> None:
