@@ -10,7 +10,7 @@ from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import make_device_env, make_host_env, on_device
 from pgcli.errors import AcceleratorError, UsageError
-from pgcli.train import accelerator
+from pgcli.train import accelerator, runname
 from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.loop import Loop
@@ -51,6 +51,8 @@ def train(
     """
     reporter = reporter or Silent()
     config = resolved.config
+    if name is not None:
+        runname.check(name)
     with stop_on_signal() as stop:
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)

@@ -53,6 +53,16 @@ def test_train_under_a_name_that_is_taken_exits_2(tmp_path: Path, call: Call) ->
     assert code == 0
 
 
+@pytest.mark.parametrize("resume", ["never", "auto"])
+def test_train_under_a_name_outside_the_runs_exits_2(
+    tmp_path: Path, call: Call, resume: str
+) -> None:
+    code, answer = call("train", *TRAIN, "--name", "../x", "--resume", resume)
+    assert code == 2
+    assert "cannot name a run" in answer["error"]["message"]
+    assert not (tmp_path.parent / "x").exists()
+
+
 @pytest.mark.usefixtures("_steady")
 def test_train_resume_auto_on_a_finished_run_returns_its_result(call: Call) -> None:
     first = call("train", *TRAIN, "--name", "x", "--resume", "auto")
