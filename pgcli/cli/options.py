@@ -169,7 +169,12 @@ Env = Annotated[
 ]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("-c", "--config", metavar="FILE", help="YAML instead of the preset"),
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="YAML file, or a preset's name (style/openai), instead of the preset",
+    ),
 ]
 NoPreset = Annotated[
     bool, typer.Option("--no-preset", help="begin from the algorithm's defaults")

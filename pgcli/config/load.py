@@ -125,7 +125,7 @@ def resolve(
     is then the whole choice.
 
     Args:
-      file: the file of `-c`, or None.
+      file: the file of `-c`, or the name of a preset where there is no such file.
       flags: dotted path to (value, spelling of the flag); None was not given.
       sets: the `path=value` texts of `--set`.
       use_preset: False for `--no-preset`.
@@ -136,14 +136,19 @@ def resolve(
     """
     issues: list[Issue] = []
     document: Document | None = None
+    preset: str | None = None
     if file is not None:
-        document = _read(file, str(file), str(file), FILE, issues)
+        by_name = None if file.exists() else presets.named(str(file), preset_dir)
+        if by_name is not None:
+            preset, where = str(file), f"configs/{file}.yaml"
+            document = _read(by_name, f"preset {preset}", where, FILE, issues)
+        else:
+            document = _read(file, str(file), str(file), FILE, issues)
     assignments = from_flags(flags, issues) + from_sets(sets, issues)
     if document is not None and document.tree is None and document.issues:
         # Not YAML at all: what it was meant to say is anyone's guess.
         raise ConfigError(issues)
     algo, known = _algorithm(document, assignments, issues)
-    preset: str | None = None
     merged = _Merged()
     if known:
         merged.add_defaults(algo)

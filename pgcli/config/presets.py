@@ -1,4 +1,7 @@
-"""Presets: `configs/<algo>/<env>.yaml`, chosen by algorithm and environment."""
+"""Presets: `configs/<algo>/<env>.yaml`, chosen by algorithm and environment.
+
+`configs/style/` holds ways to train any environment, chosen by name: `-c style/openai`.
+"""
 
 from pathlib import Path
 
@@ -31,6 +34,12 @@ def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
         return None
     path = root / algo / file_name(env_id)
     return path if path.is_file() else None
+
+
+def named(name: str, root: Path | None = None) -> Path | None:
+    """The preset called `directory/stem`, such as `trpo/CartPole-v1`, or None."""
+    known = {f"{path.parent.name}/{path.stem}": path for path in available(root)}
+    return known.get(name)
 
 
 def available(root: Path | None = None) -> list[Path]:
