@@ -13,7 +13,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pgcli"
 
-CORE = ("pgcli.algos", "pgcli.nn", "pgcli.envs", "pgcli.rollout", "pgcli.shapes")
+CORE = (
+    "pgcli.algos",
+    "pgcli.nn",
+    "pgcli.envs",
+    "pgcli.rollout",
+    "pgcli.shapes",
+    "pgcli.mesh",
+)
 LEAVES = ("pgcli.errors", "pgcli.config.schema", "pgcli.config.algorithms")
 ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
 HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from pgcli.algos.base import Algorithm, Hyperparameters, LearnerState, Metrics
-from pgcli.algos.credit import rollout_advantage, standardize, weighted_mean
+from pgcli.algos.credit import rollout_advantage, weighted_mean
 from pgcli.algos.minibatch import Batch, make_batch, run_epochs
 from pgcli.algos.optimizer import init_optimizer, scheduled
 from pgcli.algos.surrogate import update_diagnostics, value_loss
@@ -108,9 +108,6 @@ def actor_critic(
 
         def loss(params: Params, batch: Batch) -> tuple[Array, Metrics]:
             sample, value = see(policy, params, batch)
-            if config.standardize_advantage:
-                advantage = standardize(batch.advantage, batch.weight)
-                sample = sample._replace(advantage=advantage)
             gained = gain(config, learner.memory, sample, plan)
             policy_loss = -weighted_mean(gained, batch.weight)
             errors = value_loss(value, batch.value, batch.return_, plan.value_clip_eps)
@@ -135,6 +132,7 @@ def actor_critic(
             num_epochs=plan.num_epochs,
             num_minibatches=plan.num_minibatches,
             shards=shards,
+            standardize_advantage=config.standardize_advantage,
             refresh=refresh if plan.recompute_advantage else None,
             kl_stop=plan.kl_stop,
         )

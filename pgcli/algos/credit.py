@@ -67,7 +67,7 @@ def weighted_mean(x: Float[Array, "*B"], weight: Float[Array, "*B"]) -> Array:
     return jnp.sum(weight * x) / jnp.maximum(jnp.sum(weight), 1e-8)
 
 
-def _moments(x: Array, weight: Array) -> tuple[Array, Array]:
+def moments(x: Array, weight: Array) -> tuple[Array, Array]:
     """(mean, variance) over the real samples.
 
     A standard deviation below the rounding of the mean is none: the mean of equal
@@ -86,7 +86,14 @@ def standardize(
     With one sample, or no variance, the result is 0: such a batch says nothing of
     which action was better.
     """
-    mean, variance = _moments(advantage, weight)
+    return scale_to(advantage, moments(advantage, weight))
+
+
+def scale_to(
+    advantage: Float[Array, "*B"], moments: tuple[Array, Array]
+) -> Float[Array, "*B"]:
+    """(Â − mean)/deviation for (mean, variance); 0 where there is no variance."""
+    mean, variance = moments
     scaled = (advantage - mean) / (jnp.sqrt(variance) + 1e-8)
     return jnp.where(variance == 0, 0.0, scaled)
 
@@ -98,8 +105,8 @@ def explained_variance(
 
     Returns 0 where the returns are constant: there is nothing to explain.
     """
-    _, total = _moments(return_, weight)
-    _, rest = _moments(return_ - value, weight)
+    _, total = moments(return_, weight)
+    _, rest = moments(return_ - value, weight)
     return jnp.where(total == 0, 0.0, 1 - rest / jnp.where(total == 0, 1.0, total))
 
 

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from pgcli.algos.base import Metrics
+from pgcli.algos.credit import moments, scale_to
 from pgcli.algos.optimizer import descend
 from pgcli.config.schema import OptimizerConfig
+from pgcli.mesh import DATA, axis_size
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.policy import Params
 from pgcli.rollout.types import Rollout
@@ -75,6 +77,11 @@ def make_batch(
 
     rows: Batch = jax.tree.map(to_rows, batch)
     return rows
+
+
+def advantage_moments(batch: Batch) -> tuple[Array, Array]:
+    """(mean, variance) of the advantages of a batch's real samples."""
+    return moments(batch.advantage, batch.weight)
 
 
 def shuffled_indices(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
@@ -169,6 +176,41 @@ def split_batch(
 
 
 Loss = Callable[[Params, Batch], tuple[Array, Metrics]]
+"""(params, minibatch) -> (loss, metrics), each a weighted mean over the samples.
+
+Only so can devices that hold different samples add up what each of them found.
+"""
+
+
+def _gradient(
+    loss: Callable[[Array, Batch], tuple[Array, Metrics]],
+    flat: Float[Array, " P"],
+    minibatch: Batch,
+) -> tuple[Metrics, Float[Array, " P"]]:
+    """(metrics, gradient) of a loss on a minibatch.
+
+    Several devices take their own rows, and exchange once: the sum of one vector that
+    holds gradient and metrics.
+    """
+    groups = axis_size(DATA)
+    differentiate = jax.value_and_grad(loss, has_aux=True)
+    if groups == 1 or minibatch.recurrent:
+        (_, metrics), grad = differentiate(flat, minibatch)
+        return metrics, grad
+
+    def part(rows: Batch) -> Array:
+        (_, metrics), grad = differentiate(flat, rows)
+        names.extend(sorted(metrics))
+        share = jnp.sum(rows.weight)
+        values = jnp.stack([metrics[name] for name in sorted(metrics)])
+        return jnp.concatenate([share * grad, share * values, share[None]])
+
+    names: list[str] = []
+    split = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), minibatch)
+    total = jnp.sum(jax.vmap(part)(split), axis=0)
+    mean = total[:-1] / jnp.maximum(total[-1], 1e-8)
+    metrics = dict(zip(names, mean[flat.size :], strict=True))
+    return metrics, mean[: flat.size]
 
 
 def run_epochs(
@@ -183,6 +225,7 @@ def run_epochs(
     num_epochs: int,
     num_minibatches: int,
     shards: int,
+    standardize_advantage: bool = False,
     refresh: Callable[[Params], Batch] | None = None,
     kl_stop: Array | float | None = None,
 ) -> tuple[Params, Any, Metrics]:
@@ -199,6 +242,7 @@ def run_epochs(
       num_epochs: passes.
       num_minibatches: steps per pass.
       shards: rows S of the batch.
+      standardize_advantage: to mean 0 and deviation 1 over each minibatch.
       refresh: makes the batch anew at every epoch, from the parameters of then.
       kl_stop: once `metrics["kl"]` of a minibatch passes this, before its step,
         parameters and optimiser stay frozen for the rest.
@@ -211,10 +255,13 @@ def run_epochs(
 
     def step(carry: Any, part: Any, read: Callable[[Any], Batch]) -> Any:
         flat, opt_state, stopped = carry
-        minibatch = read(part)
-        (_, metrics), grad = jax.value_and_grad(
-            lambda flat: loss(unravel(flat), minibatch), has_aux=True
-        )(flat)
+        minibatch, scale = read(part[0]), part[1]
+        if scale is not None:
+            advantage = scale_to(minibatch.advantage, scale)
+            minibatch = minibatch._replace(advantage=advantage)
+        metrics, grad = _gradient(
+            lambda flat, batch: loss(unravel(flat), batch), flat, minibatch
+        )
         if kl_stop is not None:
             stopped = stopped | (metrics["kl"] > kl_stop)
         allowed = ~stopped & (jnp.sum(minibatch.weight) > 0)
@@ -227,7 +274,10 @@ def run_epochs(
     def epoch(carry: Any, key: Array) -> Any:
         now = batch if refresh is None else refresh(unravel(carry[0]))
         parts, read = split_batch(now, key, num_minibatches, shards)
-        return jax.lax.scan(lambda c, part: step(c, part, read), carry, parts)
+        scales = None
+        if standardize_advantage:  # of all at once: devices exchange them once
+            scales = jax.vmap(lambda part: advantage_moments(read(part)))(parts)
+        return jax.lax.scan(lambda c, part: step(c, part, read), carry, (parts, scales))
 
     (flat, opt_state, _), (seen, taken, skipped) = jax.lax.scan(
         epoch, (flat, opt_state, jnp.array(False)), jax.random.split(key, num_epochs)

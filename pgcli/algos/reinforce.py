@@ -116,6 +116,7 @@ def monte_carlo(
         if getattr(hyper.algo, "standardize_advantage", False):
             credit = standardize(credit, rollout.weight)
         batch = make_batch(rollout, credit, credit, shards)
+        steps_per_trajectory = jnp.sum(batch.weight) / num_trajectories
 
         def loss(params: Params, batch: Batch) -> tuple[Array, Metrics]:
             seen = unroll(
@@ -128,7 +129,8 @@ def monte_carlo(
             )
             logp = seen.dist.log_prob(batch.action)
             weighted = jnp.where(batch.weight > 0, logp * batch.advantage, 0.0)
-            policy_loss = -jnp.sum(weighted) / num_trajectories
+            mean = weighted_mean(weighted, batch.weight)
+            policy_loss = -mean * steps_per_trajectory
             return policy_loss, {"policy_loss": policy_loss}
 
         params, opt_state, metrics = run_epochs(

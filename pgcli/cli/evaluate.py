@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pgcli.cli import options
-from pgcli.cli.report import interval, number
+from pgcli.cli.report import interval, members_table, number
 from pgcli.cli.ui import Terminal, table, to_json
 from pgcli.errors import ExitCode, PgcliError, UsageError
 
@@ -54,6 +54,15 @@ EvalSeed = Annotated[
         parser=options.whole_number(0),
     ),
 ]
+Member = Annotated[
+    str | None,
+    typer.Option(
+        "--member",
+        metavar="SEED[,KEY=V]",
+        help="of runs side by side, this one",
+        show_default="all",
+    ),
+]
 EpisodesOut = Annotated[
     Path | None,
     typer.Option(
@@ -85,6 +94,7 @@ def evaluate(
     target: Target,
     episodes: Episodes = 100,
     best: Best = False,
+    member: Member = None,
     env: OtherEnv = None,
     stochastic: Stochastic = False,
     seed: EvalSeed = 0,
@@ -108,8 +118,13 @@ def evaluate(
         env_id=env,
         deterministic=not stochastic,
         seed=seed,
+        member=member,
     )
     rows = result.pop("per_episode", [])
+    for each in result.get("members", []):
+        label = {key: each[key] for key in ("member", "seed")}
+        label["run_seed"] = label.pop("seed")
+        rows += [label | row for row in each.pop("per_episode")]
     if episodes_out is not None:
         _write_episodes(episodes_out, rows)
     mean = result["return_mean"]
@@ -138,13 +153,13 @@ def _text(result: Mapping[str, Any]) -> str:
             ),
             ("length", number(result["length_mean"])),
         ]
-    )
+    ) + members_table(result)
 
 
 def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if path.suffix == ".csv":
         buffer = io.StringIO()
-        fields = ("episode", "env", "seed", "return", "length")
+        fields = list(rows[0])
         writer = csv.DictWriter(buffer, fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

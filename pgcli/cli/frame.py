@@ -52,9 +52,11 @@ class Frame:
 def header(info: "RunInfo") -> str:
     """Algorithm, environment, seed and accelerator of a run."""
     backend = f"{info.backend} ×{info.num_envs}"
-    return (
-        f"{info.algo} · {info.env} ({backend}) · seed {info.seed} · {info.accelerator}"
-    )
+    seeds = f"seed {info.seed}"
+    if info.members > 1:
+        seeds = f"{info.members} runs from seed {info.seed}"
+    device = info.accelerator + (f" ×{info.devices}" if info.devices > 1 else "")
+    return f"{info.algo} · {info.env} ({backend}) · {seeds} · {device}"
 
 
 def sparkline(values: Sequence[float], cells: int = SPARK_CELLS) -> str:

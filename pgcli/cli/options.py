@@ -185,6 +185,32 @@ Seed = Annotated[
         "--seed", metavar="N", help="random seed", show_default=str(DEFAULTS.seed)
     ),
 ]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="N|A:B",
+        help="runs side by side: N from --seed on, or seeds A to B - 1",
+    ),
+]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="KEY=V,V,…",
+        help="values of a number to train side by side, repeatable",
+        autocompletion=complete_set,
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="N",
+        help="devices to use",
+        show_default="all that are worth it",
+    ),
+]
 Steps = Annotated[
     str | None,
     typer.Option(
@@ -260,6 +286,36 @@ def whole_number(minimum: int) -> Any:
     return parse
 
 
+def _seeds(text: str | None) -> tuple[Any, Any]:
+    """(first, count) of `--seeds`: `8` says a count, `3:11` both."""
+    if text is None or ":" not in text:
+        return None, whole(text)
+    first, _, end = text.partition(":")
+    low, high = whole(first), whole(end)
+    if not isinstance(low, int) or not isinstance(high, int) or not 0 <= low < high:
+        raise UsageError(
+            f"`--seeds {text}`: expected a count, or A:B with A below B",
+            help="--seeds 8 takes 8 from --seed on; --seeds 3:11 takes 3 to 10",
+        )
+    return low, high - low
+
+
+def _grid(texts: list[str] | None) -> dict[str, list[Any]] | None:
+    """The keys and values of every `--grid`."""
+    if not texts:
+        return None
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        if not equals or not values or key in grid:
+            raise UsageError(
+                f"`--grid {text}`: expected KEY=VALUE,VALUE,…, each key once",
+                help="for example --grid optimizer.lr=1e-4,3e-4,1e-3",
+            )
+        grid[key.strip()] = [real(value.strip()) for value in values.split(",")]
+    return grid
+
+
 def resolve_config(
     *,
     algo: str | None = None,
@@ -267,6 +323,9 @@ def resolve_config(
     config: Path | None = None,
     no_preset: bool = False,
     seed: str | None = None,
+    seeds: str | None = None,
+    grid: list[str] | None = None,
+    devices: str | None = None,
     steps: str | None = None,
     until_return: str | None = None,
     accelerator: str | None = None,
@@ -279,10 +338,16 @@ def resolve_config(
     """
     from pgcli.config.load import resolve
 
-    given = {
+    first, count = _seeds(seeds)
+    if first is not None and seed is not None:
+        raise UsageError(f"`--seeds {seeds}` and `--seed` exclude each other")
+    given: dict[str, tuple[Any, str]] = {
         "algo.name": (algo, "--algo"),
         "env.id": (env, "--env"),
-        "seed": (whole(seed), "--seed"),
+        "seed": (whole(seed) if first is None else first, "--seed"),
+        "seeds": (count, "--seeds"),
+        "grid": (_grid(grid), "--grid"),
+        "parallel.devices": (whole(devices), "--devices"),
         "steps": (whole(steps), "--steps"),
         "until_return": (real(until_return), "--until-return"),
         "accelerator": (accelerator, "--accelerator"),

@@ -1,7 +1,7 @@
 """Numbers as text, and the summary of a finished run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgcli.cli.ui import table
@@ -51,7 +51,64 @@ def interval(row: Mapping[str, Any]) -> str:
     if low is not None and high is not None:
         text += f"  [{number(low)}, {number(high)}] 95 %"
     how = "deterministic" if row.get("deterministic", True) else "stochastic"
+    if "runs" in row:
+        iqm, (low, high) = row["return_iqm"], row["return_iqm_ci"]
+        text += f", IQM {number(iqm)} [{number(low)}, {number(high)}]"
+        how = f"{row['runs']} runs, {how}"
     return f"{text}, {row.get('episodes')} episodes, {how}"
+
+
+def members_table(result: Mapping[str, Any]) -> str:
+    """Runs side by side: a line for each, or for each combination of a grid's values.
+
+    Empty for a single run.
+    """
+    members = result.get("members")
+    if not members:
+        return ""
+    cells = result.get("cells") or []
+    if len(cells) > 1:
+        names = list(cells[0]["values"])
+        head = (*names, "runs", "eval return, IQM", "train return, IQM", "diverged")
+        rows = [
+            (
+                *(f"{cell['values'][name]:g}" for name in names),
+                str(cell["seeds"]),
+                _iqm(cell["eval"]),
+                _iqm(cell["train"]),
+                str(cell["diverged"] or NOTHING),
+            )
+            for cell in cells
+        ]
+        return "\n\n" + grid([head, *rows])
+    rows = [
+        (
+            str(member["seed"]),
+            number((member.get("eval") or member).get("return_mean")),
+            number(member.get("train_return_mean")),
+            member.get("diverged") or "",
+        )
+        for member in members
+    ]
+    head = ("seed", "eval return", "train return", "")
+    return "\n\n" + grid([head, *rows])
+
+
+def _iqm(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return NOTHING
+    low, high = score["iqm_ci"]
+    return f"{number(score['iqm'])} [{number(low)}, {number(high)}]"
+
+
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells in columns as wide as they need; empty columns are left out."""
+    columns = [c for c in zip(*rows, strict=True) if any(c[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return "\n".join(
+        "  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    )
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -86,7 +143,7 @@ def summary(result: Mapping[str, Any]) -> str:
     ]
     if result.get("resume_level"):
         rows.append(("resumed", str(result["resume_level"])))
-    return table(rows)
+    return table(rows) + members_table(result)
 
 
 def next_step(result: Mapping[str, Any]) -> str:

@@ -45,6 +45,7 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
     else:
         yield from _batch_complaints(config)
     yield from _algorithm_complaints(config)
+    yield from _member_complaints(config)
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:
             near = get_close_matches(sink, SINKS, 1)
@@ -152,6 +153,28 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
             f"not divisible by num_minibatches ({count})"
         )
         yield [_SHARDS, *_BATCH], message, f"set `parallel.shards` to {fits}"
+
+
+def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Do seeds and devices fit what they are for?"""
+    last, devices = config.seed + config.seeds - 1, config.parallel.devices
+    if last >= 2**32:
+        message = f"the last of {config.seeds} seeds, {last}, is not below 2³²"
+        yield [("seeds",), ("seed",)], message, "begin from a smaller `seed`"
+    if devices is None or devices == 1:
+        return
+    count, what = config.num_members, "runs side by side"
+    if count == 1:
+        count = config.parallel.shards or default_shards(config)
+        what = "rows of the batch (parallel.shards)"
+        if config.algo.collects == "episodes":
+            message = f"{config.algo.name} trains on one device"
+            yield [("parallel", "devices"), ("algo", "name")], message, None
+            return
+    if count % devices:
+        message = f"{count} {what} cannot be split over {devices} devices"
+        help = f"set `parallel.devices` to {_near_divisors(count, devices)}"
+        yield [("parallel", "devices")], message, help
 
 
 def _near_divisors(number: int, near: int) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgcli.config.fields import unused
+from pgcli.config.fields import sections, unused
 from pgcli.config.schema import RunConfig
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*")
@@ -41,7 +41,7 @@ def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
 
 def _rows(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in tree.items():
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or name not in sections():
             yield name, f"{name}: {flow(value)}"
             continue
         yield name, f"{name}:"

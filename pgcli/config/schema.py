@@ -4,6 +4,7 @@ This tree is the YAML schema, its defaults and its documentation at once. The st
 in each annotation documents the field.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -136,6 +137,12 @@ class ParallelConfig:
         "rows S that the batch is kept and shuffled in; null: gcd of the columns of a "
         "rollout (environments or trajectories) and 8",
     ] = None
+    devices: Annotated[
+        int | None,
+        Ge(1),
+        "devices to use; null: as many as divide the work, of those there are (on the "
+        "CPU its cores, where a minibatch has 512 samples or runs are side by side)",
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +163,26 @@ class RunConfig:
         Literal["auto", "cpu", "gpu", "tpu"], "where the learner runs"
     ] = "auto"
     seed: Annotated[int, Ge(0), Lt(2**32), "seed of every random stream"] = 0
+    seeds: Annotated[
+        int, Ge(1), "independent runs side by side, of seeds seed, seed + 1, …"
+    ] = 1
+    grid: Annotated[
+        Mapping[str, tuple[float, ...]],
+        "values of numbers such as optimizer.lr to train side by side, each "
+        "combination with every seed",
+    ] = field(default_factory=dict)
     steps: Annotated[int, Ge(1), Lt(MAX_STEPS), "budget of training steps"] = 100_000
     until_return: Annotated[
         float | None,
         "stop once a periodic evaluation's mean return reaches this; null: never",
     ] = None
+
+    @property
+    def num_members(self) -> int:
+        """Runs side by side: seeds times combinations of the grid."""
+        return self.seeds * math.prod(len(values) for values in self.grid.values())
+
+    @property
+    def has_members(self) -> bool:
+        """Whether this is several runs in one, even if one of one seed."""
+        return self.seeds > 1 or bool(self.grid)

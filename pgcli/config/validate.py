@@ -60,7 +60,46 @@ def validate(
         config, algo=_checked(cls, section, ("algo",), algo, places, issues, bad)
     )
     issues += _cross_checks(config, bad, places)
+    if not issues:
+        issues += _grid_issues(config, places)
     return derive(config), issues
+
+
+def _grid_issues(config: RunConfig, places: Places) -> Iterator[Issue]:
+    """What is wrong with the grid: its keys, or a value where it would be used."""
+    known = fields(config.algo.name)
+    for key, values in config.grid.items():
+        place = place_of(("grid", key), places)
+        section, _, name = key.partition(".")
+        if key not in known or known[key].kind.base is not float or not name:
+            help = suggest(key, config.algo.name) if key not in known else None
+            yield Issue(
+                f"`grid`: `{key}` is not a number that runs side by side can differ in",
+                place,
+                None,
+                help
+                or "the numbers of algo, optimizer and normalize can, whole ones "
+                "excepted: those shape the program",
+            )
+            continue
+        if len(set(values)) < len(values) or not values:
+            problem = "holds a value twice" if values else "holds no value"
+            yield Issue(f"`grid.{key}` {problem}", place, None, None)
+        part = getattr(config, section)
+        plain = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        for value in values:
+            try:
+                text = json.dumps({**plain, name: value})
+                changed = adapter(part.__class__).validate_json(text)
+            except ValidationError:
+                expected = known[key].kind.expected
+                yield Issue(
+                    f"`grid.{key}` must be {expected}, not {value:g}", place, None, None
+                )
+                continue
+            whole = dataclasses.replace(config, **{section: changed})
+            for _, message, help in complaints(whole):
+                yield Issue(f"`grid.{key}` {value:g}: {message}", place, None, help)
 
 
 def _unused_keys(tree: Mapping[str, Any], algo: str, places: Places) -> Iterator[Issue]:

@@ -22,8 +22,9 @@ from pgcli.report.curves import (
 )
 from pgcli.report.order import judge
 from pgcli.report.plan import Request, Rung, make_rungs, settings
-from pgcli.report.statistics import iqm, iqm_band, summary
+from pgcli.report.statistics import iqm_band
 from pgcli.train import files, records
+from pgcli.train.statistics import iqm, summary
 
 RUNS, TUNING = "runs", "tuning"
 

@@ -1,13 +1,20 @@
 """From transitions to a rollout: what the policy that acted says of them."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from pgcli.mesh import COLUMNS, EVERYWHERE, per_device
 from pgcli.nn.normalize import normalize_obs
 from pgcli.nn.policy import Agent, Params, Policy, Unrolled, unroll
-from pgcli.rollout.types import Rollout, Transitions
+from pgcli.rollout.types import (
+    ROLLOUT_SPECS,
+    TRANSITION_SPECS,
+    Rollout,
+    Transitions,
+)
 from pgcli.shapes import Array, Float
 
 
@@ -28,6 +35,18 @@ def complete(
       transitions: as collected.
       reward: the rewards to learn from, scaled or raw.
     """
+    local = per_device(
+        partial(_complete, policy),
+        in_specs=(EVERYWHERE, TRANSITION_SPECS, COLUMNS),
+        out_specs=ROLLOUT_SPECS,
+    )
+    rollout: Rollout = local(agent, transitions, reward)
+    return rollout
+
+
+def _complete(
+    policy: Policy, agent: Agent, transitions: Transitions, reward: Array
+) -> Rollout:
     obs = normalize_obs(agent.obs_stats, transitions.obs)
     final_obs = normalize_obs(agent.obs_stats, transitions.final_obs)
     first = jax.tree.map(lambda x: x[:-1], obs)
@@ -58,10 +77,15 @@ def complete(
 
 def revalue(policy: Policy, params: Params, rollout: Rollout) -> Rollout:
     """The rollout with V of `params` at s_t and s'_t; everything else as it was."""
-    seen = unroll(policy, params, rollout.first_carry, rollout.obs, rollout.start)
-    return rollout.replace(
-        value=seen.value, next_value=next_values(policy, params, rollout, seen)
-    )
+
+    def local(params: Params, rollout: Rollout) -> tuple[Array, Array]:
+        seen = unroll(policy, params, rollout.first_carry, rollout.obs, rollout.start)
+        return seen.value, next_values(policy, params, rollout, seen)
+
+    value, next_value = per_device(
+        local, in_specs=(EVERYWHERE, ROLLOUT_SPECS), out_specs=(COLUMNS, COLUMNS)
+    )(params, rollout)
+    return rollout.replace(value=value, next_value=next_value)
 
 
 def next_values(

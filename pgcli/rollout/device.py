@@ -1,5 +1,6 @@
 """Collection on the device: environments and policy in one `lax.scan`."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,8 +8,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from pgcli.envs.base import DeviceEnv, Step, env_action
+from pgcli.mesh import EVERYWHERE, ROWS, first_index, per_device
 from pgcli.nn.policy import Agent, Carry, Policy, act, draw_noise
-from pgcli.rollout.types import Transitions
+from pgcli.rollout.types import TRANSITION_SPECS, Transitions
 from pgcli.shapes import Array, Bool, Key
 
 
@@ -21,9 +23,12 @@ class DeviceEnvState(struct.PyTreeNode):
     carry: Carry  # [N, …] or ()
 
 
-def env_keys(key: Key[Array, ""], num_envs: int) -> Key[Array, " N"]:
+def env_keys(
+    key: Key[Array, ""], num_envs: int, first: Array | int = 0
+) -> Key[Array, " N"]:
     """One key per environment, by its global index. Does not consume `key`."""
-    return jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(num_envs))
+    indices = first + jnp.arange(num_envs, dtype=jnp.int32)
+    return jax.vmap(lambda n: jax.random.fold_in(key, n))(indices)
 
 
 def begin(
@@ -37,7 +42,11 @@ def begin(
 
 
 def step_all(
-    env: DeviceEnv, key: Key[Array, ""], state: Any, action: Array
+    env: DeviceEnv,
+    key: Key[Array, ""],
+    state: Any,
+    action: Array,
+    first: Array | int = 0,
 ) -> tuple[Any, Step]:
     """Steps N environments and resets none. Consumes the key."""
 
@@ -45,13 +54,17 @@ def step_all(
         return env.step(key, state, env_action(env.spec.action, action))
 
     after: tuple[Any, Step] = jax.vmap(one)(
-        env_keys(key, action.shape[0]), state, action
+        env_keys(key, action.shape[0], first), state, action
     )
     return after
 
 
 def step_and_reset(
-    env: DeviceEnv, key: Key[Array, ""], state: Any, action: Array
+    env: DeviceEnv,
+    key: Key[Array, ""],
+    state: Any,
+    action: Array,
+    first: Array | int = 0,
 ) -> tuple[Any, Any, Step]:
     """Steps N environments and resets those that ended. Consumes the key.
 
@@ -61,11 +74,11 @@ def step_and_reset(
     """
     num_envs = action.shape[0]
     step_key, reset_key = jax.random.split(key)
-    state, step = step_all(env, step_key, state, action)
+    state, step = step_all(env, step_key, state, action, first)
     done = step.terminated | step.truncated
 
     def reset_done() -> tuple[Any, Any]:
-        fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs))
+        fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs, first))
         return (*where_rows(done, fresh, (state, step.obs)),)
 
     state, obs = jax.lax.cond(jnp.any(done), reset_done, lambda: (state, step.obs))
@@ -98,10 +111,28 @@ def collect(
     num_steps: int,
 ) -> tuple[DeviceEnvState, Transitions]:
     """T steps of every environment under the agent. Consumes the key."""
+    local = per_device(
+        partial(_collect, env, policy, num_steps),
+        in_specs=(EVERYWHERE, ROWS, EVERYWHERE),
+        out_specs=(ROWS, TRANSITION_SPECS),
+    )
+    after: tuple[DeviceEnvState, Transitions] = local(agent, env_state, key)
+    return after
+
+
+def _collect(
+    env: DeviceEnv,
+    policy: Policy,
+    num_steps: int,
+    agent: Agent,
+    env_state: DeviceEnvState,
+    key: Key[Array, ""],
+) -> tuple[DeviceEnvState, Transitions]:
     num_envs = env_state.start.shape[0]
+    first = first_index(num_envs)
     noise_key, env_key = jax.random.split(key)
     noise = draw_noise(
-        policy, agent, env.spec.obs, env_keys(noise_key, num_envs), num_steps
+        policy, agent, env.spec.obs, env_keys(noise_key, num_envs, first), num_steps
     )
     keys = jax.random.split(env_key, num_steps)
 
@@ -109,7 +140,7 @@ def collect(
         key, noise = inputs
         carry, dist = act(policy, agent, now.carry, now.obs, now.start)
         action = dist.sample(noise)
-        state, obs, outcome = step_and_reset(env, key, now.state, action)
+        state, obs, outcome = step_and_reset(env, key, now.state, action, first)
         done = outcome.terminated | outcome.truncated
         return (
             DeviceEnvState(state, obs, done, carry),

@@ -4,6 +4,7 @@ from typing import Any
 
 from flax import struct
 
+from pgcli.mesh import COLUMNS, ROWS
 from pgcli.nn.distributions import Distribution
 from pgcli.shapes import Array
 
@@ -28,6 +29,21 @@ class Transitions(struct.PyTreeNode):
     final_obs: Any  # [C, *obs]
     final_index: Any  # [C]
     first_carry: Any  # [N, …] or ()
+
+
+TRANSITION_SPECS = Transitions(
+    obs=COLUMNS,
+    action=COLUMNS,
+    reward=COLUMNS,
+    terminated=COLUMNS,
+    truncated=COLUMNS,
+    start=COLUMNS,
+    weight=COLUMNS,
+    final_obs=ROWS,
+    final_index=ROWS,
+    first_carry=ROWS,
+)
+"""How devices share what was collected; `final_index` counts within a device's part."""
 
 
 class Rollout(struct.PyTreeNode):
@@ -58,3 +74,24 @@ class Rollout(struct.PyTreeNode):
     def done(self) -> Array:
         """Where an episode ended, either way: [T, N]."""
         return self.terminated | self.truncated
+
+
+ROLLOUT_SPECS = Rollout(
+    obs=COLUMNS,
+    action=COLUMNS,
+    dist=COLUMNS,  # type: ignore[arg-type]
+    logp=COLUMNS,  # type: ignore[arg-type]
+    value=COLUMNS,  # type: ignore[arg-type]
+    next_value=COLUMNS,  # type: ignore[arg-type]
+    reward=COLUMNS,  # type: ignore[arg-type]
+    terminated=COLUMNS,  # type: ignore[arg-type]
+    truncated=COLUMNS,  # type: ignore[arg-type]
+    start=COLUMNS,  # type: ignore[arg-type]
+    weight=COLUMNS,  # type: ignore[arg-type]
+    first_carry=ROWS,
+    last_obs=ROWS,
+    last_start=ROWS,  # type: ignore[arg-type]
+    final_obs=ROWS,
+    final_index=ROWS,  # type: ignore[arg-type]
+)
+"""As `TRANSITION_SPECS`."""

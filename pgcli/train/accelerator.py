@@ -1,5 +1,6 @@
 """The first touch of a device: which one, its threads, where programs are cached."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,6 @@ from typing import Any, Literal
 import jax
 
 from pgcli.errors import AcceleratorError
-
-SMALL_MINIBATCH = 512
-"""Samples below which a second thread costs XLA more than it gains."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +19,13 @@ class Accelerator:
       platform: `cpu`, `gpu` or `tpu`.
       kind: the device's own name.
       cpu_threads: threads of XLA on the CPU; they determine the bits of an update.
+      devices: how many of them take part; they too determine those bits.
     """
 
     platform: str
     kind: str
     cpu_threads: int
+    devices: int = 1
 
     def fingerprint(self) -> dict[str, Any]:
         """What a resumed run must share to go on bit for bit."""
@@ -33,6 +33,7 @@ class Accelerator:
             "platform": self.platform,
             "kind": self.kind,
             "cpu_threads": self.cpu_threads,
+            "devices": self.devices,
             "jax": jax.__version__,
         }
 
@@ -41,18 +42,12 @@ def _set(name: str, value: Any) -> None:
     jax.config.update(name, value)  # type: ignore[no-untyped-call]
 
 
-def cpu_threads_for(minibatch_size: int, recorded: int | None = None) -> int:
-    """XLA threads for a run: as recorded, else one for small minibatches, else all."""
-    if recorded is not None:
-        return recorded
-    return 1 if minibatch_size < SMALL_MINIBATCH else (os.cpu_count() or 1)
-
-
 def start(
     requested: Literal["auto", "cpu", "gpu", "tpu"],
     *,
     host_envs: bool,
     cpu_threads: int,
+    cpu_devices: int = 1,
 ) -> Accelerator:
     """Starts JAX on the requested accelerator.
 
@@ -64,6 +59,7 @@ def start(
       host_envs: environments step on the host, so that a call must not wait for a
         dispatch thread.
       cpu_threads: threads of XLA on the CPU.
+      cpu_devices: how many devices the CPU is to be, where it is what is used.
 
     Raises:
       AcceleratorError: it is not there; nothing falls back to the CPU silently.
@@ -74,6 +70,9 @@ def start(
         _set("jax_cpu_enable_async_dispatch", False)
     if requested == "cpu":
         _set("jax_platforms", "cpu")
+    if cpu_devices > 1:
+        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps what it has
+            _set("jax_num_cpu_devices", cpu_devices)
     _enable_cache()
     try:
         devices = jax.devices(None if requested == "auto" else requested)
@@ -82,7 +81,10 @@ def start(
     device = devices[0]
     _set("jax_default_device", device)
     return Accelerator(
-        device.platform, device.device_kind, int(os.environ["PJRT_NPROC"])
+        device.platform,
+        device.device_kind,
+        int(os.environ["PJRT_NPROC"]),
+        len(devices),
     )
 
 

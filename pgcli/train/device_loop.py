@@ -1,5 +1,6 @@
 """The loop for on-device environments: many iterations in one compiled program."""
 
+import contextlib
 import time
 from collections.abc import Collection
 from functools import partial
@@ -9,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.sharding import Mesh, NamedSharding
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
+from pgcli.mesh import EVERYWHERE, ROWS
 from pgcli.nn import counter
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.device import begin, collect
@@ -46,6 +49,30 @@ class DeviceState(struct.PyTreeNode):
     env: Any  # DeviceEnvState; () where every rollout begins anew
 
 
+def iterate(
+    setup: Setup,
+    env: DeviceEnv,
+    knobs: Knobs,
+    state: DeviceState,
+    run_key: Array,
+    budget: Array,
+) -> tuple[DeviceState, Report]:
+    """One iteration: collect and learn."""
+    collect_key, update_key = iteration_keys(run_key, state.run.iteration)
+    agent, policy = state.run.learner.agent, setup.policy
+    if setup.algorithm.collects == "episodes":
+        after = state.env
+        transitions = collect_episodes(
+            env, policy, agent, collect_key, setup.columns, setup.num_steps
+        )
+    else:
+        after, transitions = collect(
+            env, policy, agent, state.env, collect_key, setup.num_steps
+        )
+    run, report = learn(setup, knobs, state.run, transitions, budget, update_key)
+    return DeviceState(run, after), report
+
+
 def run_chunk(
     setup: Setup,
     env: DeviceEnv,
@@ -67,19 +94,7 @@ def run_chunk(
 
     @jax.jit  # traced once, for the shapes of its report and for the loop
     def iteration(state: DeviceState) -> tuple[DeviceState, Report]:
-        collect_key, update_key = iteration_keys(run_key, state.run.iteration)
-        agent, policy = state.run.learner.agent, setup.policy
-        if setup.algorithm.collects == "episodes":
-            after = state.env
-            transitions = collect_episodes(
-                env, policy, agent, collect_key, setup.columns, setup.num_steps
-            )
-        else:
-            after, transitions = collect(
-                env, policy, agent, state.env, collect_key, setup.num_steps
-            )
-        run, report = learn(setup, knobs, state.run, transitions, budget, update_key)
-        return DeviceState(run, after), report
+        return iterate(setup, env, knobs, state, run_key, budget)
 
     def going(carry: tuple[DeviceState, Report, Array]) -> Array:
         state, _, count = carry
@@ -98,13 +113,64 @@ def run_chunk(
     return jax.lax.while_loop(going, body, (state, empty, jnp.int32(0)))
 
 
+def init_device(setup: Setup, env: DeviceEnv, knobs: Knobs, key: Array) -> DeviceState:
+    """A run before its first iteration, and its environments. Consumes the key."""
+    env_key = jax.random.fold_in(key, 1)
+    run = init_run(setup, knobs, key)
+    if setup.algorithm.collects == "episodes":
+        return DeviceState(run, ())  # nothing goes on from rollout to rollout
+    return DeviceState(run, begin(env, setup.policy, env_key, setup.columns))
+
+
+def to_groups(state: DeviceState) -> Groups:
+    """All that resuming needs, as arrays."""
+    run = state.run
+    rest = run.replace(learner=run.learner.replace(agent=None))
+    return {
+        "agent": to_arrays(run.learner.agent),
+        "run": to_arrays(rest),
+        "env": to_arrays(state.env),
+    }
+
+
+def within(state: DeviceState, groups: Stored, where: str) -> DeviceState:
+    """The state of a snapshot, shaped like `state`.
+
+    Raises:
+      CheckpointError: it does not fit.
+    """
+    run = state.run
+    agent = from_arrays(run.learner.agent, groups["agent"], where)
+    rest = from_arrays(
+        run.replace(learner=run.learner.replace(agent=None)), groups["run"], where
+    )
+    run = rest.replace(learner=rest.learner.replace(agent=agent))
+    return DeviceState(run, from_arrays(state.env, groups["env"], where))
+
+
+def placement(mesh: Mesh, state: Any) -> Any:
+    """Where the parts of a state are: what belongs to an environment is split."""
+    split = (".env", ".tally.return_", ".tally.length", ".reward_scaler.discounted")
+
+    def place(path: Any, _: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path)
+        local = name.startswith(split[0]) or name.endswith(split[1:])
+        return NamedSharding(mesh, ROWS if local else EVERYWHERE)
+
+    return jax.tree_util.tree_map_with_path(place, state)
+
+
 class DeviceLoop:
     """Training on an on-device environment."""
 
     groups: Collection[str] = ("agent", "run", "env")
 
     def __init__(
-        self, config: RunConfig, env: DeviceEnv, policy: Policy | None = None
+        self,
+        config: RunConfig,
+        env: DeviceEnv,
+        policy: Policy | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """Prepares the run; nothing is compiled before the first `advance`.
 
@@ -112,7 +178,9 @@ class DeviceLoop:
           config: the run's configuration, resolved.
           env: the environment.
           policy: in place of the network that the configuration names.
+          mesh: the devices to spread environments and batch over; None for one.
         """
+        self._mesh = mesh
         self.setup = make_setup(config, env.spec, policy)
         self.iteration = 0
         self.steps = 0
@@ -120,24 +188,28 @@ class DeviceLoop:
         self._knobs = make_knobs(config)
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
-        self._chunk = jax.jit(
-            partial(run_chunk, self.setup, env), donate_argnames="state"
-        )
         self._eval_envs = config.eval.episodes
         self._evaluate = jax.jit(
             partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True)
         )
         self._seconds_per_iteration: float | None = None
-        init = jax.jit(self._init, compiler_options=RUN_ONCE)
-        self._state = init(self._knobs, role_key(config.seed, "init"))
-
-    def _init(self, knobs: Knobs, key: Array) -> DeviceState:
-        env_key = jax.random.fold_in(key, 1)
-        run = init_run(self.setup, knobs, key)
-        if self.setup.algorithm.collects == "episodes":
-            return DeviceState(run, ())  # nothing goes on from rollout to rollout
-        envs = begin(self._env, self.setup.policy, env_key, self.setup.columns)
-        return DeviceState(run, envs)
+        self._init = init = partial(init_device, self.setup, env)
+        key = role_key(config.seed, "init")
+        chunk = partial(run_chunk, self.setup, env)
+        if mesh is None:
+            self._chunk = jax.jit(chunk, donate_argnums=1)
+            self._state = jax.jit(init, compiler_options=RUN_ONCE)(self._knobs, key)
+            return
+        everywhere = NamedSharding(mesh, EVERYWHERE)
+        states = placement(mesh, jax.eval_shape(init, self._knobs, key))
+        self._chunk = jax.jit(
+            chunk,
+            donate_argnums=1,
+            in_shardings=(everywhere, states, *(everywhere,) * 4),
+            out_shardings=(states, everywhere, everywhere),
+        )
+        begin_all = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
+        self._state = begin_all(self._knobs, key)
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`."""
@@ -145,14 +217,15 @@ class DeviceLoop:
         if self._seconds_per_iteration is not None:
             limit = max(1, int(seconds / self._seconds_per_iteration))
         start = time.perf_counter()
-        self._state, reports, count = self._chunk(
-            self._knobs,
-            self._state,
-            self._run_key,
-            self._budget,
-            to_words(until),
-            np.int32(min(limit, MAX_CHUNK)),
-        )
+        with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
+            self._state, reports, count = self._chunk(
+                self._knobs,
+                self._state,
+                self._run_key,
+                self._budget,
+                to_words(until),
+                np.int32(min(limit, MAX_CHUNK)),
+            )
         reports, count = jax.device_get((reports, count))
         elapsed = (time.perf_counter() - start) / int(count)
         # the first chunk is mostly compilation and says nothing of the pace
@@ -187,25 +260,12 @@ class DeviceLoop:
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""
-        run = self._state.run
-        agent = run.learner.agent
-        rest = run.replace(learner=run.learner.replace(agent=None))
-        return {
-            "agent": to_arrays(agent),
-            "run": to_arrays(rest),
-            "env": to_arrays(self._state.env),
-        }
+        return to_groups(self._state)
 
     def restore(self, groups: Stored, where: str) -> str:
         """See `Loop.restore`: always exact here."""
+        self._state = within(self._state, groups, where)
         run = self._state.run
-        agent = from_arrays(run.learner.agent, groups["agent"], where)
-        rest = from_arrays(
-            run.replace(learner=run.learner.replace(agent=None)), groups["run"], where
-        )
-        run = rest.replace(learner=rest.learner.replace(agent=agent))
-        env = from_arrays(self._state.env, groups["env"], where)
-        self._state = DeviceState(run, env)
         self.iteration = int(run.iteration)
         self.steps = from_words(run.steps)
         return "exact"

@@ -8,15 +8,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace
 from pgcli.envs.registry import make_device_env, make_host_env, on_device
 from pgcli.errors import CheckpointError, UsageError
+from pgcli.nn.policy import Agent
 from pgcli.train import accelerator
 from pgcli.train.evaluate_device import evaluate_on_device
 from pgcli.train.evaluate_host import HostEvaluator, eval_envs
-from pgcli.train.policy_file import Trained, find_checkpoint, load_agent
+from pgcli.train.policy_file import (
+    Trained,
+    find_checkpoint,
+    load_agent,
+    load_agents,
+)
 from pgcli.train.seeds import env_seeds, role_key
-from pgcli.train.statistics import summarize
+from pgcli.train.statistics import over_members, summarize
 
 
 def evaluate(
@@ -29,6 +36,7 @@ def evaluate(
     deterministic: bool = True,
     seed: int = 0,
     num_envs: int | None = None,
+    member: str | None = None,
 ) -> dict[str, Any]:
     """Plays an exact number of episodes with a saved agent, its statistics frozen.
 
@@ -44,8 +52,11 @@ def evaluate(
       deterministic: the most probable action; else sampled ones.
       seed: of the episodes.
       num_envs: host environments side by side; None for a divisor of `episodes`.
+      member: of runs side by side, which: `SEED[,KEY=VALUE…]`; None for all of them.
 
     Returns:
+      Of several members, the statistics are over their mean returns, and `members`
+      has an entry each, with its own `per_episode`. Else
       `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
       return_mean, return_ci, return_std, return_median, return_min, return_max,
       length_mean`, and `per_episode`: a list of `episode, env, seed, return, length`.
@@ -57,41 +68,18 @@ def evaluate(
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; at least one is needed")
-    trained = load_agent(find_checkpoint(target, runs_dir, best))
+    path = find_checkpoint(target, runs_dir, best)
+    agents = load_agents(path) if member is None else [load_agent(path, member)]
+    trained = agents[0]
     config = dataclasses.replace(trained.config.env, vectorizer="in_process")
     if env_id is not None and env_id != config.id:
         config = dataclasses.replace(
             config, id=env_id, kwargs={}, max_episode_steps=None
         )
     accelerator.start("auto", host_envs=not on_device(config.id), cpu_threads=1)
-    key = role_key(seed, "reporting")
-    if on_device(config.id):
-        env = make_device_env(config)
-        check_fit(trained, env.spec)
-        play = jax.jit(
-            partial(evaluate_on_device, env, trained.policy, episodes, deterministic)
-        )
-        returns, lengths = (np.asarray(x) for x in play(trained.agent, key))
-        which = np.arange(episodes)
-        seeds = [seed] * episodes
-    else:
-        count = num_envs or eval_envs(episodes)
-        env_seed = env_seeds(seed, "reporting", count)
-        host = make_host_env(config, count, env_seed)
-        try:
-            check_fit(trained, host.spec)
-            evaluator = HostEvaluator(trained.policy, deterministic)
-            returns, lengths, which = evaluator.play(host, trained.agent, episodes, key)
-        finally:
-            host.close()
-        seeds = [env_seed[n] for n in which]
-    rows = [
-        {"episode": i, "env": int(n), "seed": s, "return": float(r), "length": int(k)}
-        for i, (n, s, r, k) in enumerate(
-            zip(which, seeds, returns, lengths, strict=True)
-        )
-    ]
-    return {
+    how = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
+    each = [how.play(agent.agent) for agent in agents]
+    result = {
         "ok": True,
         "run": trained.run,
         "checkpoint": str(trained.path),
@@ -100,9 +88,71 @@ def evaluate(
         "env": config.id,
         "seed": seed,
         "deterministic": deterministic,
-        **summarize(returns, lengths),
-        "per_episode": rows,
     }
+    if len(agents) == 1:
+        label = {"member": trained.member.label} if trained.member else {}
+        return {**result, **label, **each[0]}
+    rows = [
+        agent.member.label | played
+        for agent, played in zip(agents, each, strict=True)
+        if agent.member is not None
+    ]
+    scores = np.array([row["return_mean"] for row in rows])
+    lengths = [row["length_mean"] for row in rows]
+    return {**result, **over_members(scores, episodes, lengths), "members": rows}
+
+
+class _Episodes:
+    """Plays the same episodes with one agent after the other."""
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        trained: Trained,
+        episodes: int,
+        deterministic: bool,
+        seed: int,
+        num_envs: int | None,
+    ) -> None:
+        self._config, self._trained, self._seed = config, trained, seed
+        self._episodes = episodes
+        self._key = role_key(seed, "reporting")
+        if on_device(config.id):
+            env = make_device_env(config)
+            check_fit(trained, env.spec)
+            policy = trained.policy
+            self._device = jax.jit(
+                partial(evaluate_on_device, env, policy, episodes, deterministic)
+            )
+            return
+        self._count = num_envs or eval_envs(episodes)
+        self._host = HostEvaluator(trained.policy, deterministic)
+
+    def play(self, agent: Agent) -> dict[str, Any]:
+        """Statistics of the returns, and `per_episode`."""
+        if on_device(self._config.id):
+            played = self._device(agent, self._key)
+            returns, lengths = (np.asarray(x) for x in played)
+            which, seeds = np.arange(self._episodes), [self._seed] * self._episodes
+        else:
+            env_seed = env_seeds(self._seed, "reporting", self._count)
+            host = make_host_env(self._config, self._count, env_seed)
+            try:
+                check_fit(self._trained, host.spec)
+                returns, lengths, which = self._host.play(
+                    host, agent, self._episodes, self._key
+                )
+            finally:
+                host.close()
+            seeds = [env_seed[n] for n in which]
+        rows = [
+            {"episode": i, "env": int(n), "seed": s}
+            | {"return": float(r), "length": int(k)}
+            for i, (n, s, r, k) in enumerate(
+                zip(which, seeds, returns, lengths, strict=True)
+            )
+        ]
+        return {**summarize(returns, lengths), "per_episode": rows}
 
 
 def _shapes(space: ObsSpace) -> Any:

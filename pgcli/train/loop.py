@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from pgcli.errors import DivergedError
-from pgcli.nn.policy import Agent
 from pgcli.train.seeds import Role
 from pgcli.train.step import Report
 
@@ -20,8 +19,14 @@ class Loop(Protocol):
 
     groups: Collection[str]
     """Names of the groups of arrays in a snapshot."""
-    iteration: int
-    steps: int
+
+    @property
+    def iteration(self) -> int:
+        """Iterations so far."""
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far."""
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """Runs at least one iteration, up to `until` steps or about `seconds`.
@@ -34,13 +39,13 @@ class Loop(Protocol):
           EnvironmentFailed: an environment misbehaved.
         """
 
-    def agent(self) -> Agent:
-        """The agent as it stands."""
-
     def evaluate(
         self, episodes: int, role: Role, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(returns, lengths) of `episodes` deterministic episodes."""
+        """(returns, lengths) of `episodes` deterministic episodes.
+
+        They are [M, episodes] where members train side by side, on their own seeds.
+        """
 
     def snapshot(self) -> Groups:
         """All that resuming needs, as arrays."""

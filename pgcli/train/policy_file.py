@@ -1,5 +1,6 @@
 """Agents from checkpoints: for evaluation, and for a user's own program."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.load import from_mapping
+from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace, env_action
 from pgcli.envs.spaces import spec_from_json
@@ -30,6 +32,7 @@ class Trained(NamedTuple):
     policy: Policy
     agent: Agent
     iteration: int
+    member: Member | None = None  # which of several that trained side by side
 
 
 def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
@@ -67,8 +70,8 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
     return found[-1]
 
 
-def load_agent(path: Path) -> Trained:
-    """The agent of a checkpoint, verified.
+def load_agents(path: Path) -> list[Trained]:
+    """The agents of a checkpoint, verified: one, or one per member.
 
     Raises:
       CheckpointError: it is missing, damaged, or does not fit its own configuration.
@@ -84,10 +87,83 @@ def load_agent(path: Path) -> Trained:
             f"its manifest is not one of a pgcli run: {error}", where=where
         ) from None
     setup = make_setup(config, spec)
-    template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
-    agent = from_arrays(template, stored.groups["agent"], where)
     run = str(stored.meta.get("run", path.parent.parent.name))
-    return Trained(path, run, config, spec, setup.policy, agent, iteration)
+    arrays = stored.groups["agent"]
+
+    def make(config: RunConfig, member: Member | None) -> Trained:
+        mine = arrays
+        if member is not None:
+            mine = {name: of_member(x, member, where) for name, x in arrays.items()}
+        template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
+        agent = from_arrays(template, mine, where)
+        return Trained(path, run, config, spec, setup.policy, agent, iteration, member)
+
+    if not config.has_members:
+        return [make(config, None)]
+    return [make(config_of(config, member), member) for member in members(config)]
+
+
+def of_member(array: np.ndarray, member: Member, where: str) -> np.ndarray:
+    """A member's part of an array [M, …].
+
+    Raises:
+      CheckpointError: the array has no such part.
+    """
+    if array.ndim == 0 or len(array) <= member.index:
+        raise CheckpointError(f"it holds nothing of {member}", where=where)
+    part: np.ndarray = array[member.index]
+    return part
+
+
+def load_agent(path: Path, member: str | None = None) -> Trained:
+    """The agent of a checkpoint, verified.
+
+    Args:
+      path: of the checkpoint.
+      member: which of several, as for `find_member`.
+
+    Raises:
+      UsageError: there are several and none is chosen, or there is no such member.
+      CheckpointError: it is missing, damaged, or does not fit its own configuration.
+    """
+    found = load_agents(path)
+    if member is None and found[0].member is None:
+        return found[0]
+    known = [trained.member for trained in found if trained.member is not None]
+    return found[find_member(known, member, str(path)).index]
+
+
+def find_member(known: Sequence[Member], text: str | None, where: str) -> Member:
+    """The member that `SEED[,KEY=VALUE…]` names, of those side by side.
+
+    Raises:
+      UsageError: none, or several, are of that name.
+    """
+    if not known:
+        raise UsageError("this is a single run: there are no members", where=where)
+    asked = (text or "").split(",") if text else []
+    fits = [member for member in known if all(_is(member, part) for part in asked)]
+    if len(fits) == 1:
+        return fits[0]
+    shown = "; ".join(str(member) for member in (fits or known)[:4])
+    raise UsageError(
+        f"`--member {text}` names {len(fits)} of {len(known)} runs side by side"
+        if text
+        else f"{len(known)} runs are side by side here",
+        where=where,
+        help=f"--member SEED[,KEY=VALUE…] chooses one: {shown}"
+        + (" …" if len(fits or known) > 4 else ""),
+    )
+
+
+def _is(member: Member, part: str) -> bool:
+    key, equals, value = part.partition("=")
+    if not equals:
+        key, value = "seed", part
+    try:
+        return key in member.label and float(member.label[key]) == float(value)
+    except ValueError:
+        return False
 
 
 def _batched(space: ObsSpace, obs: Any) -> bool:
@@ -164,7 +240,12 @@ def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:
 
 
 def load_policy(
-    path: str | Path, *, deterministic: bool = True, seed: int = 0, best: bool = False
+    path: str | Path,
+    *,
+    deterministic: bool = True,
+    seed: int = 0,
+    best: bool = False,
+    member: str | None = None,
 ) -> LoadedPolicy:
     """The policy of a run or checkpoint, as `policy(obs) -> action`.
 
@@ -173,10 +254,11 @@ def load_policy(
       deterministic: take the most probable action; else sample.
       seed: of the sampling.
       best: of a run, the checkpoint that evaluated best.
+      member: of runs side by side, which: `SEED[,KEY=VALUE…]`.
 
     Raises:
-      UsageError: there is no such run.
+      UsageError: there is no such run or member.
       CheckpointError: the checkpoint is missing, damaged or of another format.
     """
     found = find_checkpoint(str(path), Path("runs"), best)
-    return LoadedPolicy(load_agent(found), deterministic, seed)
+    return LoadedPolicy(load_agent(found, member), deterministic, seed)

@@ -22,6 +22,8 @@ class RunInfo:
     steps: int
     first_step: int
     resume_level: str | None
+    members: int = 1
+    devices: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import make_device_env, make_host_env, on_device
 from pgcli.errors import AcceleratorError, UsageError
-from pgcli.train import accelerator, runname
+from pgcli.train import parallel, runname
 from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.loop import Loop
+from pgcli.train.member_loops import DeviceMembers, HostMembers
 from pgcli.train.reporter import Reporter, RunInfo, Silent, Status
 from pgcli.train.rundir import RunDirectory
 from pgcli.train.seeds import env_seeds
@@ -59,14 +60,14 @@ def train(
             if run.is_run() and run.config_yaml.is_file():
                 return _continue(run, config, resolved, reporter, stop)
             overwrite = overwrite or run.is_unfinished()
-        backend = _prepare(config, None)
+        backend = parallel.start(config)
         env = _make_env(config)
         meta = {
             "algo": config.algo.name,
             "env": config.env.id,
             "seed": config.seed,
             "preset": resolved.preset,
-            "accelerator": backend.fingerprint(),
+            "accelerator": backend.accelerator.fingerprint(),
             "versions": versions(),
         }
         with _writable(runs_dir):
@@ -149,8 +150,8 @@ def _continue(
         result = run.read_result()
         if result is not None and _is_finished(result, config):
             return result
-        recorded = run.read_meta().get("accelerator", {}).get("cpu_threads")
-        backend = _prepare(config, recorded)
+        recorded = run.read_meta().get("accelerator", {})
+        backend = parallel.start(config, recorded)
         env = _make_env(config)
         if config != stored:
             with _writable(run.path):
@@ -198,16 +199,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _prepare(config: RunConfig, threads: int | None) -> accelerator.Accelerator:
-    minibatches = getattr(config.algo, "num_minibatches", 1)
-    size = config.env.num_envs * config.rollout.num_steps // minibatches
-    return accelerator.start(
-        config.accelerator,
-        host_envs=not on_device(config.env.id),
-        cpu_threads=accelerator.cpu_threads_for(size, threads),
-    )
-
-
 def _make_env(config: RunConfig) -> Any:
     """The environments, before a run directory exists: most mistakes show here."""
     if on_device(config.env.id):
@@ -218,11 +209,20 @@ def _make_env(config: RunConfig) -> Any:
     )
 
 
+def _make_loop(config: RunConfig, env: Any, mesh: Any) -> Loop:
+    device = on_device(config.env.id)
+    if config.has_members:
+        if device:
+            return DeviceMembers(config, env, mesh)
+        return HostMembers(config, _make_env, env)
+    return DeviceLoop(config, env, mesh=mesh) if device else HostLoop(config, env)
+
+
 def _session(
     resolved: Resolved,
     run: RunDirectory,
     env: Any,
-    backend: accelerator.Accelerator,
+    backend: parallel.Backend,
     reporter: Reporter,
     stop: StopFlag,
     *,
@@ -231,12 +231,10 @@ def _session(
 ) -> dict[str, Any]:
     config = resolved.config
     try:
-        loop: Loop = (
-            DeviceLoop(config, env)
-            if on_device(config.env.id)
-            else HostLoop(config, env)
+        loop = _make_loop(config, env, backend.mesh)
+        session = Session(
+            resolved, run, loop, env.spec, backend.accelerator, reporter, stop
         )
-        session = Session(resolved, run, loop, env.spec, backend, reporter, stop)
         try:
             if not fresh:
                 session.restore()

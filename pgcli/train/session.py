@@ -19,6 +19,8 @@ from pgcli.train import checkpoint
 from pgcli.train.accelerator import Accelerator
 from pgcli.train.clock import Clock
 from pgcli.train.loop import Loop, Row
+from pgcli.train.member_book import MAX_SKIPPED, NOT_FINITE, MemberBook
+from pgcli.train.member_loops import DeviceMembers, HostMembers
 from pgcli.train.reporter import Reporter, RunInfo, Status
 from pgcli.train.rundir import RunDirectory
 from pgcli.train.signals import Interrupted, StopFlag
@@ -26,9 +28,6 @@ from pgcli.train.statistics import summarize
 
 CHUNK_SECONDS = 0.5
 """How long a chunk may take: the live view and signals wait for it."""
-
-MAX_SKIPPED = 10
-"""Iterations in a row with gradients that are not finite before a run has diverged."""
 
 Stopped = Literal["budget", "until_return", "signal"]
 
@@ -82,6 +81,9 @@ class Session:
         self._saved: int | None = None
         self._last_row: Row = {}
         self._skipped = 0
+        self._members: MemberBook | None = None
+        if isinstance(loop, DeviceMembers | HostMembers):
+            self._members = MemberBook(loop)
 
     # -- checkpoints ---------------------------------------------------------------
 
@@ -111,6 +113,8 @@ class Session:
         self._saved = self._loop.iteration
         self._last_row = stored.meta["last_row"]
         self._skipped = stored.meta["skipped"]
+        if self._members is not None:
+            self._members.restore(stored.meta["members"])
         best = stored.meta["best"]
         self._best = (best["checkpoint"], best["score"]) if best else None
         for name, writer in self._writers().items():
@@ -138,6 +142,7 @@ class Session:
             "best": {"checkpoint": best[0], "score": best[1]} if best else None,
             "skipped": self._skipped,
             "last_row": self._last_row,
+            "members": self._members.state() if self._members else None,
             "accelerator": self._accelerator.fingerprint(),
             "versions": versions(),
             "log_offsets": {
@@ -235,7 +240,9 @@ class Session:
             backend="device" if on_device(config.env.id) else "host",
             num_envs=config.env.num_envs,
             seed=config.seed,
+            members=config.num_members,
             accelerator=self._accelerator.platform,
+            devices=self._accelerator.devices,
             name=self._run.name,
             path=self._run.path,
             preset=self._preset,
@@ -270,8 +277,11 @@ class Session:
         rows = self._loop.advance(until, CHUNK_SECONDS)
         for row in rows:
             self._log(row)
+        for warning in self._members.news() if self._members else ():
+            self._reporter.warn(warning)
         seconds = self._clock.lap(start, compiled)
-        pace = (self._loop.steps - before) / max(seconds, 1e-9)
+        taken = (self._loop.steps - before) * config.num_members
+        pace = taken / max(seconds, 1e-9)
         self._timing.write(
             {
                 "iteration": self._loop.iteration,
@@ -297,14 +307,18 @@ class Session:
         return next_multiple(before, every or 0) <= self._loop.steps
 
     def _log(self, row: Row) -> None:
-        self._last_row = row
-        self._skipped = self._skipped + 1 if row["skipped"] else 0
-        if self._skipped >= MAX_SKIPPED:
-            raise DivergedError(
-                f"gradients were not finite in {MAX_SKIPPED} iterations in a row",
-                where=f"iteration {row['iteration']}",
-                help="a lower optimizer.lr, or normalize.obs and normalize.reward",
-            )
+        if self._members is not None:
+            self._members.saw(row)
+            self._last_row = self._members.mean_row()
+        else:
+            self._last_row = row
+            self._skipped = self._skipped + 1 if row["skipped"] else 0
+            if self._skipped >= MAX_SKIPPED:
+                raise DivergedError(
+                    NOT_FINITE,
+                    where=f"iteration {row['iteration']}",
+                    help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+                )
         last = row["steps"] is not None and row["steps"] >= self._config.steps
         if last or int(row["iteration"] or 0) % self._config.log.every == 0:
             self._metrics.write(row)
@@ -330,13 +344,18 @@ class Session:
         returns, lengths = self._loop.evaluate(
             self._config.eval.episodes, "selection", self._config.seed
         )
-        row = {
+        row: dict[str, Any] = {
             "iteration": self._loop.iteration,
             "steps": self._loop.steps,
             "deterministic": True,
-            **summarize(returns, lengths),
         }
-        self._evals.write(row)
+        if self._members is None:
+            row |= summarize(returns, lengths)
+            self._evals.write(row)
+        else:
+            for own in self._members.summaries(returns, lengths):
+                self._evals.write(row | own)
+            row |= self._members.overall(returns, lengths)
         self._reporter.evaluated(row)
         return float(row["return_mean"])
 
@@ -347,9 +366,13 @@ class Session:
         returns, lengths = self._loop.evaluate(
             config.eval.final_episodes, "reporting", config.seed
         )
-        result = self._result(
-            stopped, {**summarize(returns, lengths), "deterministic": True}
-        )
+        if self._members is None:
+            score = summarize(returns, lengths)
+        else:
+            score = self._members.overall(returns, lengths)
+        result = self._result(stopped, {**score, "deterministic": True})
+        if self._members is not None:
+            result |= self._members.results(returns, lengths)
         try:
             self._run.write_result(result)
         except OSError as error:
@@ -360,7 +383,7 @@ class Session:
         self, stopped: Stopped, evaluation: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         config, clock = self._config, self._clock
-        trained = self._loop.steps - self._first_step
+        trained = (self._loop.steps - self._first_step) * config.num_members
         last = checkpoint.name_of(self._saved) if self._saved is not None else None
         return {
             "ok": stopped != "signal",
@@ -370,6 +393,7 @@ class Session:
             "env": config.env.id,
             "preset": self._preset,
             "seed": config.seed,
+            "seeds": config.seeds,
             "config": to_mapping(config),
             "accelerator": self._accelerator.platform,
             "steps": {"asked": config.steps, "used": self._loop.steps},

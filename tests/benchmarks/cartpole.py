@@ -49,21 +49,29 @@ def rate(run: Callable[[], int], seconds: float, repeats: int) -> float:
 
 def measure(settings: dict[str, Any], seconds: float, repeats: int) -> dict[str, float]:
     """The three rates of one configuration."""
+    import contextlib
+
+    import jax
+
     from pgcli.config.load import resolve
 
     sets = [f"{key}={value}" for key, value in settings.items()]
     config = resolve(file=None, flags={}, sets=[*sets, "steps=1_000_000_000"]).config
     from pgcli.envs.registry import on_device
-    from pgcli.train import accelerator
+    from pgcli.train import parallel
 
+    mesh = parallel.start(config).mesh
     size = config.env.num_envs * config.rollout.num_steps
-    accelerator.start(
-        "cpu",
-        host_envs=not on_device(config.env.id),
-        cpu_threads=accelerator.cpu_threads_for(size // config.algo.num_minibatches),
-    )
-    how = _device if on_device(config.env.id) else _host
-    whole, collection, update = how(config)
+    if on_device(config.env.id):
+        with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
+            return _rates(_device(config, mesh), size, seconds, repeats)
+    return _rates(_host(config), size, seconds, repeats)
+
+
+def _rates(
+    parts: tuple[Callable[[], Any], ...], size: int, seconds: float, repeats: int
+) -> dict[str, float]:
+    whole, collection, update = parts
 
     def once(part: Callable[[], Any]) -> Callable[[], int]:
         def run() -> int:
@@ -79,7 +87,7 @@ def measure(settings: dict[str, Any], seconds: float, repeats: int) -> dict[str,
     }
 
 
-def _device(config: Any) -> tuple[Callable[[], Any], ...]:
+def _device(config: Any, mesh: Any) -> tuple[Callable[[], Any], ...]:
     import jax
 
     from pgcli.envs.registry import make_device_env
@@ -88,7 +96,7 @@ def _device(config: Any) -> tuple[Callable[[], Any], ...]:
     from pgcli.train.step import learn
 
     env = make_device_env(config.env)
-    loop = DeviceLoop(config, env)
+    loop = DeviceLoop(config, env, mesh=mesh)
     setup, state, key = loop.setup, loop._state, jax.random.key(0)
     gather = jax.jit(
         lambda agent, env_state: collect(

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-from pgcli.report.statistics import (
-    difference_interval,
+from pgcli.report.statistics import difference_interval, iqm_band
+from pgcli.train.statistics import (
+    bootstrap_interval,
     iqm,
-    iqm_band,
     iqm_weights,
     pooled_iqm,
     summary,
 )
-from pgcli.train.statistics import bootstrap_interval
 
 
 def test_iqm_of_eight_is_the_mean_of_the_middle_four() -> None:

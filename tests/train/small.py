@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.load import Resolved, resolve
 from pgcli.config.schema import RunConfig
 from pgcli.train.loop import Groups, Loop
@@ -37,6 +38,8 @@ def resolved(env_id: str, *sets: str, seed: int = 0, algo: str = "ppo2") -> Reso
     }
     every = (*SMALL, *(PPO2 if algo == "ppo2" else ()), *sets)
     merged = {text.split("=")[0]: text for text in every}
+    if ALGORITHM_CONFIGS[algo].collects == "episodes":
+        merged.pop("rollout.num_steps", None)
     return resolve(file=None, flags=flags, sets=list(merged.values()), use_preset=False)
 
 

@@ -18,7 +18,7 @@ class Steady:
     groups = ("agent", "run")
     scores: Sequence[float] = (1.0,)
 
-    def __init__(self, config: Any, env: Any) -> None:
+    def __init__(self, config: Any, env: Any, mesh: Any = None) -> None:
         self.iteration = 0
         self.steps = 0
         self._weights = np.zeros(3, np.float32)

@@ -1,0 +1,339 @@
+"""The loops for runs side by side: one program on the device, in turn on the host.
+
+Members share structure and shapes; seeds and numbers are theirs. Each is what it would
+be alone. One that diverges stays as it last was, and the others go on.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pgcli.config.members import config_of, members
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import DeviceEnv, HostEnv
+from pgcli.errors import DivergedError
+from pgcli.mesh import EVERYWHERE, STACKED, STACKED_ROWS
+from pgcli.nn import counter
+from pgcli.shapes import Array
+from pgcli.train.device_loop import (
+    MAX_CHUNK,
+    RUN_ONCE,
+    DeviceState,
+    init_device,
+    iterate,
+    to_groups,
+    within,
+)
+from pgcli.train.evaluate_device import evaluate_on_device
+from pgcli.train.host_loop import HostLoop
+from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.train.seeds import Role, role_key
+from pgcli.train.step import Knobs, Report, Setup, make_knobs, make_setup
+
+
+def run_members(
+    setup: Setup,
+    env: DeviceEnv,
+    knobs: Knobs,
+    states: DeviceState,
+    run_keys: Array,
+    alive: Array,
+    budget: Array,
+    until: Array,
+    max_iterations: Array,
+) -> tuple[DeviceState, tuple[Report, Array], Array, Array]:
+    """Iterations of M members until all have used `until` steps.
+
+    A member takes part while it is alive and short of `until`; else it stays as it is.
+
+    Returns:
+      (states, (reports, ran), alive, counts): reports and `ran` are [MAX_CHUNK, M, …];
+      a member's report of a row counts where it ran, [M] rows are filled.
+    """
+    one = jax.jit(partial(iterate, setup, env, budget=budget))
+    everyone = jax.vmap(one)
+
+    def is_due(states: DeviceState, alive: Array) -> Array:
+        short = jax.vmap(lambda steps: counter.less(steps, until))(states.run.steps)
+        return jnp.logical_and(alive, short)
+
+    def going(carry: Any) -> Array:
+        states, _, alive, count = carry
+        return jnp.logical_and(count < max_iterations, jnp.any(is_due(states, alive)))
+
+    def body(carry: Any) -> Any:
+        states, rows, alive, count = carry
+        due = is_due(states, alive)
+        after, report = everyone(knobs, states, run_keys)
+        sound = report.finite_data & report.finite_params
+        moved = due & sound
+
+        def choose(new: Array, old: Array) -> Array:
+            mask = moved.reshape(-1, *(1,) * (new.ndim - 1))
+            return jnp.where(mask, new, old)
+
+        states = jax.tree.map(choose, after, states)
+        rows = jax.tree.map(lambda xs, x: xs.at[count].set(x), rows, (report, due))
+        return states, rows, alive & (sound | ~due), count + 1
+
+    shapes = jax.eval_shape(everyone, knobs, states, run_keys)[1]
+    empty = jax.tree.map(
+        lambda x: jnp.zeros((MAX_CHUNK, *x.shape), x.dtype), (shapes, alive)
+    )
+    states, rows, alive, count = jax.lax.while_loop(
+        going, body, (states, empty, alive, jnp.int32(0))
+    )
+    return states, rows, alive, jnp.full(alive.shape, count)
+
+
+class _Members:
+    """What both loops know of their members."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.members = members(config)
+        self.diverged: dict[int, str] = {}
+        self.iterations = np.zeros(len(self.members), int)
+        self.member_steps = [0] * len(self.members)
+
+    def retire(self, index: int, reason: str) -> None:
+        """A member has diverged: it takes no further part.
+
+        Raises:
+          DivergedError: none is left.
+        """
+        self.diverged[index] = reason
+        if len(self.diverged) == len(self.members):
+            raise DivergedError(
+                f"every run diverged; {self.members[index]}: {reason}",
+                help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+            )
+
+    def _mine(self) -> list[int]:
+        """Members that take part."""
+        return [m.index for m in self.members if m.index not in self.diverged]
+
+    @property
+    def iteration(self) -> int:
+        """Iterations of the member that has the most."""
+        return int(self.iterations.max())
+
+    @property
+    def steps(self) -> int:
+        """Steps of the member that has the fewest, of those that take part."""
+        return min(self.member_steps[m] for m in self._mine())
+
+    def _row(self, index: int, row: Row) -> Row:
+        head = {"iteration": row["iteration"], "steps": row["steps"]}
+        return {**head, **self.members[index].label, **row}
+
+
+class DeviceMembers(_Members):
+    """Members on an on-device environment, in one compiled program."""
+
+    groups: Collection[str] = ("agent", "run", "env")
+
+    def __init__(
+        self, config: RunConfig, env: DeviceEnv, mesh: Mesh | None = None
+    ) -> None:
+        """Prepares the runs; nothing is compiled before the first `advance`."""
+        super().__init__(config)
+        self.setup = make_setup(config, env.spec)
+        self._env, self._mesh = env, mesh
+        each = [make_knobs(config_of(config, member)) for member in self.members]
+        self._knobs = jax.tree.map(lambda *x: np.stack(x), *each)
+        self._budget = to_words(config.steps)
+        self._run_keys = self._keys("train")
+        over = (STACKED, STACKED, STACKED, STACKED)
+        self._chunk = self._program(
+            partial(run_members, self.setup, env),
+            (*over, EVERYWHERE, EVERYWHERE, EVERYWHERE),
+            (STACKED, STACKED_ROWS, STACKED, STACKED),
+            donate_argnums=1,
+        )
+        self._eval_envs = config.eval.episodes
+        play = partial(evaluate_on_device, env, self.setup.policy, self._eval_envs)
+        self._evaluate = self._program(
+            jax.vmap(partial(play, True)), (STACKED, STACKED), STACKED
+        )
+        init = self._program(
+            jax.vmap(partial(init_device, self.setup, env)),
+            (STACKED, STACKED),
+            STACKED,
+            compiler_options=RUN_ONCE,
+        )
+        self._states: DeviceState = init(self._knobs, self._keys("init"))
+        self._seconds_per_iteration: float | None = None
+
+    def _keys(self, role: Role, wave: int | None = None) -> Array:
+        keys = [role_key(member.seed, role) for member in self.members]
+        if wave is not None:
+            keys = [jax.random.fold_in(key, wave) for key in keys]
+        return jnp.stack(keys)
+
+    def _program(
+        self, function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
+    ) -> Callable[..., Any]:
+        """A compiled function of stacked members; each device has its own."""
+        if self._mesh is None:
+            return jax.jit(function, **options)
+        mesh = self._mesh
+        local = jax.shard_map(
+            function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
+        )
+        place = jax.tree.map(
+            lambda spec: NamedSharding(mesh, spec),
+            (inputs, outputs),
+            is_leaf=lambda x: isinstance(x, PartitionSpec),
+        )
+        return jax.jit(local, in_shardings=place[0], out_shardings=place[1], **options)
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`: a row per member and iteration."""
+        limit = 1
+        if self._seconds_per_iteration is not None:
+            limit = max(1, int(seconds / self._seconds_per_iteration))
+        before, start = self.iteration, time.perf_counter()
+        alive = np.ones(len(self.members), bool)
+        alive[list(self.diverged)] = False
+        self._states, rows, _, counts = self._chunk(
+            self._knobs,
+            self._states,
+            self._run_keys,
+            alive,
+            self._budget,
+            to_words(until),
+            np.int32(min(limit, MAX_CHUNK)),
+        )
+        (reports, ran), counts = jax.device_get((rows, counts))
+        elapsed = (time.perf_counter() - start) / max(1, int(counts.max()))
+        known = before > 0 or self._seconds_per_iteration is not None
+        self._seconds_per_iteration = elapsed if known else seconds / 8
+        found = []
+        for i in range(int(counts.max())):
+            for m in self._mine():
+                if i >= counts[m] or not ran[i, m]:
+                    continue
+                report = jax.tree.map(lambda x, i=i, m=m: x[i, m], reports)
+                try:
+                    row = to_row(report, int(self.iterations[m]) + 1)
+                except DivergedError as error:
+                    self.retire(m, error.message)
+                    continue
+                self.iterations[m] += 1
+                self.member_steps[m] = from_words(report.steps)
+                found.append(self._row(m, row))
+        return found
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(returns, lengths) [M, episodes], each member under its own seed."""
+        parts = []
+        for wave in range(-(-episodes // self._eval_envs)):
+            agents = self._states.run.learner.agent
+            part = self._evaluate(agents, self._keys(role, wave))
+            parts.append([np.asarray(x) for x in part])
+        returns, lengths = (
+            np.concatenate(x, axis=1)[:, :episodes] for x in zip(*parts, strict=True)
+        )
+        return returns, lengths
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`: every array with the members first."""
+        return to_groups(self._states)
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: always exact here."""
+        self._states = within(self._states, groups, where)
+        run = jax.device_get(self._states.run)
+        self.iterations = np.asarray(run.iteration).astype(int)
+        self.member_steps = [from_words(words) for words in run.steps]
+        return "exact"
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class HostMembers(_Members):
+    """Members on host environments, one after the other in every chunk."""
+
+    groups: Collection[str] = HostLoop.groups
+
+    def __init__(
+        self,
+        config: RunConfig,
+        make_env: Callable[[RunConfig], HostEnv],
+        first: HostEnv,
+    ) -> None:
+        """Makes every member's environments; they begin at the first `advance`.
+
+        Args:
+          config: of all members.
+          make_env: makes the environments of one member's configuration.
+          first: those of the first, which have been made already.
+        """
+        super().__init__(config)
+        configs = [config_of(config, member) for member in self.members]
+        made = [first, *(make_env(each) for each in configs[1:])]
+        self._loops = [
+            HostLoop(each, env) for each, env in zip(configs, made, strict=True)
+        ]
+        self.setup = self._loops[0].setup
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`: a row per member and iteration."""
+        found = []
+        for m in self._mine():
+            loop = self._loops[m]
+            if loop.steps >= until:
+                continue
+            try:
+                rows = loop.advance(until, seconds / len(self.members))
+            except DivergedError as error:
+                self.retire(m, error.message)
+                continue
+            self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
+            found += [self._row(m, row) for row in rows]
+        return found
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(returns, lengths) [M, episodes], each member under its own seed."""
+        parts = [
+            loop.evaluate(episodes, role, member.seed)
+            for loop, member in zip(self._loops, self.members, strict=True)
+        ]
+        returns, lengths = (np.stack(x) for x in zip(*parts, strict=True))
+        return returns, lengths
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`: every array with the members first."""
+        each = [loop.snapshot() for loop in self._loops]
+        return {
+            group: {name: np.stack([x[group][name] for x in each]) for name in arrays}
+            for group, arrays in each[0].items()
+        }
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: the learners exactly; episodes begin anew."""
+        level = "exact"
+        for m, loop in enumerate(self._loops):
+            mine = {
+                group: {name: x[m] for name, x in arrays.items()}
+                for group, arrays in groups.items()
+            }
+            level = loop.restore(mine, where)
+            self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
+        return level
+
+    def close(self) -> None:
+        """Closes every member's environments."""
+        for loop in self._loops:
+            loop.close()
