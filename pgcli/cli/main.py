@@ -7,7 +7,18 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from pgcli.cli import config, envs, evaluate, explain, ladder, resume, runs, train
+from pgcli.cli import (
+    bench,
+    config,
+    doctor,
+    envs,
+    evaluate,
+    explain,
+    ladder,
+    resume,
+    runs,
+    train,
+)
 from pgcli.cli.failures import from_typer, unexpected
 from pgcli.cli.help import HelpGroup
 from pgcli.cli.options import add_command, missing_command, with_global_flags
@@ -78,6 +89,10 @@ def build_app(completion: bool = False) -> typer.Typer:
         add_command(settings, name, function)
     app.add_typer(settings, name="config", rich_help_panel="Set up")
     add_command(app, "envs", envs.envs, purpose="Set up", examples=envs.EXAMPLES)
+    add_command(app, "bench", bench.bench, purpose="Set up", examples=bench.EXAMPLES)
+    add_command(
+        app, "doctor", doctor.doctor, purpose="Set up", examples=doctor.EXAMPLES
+    )
     return app
 
 

@@ -69,29 +69,31 @@ def members_table(result: Mapping[str, Any]) -> str:
     cells = result.get("cells") or []
     if len(cells) > 1:
         names = list(cells[0]["values"])
-        head = (*names, "runs", "eval return, IQM", "train return, IQM", "diverged")
+        head = [*names, "RUNS", "EVAL RETURN, IQM", "TRAIN RETURN, IQM", "DIVERGED"]
         rows = [
             (
                 *(f"{cell['values'][name]:g}" for name in names),
                 str(cell["seeds"]),
                 _iqm(cell["eval"]),
                 _iqm(cell["train"]),
-                str(cell["diverged"] or NOTHING),
+                str(cell["diverged"] or ""),
             )
             for cell in cells
         ]
-        return "\n\n" + grid([head, *rows])
+        return _columns(head, rows)
     rows = [
         (
             str(member["seed"]),
             number((member.get("eval") or member).get("return_mean")),
-            number(member.get("train_return_mean")),
+            number(member["train_return_mean"])
+            if member.get("train_return_mean") is not None
+            else "",
             member.get("diverged") or "",
         )
         for member in members
     ]
-    head = ("seed", "eval return", "train return", "")
-    return "\n\n" + grid([head, *rows])
+    head = ["SEED", "EVAL RETURN", "TRAIN RETURN", "DIVERGED"]
+    return _columns(head, rows)
 
 
 def _iqm(score: Mapping[str, Any] | None) -> str:
@@ -101,14 +103,11 @@ def _iqm(score: Mapping[str, Any] | None) -> str:
     return f"{number(score['iqm'])} [{number(low)}, {number(high)}]"
 
 
-def grid(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells in columns as wide as they need; empty columns are left out."""
-    columns = [c for c in zip(*rows, strict=True) if any(c[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return "\n".join(
-        "  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*columns, strict=True)
-    )
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table without the columns that say nothing."""
+    told = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    kept = [[row[i] for i in told] for row in rows]
+    return "\n\n" + table(kept, [head[i] for i in told])
 
 
 def summary(result: Mapping[str, Any]) -> str:

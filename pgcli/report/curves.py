@@ -34,8 +34,8 @@ class Curve(NamedTuple):
     ess: float
 
 
-def read_curve(metrics: Path) -> Curve:
-    """The curve in a run's `metrics.jsonl`.
+def read_curve(metrics: Path, member: int | None = None) -> Curve:
+    """The curve in a run's `metrics.jsonl`; of runs side by side, that of a member.
 
     Raises:
       UsageError: no episode ended in the run.
@@ -46,6 +46,7 @@ def read_curve(metrics: Path) -> Curve:
             rows.append(json.loads(line))
         except ValueError:  # a line that a kill broke off
             continue
+    rows = [row for row in rows if row.get("member") == member]
     known = [row for row in rows if row.get("return_mean") is not None]
     if not known:
         raise UsageError(

@@ -1,15 +1,18 @@
 """The ladder: every rung on the same network, seeds and collector, in one table."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from pgcli.config.members import config_of, members
+from pgcli.envs.registry import on_device
 from pgcli.loggers.jsonl import jsonable
 from pgcli.report.children import Job, Outcome, run_all
 from pgcli.report.curves import (
@@ -59,17 +62,13 @@ def run_ladder(request: Request, watcher: Watcher) -> dict[str, Any]:
     if request.tune:
         rungs, tuning = tune(request, rungs, watcher)
     seeds, budget = request.seeds, rungs[0].config.steps
-    jobs = [r.job(seed, request.out / RUNS) for seed in seeds for r in rungs]
-    watcher.begin("training", len(jobs), request.jobs)
-    outcomes = run_all(jobs, request.jobs, watcher.ended, watcher.waiting)
+    trained = _train(request, rungs, watcher)
     threshold = request.threshold
     if threshold is None:
         threshold = known_threshold(request.env)
     common, own = settings(rungs)
     rows, areas, curves, highest = [], {}, {}, 0.0
-    for index, rung in enumerate(rungs):
-        mine = outcomes[index :: len(rungs)]
-        each = [read_curve(outcome.job.run.metrics_jsonl) for outcome in mine]
+    for rung, (mine, each) in zip(rungs, trained, strict=True):
         row = describe(rung, mine, each, budget, threshold)
         rows.append(row | {"settings": own[rung.algo]})
         areas[rung.algo] = np.array([run["auc"] for run in row["runs"]])
@@ -94,6 +93,54 @@ def run_ladder(request: Request, watcher: Watcher) -> dict[str, Any]:
         "tuning": tuning,
         "curves": {"steps": step_grid(budget).tolist(), "rungs": curves},
     }
+
+
+Trained = tuple[list[Outcome], list[Curve]]
+"""Runs of a rung, one per seed, and their curves."""
+
+
+def _train(request: Request, rungs: Sequence[Rung], watcher: Watcher) -> list[Trained]:
+    """The runs of every rung: those of a rung in one program where they can be."""
+    seeds, runs_dir = request.seeds, request.out / RUNS
+    together = can_be_side_by_side(request.env, seeds)
+    if together:
+        jobs = [rung.side_by_side(seeds, runs_dir) for rung in rungs]
+    else:
+        jobs = [rung.job(seed, runs_dir) for seed in seeds for rung in rungs]
+    watcher.begin("training", len(jobs), request.jobs)
+    outcomes = run_all(jobs, request.jobs, watcher.ended, watcher.waiting)
+    if together:
+        return [split(outcome) for outcome in outcomes]
+    columns = [outcomes[index :: len(rungs)] for index in range(len(rungs))]
+    return [(mine, [_curve(outcome) for outcome in mine]) for mine in columns]
+
+
+def can_be_side_by_side(env_id: str, seeds: Sequence[int]) -> bool:
+    """Whether one program can train these seeds: on the device, and consecutive."""
+    return on_device(env_id) and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+
+
+def _curve(outcome: Outcome) -> Curve:
+    return read_curve(outcome.job.run.metrics_jsonl)
+
+
+def split(outcome: Outcome) -> Trained:
+    """Runs side by side as an outcome and a curve for each, in their order."""
+    job, result = outcome.job, outcome.result or {}
+    known = {entry["member"]: entry for entry in result.get("members", [])}
+    each, curves = [], []
+    for member in members(job.config):
+        entry = known.get(member.index, {})
+        config = config_of(job.config, member)
+        each.append(
+            Outcome(
+                dataclasses.replace(job, config=config),
+                {"eval": entry.get("eval")},
+                outcome.diverged or entry.get("diverged"),
+            )
+        )
+        curves.append(read_curve(job.run.metrics_jsonl, member.index))
+    return each, curves
 
 
 def describe(
@@ -180,27 +227,15 @@ def tune(
     the smaller is taken. Rungs with a rate of their own keep it.
     """
     free = [rung for rung in rungs if rung.algo not in request.lrs]
-    tried = [
-        (rung.with_lr(lr), seed)
-        for seed in request.tune_seeds
-        for lr in sorted(set(request.tune))
-        for rung in free
-    ]
-    jobs = [
-        rung.job(seed, request.out / TUNING, f"-lr{rung.config.optimizer.lr:g}")
-        for rung, seed in tried
-    ]
-    watcher.begin("choosing learning rates", len(jobs), request.jobs)
-    outcomes = run_all(jobs, request.jobs, watcher.ended, watcher.waiting)
+    lrs = sorted(set(request.tune))
     scores: dict[str, dict[float, list[float]]] = {rung.algo: {} for rung in free}
     sound: dict[str, set[float]] = {rung.algo: set(request.tune) for rung in free}
-    for (rung, _), outcome in zip(tried, outcomes, strict=True):
-        lr = rung.config.optimizer.lr
-        curve = read_curve(outcome.job.run.metrics_jsonl)
-        score = area(curve, rung.config.steps)
-        scores[rung.algo].setdefault(lr, []).append(score)
+    for outcome, curve in _try(request, free, lrs, watcher):
+        config = outcome.job.config
+        algo, lr = config.algo.name, config.optimizer.lr
+        scores[algo].setdefault(lr, []).append(area(curve, config.steps))
         if outcome.diverged is not None:
-            sound[rung.algo].discard(lr)
+            sound[algo].discard(lr)
     chosen, rows = [], {}
     for rung in rungs:
         if rung.algo not in scores:
@@ -216,6 +251,29 @@ def tune(
             "diverged_at": sorted(set(areas) - sound[rung.algo]),
         }
     return chosen, {"seeds": list(request.tune_seeds), "rungs": rows}
+
+
+def _try(
+    request: Request, rungs: Sequence[Rung], lrs: Sequence[float], watcher: Watcher
+) -> Iterator[tuple[Outcome, Curve]]:
+    """Every rung under every learning rate and tuning seed."""
+    seeds, runs_dir = request.tune_seeds, request.out / TUNING
+    together = can_be_side_by_side(request.env, seeds)
+    if together:
+        jobs = [rung.side_by_side(seeds, runs_dir, lrs) for rung in rungs]
+    else:
+        jobs = [
+            rung.with_lr(lr).job(seed, runs_dir, f"-lr{lr:g}")
+            for seed in seeds
+            for lr in lrs
+            for rung in rungs
+        ]
+    watcher.begin("choosing learning rates", len(jobs), request.jobs)
+    for outcome in run_all(jobs, request.jobs, watcher.ended, watcher.waiting):
+        if together:
+            yield from zip(*split(outcome), strict=True)
+        else:
+            yield outcome, _curve(outcome)
 
 
 def known_threshold(env_id: str) -> float | None:

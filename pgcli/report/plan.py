@@ -84,17 +84,31 @@ class Rung:
 
     def job(self, seed: int, runs_dir: Path, label: str = "") -> Job:
         """Its run under a seed; `label` tells runs of the same seed apart."""
-        config = self.config
+        config = dataclasses.replace(self.config, seed=seed)
+        return self._job(f"{self.algo}{label}-s{seed}", runs_dir, config, [])
+
+    def side_by_side(
+        self, seeds: Sequence[int], runs_dir: Path, lrs: Sequence[float] = ()
+    ) -> Job:
+        """Its runs under consecutive seeds, and learning rates, in one program."""
+        grid = {"optimizer.lr": tuple(lrs)} if lrs else {}
+        config = dataclasses.replace(
+            self.config, seed=seeds[0], seeds=len(seeds), grid=grid
+        )
+        more = ["--seeds", f"{seeds[0]}:{seeds[-1] + 1}"]
+        if lrs:
+            more += ["--grid", "optimizer.lr=" + ",".join(map(flow, lrs))]
+        return self._job(self.algo, runs_dir, config, more)
+
+    def _job(
+        self, name: str, runs_dir: Path, config: RunConfig, more: Sequence[str]
+    ) -> Job:
         arguments = ["--algo", self.algo, "--env", config.env.id]
-        arguments += ["--seed", str(seed), "--steps", str(config.steps)]
+        arguments += ["--steps", str(config.steps)]
+        arguments += more or ["--seed", str(config.seed)]
         for text in self.sets:
             arguments += ["--set", text]
-        return Job(
-            f"{self.algo}{label}-s{seed}",
-            runs_dir,
-            dataclasses.replace(config, seed=seed),
-            tuple(arguments),
-        )
+        return Job(name, runs_dir, config, tuple(arguments))
 
 
 def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:

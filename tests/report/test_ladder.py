@@ -41,7 +41,7 @@ class Quiet:
 
 def request(out: Path, **more: Any) -> Request:
     values = {
-        "env": "func:CartPole-v1",
+        "env": "CartPole-v1",
         "algos": ("reward-to-go", "a2c"),
         "seeds": (0, 1),
         "out": out,
@@ -53,7 +53,7 @@ def request(out: Path, **more: Any) -> Request:
 
 def finish(job: Job, final: float, evaluation: float) -> None:
     """A run that rose in a line from 0 to `final`, with KL .01 and ESS .9."""
-    run = RunDirectory.create(job.runs_dir, job.name, "a2c", "func:CartPole-v1")
+    run = RunDirectory.create(job.runs_dir, job.name, "a2c", "CartPole-v1")
     run.write_config(to_yaml(job.config))
     rows = [
         {"steps": s, "return_mean": final * s / STEPS, "episodes": 100, **more}
@@ -157,6 +157,34 @@ def test_diverged_run_keeps_its_last_return(tmp_path: Path) -> None:
     assert (row["diverged"], row["eval"], row["final"]["iqm"]) == (1, None, 40)
 
 
+def test_runs_side_by_side_are_read_one_by_one(tmp_path: Path) -> None:
+    asked = request(tmp_path, env="func:CartPole-v1", algos=("a2c",), seeds=(0, 1, 2))
+    [rung] = make_rungs(asked)
+    job = rung.side_by_side(asked.seeds, tmp_path / "runs")
+    run = RunDirectory.create(job.runs_dir, job.name, "a2c", asked.env)
+    run.write_config(to_yaml(job.config))
+    finals = (100.0, 200.0, 50.0)  # the last diverged half way
+    rows = [
+        {"steps": s, "member": m, "return_mean": final * s / STEPS, "episodes": 100}
+        for s in (0, STEPS // 2, STEPS)
+        for m, final in enumerate(finals)
+        if not (m == 2 and s == STEPS)
+    ]
+    run.metrics_jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    members = [
+        {"member": m, "eval": {"return_mean": 7.0}, "diverged": None} for m in (0, 1)
+    ]
+    last = {"member": 2, "eval": None, "diverged": "not finite"}
+    run.write_result({"ok": True, "members": [*members, last]})
+    watcher = Quiet()
+    [row] = ladder.run_ladder(asked, watcher)["rungs"]
+    assert watcher.trained == []
+    assert [each["seed"] for each in row["runs"]] == [0, 1, 2]
+    assert [each["final"] for each in row["runs"]] == [100, 200, 25]
+    assert [each["eval"] for each in row["runs"]] == [7.0, 7.0, None]
+    assert row["diverged"] == 1
+
+
 def test_threshold_is_the_environments_own() -> None:
     assert ladder.known_threshold("CartPole-v1") == 475
     assert ladder.known_threshold("func:CartPole-v1") == 475
@@ -164,7 +192,7 @@ def test_threshold_is_the_environments_own() -> None:
 
 
 def command(out: Path) -> list[str]:
-    words = "ladder --env func:CartPole-v1 --algos reinforce,a2c --seeds 2 --steps 2000"
+    words = "ladder --env CartPole-v1 --algos reinforce,a2c --seeds 2 --steps 2000"
     sets = [
         "network.hidden=[8]",
         "eval.final_episodes=20",

@@ -1,0 +1,274 @@
+"""Where the time of training goes on this machine.
+
+Each part is measured warm and alone: the bare environments, collection, the update, and
+whole iterations. What an iteration takes beyond its parts is its own.
+"""
+
+import contextlib
+import dataclasses
+import resource
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import Discrete, EnvSpec, HostEnv, HostSlot
+from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.errors import UsageError
+from pgcli.rollout.device import begin, collect, step_and_reset
+from pgcli.rollout.device_episodes import collect_episodes
+from pgcli.rollout.host import HostCollector, empty_obs, rows
+from pgcli.rollout.host_episodes import EpisodeCollector
+from pgcli.rollout.types import Transitions
+from pgcli.train import parallel
+from pgcli.train.clock import Clock
+from pgcli.train.device_loop import DeviceLoop
+from pgcli.train.host_loop import HostLoop
+from pgcli.train.seeds import env_seeds
+from pgcli.train.step import Setup, init_run, learn, make_knobs, make_setup
+
+FOREVER = 10**12
+"""A budget that no measurement reaches: schedules stay where they begin."""
+
+REPEATS = 4
+"""Stretches of each part; the best counts, since disturbance only slows."""
+
+
+class Parts(NamedTuple):
+    """What is measured: each returns the environment steps that it made."""
+
+    bare: Callable[[], int]
+    collection: Callable[[], int]
+    update: Callable[[], int]
+    whole: Callable[[], int]
+
+
+def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
+    """Rates of a configuration's parts, in environment steps per second.
+
+    Args:
+      config: a run's configuration, resolved.
+      seconds: of measuring in all, compilation excepted.
+
+    Returns:
+      `ok, algo, env, backend, accelerator, devices, rates, shares, act_microseconds,
+      compile_seconds, memory_bytes, device_memory_bytes, bottleneck`.
+
+    Raises:
+      UsageError: several runs side by side.
+      AcceleratorError, EnvironmentFailed: as in training.
+    """
+    if config.has_members:
+        raise UsageError("bench measures one run: leave out --seeds and --grid")
+    config = dataclasses.replace(config, steps=FOREVER)
+    backend, clock = parallel.start(config), Clock()
+    mesh = backend.mesh
+    device = on_device(config.env.id)
+    with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
+        parts, close = _on_device(config, mesh) if device else _on_host(config)
+        try:
+            parts.whole()  # compiles
+            compiled = clock.compile
+            each = seconds / len(parts) / REPEATS
+            rates = {name: rate(part, each) for name, part in parts._asdict().items()}
+        finally:
+            close()
+    shares = split(rates)
+    memory = jax.devices()[0].memory_stats() or {}
+    acting = max(1 / rates["collection"] - 1 / rates["bare"], 0.0)
+    return {
+        "ok": True,
+        "algo": config.algo.name,
+        "env": config.env.id,
+        "backend": "device" if device else "host",
+        "num_envs": config.env.num_envs,
+        "accelerator": backend.accelerator.platform,
+        "devices": backend.accelerator.devices,
+        "rates": {name: round(value, 1) for name, value in rates.items()},
+        "shares": {name: round(value, 4) for name, value in shares.items()},
+        "act_microseconds": round(1e6 * acting * config.env.num_envs, 2),
+        "compile_seconds": round(compiled, 3),
+        "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device_memory_bytes": memory.get("peak_bytes_in_use"),
+        "bottleneck": bottleneck(shares),
+    }
+
+
+def rate(part: Callable[[], int], seconds: float) -> float:
+    """The best of several stretches of about `seconds`, after a first call."""
+    part()
+    best = 0.0
+    for _ in range(REPEATS):
+        steps, start = 0, time.perf_counter()
+        while True:
+            steps += part()
+            elapsed = time.perf_counter() - start
+            if elapsed >= seconds:
+                break
+        best = max(best, steps / elapsed)
+    return best
+
+
+def split(rates: Mapping[str, float]) -> dict[str, float]:
+    """Shares of an iteration's time: stepping, acting, update and the rest.
+
+    Parts that are slower alone than within an iteration are scaled to fill it.
+    """
+    collection = 1 / rates["collection"]
+    stepping = min(1 / rates["bare"], collection)
+    parts = {
+        "stepping": stepping,
+        "acting": collection - stepping,
+        "update": 1 / rates["update"],
+    }
+    whole = max(1 / rates["whole"], sum(parts.values()))
+    shares = {name: part / whole for name, part in parts.items()}
+    return {**shares, "rest": 1 - sum(shares.values())}
+
+
+def bottleneck(shares: Mapping[str, float]) -> str:
+    """What an iteration spends most of its time on, in words."""
+    words = {
+        "stepping": "stepping the environments",
+        "acting": "acting: the policy's forward pass at every step, and storing",
+        "update": "the update",
+        "rest": "neither collection nor update: dispatch, logging, waiting",
+    }
+    name = max(shares, key=lambda name: shares[name])
+    return f"{shares[name]:.0%} of an iteration is {words[name]}"
+
+
+def wait(result: Any) -> None:
+    """Waits until a result is there."""
+    jax.block_until_ready(result)  # type: ignore[no-untyped-call]
+
+
+def _count(transitions: Transitions) -> int:
+    return int(np.sum(np.asarray(transitions.weight) > 0))
+
+
+def _updater(setup: Setup, config: RunConfig, made: Transitions) -> Callable[[], int]:
+    """The update on the same transitions, again and again from the same state."""
+    knobs, key = make_knobs(config), jax.random.key(0)
+    state = jax.jit(partial(init_run, setup))(knobs, key)
+    fit = jax.jit(partial(learn, setup))
+    budget, steps = np.array([2**8, 0], np.uint32), _count(made)
+
+    def update() -> int:
+        wait(fit(knobs, state, made, budget, key))
+        return steps
+
+    return update
+
+
+def _whole(loop: DeviceLoop | HostLoop) -> Callable[[], int]:
+    def whole() -> int:
+        before = loop.steps
+        loop.advance(FOREVER, 0.25)
+        return loop.steps - before
+
+    return whole
+
+
+def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
+    """Actions [T, N, …] as a policy gives them, uniform or standard normal."""
+    generator = np.random.default_rng(0)
+    if isinstance(spec.action, Discrete):
+        drawn = generator.integers(spec.action.n, size=(num_steps, num_envs))
+        return drawn.astype(np.int32)
+    size = int(np.prod(spec.action.shape))
+    return generator.normal(size=(num_steps, num_envs, size)).astype(np.float32)
+
+
+def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]:
+    env = make_device_env(config.env)
+    loop = DeviceLoop(config, env, mesh=mesh)
+    setup, policy = loop.setup, loop.setup.policy
+    num_envs, num_steps = setup.columns, setup.num_steps
+    key = jax.random.key(0)
+    agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    first = jax.jit(lambda key: begin(env, policy, key, num_envs))(key)
+    actions = jnp.asarray(_random_actions(env.spec, num_steps, num_envs))
+
+    @jax.jit
+    def bare_steps(state: Any, actions: Any) -> Any:
+        def step(state: Any, inputs: Any) -> Any:
+            action, key = inputs
+            state, _, outcome = step_and_reset(env, key, state, action)
+            return state, outcome.reward
+
+        return jax.lax.scan(step, state, (actions, jax.random.split(key, num_steps)))
+
+    @jax.jit
+    def gather(agent: Any, first: Any) -> Transitions:
+        if setup.algorithm.collects == "episodes":
+            return collect_episodes(env, policy, agent, key, num_envs, num_steps)
+        return collect(env, policy, agent, first, key, num_steps)[1]
+
+    def bare() -> int:
+        wait(bare_steps(first.state, actions))
+        return num_envs * num_steps
+
+    made = gather(agent, first)
+    steps = _count(made)
+
+    def collection() -> int:
+        wait(gather(agent, first))
+        return steps
+
+    parts = Parts(bare, collection, _updater(setup, config, made), _whole(loop))
+    return parts, loop.close
+
+
+def policy_agent(setup: Setup) -> Callable[..., Any]:
+    """(knobs, key) -> a fresh agent, as training begins with."""
+    return lambda knobs, key: init_run(setup, knobs, key).learner.agent
+
+
+def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None]]:
+    loop = HostLoop(config)
+    num_envs = config.env.num_envs
+
+    def make(first_seed: int) -> HostEnv:
+        seeds = env_seeds(config.seed, "train", num_envs, first_seed)
+        return make_host_env(config.env, num_envs, seeds)
+
+    envs = [make(1), make(2)]
+    setup = make_setup(config, envs[0].spec)
+    key = jax.random.key(0)
+    agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    collector: HostCollector | EpisodeCollector
+    if setup.algorithm.collects == "episodes":
+        rounds = setup.columns // num_envs
+        collector = EpisodeCollector(envs[0], setup.policy, rounds, setup.num_steps)
+    else:
+        collector = HostCollector(envs[0], setup.policy, setup.num_steps)
+    num_steps = min(setup.num_steps, 256)
+    actions = _random_actions(setup.spec, num_steps, num_envs)
+    obs = empty_obs(setup.spec.obs, (2, num_envs))
+    flags = np.zeros((4, num_envs), bool)
+    reward = np.zeros(num_envs, np.float32)
+    slot = HostSlot(rows(obs, 1), reward, flags[0], flags[1], flags[2], flags[3])
+    envs[1].reset(rows(obs, 0))
+
+    def bare() -> int:
+        for action in actions:
+            envs[1].step(action, slot)
+        return num_steps * num_envs
+
+    made = jax.device_get(collector.collect(agent, key))
+
+    def collection() -> int:
+        return _count(collector.collect(agent, key))
+
+    def close() -> None:
+        loop.close()
+        for env in envs:
+            env.close()
+
+    return Parts(bare, collection, _updater(setup, config, made), _whole(loop)), close
