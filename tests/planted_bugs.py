@@ -123,8 +123,8 @@ BUGS: dict[str, Bug] = {
     ),
     "mean over steps, not trajectories": Bug(
         "pgcli/algos/reinforce.py",
-        "policy_loss = -jnp.sum(weighted) / num_trajectories",
-        "policy_loss = -weighted_mean(weighted, batch.weight)",
+        "policy_loss = -mean * steps_per_trajectory",
+        "policy_loss = -mean",
         ("tests/ladder/test_monte_carlo.py",),
     ),
     "baseline of its own trajectory": Bug(

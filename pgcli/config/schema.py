@@ -68,7 +68,11 @@ class OptimizerConfig:
 class NetworkConfig:
     """The policy and value networks."""
 
-    torso: Annotated[Literal["mlp"], "what turns an observation into features"] = "mlp"
+    torso: Annotated[
+        Literal["mlp", "grid_cnn"],
+        "what turns an observation into features: dense layers on it flattened, or "
+        "16 filters of 3 × 3 on an image [H, W, C] and then the dense layers",
+    ] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Ge(1)], ...], "widths of the hidden layers"
     ] = (64, 64)

@@ -182,7 +182,8 @@ def _checked(
             if any(path[:count] in seen for count in range(1, len(path) + 1)):
                 continue
             seen.add(path)
-            bad.add(tuple(itertools.takewhile(lambda p: isinstance(p, str), path)))
+            named = tuple(itertools.takewhile(lambda p: isinstance(p, str), path))
+            bad.add(named[:1] if named[:1] == ("grid",) else named)  # goes as a whole
             issues.append(_issue(detail, path, algo, places, len(seen) <= SUGGESTIONS))
         kept = _without(tree, prefix, bad)
     return adapter(cls).validate_json(json.dumps(kept))
@@ -218,6 +219,9 @@ def _issue(
     value = detail["input"]
     if len(path) == 1 and path[0] in sections():
         return section_issue(str(path[0]), value, place, algo)
+    if path[0] == "grid" and len(path) > 1:
+        message = f"`grid`: `{path[1]}` must be a list of numbers, and has {say(value)}"
+        return Issue(message, place, mark, "such as `{optimizer.lr: [1e-4, 1e-3]}`")
     field = fields(algo)[dotted(tuple(p for p in path if isinstance(p, str)))]
     kind = field.kind
     if isinstance(path[-1], int) and kind.item is not None:

@@ -17,6 +17,15 @@ class Backend(NamedTuple):
     make: Callable[[str, Mapping[str, Any], int | None], DeviceEnv]
     """(name, kwargs, max_episode_steps) -> environment."""
     names: Callable[[], list[str]]
+    extra: str | None = None
+    """What to install for it; None: it comes with the core."""
+    module: str | None = None
+    """The module that it then has."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether its library is there."""
+        return self.module is None or importlib.util.find_spec(self.module) is not None
 
 
 def _make_functional(
@@ -27,8 +36,21 @@ def _make_functional(
     return make_functional(name, kwargs, limit)
 
 
+def _make_gymnax(name: str, kwargs: Mapping[str, Any], limit: int | None) -> DeviceEnv:
+    from pgcli.envs.gymnax import make_gymnax
+
+    return make_gymnax(name, kwargs, limit)
+
+
+def _gymnax_names() -> list[str]:
+    from pgcli.envs.gymnax import names
+
+    return names()
+
+
 DEVICE_BACKENDS: dict[str, Backend] = {
     "func": Backend(_make_functional, lambda: ["CartPole-v1", "Pendulum-v1"]),
+    "gymnax": Backend(_make_gymnax, _gymnax_names, "gymnax", "gymnax"),
 }
 
 EXTRAS: dict[str, tuple[str, str]] = {
@@ -61,6 +83,8 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
     """
     prefix, name = config.id.split(":", 1)
     backend = DEVICE_BACKENDS[prefix]
+    if not backend.installed:
+        raise not_installed(config.id, str(backend.extra))
     if name not in backend.names():
         raise unknown_env(config.id)
     return backend.make(name, config.kwargs, config.max_episode_steps)
@@ -86,7 +110,7 @@ def list_envs(filter: str = "") -> list[EnvRow]:
     import gymnasium
 
     rows = [
-        EnvRow(f"{prefix}:{name}", "device", None, True)
+        EnvRow(f"{prefix}:{name}", "device", backend.extra, backend.installed)
         for prefix, backend in DEVICE_BACKENDS.items()
         for name in backend.names()
     ]
@@ -116,6 +140,14 @@ def unknown_env(env_id: str) -> UsageError:
     else:
         help = "`pgcli envs` lists what there is"
     return UsageError(f"unknown environment `{env_id}`", help=help)
+
+
+def not_installed(env_id: str, extra: str) -> UsageError:
+    """What to tell a user whose environment needs one of our extras."""
+    return UsageError(
+        f"environment `{env_id}` needs a package that is not installed",
+        help=f"pip install 'pgcli-jax[{extra}]'",
+    )
 
 
 def make_gymnasium(config: EnvConfig) -> Any:
@@ -149,10 +181,7 @@ def make_gymnasium(config: EnvConfig) -> Any:
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error) as error:
         extra, installed = needed_extra(_entry_point(config.id))
         if extra and not installed:
-            raise UsageError(
-                f"environment `{config.id}` needs a package that is not installed",
-                help=f"pip install 'pgcli-jax[{extra}]'",
-            ) from None
+            raise not_installed(config.id, extra) from None
         raise unusable(config.id, error) from error
     except TypeError as error:
         raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh
 from pgcli.config.checks import default_shards
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import on_device
-from pgcli.errors import AcceleratorError
+from pgcli.errors import AcceleratorError, UsageError
 from pgcli.mesh import DATA, SEED
 from pgcli.train import accelerator
 
@@ -59,8 +59,15 @@ def choose(
 
     Raises:
       AcceleratorError: more were asked for than there are.
+      UsageError: several were asked for, and the environments are on the host.
     """
     asked = config.parallel.devices
+    if asked is not None and asked > 1 and not on_device(config.env.id):
+        raise UsageError(
+            f"{asked} devices were asked for, and {config.env.id} steps on the host, "
+            "which feeds one",
+            help="leave out --devices, or take an on-device environment: `pgcli envs`",
+        )
     if started and asked is not None and asked > available:
         raise AcceleratorError(
             f"{asked} devices were asked for, and there "

@@ -89,6 +89,7 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert seen == {
         "target": "x",
         "episodes": 3,
+        "member": None,
         "best": True,
         "env_id": "E-v0",
         "deterministic": False,

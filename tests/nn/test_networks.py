@@ -4,7 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pgcli.nn.networks import orthogonal
+from pgcli.config.schema import NetworkConfig
+from pgcli.envs.base import Box, Discrete, EnvSpec
+from pgcli.errors import UsageError
+from pgcli.nn.networks import orthogonal, patches
+from pgcli.nn.policy import make_policy
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (4, 64), (64, 2), (64, 1), (3, 3, 2, 8)])
@@ -23,3 +27,37 @@ def test_orthogonal_columns_point_everywhere() -> None:
     keys = jax.random.split(jax.random.key(0), 2000)
     firsts = jax.vmap(lambda key: orthogonal(1.0)(key, (2, 2))[:, 0])(keys)
     assert jnp.linalg.norm(firsts.mean(axis=0)) < 0.08
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_patches_times_a_kernel_are_its_convolution(batch: tuple[int, ...]) -> None:
+    image = jax.random.normal(jax.random.key(0), (*batch, 10, 7, 4))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 4, 16))
+    ours = patches(image) @ kernel.reshape(-1, 16)
+    theirs = jax.lax.conv_general_dilated(
+        image.reshape(-1, 10, 7, 4),
+        kernel,
+        window_strides=(1, 1),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    assert ours.shape == (*batch, 8, 5, 16)
+    # sums of 36 products of size 1 in float32
+    assert jnp.abs(ours.reshape(theirs.shape) - theirs).max() < 2e-5
+
+
+@pytest.mark.parametrize("shape", [(4,), (10, 10), (2, 10, 4)])
+def test_grid_cnn_refuses_what_is_no_image(shape: tuple[int, ...]) -> None:
+    spec = EnvSpec("Toy-v0", Box(shape, "float32", 0.0, 1.0), Discrete(2))
+    policy = make_policy(spec, NetworkConfig("grid_cnn", (4,)))
+    with pytest.raises(UsageError, match=str(list(shape)).replace("[", r"\[")):
+        policy.init(jax.random.key(0))
+
+
+def test_grid_cnn_has_the_filters_and_layers_of_its_configuration() -> None:
+    spec = EnvSpec("Toy-v0", Box((10, 10, 4), "float32", 0.0, 1.0), Discrete(2))
+    policy = make_policy(spec, NetworkConfig("grid_cnn", (32,)))
+    params = jax.eval_shape(policy.init, jax.random.key(0))["policy"]
+    assert params["filters"]["kernel"].shape == (3 * 3 * 4, 16)
+    assert params["Dense_0"]["kernel"].shape == (8 * 8 * 16, 32)

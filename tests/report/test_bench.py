@@ -33,8 +33,8 @@ def test_bottleneck_names_the_environments() -> None:
     ("env_id", "algo"),
     [
         ("func:CartPole-v1", "ppo2"),
-        ("func:CartPole-v1", "reward-to-go"),
-        ("CartPole-v1", "ppo2"),
+        pytest.param("func:CartPole-v1", "reward-to-go", marks=pytest.mark.slow),
+        pytest.param("CartPole-v1", "ppo2", marks=pytest.mark.slow),
         ("CartPole-v1", "reward-to-go"),
     ],
 )

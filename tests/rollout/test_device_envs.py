@@ -17,12 +17,29 @@ from pgcli.envs.registry import DEVICE_BACKENDS, make_device_env
 from pgcli.nn.policy import Policy
 from pgcli.rollout.device import begin, env_keys, step_and_reset
 
+# Each compiles for seconds; kinds of action, observation and end are among these.
+BY_DEFAULT = {
+    "func:CartPole-v1",
+    "func:Pendulum-v1",
+    "gymnax:CartPole-v1",
+    "gymnax:Pendulum-v1",
+    "gymnax:Breakout-MinAtar",
+    "gymnax:Catch-bsuite",
+    "gymnax:FrozenLake-misc",
+}
 IDS = [
     f"{prefix}:{name}"
     for prefix, backend in DEVICE_BACKENDS.items()
+    if backend.installed
     for name in backend.names()
 ]
-every_env = pytest.mark.parametrize("env_id", IDS)
+every_env = pytest.mark.parametrize(
+    "env_id",
+    [
+        pytest.param(id, marks=() if id in BY_DEFAULT else pytest.mark.slow)
+        for id in IDS
+    ],
+)
 NUM_ENVS = 4
 
 
@@ -92,7 +109,11 @@ def test_device_env_truncates_at_its_limit_and_not_before(env_id: str) -> None:
         elapsed[step.truncated[t] | step.terminated[t]] = 0
 
 
-@every_env
+@pytest.mark.parametrize(
+    "env_id",
+    [id for id in sorted(BY_DEFAULT) if id in IDS and "Pole" in id]
+    + ["func:Pendulum-v1"],
+)
 def test_device_env_begins_differently_for_every_key(env_id: str) -> None:
     env = make_device_env(EnvConfig(env_id))
     keys = jax.random.split(jax.random.key(1), 8)
@@ -112,9 +133,8 @@ def test_device_env_does_not_depend_on_how_many_run_beside_it(env_id: str) -> No
 
 
 def test_registered_limits_of_the_functional_environments() -> None:
-    limits = {i: make_device_env(EnvConfig(i)).spec.max_episode_steps for i in IDS}
-    assert limits["func:CartPole-v1"] == 500
-    assert limits["func:Pendulum-v1"] == 200
+    for env_id, limit in (("func:CartPole-v1", 500), ("func:Pendulum-v1", 200)):
+        assert make_device_env(EnvConfig(env_id)).spec.max_episode_steps == limit
 
 
 def cartpole_states(rng: np.random.Generator) -> np.ndarray:

@@ -141,9 +141,13 @@ def test_host_members_are_what_each_is_alone() -> None:
     ("algo", "sets"),
     [
         ("ppo2", ("algo.recompute_advantage=true",)),
-        ("ppo1", ("algo.num_minibatches=2", "algo.num_epochs=2")),
         ("trpo", ("algo.num_minibatches=2",)),
-        ("a2c", ()),
+        pytest.param(
+            "ppo1",
+            ("algo.num_minibatches=2", "algo.num_epochs=2"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("a2c", (), marks=pytest.mark.slow),
     ],
 )
 def test_two_devices_are_one(algo: str, sets: tuple[str, ...]) -> None:
