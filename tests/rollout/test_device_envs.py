@@ -22,10 +22,7 @@ BY_DEFAULT = {
     "func:CartPole-v1",
     "func:Pendulum-v1",
     "gymnax:CartPole-v1",
-    "gymnax:Pendulum-v1",
     "gymnax:Breakout-MinAtar",
-    "gymnax:Catch-bsuite",
-    "gymnax:FrozenLake-misc",
 }
 IDS = [
     f"{prefix}:{name}"

@@ -50,8 +50,15 @@ def params(loop: Any, member: int | None = None) -> np.ndarray:
     return np.concatenate([leaf.ravel().astype(np.float64) for leaf in chosen])
 
 
-@pytest.mark.parametrize("algo", ["ppo2", "reward-to-go"])
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(
+    ("algo", "devices"),
+    [
+        ("ppo2", 2),
+        ("reward-to-go", 1),
+        pytest.param("ppo2", 1, marks=pytest.mark.slow),
+        pytest.param("reward-to-go", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_members_are_what_each_is_alone(algo: str, devices: int) -> None:
     loop = side_by_side(algo=algo, devices=devices, seeds=2)
     rows = advance(loop, 3)
