@@ -1,7 +1,7 @@
 """The loop for host environments: NumPy in, one jitted update per iteration."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import jax
@@ -16,7 +16,15 @@ from pgcli.rollout.actor import Actor, JitActor, make_actor
 from pgcli.rollout.host import HostCollector
 from pgcli.rollout.host_episodes import EpisodeCollector
 from pgcli.train.evaluate_host import HostEvaluator, eval_envs
-from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.train.loop import (
+    Groups,
+    Row,
+    Stored,
+    from_words,
+    never,
+    to_row,
+    to_words,
+)
 from pgcli.train.seeds import Role, env_seeds, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
 from pgcli.train.step import (
@@ -117,14 +125,14 @@ class HostLoop:
         return self._state.learner.agent
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
         num_envs = eval_envs(episodes)
         env = make_host_env(self._config.env, num_envs, env_seeds(seed, role, num_envs))
         try:
             returns, lengths, _ = self._evaluator.play(
-                env, self.agent(), episodes, role_key(seed, role)
+                env, self.agent(), episodes, role_key(seed, role), stop
             )
         finally:
             env.close()
