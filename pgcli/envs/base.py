@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from pgcli.shapes import Array
+if TYPE_CHECKING:  # a worker process must not wait for JAX
+    from pgcli.shapes import Array
 
 Bound = float | tuple[float, ...]
 
@@ -61,9 +62,9 @@ class Step(NamedTuple):
     """The outcome of one step, before any reset."""
 
     obs: Any
-    reward: Array
-    terminated: Array
-    truncated: Array
+    reward: "Array"
+    terminated: "Array"
+    truncated: "Array"
 
 
 class DeviceEnv(NamedTuple):
@@ -74,9 +75,9 @@ class DeviceEnv(NamedTuple):
     """
 
     spec: EnvSpec
-    reset: Callable[[Array], tuple[Any, Any]]
+    reset: Callable[["Array"], tuple[Any, Any]]
     """key -> (state, obs). Consumes the key."""
-    step: Callable[[Array, Any, Array], tuple[Any, Step]]
+    step: Callable[["Array", Any, "Array"], tuple[Any, Step]]
     """(key, state, action) -> (state, Step). Consumes the key."""
 
 

@@ -8,7 +8,12 @@ from typing import Any, Literal
 
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
-from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.envs.registry import (
+    helpers_of,
+    make_device_env,
+    make_host_env,
+    on_device,
+)
 from pgcli.errors import AcceleratorError, UsageError
 from pgcli.train import parallel, runname
 from pgcli.train.device_loop import DeviceLoop
@@ -22,6 +27,16 @@ from pgcli.train.session import Session, versions
 from pgcli.train.signals import Interrupted, StopFlag, stop_on_signal
 
 __all__ = ["Interrupted", "Reporter", "RunInfo", "Silent", "Status", "resume", "train"]
+
+
+MAY_DIFFER = (
+    "steps",
+    "eval.every",
+    "checkpoint.every",
+    "env.workers",
+    "env.timeout",
+)
+"""Keys whose values a run that goes on may change: they change no result up to here."""
 
 
 def train(
@@ -68,6 +83,7 @@ def train(
             "seed": config.seed,
             "preset": resolved.preset,
             "accelerator": backend.accelerator.fingerprint(),
+            "helpers": helpers_of(env),
             "versions": versions(),
         }
         with _writable(runs_dir):
@@ -172,13 +188,12 @@ def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
 
 
 def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
-    """Refuses to go on with other settings; the budget alone may grow."""
+    """Refuses to go on with settings that the run would not have been the same with."""
     before, now = _flat(to_mapping(stored)), _flat(to_mapping(asked))
     differing = [
         f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-        and key not in ("steps", "eval.every", "checkpoint.every")
+        if before.get(key) != now.get(key) and key not in MAY_DIFFER
     ]
     if differing:
         raise UsageError(
@@ -235,6 +250,7 @@ def _session(
         session = Session(
             resolved, run, loop, env.spec, backend.accelerator, reporter, stop
         )
+        session.helpers = helpers_of(env)
         try:
             if not fresh:
                 session.restore()
