@@ -22,7 +22,6 @@ from pgcli.envs.base import HostSlot
 from pgcli.envs.vectorize import InProcess
 from pgcli.envs.workers import CLOSE_SECONDS, LATE_HELP, Workers
 
-
 BUSY_SECONDS = 0.2
 """How long a thread that did not answer before gets at the end."""
 
