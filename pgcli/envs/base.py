@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,6 +26,7 @@ class Box:
     low: Bound
     high: Bound
 
+    @cache  # noqa: B019 - as few as there are spaces; asked for at every step
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each of the space's shape, or () where one number serves."""
         low, high = (
@@ -33,6 +35,7 @@ class Box:
             )
             for bound in (self.low, self.high)
         )
+        low.flags.writeable = high.flags.writeable = False
         return low, high
 
 
@@ -123,6 +126,12 @@ class HostEnv(Protocol):
 
     def close(self) -> None:
         """Frees what the environments hold."""
+
+
+def where_is(env: HostEnv, n: int) -> str:
+    """How errors name environment `n`: its id, and its seed where there is one."""
+    seeds: list[int] | None = getattr(env, "seeds", None)
+    return f"environment {env.spec.id}" + (f", seed {seeds[n]}" if seeds else "")
 
 
 def env_action(space: Space, action: Any) -> Any:

@@ -162,13 +162,17 @@ class Lanes:
     """Environments of which this process steps some, and a helper the rest.
 
     Attributes:
+      seeds: one per environment.
       helpers: they, for a person: `1 worker`.
     """
 
-    def __init__(self, own: InProcess, helper: Helper, helpers: str) -> None:
+    def __init__(
+        self, own: InProcess, helper: Helper, seeds: list[int], helpers: str
+    ) -> None:
         """Takes ownership of both; the helper has the rows behind those of `own`."""
         self.spec = own.spec
         self.num_envs = helper.shares[-1].stop
+        self.seeds = seeds
         self.helpers = helpers
         self._own = own
         self._helper = helper
@@ -195,7 +199,7 @@ class Lanes:
             made = InProcess.make(config, [seeds[n] for n in other], other.start)
             helper = HelperThread(made, config.timeout)
             own = InProcess.make(config, [seeds[n] for n in mine])
-            return cls(own, helper, "1 helper thread")
+            return cls(own, helper, seeds, "1 helper thread")
         children = Workers(config, seeds, others)
         try:
             own = InProcess.make(config, [seeds[n] for n in mine])
@@ -203,7 +207,7 @@ class Lanes:
         except BaseException:
             children.close()
             raise
-        return cls(own, children, f"{count} worker{'s' if count > 1 else ''}")
+        return cls(own, children, seeds, f"{count} worker{'s' if count > 1 else ''}")
 
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""

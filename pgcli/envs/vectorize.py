@@ -38,6 +38,7 @@ class InProcess:
     actions and buffers that all have together.
 
     Attributes:
+      seeds: one per environment.
       now: one item, the row that is being reset or stepped: for whoever waits.
     """
 
@@ -64,7 +65,7 @@ class InProcess:
         )
         self.now = [first]
         self._envs = envs
-        self._seeds = seeds
+        self.seeds = seeds
         self._first = first
         self._steps = 0
         self._begun = False
@@ -85,7 +86,7 @@ class InProcess:
             n = self.now[0] = self._first + i
             try:
                 # seeded once: from then on a stream goes on, and repeats no episode
-                first, _ = env.reset(seed=None if self._begun else self._seeds[i])
+                first, _ = env.reset(seed=None if self._begun else self.seeds[i])
                 self._check(n, first)
                 set_row(obs, n, first)
             except CAUGHT as error:
@@ -179,7 +180,7 @@ class InProcess:
         return f"environment {n} failed at its step {self._steps}"
 
     def _where(self, n: int) -> str:
-        return f"environment {self.spec.id}, seed {self._seeds[n - self._first]}"
+        return f"environment {self.spec.id}, seed {self.seeds[n - self._first]}"
 
     def _failed(self, n: int, error: BaseException) -> PgcliError:
         return failed(self._what(n), self._where(n), error)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, HostEnv, HostSlot, ObsSpace
+from pgcli.envs.base import Box, Discrete, HostEnv, HostSlot, ObsSpace, where_is
 from pgcli.errors import EnvironmentFailed
-from pgcli.nn.policy import Agent, Carry, Policy, act, draw_noise
+from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
+from pgcli.rollout.actor import Actor, JitActor
 from pgcli.rollout.device import env_keys
 from pgcli.rollout.types import Transitions
 from pgcli.shapes import Array, Key
@@ -58,13 +59,20 @@ class HostCollector:
     begins.
     """
 
-    def __init__(self, env: HostEnv, policy: Policy, num_steps: int) -> None:
+    def __init__(
+        self,
+        env: HostEnv,
+        policy: Policy,
+        num_steps: int,
+        actor: Actor | None = None,
+    ) -> None:
         """Begins an episode in every environment.
 
         Args:
           env: the environments.
-          policy: what acts.
+          policy: whose noise is drawn.
           num_steps: T, steps per rollout.
+          actor: how the policy acts; None for compiled calls.
         """
         self._env = env
         self._num_steps = num_steps
@@ -81,14 +89,7 @@ class HostCollector:
                 num_steps,
             )
         )
-
-        def step(
-            agent: Agent, carry: Carry, obs: Any, start: Array, noise: Array
-        ) -> Any:
-            carry, dist = act(policy, agent, carry, obs, start)
-            return carry, dist.sample(noise)
-
-        self._act = jax.jit(step)
+        self._actor = actor or JitActor(policy)
         first = self._buffers[1]
         env.reset(rows(first.obs, num_steps))
         first.start[num_steps] = True
@@ -116,14 +117,14 @@ class HostCollector:
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         noise = np.asarray(self._noise(agent, key))
+        self._actor.begin(agent)
         first_carry = self._carry
         actions = []
         finals: list[tuple[int, Any]] = []
         for t in range(self._num_steps):
-            self._carry, action = self._act(
-                agent, self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
+            self._carry, action = self._actor.step(
+                self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
             )
-            action = np.asarray(action)
             actions.append(action)
             slot = HostSlot(
                 rows(buffer.obs, t + 1),
@@ -135,7 +136,7 @@ class HostCollector:
             )
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
-        check_finite(self._env.spec.id, buffer.reward, buffer.obs, finals)
+        check_finite(self._env, buffer.reward, buffer.obs, finals)
         final_obs, final_index = self._gather(finals)
         return Transitions(
             obs=buffer.obs,
@@ -164,12 +165,12 @@ class HostCollector:
 
 
 def check_finite(
-    env_id: str, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
+    env: HostEnv, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
 ) -> None:
     """Names the first value that is not finite: field, environment and step.
 
     Args:
-      env_id: how the error names the environments.
+      env: the environments that it came from.
       reward: [T, N].
       obs: [T, N, …] or [T + 1, N, …].
       finals: (flat position t·N + n, observation).
@@ -182,7 +183,7 @@ def check_finite(
         when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
         return EnvironmentFailed(
             f"the {field} of environment {n} is not finite {when}",
-            where=f"environment {env_id}",
+            where=where_is(env, n),
         )
 
     for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():

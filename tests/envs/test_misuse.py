@@ -1,5 +1,6 @@
 """Environments that do not exist, do not fit, or misbehave: named, with a remedy."""
 
+import importlib.util
 from functools import partial
 from typing import Any
 
@@ -27,14 +28,21 @@ def make(env_id: str, **config: Any) -> HostEnv:
     return make_host_env(EnvConfig(env_id, **config), 1, [0])
 
 
+def missing(module: str, env_id: str, help: str) -> Any:
+    """A case for where a module is not there."""
+    there = importlib.util.find_spec(module) is not None
+    skip = pytest.mark.skipif(there, reason=f"{module} is installed")
+    return pytest.param(env_id, help, marks=skip)
+
+
 @pytest.mark.parametrize(
     ("env_id", "help"),
     [
         ("CartPol-v1", "`CartPole-v1`"),
         ("Pendulum-v7", "Pendulum"),
-        ("HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
-        ("LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
-        ("ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
+        missing("mujoco", "HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
+        missing("Box2D", "LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
+        missing("ale_py", "ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
         ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
         ("zzzzzzzz", "`pgcli envs`"),
     ],
@@ -158,7 +166,7 @@ def test_collector_names_what_is_not_finite(fault: str, at: int, message: str) -
     with pytest.raises(EnvironmentFailed) as caught:
         collect(faulty(fault, at))
     assert message in caught.value.message
-    assert caught.value.where == "environment Faulty-v0"
+    assert caught.value.where == "environment Faulty-v0, seed 22"
 
 
 def test_collector_clips_the_action_for_the_environment_and_stores_it_raw() -> None:
