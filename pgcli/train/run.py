@@ -39,6 +39,10 @@ MAY_DIFFER = (
 )
 """Keys whose values a run that goes on may change: they change no result up to here."""
 
+MOST_WITH_WORKERS = 8
+"""Runs side by side above which `env.workers: auto` starts none: each would have its
+own, and they take turns anyway."""
+
 
 def train(
     resolved: Resolved,
@@ -221,10 +225,18 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _uncrowded(config: RunConfig) -> RunConfig:
+    """Where each of many runs would have workers of its own: without, unless asked."""
+    if config.env.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
+        return config
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, workers=0))
+
+
 def _make_env(config: RunConfig) -> Any:
     """The environments, before a run directory exists: most mistakes show here."""
     if on_device(config.env.id):
         return make_device_env(config.env)
+    config = _uncrowded(config)
     num_envs = config.env.num_envs
     return make_host_env(
         config.env, num_envs, env_seeds(config.seed, "train", num_envs)
@@ -236,7 +248,7 @@ def _make_loop(config: RunConfig, env: Any, mesh: Any) -> Loop:
     if config.has_members:
         if device:
             return DeviceMembers(config, env, mesh)
-        return HostMembers(config, _make_env, env)
+        return HostMembers(_uncrowded(config), _make_env, env)
     return DeviceLoop(config, env, mesh=mesh) if device else HostLoop(config, env)
 
 
