@@ -12,11 +12,16 @@ CAUGHT = (Exception, SystemExit)
 
 def in_words(error: BaseException) -> str:
     """`KeyError: 'wheel'`; an exception that cannot be shown is named alone."""
-    name = type(error).__name__
+    name, text = type(error).__name__, text_of(error)
+    return name if text is None else f"{name}: {text}"
+
+
+def text_of(error: BaseException) -> str | None:
+    """What an exception says, or None where it fails even in that."""
     try:
-        return f"{name}: {error}"
+        return str(error)
     except CAUGHT:
-        return name
+        return None
 
 
 def failed(what: str, where: str, error: BaseException) -> PgcliError:

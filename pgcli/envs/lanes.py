@@ -20,7 +20,7 @@ import numpy as np
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import HostSlot
 from pgcli.envs.vectorize import InProcess
-from pgcli.envs.workers import CLOSE_SECONDS, LATE_HELP, Workers
+from pgcli.envs.workers import CLOSE_SECONDS, LATE_HELP, Raises, Workers
 
 BUSY_SECONDS = 0.2
 """How long a thread that did not answer before gets at the end."""
@@ -49,8 +49,17 @@ class Helper(Protocol):
     ) -> list[tuple[int, Any]]:
         """Waits for it; the outcome is then in `slot`. See `HostEnv.step`."""
 
-    def call(self, method: str, arguments: list[list[Any]]) -> list[Any]:
-        """What a method of every share returns, each given its own arguments."""
+    def call(
+        self, method: str, arguments: list[list[Any]], raises: Raises = ()
+    ) -> list[Any]:
+        """What a method of every share returns.
+
+        Args:
+          method: of `InProcess`, or of `Worker` in its place.
+          arguments: of each share, as plain data: numbers, texts, lists, mappings,
+            arrays. What is returned must be plain too.
+          raises: exceptions that the caller tells from failures.
+        """
 
     def close(self) -> None:
         """Frees the environments."""
@@ -115,7 +124,9 @@ class HelperThread:
         """See `Helper.shares`."""
         return [self._env.rows]
 
-    def call(self, method: str, arguments: list[list[Any]]) -> list[Any]:
+    def call(
+        self, method: str, arguments: list[list[Any]], raises: Raises = ()
+    ) -> list[Any]:
         """See `Helper.call`."""
         self._begin(partial(getattr(self._env, method), *arguments[0]))
         return [self._wait()]
@@ -224,18 +235,15 @@ class Lanes:
         return finals + self._helper.end_step(slot, active)
 
     def gather(self, method: str) -> list[Any]:
-        """What a method of `InProcess` without arguments lists, one item per row.
-
-        Items are plain data: numbers, texts, lists, mappings, arrays.
-        """
+        """What a method of every share lists, one item per row. See `Helper.call`."""
         others = self._helper.call(method, [[] for _ in self._helper.shares])
         own: list[Any] = getattr(self._own, method)()
         return own + [item for part in others for item in part]
 
-    def scatter(self, method: str, items: list[Any]) -> None:
-        """Calls a method of `InProcess` with its rows' items, in every lane."""
+    def scatter(self, method: str, items: list[Any], raises: Raises = ()) -> None:
+        """Calls a method of every share with its rows' items. See `Helper.call`."""
         parts = [[[items[n] for n in rows]] for rows in self._helper.shares]
-        self._helper.call(method, parts)
+        self._helper.call(method, parts, raises)
         getattr(self._own, method)([items[n] for n in self._own.rows])
 
     def close(self) -> None:

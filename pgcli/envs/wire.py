@@ -5,7 +5,6 @@ Nothing that comes over the wire can run code: it is JSON, with arrays as their 
 
 import base64
 import dataclasses
-import errno
 import json
 import os
 import select
@@ -92,6 +91,7 @@ class Channel:
         """Takes ownership of the two file descriptors."""
         self._reads, self._writes = reads, writes
         self._closed = False
+        os.set_blocking(writes, False)
         self._poll = select.poll()
         self._poll.register(reads, select.POLLIN)
 
@@ -103,10 +103,21 @@ class Channel:
         """
         self._write(kind)
 
-    def send(self, kind: bytes, data: Any) -> None:
-        """Sends plain data. Raises what `post` and `encode` do."""
+    def send(self, kind: bytes, data: Any, seconds: float | None = None) -> None:
+        """Sends plain data.
+
+        Args:
+          kind: one of `WITH_DATA`.
+          data: what `encode` takes.
+          seconds: how long the other side may take to read on; None: for ever.
+
+        Raises:
+          TypeError: it is not plain data.
+          ClosedError: nobody reads any more.
+          LateError: nobody reads in time.
+        """
         text = encode(data)
-        self._write(kind + len(text).to_bytes(8, "little") + text)
+        self._write(kind + len(text).to_bytes(8, "little") + text, seconds)
 
     def receive(self, seconds: float | None) -> tuple[bytes, Any]:
         """(kind, data or None) of the next message.
@@ -145,11 +156,14 @@ class Channel:
             found += part
         return found
 
-    def _write(self, message: bytes) -> None:
+    def _write(self, message: bytes, seconds: float | None = None) -> None:
+        view = memoryview(message)
         try:
-            while message:
-                message = message[os.write(self._writes, message) :]
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
+            while view:
+                try:
+                    view = view[os.write(self._writes, view) :]
+                except BlockingIOError:
+                    if not select.select([], [self._writes], [], seconds)[1]:
+                        raise LateError from None
+        except BrokenPipeError:
             raise ClosedError from None

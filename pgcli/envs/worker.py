@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from pgcli.envs import wire
-from pgcli.envs.failure import failed, to_data
+from pgcli.envs.failure import failed, text_of, to_data
 from pgcli.envs.shared import Block
 from pgcli.envs.spaces import spec_to_json
 from pgcli.envs.vectorize import InProcess, set_row
@@ -66,14 +66,15 @@ class Worker:
                 told = failed(
                     "a worker process failed", f"process {os.getpid()}", error
                 )
-                self._channel.send(wire.FAILED, to_data(told))
+                raised = [type(error).__name__, text_of(error)]
+                self._channel.send(wire.FAILED, {**to_data(told), "raised": raised})
         if self._env is not None:
             self._env.close()
 
     def _answer(self, kind: bytes, data: Any) -> None:
         if kind == wire.CALL:
             name, arguments = data
-            owner = self if name in ("make", "attach") else self._env
+            owner = self if hasattr(self, name) else self._env
             self._channel.send(wire.ANSWER, getattr(owner, name)(*arguments))
         elif kind == wire.RESET:
             env, block = self._ready()

@@ -25,6 +25,9 @@ START_SECONDS = 60.0
 """The least that a worker gets for importing and making its environments."""
 
 CLOSE_SECONDS = 2.0
+Raises = tuple[type[Exception], ...]
+"""Exceptions that come through from another process as themselves."""
+
 LATE_HELP = "raise env.timeout if a step may take so long"
 TRACE_SECONDS = 0.5
 
@@ -195,11 +198,14 @@ class Workers:
             if block.has_final[n]
         ]
 
-    def call(self, method: str, arguments: list[list[Any]]) -> list[Any]:
-        """See `Helper.call`; tuples come back as lists."""
+    def call(
+        self, method: str, arguments: list[list[Any]], raises: Raises = ()
+    ) -> list[Any]:
+        """See `Helper.call`; tuples arrive and come back as lists."""
         for process, own in zip(self._processes, arguments, strict=True):
             self._send(process, method, *own)
-        return [self._answer(p, self._config.timeout) for p in self._processes]
+        seconds = max(self._config.timeout, START_SECONDS)
+        return [self._answer(process, seconds, raises) for process in self._processes]
 
     @property
     def shares(self) -> list[range]:
@@ -237,9 +243,11 @@ class Workers:
     def _send(self, process: _Process, method: str, *arguments: Any) -> None:
         self._usable()
         try:
-            process.channel.send(wire.CALL, [method, arguments])
+            process.channel.send(wire.CALL, [method, arguments], self._config.timeout)
         except wire.ClosedError:
             raise self._died(process) from None
+        except wire.LateError:
+            raise self._late(process, self._config.timeout) from None
 
     def _wait(self) -> list[_Process]:
         """Waits for all; those that have last observations to hand over."""
@@ -251,10 +259,12 @@ class Workers:
         self._busy = False
         return found
 
-    def _answer(self, process: _Process, seconds: float) -> Any:
-        return self._receive(process, seconds)[1]
+    def _answer(self, process: _Process, seconds: float, raises: Raises = ()) -> Any:
+        return self._receive(process, seconds, raises)[1]
 
-    def _receive(self, process: _Process, seconds: float) -> tuple[bytes, Any]:
+    def _receive(
+        self, process: _Process, seconds: float, raises: Raises = ()
+    ) -> tuple[bytes, Any]:
         try:
             kind, data = process.channel.receive(seconds)
         except wire.ClosedError:
@@ -265,6 +275,10 @@ class Workers:
             raise self._late(process, seconds) from None
         if kind == wire.FAILED:
             self._broken = True
+            name, text = data["raised"]
+            for known in raises:
+                if known.__name__ == name:
+                    raise known(text)
             raise from_data(data)
         return kind, data
 
