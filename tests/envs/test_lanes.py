@@ -68,6 +68,8 @@ def play(env: HostEnv, num_steps: int, rollouts: int = 2, some: bool = False) ->
         if t % num_steps == 0:
             env.reset(slot.obs)
             active = np.ones(NUM_ENVS, bool) if some else None
+        for field in slot:  # rows that stand still are not written to
+            field[...] = 0
         finals = env.step(action, slot, active)
         found = np.zeros((NUM_ENVS, *slot.obs.shape[1:]), np.float32)
         for n, obs in finals:
