@@ -106,7 +106,9 @@ def test_train_without_the_accelerator_asked_for_exits_6(
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("words", [("--env", "CartPol-v1"), ("--env", "ALE/Pong-v5")])
+@pytest.mark.parametrize(
+    "words", [("--env", "CartPol-v1"), ("--env", "gymnax:CartPol-v1")]
+)
 def test_train_on_no_environment_exits_2_and_leaves_nothing(
     tmp_path: Path, call: Call, words: tuple[str, ...]
 ) -> None:
