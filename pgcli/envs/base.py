@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from pgcli.shapes import Array
+if TYPE_CHECKING:  # a worker process must not wait for JAX
+    from pgcli.shapes import Array
 
 Bound = float | tuple[float, ...]
 
@@ -64,9 +65,9 @@ class Step(NamedTuple):
     """The outcome of one step, before any reset."""
 
     obs: Any
-    reward: Array
-    terminated: Array
-    truncated: Array
+    reward: "Array"
+    terminated: "Array"
+    truncated: "Array"
 
 
 class DeviceEnv(NamedTuple):
@@ -77,9 +78,9 @@ class DeviceEnv(NamedTuple):
     """
 
     spec: EnvSpec
-    reset: Callable[[Array], tuple[Any, Any]]
+    reset: Callable[["Array"], tuple[Any, Any]]
     """key -> (state, obs). Consumes the key."""
-    step: Callable[[Array, Any, Array], tuple[Any, Step]]
+    step: Callable[["Array", Any, "Array"], tuple[Any, Step]]
     """(key, state, action) -> (state, Step). Consumes the key."""
 
 
@@ -125,6 +126,12 @@ class HostEnv(Protocol):
 
     def close(self) -> None:
         """Frees what the environments hold."""
+
+
+def where_is(env: HostEnv, n: int) -> str:
+    """How errors name environment `n`: its id, and its seed where there is one."""
+    seeds: list[int] | None = getattr(env, "seeds", None)
+    return f"environment {env.spec.id}" + (f", seed {seeds[n]}" if seeds else "")
 
 
 def env_action(space: Space, action: Any) -> Any:
