@@ -82,6 +82,9 @@ class DeviceEnv(NamedTuple):
     """key -> (state, obs). Consumes the key."""
     step: Callable[["Array", Any, "Array"], tuple[Any, Step]]
     """(key, state, action) -> (state, Step). Consumes the key."""
+    cuts_at_limit_only: bool = False
+    """Whether nothing but `spec.max_episode_steps` truncates: a collector then has to
+    make room for few final observations. False is always safe."""
 
 
 class HostSlot(NamedTuple):

@@ -1,7 +1,9 @@
-"""What the adapters of environment libraries share: promotion, dtypes, spaces."""
+"""What the adapters of environment libraries share: promotion, dtypes, time, spaces."""
 
+import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import jax
@@ -15,8 +17,30 @@ from pgcli.shapes import Array
 
 @contextmanager
 def their_rules() -> Iterator[None]:
-    """JAX's ordinary promotion, which foreign code counts on, whatever ours is."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+    """What foreign code is traced under: JAX's ordinary promotion, whatever ours is.
+
+    What it warns of is for its own developers and is dropped.
+    """
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """What libraries are imported and environments made under: their rules, in silence.
+
+    They print of optional packages that are not there. Errors are not touched.
+    """
+    with (
+        their_rules(),
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+    ):
         yield
 
 
@@ -35,7 +59,7 @@ def from_reset_and_step(
     """Foreign functions under our contract: their rules inside, our dtypes outside.
 
     A state keeps the dtypes that it has after a reset, so that it can be carried by a
-    scan; Python scalars in it become arrays.
+    scan; Python scalars in it become arrays. Only the time limit may truncate.
     """
 
     def first(key: Array) -> tuple[Any, Any]:
@@ -48,21 +72,50 @@ def from_reset_and_step(
     def after(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
         with their_rules():
             state, (obs, reward, terminated, truncated) = step(key, state, action)
-            state = jax.tree.map(lambda x, kind: _as(kind, x), state, kinds)
-            return state, Step(
+            return like(kinds, state), Step(
                 cast(spec.obs, obs),
                 jnp.asarray(reward, jnp.float32),
                 jnp.asarray(terminated, bool),
                 jnp.asarray(truncated, bool),
             )
 
-    return DeviceEnv(spec, first, after)
+    return DeviceEnv(spec, first, after, cuts_at_limit_only=True)
 
 
-def _as(kind: Any, x: Any) -> Array:
-    if jnp.issubdtype(kind.dtype, jax.dtypes.prng_key):
-        return x  # type: ignore[no-any-return]
-    return jnp.asarray(x, kind.dtype)
+def with_time_limit(
+    limit: int,
+    reset: Callable[[Array], tuple[Any, Any]],
+    step: Callable[[Array, Any, Array], tuple[Any, Any, Any, Any]],
+) -> tuple[Callable[..., tuple[Any, Any]], Callable[..., tuple[Any, Step]]]:
+    """(reset, step) that count the steps of an episode and truncate at `limit`.
+
+    Args:
+      limit: steps of an episode at most.
+      reset: key -> (state, obs).
+      step: (key, state, action) -> (state, obs, reward, terminated).
+    """
+
+    def first(key: Array) -> tuple[Any, Any]:
+        state, obs = reset(key)
+        return (state, jnp.int32(0)), obs
+
+    def after(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        inner, elapsed = state
+        inner, obs, reward, terminated = step(key, inner, action)
+        truncated = elapsed + 1 >= limit
+        return (inner, elapsed + 1), Step(obs, reward, terminated, truncated)
+
+    return first, after
+
+
+def like(kinds: Any, state: Any) -> Any:
+    """A state with the dtypes of another."""
+
+    def one(kind: Any, x: Any) -> Any:
+        is_key = jnp.issubdtype(kind.dtype, jax.dtypes.prng_key)
+        return x if is_key else jnp.asarray(x, kind.dtype)
+
+    return jax.tree.map(one, kinds, state)
 
 
 def box(shape: Any, low: Any, high: Any) -> Box:

@@ -92,4 +92,4 @@ def from_func_env(id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
                 elapsed + 1 >= limit,
             )
 
-    return DeviceEnv(spec, reset, step)
+    return DeviceEnv(spec, reset, step, cuts_at_limit_only=True)

@@ -13,7 +13,7 @@ from pgcli.envs.foreign import (
     box,
     discrete,
     from_reset_and_step,
-    their_rules,
+    quietly,
     unknown_kwargs,
     unsupported,
 )
@@ -62,7 +62,7 @@ def _space(space: Any, env_id: str) -> Any:
     raise unsupported(space, env_id)
 
 
-def make_gymnax(
+def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
     """The environment `gymnax:NAME`.
@@ -75,7 +75,7 @@ def make_gymnax(
     Raises:
       UsageError: `kwargs` names neither.
     """
-    with their_rules():
+    with quietly():
         return _make(name, kwargs, max_episode_steps)
 
 

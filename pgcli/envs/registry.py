@@ -38,21 +38,27 @@ def _make_functional(
     return make_functional(name, kwargs, limit)
 
 
-def _make_gymnax(name: str, kwargs: Mapping[str, Any], limit: int | None) -> DeviceEnv:
-    from pgcli.envs.gymnax import make_gymnax
+def _from_library(adapter: str, extra: str, module: str) -> Backend:
+    """The back end in `pgcli.envs.ADAPTER`, which is imported when it is asked."""
 
-    return make_gymnax(name, kwargs, limit)
+    def load() -> Any:
+        return importlib.import_module(f"pgcli.envs.{adapter}")
 
-
-def _gymnax_names() -> list[str]:
-    from pgcli.envs.gymnax import names
-
-    return names()
+    return Backend(
+        lambda name, kwargs, limit: load().make(name, kwargs, limit),
+        lambda: load().names(),
+        extra,
+        module,
+    )
 
 
 DEVICE_BACKENDS: dict[str, Backend] = {
     "func": Backend(_make_functional, lambda: ["CartPole-v1", "Pendulum-v1"]),
-    "gymnax": Backend(_make_gymnax, _gymnax_names, "gymnax", "gymnax"),
+    "gymnax": _from_library("gymnax", "gymnax", "gymnax"),
+    "brax": _from_library("brax", "brax", "brax"),
+    "playground": _from_library("playground", "playground", "mujoco_playground"),
+    "xminigrid": _from_library("xminigrid", "xminigrid", "xminigrid"),
+    "pgx": _from_library("pgx", "pgx", "pgx"),
 }
 
 EXTRAS: dict[str, tuple[str, str]] = {
@@ -81,7 +87,8 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
     """The on-device environment that `config.id` names.
 
     Raises:
-      UsageError: its back end has no such environment.
+      UsageError: its back end has no such environment, or is not installed.
+      EnvironmentFailed: the library failed while it was being made.
     """
     prefix, name = config.id.split(":", 1)
     backend = DEVICE_BACKENDS[prefix]
@@ -89,7 +96,12 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
         raise not_installed(config.id, str(backend.extra))
     if name not in backend.names():
         raise unknown_env(config.id)
-    return backend.make(name, config.kwargs, config.max_episode_steps)
+    try:
+        return backend.make(name, config.kwargs, config.max_episode_steps)
+    except PgcliError:
+        raise
+    except Exception as error:
+        raise unusable(config.id, error) from error
 
 
 def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv:

@@ -95,9 +95,12 @@ def where_rows(condition: Bool[Array, " N"], a: Any, b: Any) -> Any:
 
 
 def final_capacity(env: DeviceEnv, num_steps: int, num_envs: int) -> int:
-    """The most truncations that a rollout can hold: one per time limit and env."""
+    """The most truncations that a rollout can hold: one per time limit and env.
+
+    One per step and env where something else than the time limit can truncate.
+    """
     limit = env.spec.max_episode_steps
-    if limit is None:
+    if limit is None or not env.cuts_at_limit_only:
         return num_steps * num_envs
     return num_envs * min(num_steps, num_steps // limit + 1)
 

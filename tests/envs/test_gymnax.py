@@ -1,7 +1,5 @@
 """`gymnax:` under our contract: ends told apart, final observations, Gymnasium's."""
 
-import subprocess
-import sys
 from typing import Any
 
 import gymnasium
@@ -12,9 +10,8 @@ import pytest
 from rollout.toys import quick_jit
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs import registry
 from pgcli.envs.base import DeviceEnv, Step
-from pgcli.envs.registry import list_envs, make_device_env
+from pgcli.envs.registry import make_device_env
 from pgcli.errors import UsageError
 
 
@@ -112,26 +109,3 @@ def test_gymnax_takes_parameters_and_constructor_arguments() -> None:
     assert wide.spec.obs.shape == (10, 7)  # type: ignore[union-attr]
     with pytest.raises(UsageError, match="wheels"):
         make_device_env(EnvConfig("gymnax:CartPole-v1", kwargs={"wheels": 3}))
-
-
-def test_gymnax_that_is_not_installed_names_its_extra(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    gone = registry.DEVICE_BACKENDS["gymnax"]._replace(module="not_there")
-    monkeypatch.setitem(registry.DEVICE_BACKENDS, "gymnax", gone)
-    with pytest.raises(UsageError) as caught:
-        make_device_env(EnvConfig("gymnax:CartPole-v1"))
-    assert caught.value.help == "pip install 'pgcli-jax[gymnax]'"
-    row = next(r for r in list_envs() if r.id == "gymnax:CartPole-v1")
-    assert row == ("gymnax:CartPole-v1", "device", "gymnax", False)
-
-
-def test_listing_imports_no_environment_library() -> None:
-    code = (
-        "import sys; from pgcli.envs.registry import list_envs; list_envs(); "
-        "print(sorted({'gymnax', 'pgx', 'xminigrid'} & set(sys.modules)))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    )
-    assert found.stdout == "[]\n"

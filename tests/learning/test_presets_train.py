@@ -7,7 +7,7 @@ import pytest
 
 from pgcli.config import presets
 from pgcli.config.load import resolve
-from pgcli.envs.registry import make_device_env, on_device
+from pgcli.envs.registry import DEVICE_BACKENDS, make_device_env, on_device
 from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.loop import Loop
@@ -30,6 +30,9 @@ def test_preset_trains_two_iterations(path: Path) -> None:
     config = resolve(file=path, flags={}, sets=[]).config
     loop: Loop
     if on_device(config.env.id):
+        backend = DEVICE_BACKENDS[config.env.id.partition(":")[0]]
+        if not backend.installed:
+            pytest.skip(f"needs the extra {backend.extra}")
         loop = DeviceLoop(config, make_device_env(config.env))
     else:
         loop = HostLoop(config)

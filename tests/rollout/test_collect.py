@@ -203,8 +203,10 @@ def test_final_capacity_holds_every_truncation(limit: int | None) -> None:
     assert final_capacity(env, NUM_STEPS, NUM_ENVS) >= NUM_ENVS * most
 
 
-def test_one_step_episodes_truncate_at_every_step() -> None:
-    env = forever(1)
+@pytest.mark.parametrize("declared", [None, 100], ids=["by the limit", "otherwise"])
+def test_one_step_episodes_keep_a_final_observation_each(declared: int | None) -> None:
+    # a limit of 100 leaves room for one per environment, and there are four
+    env = forever(1, declared)
     policy = make_policy(env.spec, NetworkConfig(hidden=(2,)))
 
     @quick_jit
@@ -216,6 +218,7 @@ def test_one_step_episodes_truncate_at_every_step() -> None:
     assert found.truncated.all()
     assert found.start.all()
     np.testing.assert_array_equal(found.final_index, np.arange(8))
+    assert (found.final_obs == 1).all()
 
 
 def test_host_buffers_are_not_written_while_the_last_rollout_is_learned_from() -> None:

@@ -24,11 +24,13 @@ BY_DEFAULT = {
     "gymnax:CartPole-v1",
     "gymnax:Breakout-MinAtar",
 }
+# Physics compiles for tens of seconds; all of a library's have one adapter.
+SAMPLES = {"brax": ["inverted_pendulum"], "playground": ["CartpoleBalance"]}
 IDS = [
     f"{prefix}:{name}"
     for prefix, backend in DEVICE_BACKENDS.items()
     if backend.installed
-    for name in backend.names()
+    for name in SAMPLES.get(prefix) or backend.names()
 ]
 every_env = pytest.mark.parametrize(
     "env_id",

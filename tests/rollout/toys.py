@@ -77,13 +77,21 @@ def walk(
             observe(place, elapsed), 1 - place, jnp.abs(place) > 1, truncated
         )
 
-    return DeviceEnv(spec, reset, step)
+    return DeviceEnv(spec, reset, step, cuts_at_limit_only=limit is not None)
 
 
-def forever(limit: int) -> DeviceEnv:
-    """Reward 1 for ever, seen through a constant observation, cut every few steps."""
+def forever(limit: int, declared: int | None = None) -> DeviceEnv:
+    """Reward 1 for ever, seen through a constant observation, cut every few steps.
+
+    Args:
+      limit: steps after which it is cut.
+      declared: time limit that it has by its own account; `limit` if None.
+    """
     spec = EnvSpec(
-        "toy:forever", Box((1,), "float32", -np.inf, np.inf), DISCRETE, limit
+        "toy:forever",
+        Box((1,), "float32", -np.inf, np.inf),
+        DISCRETE,
+        declared or limit,
     )
 
     def reset(key: Any) -> tuple[Any, Any]:
@@ -93,7 +101,7 @@ def forever(limit: int) -> DeviceEnv:
         cut = state + 1 >= limit
         return state + 1, Step(jnp.ones(1), jnp.float32(1), jnp.bool_(False), cut)
 
-    return DeviceEnv(spec, reset, step)
+    return DeviceEnv(spec, reset, step, cuts_at_limit_only=declared is None)
 
 
 class OnHost:
