@@ -8,6 +8,7 @@ import pytest
 from pgcli.config import presets
 from pgcli.config.load import resolve
 from pgcli.envs.registry import DEVICE_BACKENDS, make_device_env, on_device
+from pgcli.errors import UsageError
 from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.loop import Loop
@@ -35,7 +36,12 @@ def test_preset_trains_two_iterations(path: Path) -> None:
             pytest.skip(f"needs the extra {backend.extra}")
         loop = DeviceLoop(config, make_device_env(config.env))
     else:
-        loop = HostLoop(config)
+        try:
+            loop = HostLoop(config)
+        except UsageError as error:
+            if "not installed" not in error.message:
+                raise
+            pytest.skip(f"{error.message}: {error.help}")
     try:
         rows = [row for _ in range(2) for row in loop.advance(loop.steps + 1, 1.0)]
     finally:
