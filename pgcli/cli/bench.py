@@ -70,9 +70,10 @@ def _text(result: Mapping[str, Any]) -> str:
         )
         for name in NAMES
     ]
+    helpers = f", {result['helpers']}" if result["helpers"] else ""
     where = (
         f"{result['algo']} on {result['env']} ({result['backend']} "
-        f"×{result['num_envs']}), {result['accelerator']} ×{result['devices']}"
+        f"×{result['num_envs']}{helpers}), {result['accelerator']} ×{result['devices']}"
     )
     memory = result["device_memory_bytes"]
     more = table(

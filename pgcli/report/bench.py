@@ -18,7 +18,12 @@ import numpy as np
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Discrete, EnvSpec, HostEnv, HostSlot
-from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.envs.registry import (
+    helpers_of,
+    make_device_env,
+    make_host_env,
+    on_device,
+)
 from pgcli.errors import UsageError
 from pgcli.rollout.actor import make_actor
 from pgcli.rollout.device import begin, collect, step_and_reset
@@ -56,8 +61,9 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
       seconds: of measuring in all, compilation excepted.
 
     Returns:
-      `ok, algo, env, backend, accelerator, devices, rates, shares, act_microseconds,
-      compile_seconds, memory_bytes, device_memory_bytes, bottleneck`.
+      `ok, algo, env, backend, num_envs, helpers, accelerator, devices, rates, shares,
+      act_microseconds, compile_seconds, memory_bytes, device_memory_bytes,
+      bottleneck`.
 
     Raises:
       UsageError: several runs side by side.
@@ -70,7 +76,11 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     mesh = backend.mesh
     device = on_device(config.env.id)
     with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
-        parts, close = _on_device(config, mesh) if device else _on_host(config)
+        helpers = ""
+        if device:
+            parts, close = _on_device(config, mesh)
+        else:
+            parts, close, helpers = _on_host(config)
         try:
             parts.whole()  # compiles
             compiled = clock.compile
@@ -87,6 +97,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
         "env": config.env.id,
         "backend": "device" if device else "host",
         "num_envs": config.env.num_envs,
+        "helpers": helpers,
         "accelerator": backend.accelerator.platform,
         "devices": backend.accelerator.devices,
         "rates": {name: round(value, 1) for name, value in rates.items()},
@@ -230,7 +241,8 @@ def policy_agent(setup: Setup) -> Callable[..., Any]:
     return lambda knobs, key: init_run(setup, knobs, key).learner.agent
 
 
-def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None]]:
+def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None], str]:
+    """The parts, what closes the environments, and who helps to step them."""
     loop = HostLoop(config)
     num_envs = config.env.num_envs
 
@@ -267,4 +279,5 @@ def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None]]:
         for env in envs:
             env.close()
 
-    return Parts(bare, collection, _updater(setup, config, made), _whole(loop)), close
+    parts = Parts(bare, collection, _updater(setup, config, made), _whole(loop))
+    return parts, close, helpers_of(envs[0])

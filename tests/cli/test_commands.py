@@ -196,6 +196,17 @@ def test_unexpected_failure_is_two_lines_and_a_log(
     assert "Traceback (most recent call last)" in Path("a-run/log.txt").read_text()
 
 
+def test_failing_environment_says_where_its_traceback_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_with(monkeypatch, EnvironmentFailed("m", help="h", trace="in the wheel\n"))
+    outcome = run("train", "--no-preset")
+    assert "in the wheel" not in outcome.err
+    told = outcome.err.split("help: h; the traceback is in ")[1].strip()
+    assert Path(told).read_text() == "in the wheel\n"
+    assert "in the wheel" in run("train", "--no-preset", "--debug").err
+
+
 def test_unexpected_failure_debug_shows_the_traceback(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,11 @@ def test_view_at_80_columns() -> None:
     assert "\n".join(text_of(frame(), 80)) == VIEW_80
 
 
+def test_view_names_who_helps_to_step() -> None:
+    view = Frame(info=fake_training.info(helpers="2 workers"))
+    assert "CartPole-v1 (host ×8, 2 workers) · seed 3" in text_of(view, 80)[0]
+
+
 def test_view_in_ascii_at_60_columns() -> None:
     assert "\n".join(text_of(frame(), 60, unicode=False)) == VIEW_60_ASCII
 

@@ -588,6 +588,32 @@ def test_native_vectorizer_is_for_host_environments() -> None:
     assert error.where == "--set env.id=func:CartPole-v1"
 
 
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["env.workers=8"], "workers (8) must be below num_envs (8)"),
+        (["env.workers=1", "env.num_envs=1"], "workers (1) must be below num_envs (1)"),
+        (["env.workers=thread", "env.num_envs=1"], "needs two environments"),
+        (["env.workers=2", "env.vectorizer=native"], "`env.vectorizer: in_process`"),
+        (["env.workers=thread", "env.vectorizer=native"], "`env.workers: thread`"),
+        (
+            ["env.workers=thred"],
+            'at least 0, or one of auto, thread, not the text "thr',
+        ),
+    ],
+)
+def test_workers_need_something_to_do(sets: list[str], message: str) -> None:
+    error = failure(*sets, "rollout.num_steps=128")
+    assert message in error.message
+    assert len(error.issues) == 1
+
+
+def test_workers_are_a_number_or_a_word() -> None:
+    for text, value in (("7", 7), ("0", 0), ("thread", "thread"), ("auto", "auto")):
+        assert run(f"env.workers={text}").config.env.workers == value
+    assert run("env.workers=0", "env.vectorizer=native").config
+
+
 def test_check_across_keys_is_skipped_where_a_key_is_bad_itself() -> None:
     error = failure("env.num_envs=0", "rollout.num_steps=5", "log.sinks=[x]")
     assert len(error.issues) == 2  # num_envs and the logger, not the division

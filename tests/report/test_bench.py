@@ -48,6 +48,13 @@ def test_bench_measures_every_part(env_id: str, algo: str) -> None:
     assert "of an iteration is" in result["bottleneck"]
 
 
+@pytest.mark.slow
+def test_bench_measures_with_workers() -> None:
+    result = bench(config("CartPole-v1", "env.workers=1"), seconds=0.2)
+    assert result["helpers"] == "1 worker"
+    assert min(result["rates"].values()) > 0
+
+
 def test_bench_refuses_runs_side_by_side() -> None:
     with pytest.raises(UsageError, match="one run"):
         bench(config("func:CartPole-v1", "seeds=2"))

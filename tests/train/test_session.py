@@ -287,6 +287,13 @@ def test_resume_auto_refuses_another_configuration(tmp_path: Path) -> None:
     assert "0.5" in caught.value.message
 
 
+def test_resume_auto_takes_other_workers(tmp_path: Path) -> None:
+    start(tmp_path, settings())
+    given = settings("env.workers=1", "env.timeout=9", f"steps={8 * BATCH}")
+    assert start(tmp_path, given)["steps"]["used"] == 8 * BATCH
+    assert "workers: 1" in (tmp_path / "x" / "config.yaml").read_text()
+
+
 def test_resume_never_begins_anew_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
