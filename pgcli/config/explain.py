@@ -86,7 +86,8 @@ def describe(path: str, algo: str | None = None) -> Explanation:
     text = ", ".join(kind.choices) or _BASES.get(kind.base, kind.base.__name__)
     bounds = [kind.bounds] if kind.bounds else []
     if item is not None:
-        text += f" of {_BASES.get(item.base, item.base.__name__)}"
+        if item.base is not Any:
+            text += f" of {_BASES.get(item.base, item.base.__name__)}"
         bounds += [f"each {item.bounds}"] if item.bounds else []
     if kind.optional:
         text += ", or null"

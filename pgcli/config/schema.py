@@ -34,6 +34,11 @@ class EnvConfig:
         Literal["in_process", "native"],
         "host environments: step them one by one, or by their own vector entry point",
     ] = "in_process"
+    wrappers: Annotated[
+        tuple[Any, ...] | None,
+        "wrappers around a host environment, the innermost first: names, or {name: "
+        "{argument: value}}; null: what its family needs (MiniGrid: ImgObsWrapper)",
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class InProcess:
         self._steps = 0
         self._begun = False
         self._discrete = isinstance(self.spec.action, Discrete)
+        self._scalar = self.spec.action.shape == ()
 
     @classmethod
     def make(cls, config: EnvConfig, seeds: list[int]) -> "InProcess":
@@ -78,7 +79,8 @@ class InProcess:
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         actions = env_action(self.spec.action, action)
-        actions = actions.tolist() if self._discrete else actions
+        if self._scalar:  # an int, or an array without axes
+            actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
         finals = []
         obs, reward, terminated, truncated, start, _ = slot
         n = 0

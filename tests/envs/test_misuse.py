@@ -1,5 +1,6 @@
 """Environments that do not exist, do not fit, or misbehave: named, with a remedy."""
 
+import importlib.util
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,11 @@ from pgcli.rollout.types import Transitions
 SEEDS = [21, 22, 23]
 
 
+def without(module: str) -> pytest.MarkDecorator:
+    installed = importlib.util.find_spec(module) is not None
+    return pytest.mark.skipif(installed, reason=f"{module} is installed")
+
+
 def make(env_id: str, **config: Any) -> HostEnv:
     return make_host_env(EnvConfig(env_id, **config), 1, [0])
 
@@ -32,9 +38,15 @@ def make(env_id: str, **config: Any) -> HostEnv:
     [
         ("CartPol-v1", "`CartPole-v1`"),
         ("Pendulum-v7", "Pendulum"),
-        ("HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
-        ("LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
-        ("ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
+        *(
+            pytest.param(env_id, f"pip install 'pgcli-jax[{extra}]'", marks=absent)
+            for env_id, extra, absent in (
+                ("HalfCheetah-v5", "mujoco", without("mujoco")),
+                ("LunarLander-v3", "box2d", without("Box2D")),
+                ("ALE/Pong-v5", "atari", without("ale_py")),
+                ("MiniGrid-Empty-5x5-v0", "minigrid", without("minigrid")),
+            )
+        ),
         ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
         ("zzzzzzzz", "`pgcli envs`"),
     ],
@@ -52,13 +64,13 @@ def test_make_of_an_unknown_device_environment_says_what_to_do() -> None:
     assert "`func:CartPole-v1`" in (caught.value.help or "")
 
 
-def test_make_imports_no_module_that_an_id_names(
+def test_make_imports_no_module_that_only_an_id_names(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "planted_env.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     for vectorizer in ("in_process", "native"):
-        with pytest.raises(UsageError, match="unknown environment"):
+        with pytest.raises(UsageError, match="module `planted_env` is not named"):
             make("planted_env:CartPole-v1", vectorizer=vectorizer)
 
 
@@ -79,6 +91,16 @@ def test_spaces_without_a_policy_are_refused_by_name() -> None:
     tuples = Scripted(action_space=spaces.Tuple([spaces.Discrete(2)]))
     with pytest.raises(EnvironmentFailed, match="Tuple"):
         InProcess([tuples], [0], "Scripted-v0")
+
+
+def test_parts_without_a_network_are_named() -> None:
+    env = Scripted()
+    env.observation_space = spaces.Dict(
+        {"map": spaces.Discrete(2), "say": spaces.Text(9)}
+    )
+    with pytest.raises(EnvironmentFailed, match=r"Text \(`say`\)") as caught:
+        InProcess([env], [0], "Scripted-v0")
+    assert "FilterObservation" in (caught.value.help or "")
 
 
 def test_list_names_the_extra_that_an_environment_needs() -> None:
