@@ -62,6 +62,10 @@ class EnvsGroup(HelpGroup):
             args = [*args[:count], "list", *rest]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What can follow `pgcli envs`."""
+        return ["[FILTER]", "|", "COMMAND", "[ARGS]..."]
+
     def _mistyped(self, words: list[str]) -> bool:
         """Whether the first is probably a command: a filter is followed by no word."""
         followed = len(words) > 1 and not words[1].startswith("-")

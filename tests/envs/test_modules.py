@@ -17,6 +17,10 @@ from pgcli.envs.registry import list_envs, make_device_env, make_host_env
 from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
 
 HERE = Path(__file__).parent
+REGISTERING = """
+gymnasium.register("Rooms-v0", Rooms, max_episode_steps=20)
+gymnasium.register("Lamps-v0", "user_module:Lamps", max_episode_steps=20)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +40,7 @@ def afresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 def user(afresh: Path) -> str:
     """The name of a module in the current directory, named on the command line."""
     text = (HERE / "user_module.py").read_text(encoding="utf-8")
-    (afresh / "user_module.py").write_text(text, encoding="utf-8")
+    (afresh / "user_module.py").write_text(text + REGISTERING, encoding="utf-8")
     modules.use(["user_module"])
     return "user_module"
 
@@ -165,7 +169,7 @@ def first_step(env_id: str, **config: Any) -> Any:
 
 
 def test_functional_environment_takes_parameters_and_arguments(user: str) -> None:
-    # a stride of 0.5 to the right, of an action that indexes; the reward is −|s' − goal|
+    # a stride of 0.5 to the right, by indexing; the reward is −|s' − goal|
     env, (obs, step) = first_step(
         "func:Walk", kwargs={"goal": 2.0, "stride": 0.5}, max_episode_steps=9
     )
