@@ -11,7 +11,8 @@ from pgcli.cli.ui import Terminal
 
 EXAMPLES = """\
 pgcli resume runs/NAME
-pgcli resume NAME --steps 1_000_000          (extend its budget)"""
+pgcli resume NAME --steps 1_000_000          (extend its budget)
+pgcli resume NAME --member 3 --steps 500_000 (one of several, alone)"""
 
 Run = Annotated[
     str,
@@ -34,6 +35,14 @@ RequireExact = Annotated[
         "--require-exact", help="refuse to go on where it would not be byte-equal"
     ),
 ]
+Member = Annotated[
+    str | None,
+    typer.Option(
+        "--member",
+        metavar="SEED[,KEY=VALUE…]",
+        help="of runs side by side, go on with this one, as a run of its own",
+    ),
+]
 
 
 def resume(
@@ -42,6 +51,7 @@ def resume(
     steps: MoreSteps = None,
     require_exact: RequireExact = False,
     env_modules: options.EnvModules = None,
+    member: Member = None,
     runs_dir: options.RunsDir = Path("runs"),
 ) -> None:
     """Continue a run from its newest checkpoint."""
@@ -55,6 +65,7 @@ def resume(
             runs_dir=runs_dir,
             steps=steps,
             require_exact=require_exact,
+            member=member,
             reporter=reporter,
         )
     terminal.answer(summary(result), result)

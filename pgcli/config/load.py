@@ -40,7 +40,13 @@ __all__ = [
 ]
 
 ALGORITHM, PRESET, FILE = 0, 1, 2
-DERIVED = ("eval.every", "checkpoint.every", "parallel.shards", "algo.kl_target")
+DERIVED = (
+    "eval.every",
+    "checkpoint.every",
+    "host.act",
+    "parallel.shards",
+    "algo.kl_target",
+)
 
 
 @dataclass(frozen=True)

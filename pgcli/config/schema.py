@@ -155,6 +155,18 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True)
+class HostConfig:
+    """How host environments are fed with actions."""
+
+    act: Annotated[
+        Literal["jit", "numpy"] | None,
+        "the forward pass at every step: a compiled call, or plain NumPy, which takes "
+        "half the time for a few environments and dense layers; null: numpy for the "
+        "torso mlp. Its rounding is its own, so a run keeps to one",
+    ] = None
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run."""
 
@@ -167,6 +179,7 @@ class RunConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    host: HostConfig = field(default_factory=HostConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     accelerator: Annotated[
         Literal["auto", "cpu", "gpu", "tpu"], "where the learner runs"

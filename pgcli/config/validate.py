@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -131,12 +131,17 @@ def dotted(path: KeyPath) -> str:
 def derive(config: RunConfig) -> RunConfig:
     """The configuration with its nulls replaced by what follows from other keys."""
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
+    host = config.host
     if evaluation.every is None:
         every = max(1, config.steps // 10)
         evaluation = dataclasses.replace(evaluation, every=every)
     if checkpoint.every is None:
         every = max(1, config.steps // 10)
         checkpoint = dataclasses.replace(checkpoint, every=every)
+    if host.act is None:
+        act: Literal["jit", "numpy"]
+        act = "numpy" if config.network.torso == "mlp" else "jit"
+        host = dataclasses.replace(host, act=act)
     if parallel.shards is None:
         parallel = dataclasses.replace(parallel, shards=default_shards(config))
     algo = config.algo
@@ -146,7 +151,7 @@ def derive(config: RunConfig) -> RunConfig:
             config, algo=dataclasses.replace(algo, kl_target=target)
         )
     return dataclasses.replace(
-        config, eval=evaluation, checkpoint=checkpoint, parallel=parallel
+        config, eval=evaluation, checkpoint=checkpoint, host=host, parallel=parallel
     )
 
 

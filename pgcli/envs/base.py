@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,6 +26,7 @@ class Box:
     low: Bound
     high: Bound
 
+    @cache  # noqa: B019 - as few as there are spaces; asked for at every step
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """(low, high), each of the space's shape, or () where one number serves."""
         low, high = (
@@ -33,6 +35,7 @@ class Box:
             )
             for bound in (self.low, self.high)
         )
+        low.flags.writeable = high.flags.writeable = False
         return low, high
 
 

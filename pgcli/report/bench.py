@@ -20,15 +20,15 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import EnvSpec, HostEnv, HostSlot, random_action
 from pgcli.envs.registry import make_device_env, make_host_env, on_device
 from pgcli.errors import UsageError
+from pgcli.rollout.actor import make_actor
 from pgcli.rollout.device import begin, collect, step_and_reset
 from pgcli.rollout.device_episodes import collect_episodes
-from pgcli.rollout.host import HostCollector, empty_obs, rows
-from pgcli.rollout.host_episodes import EpisodeCollector
+from pgcli.rollout.host import empty_obs, rows
 from pgcli.rollout.types import Transitions
 from pgcli.train import parallel
 from pgcli.train.clock import Clock
 from pgcli.train.device_loop import DeviceLoop
-from pgcli.train.host_loop import HostLoop
+from pgcli.train.host_loop import HostLoop, make_collector
 from pgcli.train.seeds import env_seeds
 from pgcli.train.step import Setup, init_run, learn, make_knobs, make_setup
 
@@ -238,12 +238,8 @@ def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None]]:
     setup = make_setup(config, envs[0].spec)
     key = jax.random.key(0)
     agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
-    collector: HostCollector | EpisodeCollector
-    if setup.algorithm.collects == "episodes":
-        rounds = setup.columns // num_envs
-        collector = EpisodeCollector(envs[0], setup.policy, rounds, setup.num_steps)
-    else:
-        collector = HostCollector(envs[0], setup.policy, setup.num_steps)
+    actor = make_actor(config.host, config.network, setup.spec, setup.policy)
+    collector = make_collector(envs[0], setup, actor)
     num_steps = min(setup.num_steps, 256)
     actions = _random_actions(setup.spec, num_steps, num_envs)
     obs = empty_obs(setup.spec.obs, (2, num_envs))

@@ -11,7 +11,8 @@ import numpy as np
 
 from pgcli.envs.base import HostEnv, HostSlot, ObsSpace, Space
 from pgcli.errors import EnvironmentFailed
-from pgcli.nn.policy import Agent, Carry, Policy, act, draw_noise
+from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
+from pgcli.rollout.actor import Actor, JitActor
 from pgcli.rollout.device import env_keys
 from pgcli.rollout.types import Transitions
 from pgcli.shapes import Array, Key
@@ -56,13 +57,20 @@ class HostCollector:
     begins.
     """
 
-    def __init__(self, env: HostEnv, policy: Policy, num_steps: int) -> None:
+    def __init__(
+        self,
+        env: HostEnv,
+        policy: Policy,
+        num_steps: int,
+        actor: Actor | None = None,
+    ) -> None:
         """Begins an episode in every environment.
 
         Args:
           env: the environments.
-          policy: what acts.
+          policy: whose noise is drawn.
           num_steps: T, steps per rollout.
+          actor: how the policy acts; None for compiled calls.
         """
         self._env = env
         self._num_steps = num_steps
@@ -79,14 +87,7 @@ class HostCollector:
                 num_steps,
             )
         )
-
-        def step(
-            agent: Agent, carry: Carry, obs: Any, start: Array, noise: Array
-        ) -> Any:
-            carry, dist = act(policy, agent, carry, obs, start)
-            return carry, dist.sample(noise)
-
-        self._act = jax.jit(step)
+        self._actor = actor or JitActor(policy)
         first = self._buffers[1]
         env.reset(rows(first.obs, num_steps))
         first.start[num_steps] = True
@@ -114,14 +115,14 @@ class HostCollector:
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         noise = np.asarray(self._noise(agent, key))
+        self._actor.begin(agent)
         first_carry = self._carry
         actions = []
         finals: list[tuple[int, Any]] = []
         for t in range(self._num_steps):
-            self._carry, action = self._act(
-                agent, self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
+            self._carry, action = self._actor.step(
+                self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
             )
-            action = np.asarray(action)
             actions.append(action)
             slot = HostSlot(
                 rows(buffer.obs, t + 1),

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from pgcli.envs.base import HostEnv, HostSlot
-from pgcli.nn.policy import Agent, Policy, act, draw_noise
+from pgcli.nn.policy import Agent, Policy, draw_noise
+from pgcli.rollout.actor import Actor, JitActor
 from pgcli.rollout.device import env_keys
 from pgcli.rollout.host import check_finite, empty_obs
 from pgcli.rollout.types import Transitions
@@ -27,14 +28,22 @@ class _Row(NamedTuple):
 class EpisodeCollector:
     """Complete trajectories from host environments."""
 
-    def __init__(self, env: HostEnv, policy: Policy, rounds: int, limit: int) -> None:
+    def __init__(
+        self,
+        env: HostEnv,
+        policy: Policy,
+        rounds: int,
+        limit: int,
+        actor: Actor | None = None,
+    ) -> None:
         """Prepares collection; environments begin with the first rollout.
 
         Args:
           env: the environments.
-          policy: what acts.
+          policy: whose noise is drawn.
           rounds: episodes of each environment per rollout.
           limit: steps after which every episode has ended.
+          actor: how the policy acts; None for compiled calls.
         """
         self._env = env
         self._policy = policy
@@ -49,12 +58,7 @@ class EpisodeCollector:
                 limit,
             )
         )
-
-        def step(agent: Agent, carry: Any, obs: Any, start: Any, noise: Any) -> Any:
-            carry, dist = act(policy, agent, carry, obs, start)
-            return carry, dist.sample(noise)
-
-        self._act = jax.jit(step)
+        self._actor = actor or JitActor(policy)
 
     def collect(self, agent: Agent, key: Key[Any, ""]) -> Transitions:
         """`rounds` whole episodes of every environment. Consumes the key.
@@ -67,8 +71,9 @@ class EpisodeCollector:
         """
         num_envs = self._env.num_envs
         noise = np.asarray(self._noise(agent, key))
+        self._actor.begin(agent)
         columns = [
-            self._round(agent, noise[:, n : n + num_envs])
+            self._round(noise[:, n : n + num_envs])
             for n in range(0, num_envs * self._rounds, num_envs)
         ]
         longest = max(len(rows) for rows in columns)
@@ -96,7 +101,7 @@ class EpisodeCollector:
             first_carry=self._policy.initial_carry(num_envs * self._rounds),
         )
 
-    def _round(self, agent: Agent, noise: np.ndarray) -> list[_Row]:
+    def _round(self, noise: np.ndarray) -> list[_Row]:
         """One episode of every environment; those that ended stand still."""
         num_envs = self._env.num_envs
         obs = empty_obs(self._env.spec.obs, (num_envs,))
@@ -105,7 +110,7 @@ class EpisodeCollector:
         carry = self._policy.initial_carry(num_envs)
         rows: list[_Row] = []
         while active.any() and len(rows) < self._limit:
-            carry, action = self._act(agent, carry, obs, start, noise[len(rows)])
+            carry, action = self._actor.step(carry, obs, start, noise[len(rows)])
             slot = HostSlot(
                 jax.tree.map(np.copy, obs),
                 np.zeros(num_envs, np.float32),
@@ -114,10 +119,10 @@ class EpisodeCollector:
                 np.zeros(num_envs, bool),
                 np.ones(num_envs, bool),
             )
-            self._env.step(np.asarray(action), slot, active)
+            self._env.step(action, slot, active)
             terminated, truncated = slot.terminated & active, slot.truncated & active
             reward = np.where(active, slot.reward, np.float32(0))
-            row = _Row(obs, np.asarray(action), reward, terminated, truncated, active)
+            row = _Row(obs, action, reward, terminated, truncated, active)
             rows.append(row)
             active = active & ~(terminated | truncated)
             obs, start = slot.obs, np.zeros(num_envs, bool)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,16 @@ from pgcli.rollout.device import begin, collect
 from pgcli.rollout.device_episodes import collect_episodes
 from pgcli.shapes import Array
 from pgcli.train.evaluate_device import evaluate_on_device
-from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.train.loop import (
+    EvaluationStopped,
+    Groups,
+    Row,
+    Stored,
+    from_words,
+    never,
+    to_row,
+    to_words,
+)
 from pgcli.train.seeds import Role, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
 from pgcli.train.step import (
@@ -245,12 +254,14 @@ class DeviceLoop:
         return agent
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
         key, parts = role_key(seed, role), []
         # one program for every number of episodes: waves of as many as are periodic
         for wave in range(-(-episodes // self._eval_envs)):
+            if stop():
+                raise EvaluationStopped
             part = self._evaluate(self.agent(), jax.random.fold_in(key, wave))
             parts.append([np.asarray(x) for x in part])
         returns, lengths = (

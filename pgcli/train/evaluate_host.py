@@ -1,5 +1,6 @@
 """Evaluation on host environments: a fixed quota of episodes per environment."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from pgcli.nn.policy import Agent, Carry, Policy, act
 from pgcli.rollout.device import env_keys
 from pgcli.rollout.host import empty_obs
 from pgcli.shapes import Array
+from pgcli.train.loop import EvaluationStopped, never
 
 MAX_ENVS = 32
 
@@ -46,7 +48,12 @@ class HostEvaluator:
         self._fold = jax.jit(jax.random.fold_in)
 
     def play(
-        self, env: HostEnv, agent: Agent, episodes: int, key: Array
+        self,
+        env: HostEnv,
+        agent: Agent,
+        episodes: int,
+        key: Array,
+        stop: Callable[[], bool] = never,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Raw returns, lengths and environment of each episode.
 
@@ -55,6 +62,7 @@ class HostEvaluator:
 
         Raises:
           EnvironmentFailed: an environment raised.
+          EvaluationStopped: `stop`, asked at every step, said so.
         """
         num_envs = env.num_envs
         quota = quotas(episodes, num_envs)
@@ -68,6 +76,8 @@ class HostEvaluator:
         carry = self._policy.initial_carry(num_envs)
         step = 0
         while (played < quota).any():
+            if stop():
+                raise EvaluationStopped
             now, after = slots[step % 2], slots[1 - step % 2]
             carry, action = self._act(
                 agent, carry, now.obs, now.start, self._fold(key, np.uint32(step))

@@ -1,7 +1,7 @@
 """The loop for host environments: NumPy in, one jitted update per iteration."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import jax
@@ -12,13 +12,39 @@ from pgcli.envs.base import HostEnv
 from pgcli.envs.registry import make_host_env
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.actor import Actor, JitActor, make_actor
 from pgcli.rollout.host import HostCollector
 from pgcli.rollout.host_episodes import EpisodeCollector
 from pgcli.train.evaluate_host import HostEvaluator, eval_envs
-from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.train.loop import (
+    Groups,
+    Row,
+    Stored,
+    from_words,
+    never,
+    to_row,
+    to_words,
+)
 from pgcli.train.seeds import Role, env_seeds, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
-from pgcli.train.step import init_run, iteration_keys, learn, make_knobs, make_setup
+from pgcli.train.step import (
+    Setup,
+    init_run,
+    iteration_keys,
+    learn,
+    make_knobs,
+    make_setup,
+)
+
+
+def make_collector(
+    env: HostEnv, setup: Setup, actor: Actor
+) -> HostCollector | EpisodeCollector:
+    """What collects for the algorithm of `setup`: steps, or whole episodes."""
+    if setup.algorithm.collects == "episodes":
+        rounds = setup.columns // env.num_envs
+        return EpisodeCollector(env, setup.policy, rounds, setup.num_steps, actor)
+    return HostCollector(env, setup.policy, setup.num_steps, actor)
 
 
 class HostLoop:
@@ -44,6 +70,11 @@ class HostLoop:
         self._config = config
         self._env = env or self._make_env(0)
         self.setup = make_setup(config, self._env.spec, policy)
+        self._actor = (
+            make_actor(config.host, config.network, self.setup.spec, self.setup.policy)
+            if policy is None
+            else JitActor(policy)
+        )
         self._knobs = make_knobs(config)
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
@@ -60,19 +91,12 @@ class HostLoop:
         seeds = env_seeds(self._config.seed, "train", num_envs, episode_set)
         return make_host_env(self._config.env, num_envs, seeds)
 
-    def _make_collector(self) -> HostCollector | EpisodeCollector:
-        env, setup = self._env, self.setup
-        if setup.algorithm.collects == "episodes":
-            rounds = setup.columns // env.num_envs
-            return EpisodeCollector(env, setup.policy, rounds, setup.num_steps)
-        return HostCollector(env, setup.policy, setup.num_steps)
-
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`. A failure waits until the rows before it are out."""
         if self._failure is not None:
             raise self._failure
         if self._collector is None:
-            self._collector = self._make_collector()
+            self._collector = make_collector(self._env, self.setup, self._actor)
         rows: list[Row] = []
         start = time.perf_counter()
         while not rows or (
@@ -101,14 +125,14 @@ class HostLoop:
         return self._state.learner.agent
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
         num_envs = eval_envs(episodes)
         env = make_host_env(self._config.env, num_envs, env_seeds(seed, role, num_envs))
         try:
             returns, lengths, _ = self._evaluator.play(
-                env, self.agent(), episodes, role_key(seed, role)
+                env, self.agent(), episodes, role_key(seed, role), stop
             )
         finally:
             env.close()

@@ -1,6 +1,6 @@
 """What the two training loops have in common."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,15 @@ from pgcli.train.step import Report
 Row = dict[str, float | int | None]
 Groups = dict[str, dict[str, np.ndarray]]
 Stored = Mapping[str, Mapping[str, np.ndarray]]
+
+
+class EvaluationStopped(Exception):  # noqa: N818 - asked for, not a fault
+    """An evaluation ended early, and says nothing: a signal asked for the end."""
+
+
+def never() -> bool:
+    """Nothing asks for the end."""
+    return False
 
 
 class Loop(Protocol):
@@ -40,11 +49,14 @@ class Loop(Protocol):
         """
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """(returns, lengths) of `episodes` deterministic episodes.
 
         They are [M, episodes] where members train side by side, on their own seeds.
+
+        Raises:
+          EvaluationStopped: `stop`, which is asked again and again, said so.
         """
 
     def snapshot(self) -> Groups:

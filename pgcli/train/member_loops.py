@@ -32,7 +32,16 @@ from pgcli.train.device_loop import (
 )
 from pgcli.train.evaluate_device import evaluate_on_device
 from pgcli.train.host_loop import HostLoop
-from pgcli.train.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.train.loop import (
+    EvaluationStopped,
+    Groups,
+    Row,
+    Stored,
+    from_words,
+    never,
+    to_row,
+    to_words,
+)
 from pgcli.train.seeds import Role, role_key
 from pgcli.train.step import Knobs, Report, Setup, make_knobs, make_setup
 
@@ -231,11 +240,13 @@ class DeviceMembers(_Members):
         return found
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """(returns, lengths) [M, episodes], each member under its own seed."""
         parts = []
         for wave in range(-(-episodes // self._eval_envs)):
+            if stop():
+                raise EvaluationStopped
             agents = self._states.run.learner.agent
             part = self._evaluate(agents, self._keys(role, wave))
             parts.append([np.asarray(x) for x in part])
@@ -303,11 +314,11 @@ class HostMembers(_Members):
         return found
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """(returns, lengths) [M, episodes], each member under its own seed."""
         parts = [
-            loop.evaluate(episodes, role, member.seed)
+            loop.evaluate(episodes, role, member.seed, stop)
             for loop, member in zip(self._loops, self.members, strict=True)
         ]
         returns, lengths = (np.stack(x) for x in zip(*parts, strict=True))

@@ -21,6 +21,7 @@ from pgcli.train.rundir import RunDirectory
 from pgcli.train.seeds import env_seeds
 from pgcli.train.session import Session, versions
 from pgcli.train.signals import Interrupted, StopFlag, stop_on_signal
+from pgcli.train.split import split_off
 
 __all__ = ["Interrupted", "Reporter", "RunInfo", "Silent", "Status", "resume", "train"]
 
@@ -89,6 +90,7 @@ def resume(
     runs_dir: Path = Path("runs"),
     steps: int | None = None,
     require_exact: bool = False,
+    member: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Goes on with a run from its newest checkpoint that verifies.
@@ -98,6 +100,8 @@ def resume(
       runs_dir: where names are looked up.
       steps: a new budget; None for the run's own.
       require_exact: refuse anything less than an exact resume.
+      member: of runs side by side, which one goes on, as a run of its own beside them:
+        `SEED[,KEY=VALUE…]`.
       reporter: who watches.
 
     Returns:
@@ -107,6 +111,9 @@ def resume(
       PgcliError: as its subclasses say; `Interrupted` after a signal.
     """
     directory = RunDirectory.find(run, runs_dir)
+    if member is not None:
+        with _writable(directory.path.parent):
+            directory = split_off(directory, member, directory.path.parent)
     resolved = _stored(directory)
     config = resolved.config
     if steps is not None:

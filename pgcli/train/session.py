@@ -18,7 +18,7 @@ from pgcli.loggers import LOGGERS, JsonlWriter
 from pgcli.train import checkpoint
 from pgcli.train.accelerator import Accelerator
 from pgcli.train.clock import Clock
-from pgcli.train.loop import Loop, Row
+from pgcli.train.loop import EvaluationStopped, Loop, Row
 from pgcli.train.member_book import MAX_SKIPPED, NOT_FINITE, MemberBook
 from pgcli.train.member_loops import DeviceMembers, HostMembers
 from pgcli.train.reporter import Reporter, RunInfo, Status
@@ -81,6 +81,7 @@ class Session:
         self._saved: int | None = None
         self._last_row: Row = {}
         self._skipped = 0
+        self._evaluation_due = False
         self._members: MemberBook | None = None
         if isinstance(loop, DeviceMembers | HostMembers):
             self._members = MemberBook(loop)
@@ -113,6 +114,7 @@ class Session:
         self._saved = self._loop.iteration
         self._last_row = stored.meta["last_row"]
         self._skipped = stored.meta["skipped"]
+        self._evaluation_due = stored.meta.get("evaluation_due", False)
         if self._members is not None:
             self._members.restore(stored.meta["members"])
         best = stored.meta["best"]
@@ -141,6 +143,7 @@ class Session:
             "steps": self._loop.steps,
             "best": {"checkpoint": best[0], "score": best[1]} if best else None,
             "skipped": self._skipped,
+            "evaluation_due": self._evaluation_due,
             "last_row": self._last_row,
             "members": self._members.state() if self._members else None,
             "accelerator": self._accelerator.fingerprint(),
@@ -155,13 +158,15 @@ class Session:
 
         A full disk leaves the older ones and training goes on.
         """
-        if score is None and self._saved == self._loop.iteration:
-            self._tidy()  # once more, if the disk refused it the first time
-            return True
         name = checkpoint.name_of(self._loop.iteration)
         before = self._best
         if score is not None:
             self._best = (name, score)
+        if self._saved == self._loop.iteration:
+            # committed before its evaluation was interrupted: who goes on from it
+            # evaluates anew. Or a refused `_tidy` is made up for.
+            self._tidy()
+            return True
         try:
             path = checkpoint.save(
                 self._run.checkpoints, name, self._loop.snapshot(), self._meta()
@@ -203,6 +208,8 @@ class Session:
         stopped: Stopped = "budget"
         try:
             reached = self._reached_before()
+            if self._evaluation_due:
+                reached = self._evaluate_and_save(self._loop.steps)
             while (
                 self._loop.steps < self._config.steps
                 and self._stop.code is None
@@ -223,7 +230,10 @@ class Session:
         saved = self._save()
         if stopped == "signal":
             raise self._interrupted(saved)
-        return self._finish(stopped)
+        try:
+            return self._finish(stopped)
+        except EvaluationStopped:
+            raise self._interrupted(saved) from None
 
     def _reached_before(self) -> bool:
         """Whether the return asked for was reached, and the result not yet written."""
@@ -329,8 +339,13 @@ class Session:
         """What is due since `before` steps; true if the return asked for is reached."""
         config = self._config
         score = None
-        if self._passed(before, config.eval.every):
-            score = self._evaluate()
+        if self._evaluation_due or self._passed(before, config.eval.every):
+            self._evaluation_due = True
+            try:
+                score = self._evaluate()
+            except EvaluationStopped:  # it is made when the run goes on
+                return False
+            self._evaluation_due = False
         best = self._best[1] if self._best else -np.inf
         if score is not None and score > best:
             self._save(score)
@@ -339,10 +354,14 @@ class Session:
         target = config.until_return
         return score is not None and target is not None and score >= target
 
+    def _asked(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self._stop.code is not None
+
     def _evaluate(self) -> float:
         """The mean return of a periodic evaluation, on the selection stream."""
         returns, lengths = self._loop.evaluate(
-            self._config.eval.episodes, "selection", self._config.seed
+            self._config.eval.episodes, "selection", self._config.seed, self._asked
         )
         row: dict[str, Any] = {
             "iteration": self._loop.iteration,
@@ -364,7 +383,7 @@ class Session:
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
         config = self._config
         returns, lengths = self._loop.evaluate(
-            config.eval.final_episodes, "reporting", config.seed
+            config.eval.final_episodes, "reporting", config.seed, self._asked
         )
         if self._members is None:
             score = summarize(returns, lengths)

@@ -53,16 +53,18 @@ def test_resolve_with_nothing_gives_the_defaults_and_derives_the_rest() -> None:
     assert config.eval.every == 10_000  # 100,000 / 10
     assert config.checkpoint.every == 10_000  # 100,000 / 10
     assert config.parallel.shards == 8  # gcd(8, 8)
+    assert config.host.act == "numpy"  # the torso is dense
     plain = dataclasses.replace(
         config,
         eval=dataclasses.replace(config.eval, every=None),
         checkpoint=dataclasses.replace(config.checkpoint, every=None),
+        host=dataclasses.replace(config.host, act=None),
         parallel=dataclasses.replace(config.parallel, shards=None),
     )
     assert plain == RunConfig()
     assert resolved.preset is None
     derived = [path for path, origin in resolved.origins.items() if origin == "derived"]
-    assert derived == ["eval.every", "checkpoint.every", "parallel.shards"]
+    assert derived == ["eval.every", "checkpoint.every", "host.act", "parallel.shards"]
     assert set(resolved.origins.values()) == {"default", "derived"}
 
 

@@ -24,13 +24,15 @@ from pgcli.rollout.types import Transitions
 SEEDS = [21, 22, 23]
 
 
-def without(module: str) -> pytest.MarkDecorator:
-    installed = importlib.util.find_spec(module) is not None
-    return pytest.mark.skipif(installed, reason=f"{module} is installed")
-
-
 def make(env_id: str, **config: Any) -> HostEnv:
     return make_host_env(EnvConfig(env_id, **config), 1, [0])
+
+
+def missing(module: str, env_id: str, help: str) -> Any:
+    """A case for where a module is not there."""
+    there = importlib.util.find_spec(module) is not None
+    skip = pytest.mark.skipif(there, reason=f"{module} is installed")
+    return pytest.param(env_id, help, marks=skip)
 
 
 @pytest.mark.parametrize(
@@ -38,14 +40,13 @@ def make(env_id: str, **config: Any) -> HostEnv:
     [
         ("CartPol-v1", "`CartPole-v1`"),
         ("Pendulum-v7", "Pendulum"),
-        *(
-            pytest.param(env_id, f"pip install 'pgcli-jax[{extra}]'", marks=absent)
-            for env_id, extra, absent in (
-                ("HalfCheetah-v5", "mujoco", without("mujoco")),
-                ("LunarLander-v3", "box2d", without("Box2D")),
-                ("ALE/Pong-v5", "atari", without("ale_py")),
-                ("MiniGrid-Empty-5x5-v0", "minigrid", without("minigrid")),
-            )
+        missing("mujoco", "HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
+        missing("Box2D", "LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
+        missing("ale_py", "ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
+        missing(
+            "minigrid",
+            "MiniGrid-Empty-5x5-v0",
+            "pip install 'pgcli-jax[minigrid]'",
         ),
         ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
         ("zzzzzzzz", "`pgcli envs`"),

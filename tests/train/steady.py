@@ -1,10 +1,12 @@
 """A training loop without JAX: what surrounds training can be run a thousand times."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from train.small import BATCH
+
+from pgcli.train.loop import EvaluationStopped, never
 
 
 class Steady:
@@ -37,8 +39,10 @@ class Steady:
         ]
 
     def evaluate(
-        self, episodes: int, role: str, seed: int
+        self, episodes: int, role: str, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
+        if stop():
+            raise EvaluationStopped
         score = self.scores[min(self.iteration, len(self.scores)) - 1]
         return np.full(episodes, score), np.full(episodes, 3)
 

@@ -131,3 +131,44 @@ def test_seeds_beyond_their_range_are_refused() -> None:
         resolved(ENV, "seeds=2", seed=2**32 - 1)
     with pytest.raises(ConfigError, match="3 runs side by side cannot be split over 2"):
         resolved(ENV, "seeds=3", "parallel.devices=2")
+
+
+def test_resume_of_a_member_goes_on_with_it_alone(
+    result: dict[str, Any], runs_dir: Path
+) -> None:
+    mine = [r for r in lines(runs_dir / "grid" / "metrics.jsonl") if r["member"] == 3]
+    before = len(mine)
+    more = (before + 2) * BATCH
+    chosen = "1,optimizer.lr=1e-2"
+    alone = resume("grid", runs_dir=runs_dir, steps=more, member=chosen)
+    assert alone["run"] == "grid-member3"
+    assert alone["seed"] == 1
+    assert alone["seeds"] == 1
+    assert alone["config"]["optimizer"]["lr"] == 1e-2
+    assert alone["steps"]["used"] == more
+    assert alone["resume_level"] == "state-exact"
+    rows = lines(runs_dir / "grid-member3" / "metrics.jsonl")
+    assert [row["iteration"] for row in rows] == list(range(1, before + 3))
+    assert [r["policy_loss"] for r in rows[:before]] == [r["policy_loss"] for r in mine]
+    assert "member" not in rows[0]
+    together = resume("grid", runs_dir=runs_dir, steps=more)
+    theirs = lines(runs_dir / "grid" / "metrics.jsonl")
+    # the same run, by another program: equal up to float32 rounding
+    for row in rows[before:]:
+        twin = next(
+            r for r in theirs if (r["member"], r["iteration"]) == (3, row["iteration"])
+        )
+        assert row["policy_loss"] == pytest.approx(twin["policy_loss"], abs=1e-5)
+        assert row["return_mean"] == pytest.approx(twin["return_mean"], abs=1e-4)
+    assert together["members"][3]["eval"]["return_mean"] == pytest.approx(
+        alone["eval"]["return_mean"], abs=1e-3
+    )
+    again = resume("grid", runs_dir=runs_dir, member=chosen)
+    assert again["run"] == "grid-member3"
+
+
+def test_resume_of_a_member_that_is_not_there_is_refused(
+    result: dict[str, Any], runs_dir: Path
+) -> None:
+    with pytest.raises(UsageError, match="names 0 of 4"):
+        resume("grid", runs_dir=runs_dir, member="7,optimizer.lr=1e-2")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from train.small import BATCH, resolved, rows
 from train.steady import Steady
 
 from pgcli.config.load import Resolved
-from pgcli.errors import CheckpointError, UsageError
+from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.train import checkpoint
 from pgcli.train.files import intercept
 from pgcli.train.reporter import Silent
-from pgcli.train.run import resume, train
+from pgcli.train.run import Interrupted, resume, train
 from pgcli.train.rundir import RunDirectory
 
 SLOW = pytest.mark.slow
@@ -314,3 +315,29 @@ def test_failed_mark_of_the_best_is_made_up_for(
     assert failures == ["000000004"]
     assert run.best() == ("000000004", 9.0)
     assert result["best"]["return_mean"] == 9.0
+
+
+@pytest.mark.parametrize("number", range(1, ITERATIONS + 2))
+def test_signal_in_an_evaluation_loses_it_until_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    given = settings()
+    whole = tmp_path / "whole"
+    expected = outcome(RunDirectory(whole / "x"), start(whole, given))
+    asked = 0
+
+    def interrupted(self: Steady, *args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == number:
+            signal.raise_signal(signal.SIGTERM)
+        return played(self, *args)
+
+    played = Steady.evaluate
+    monkeypatch.setattr(Steady, "evaluate", interrupted)
+    with pytest.raises(Interrupted) as stopped:
+        start(tmp_path / "stopped", given)
+    assert stopped.value.exit_code == ExitCode.TERMINATED
+    run = RunDirectory(tmp_path / "stopped" / "x")
+    assert run.read_result() is None
+    assert outcome(run, start(tmp_path / "stopped", given)) == expected

@@ -1,0 +1,187 @@
+"""The policy head of dense networks in NumPy: for acting on a few observations.
+
+A call into XLA costs more than the arithmetic of a small network on a few rows. What
+is computed here is only what acting needs; values, log-probabilities and gradients
+come from the compiled network (`pgcli.nn.networks`), whose parameters these are.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pgcli.envs.base import (
+    Box,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    ObsSpace,
+    Space,
+)
+from pgcli.nn.normalize import EPS
+
+Forward = Callable[[Any], np.ndarray]
+"""Raw observations [N, …] -> the policy's head [N, A]."""
+
+_GELU = math.sqrt(2 / math.pi)
+
+
+def _relu(x: np.ndarray) -> None:
+    np.maximum(x, 0, out=x)
+
+
+def _tanh(x: np.ndarray) -> None:
+    np.tanh(x, out=x)
+
+
+def _swish(x: np.ndarray) -> None:
+    x *= 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def _gelu(x: np.ndarray) -> None:
+    x *= 0.5 * (1 + np.tanh(_GELU * (x + 0.044715 * x * x * x)))
+
+
+def _elu(x: np.ndarray) -> None:
+    np.copyto(x, np.expm1(np.minimum(x, 0)), where=x < 0)
+
+
+IN_PLACE: dict[str, Callable[[np.ndarray], None]] = {
+    "tanh": _tanh,
+    "relu": _relu,
+    "swish": _swish,
+    "gelu": _gelu,
+    "elu": _elu,
+}
+"""The activations of `networks.ACTIVATIONS`, each overwriting its argument."""
+
+
+def make_forward(
+    params: Mapping[str, Any], obs_stats: Any, obs_space: ObsSpace, activation: str
+) -> Forward:
+    """The policy of an `ActorCritic` on the torso `mlp`, its parameters fixed.
+
+    Args:
+      params: the network's, as NumPy arrays.
+      obs_stats: the agent's `ObsStats` as NumPy arrays, or None.
+      obs_space: what it observes.
+      activation: between the layers, a key of `IN_PLACE`.
+    """
+    torso = params["policy"]
+    hidden = [torso[f"Dense_{i}"] for i in range(len(torso))]
+    layers = [(layer["kernel"], layer["bias"]) for layer in hidden]
+    kernel, bias = (params["policy_head"][name] for name in ("kernel", "bias"))
+    features = _features(obs_space, obs_stats)
+    activate = IN_PLACE[activation]
+
+    def forward(obs: Any) -> np.ndarray:
+        x = features(obs)
+        for weights, shift in layers:
+            x = x @ weights
+            x += shift
+            activate(x)
+        head: np.ndarray = x @ kernel
+        head += bias
+        return head
+
+    return forward
+
+
+def make_sampler(
+    params: Mapping[str, Any], action_space: Space
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """(head [N, A], noise [N, A]) -> actions, as a distribution's `sample` has them.
+
+    Args:
+      params: the network's, as NumPy arrays.
+      action_space: what it acts on.
+    """
+    if isinstance(action_space, Discrete):
+        return lambda head, noise: (head + noise).argmax(axis=-1).astype(np.int32)
+    if isinstance(action_space, MultiBinary):
+        return lambda head, noise: (head + noise > 0).astype(np.int32)
+    if isinstance(action_space, MultiDiscrete):
+        return _choices(action_space.nvec)
+    std = np.exp(params["log_std"])
+    return lambda head, noise: head + std * noise
+
+
+def _choices(
+    nvec: tuple[int, ...],
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    ends = list(itertools.accumulate(nvec))
+    parts = [slice(end - n, end) for n, end in zip(nvec, ends, strict=True)]
+
+    def sample(head: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        logits = head + noise
+        chosen = [logits[..., part].argmax(axis=-1) for part in parts]
+        return np.stack(chosen, axis=-1).astype(np.int32)
+
+    return sample
+
+
+def _features(space: ObsSpace, stats: Any) -> Callable[[Any], np.ndarray]:
+    """Observations [N, …] normalised and side by side: [N, n], as `flatten_obs`."""
+    clip = None if stats is None else float(stats.clip)
+    if isinstance(space, Space):
+        if stats is None:
+            return _component(space, None, None, clip)
+        return _component(space, stats.mean, stats.var, clip)
+    parts = {
+        name: _component(
+            space[name],
+            None if stats is None else stats.mean[name],
+            None if stats is None else stats.var[name],
+            clip,
+        )
+        for name in sorted(space)
+    }
+    return lambda obs: np.concatenate(
+        [part(obs[name]) for name, part in parts.items()], axis=-1
+    )
+
+
+def _component(
+    space: Space, mean: Any, var: Any, clip: float | None
+) -> Callable[[Any], np.ndarray]:
+    if isinstance(space, Discrete):
+        one_hot = np.eye(space.n, dtype=np.float32)
+        return lambda obs: one_hot[obs - space.start]
+    if isinstance(space, MultiDiscrete):
+        return _one_hots(space)
+    size = math.prod(space.shape)
+
+    def flat(obs: np.ndarray) -> np.ndarray:
+        return obs.reshape(-1, size).astype(np.float32, copy=False)
+
+    if mean is None or clip is None or not isinstance(space, Box):
+        return flat
+    centre = np.asarray(mean, np.float32).reshape(size)
+    variance = np.asarray(var, np.float32).reshape(size)
+    scale = 1 / np.sqrt(variance + np.float32(EPS))
+    low, high = np.float32(-clip), np.float32(clip)
+
+    def normalized(obs: np.ndarray) -> np.ndarray:
+        x: np.ndarray = flat(obs) - centre
+        x *= scale
+        np.maximum(x, low, out=x)
+        np.minimum(x, high, out=x)
+        return x
+
+    return normalized
+
+
+def _one_hots(space: MultiDiscrete) -> Callable[[Any], np.ndarray]:
+    """Each element of [N, …] as one of its values, side by side."""
+    ends = np.cumsum(space.nvec)
+    first = ends - np.array(space.nvec) - np.array(space.start)
+
+    def features(obs: np.ndarray) -> np.ndarray:
+        columns = obs.reshape(-1, len(first)) + first
+        x = np.zeros((len(columns), ends[-1]), np.float32)
+        np.put_along_axis(x, columns, np.float32(1), axis=1)
+        return x
+
+    return features

@@ -1,0 +1,88 @@
+"""How host environments get their actions: one small forward pass at every step."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from pgcli.config.schema import HostConfig, NetworkConfig
+from pgcli.envs.base import EnvSpec
+from pgcli.nn.numpy_forward import Forward, make_forward, make_sampler
+from pgcli.nn.policy import Agent, Carry, Policy, act
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """Samples actions of an agent for N environments."""
+
+    def begin(self, agent: Agent) -> None:
+        """Takes the agent that acts from now on."""
+
+    def step(
+        self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
+    ) -> tuple[Carry, np.ndarray]:
+        """(carry, action) for raw observations [N, …] and the noise of one step."""
+
+
+class JitActor:
+    """Any policy, by a compiled call."""
+
+    def __init__(self, policy: Policy) -> None:
+        """An actor of a policy."""
+
+        def step(agent: Agent, carry: Carry, obs: Any, start: Any, noise: Any) -> Any:
+            carry, dist = act(policy, agent, carry, obs, start)
+            return carry, dist.sample(noise)
+
+        self._step = jax.jit(step)
+        self._agent: Agent | None = None
+
+    def begin(self, agent: Agent) -> None:
+        """See `Actor.begin`."""
+        self._agent = agent
+
+    def step(
+        self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
+    ) -> tuple[Carry, np.ndarray]:
+        """See `Actor.step`."""
+        carry, action = self._step(self._agent, carry, obs, start, noise)
+        return carry, np.asarray(action)
+
+
+class NumpyActor:
+    """Dense networks, in NumPy."""
+
+    def __init__(self, spec: EnvSpec, activation: str) -> None:
+        """An actor of an `ActorCritic` on the torso `mlp`."""
+        self._spec = spec
+        self._activation = activation
+        self._forward: Forward
+        self._sample: Any
+
+    def begin(self, agent: Agent) -> None:
+        """See `Actor.begin`."""
+        params, stats = jax.device_get((agent.params, agent.obs_stats))
+        self._forward = make_forward(params, stats, self._spec.obs, self._activation)
+        self._sample = make_sampler(params, self._spec.action)
+
+    def step(
+        self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
+    ) -> tuple[Carry, np.ndarray]:
+        """See `Actor.step`."""
+        return carry, self._sample(self._forward(obs), noise)
+
+
+def make_actor(
+    host: HostConfig, network: NetworkConfig, spec: EnvSpec, policy: Policy
+) -> Actor:
+    """The actor that the configuration asks for.
+
+    Args:
+      host: `act` decided.
+      network: what the policy is made of, where it is ours.
+      spec: of the environments.
+      policy: what acts.
+    """
+    if host.act == "numpy":
+        return NumpyActor(spec, network.activation)
+    return JitActor(policy)
