@@ -27,17 +27,24 @@ class PgcliError(Exception):
       message: what happened, one line.
       where: the place it happened at (`my.yaml:7`, a path, an environment), or None.
       help: what to do about it, or None.
+      trace: the traceback of foreign code that failed, as text, or None.
     """
 
     exit_code = ExitCode.UNEXPECTED
 
     def __init__(
-        self, message: str, *, where: str | None = None, help: str | None = None
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        help: str | None = None,
+        trace: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.help = help
+        self.trace = trace
 
 
 class UsageError(PgcliError):

@@ -1,4 +1,4 @@
-"""Failures that are not `PgcliError` yet: Typer's, and our own mistakes."""
+"""Failures that are not `PgcliError` yet, and tracebacks: where they can be read."""
 
 import os
 import tempfile
@@ -60,6 +60,18 @@ def unexpected(error: Exception, terminal: Terminal) -> UnexpectedError:
         if log
         else "this is a bug in pgcli; --debug shows the traceback",
     )
+
+
+def keep_trace(error: PgcliError, terminal: Terminal) -> None:
+    """Puts the traceback of foreign code where it can be read, and says where."""
+    if error.trace is None:
+        return
+    if terminal.debug:
+        terminal.say(error.trace.rstrip())
+    log = _write_log(error.trace, terminal.run_path)
+    if log is not None:
+        told = f"the traceback is in {log}"
+        error.help = f"{error.help}; {told}" if error.help else told
 
 
 def _write_log(trace: str, run_path: Path | None) -> Path | None:

@@ -52,6 +52,8 @@ class Frame:
 def header(info: "RunInfo") -> str:
     """Algorithm, environment, seed and accelerator of a run."""
     backend = f"{info.backend} ×{info.num_envs}"
+    if info.helpers:
+        backend += f", {info.helpers}"
     seeds = f"seed {info.seed}"
     if info.members > 1:
         seeds = f"{info.members} runs from seed {info.seed}"

@@ -19,7 +19,7 @@ from pgcli.cli import (
     runs,
     train,
 )
-from pgcli.cli.failures import from_typer, unexpected
+from pgcli.cli.failures import from_typer, keep_trace, unexpected
 from pgcli.cli.help import HelpGroup
 from pgcli.cli.options import add_command, missing_command, with_global_flags
 from pgcli.cli.ui import Terminal
@@ -130,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             words, prog_name="pgcli", standalone_mode=False, obj=terminal
         )
     except PgcliError as error:
+        keep_trace(error, terminal)
         code = terminal.fail(error)
     except typer.TyperException as error:
         code = terminal.fail(from_typer(error))

@@ -64,6 +64,7 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 f"`log.sinks[{index}]`: no logger `{sink}`",
                 help,
             )
+    yield from _worker_complaints(config)
     yield from _environment_complaints(config)
 
 
@@ -89,6 +90,30 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
     for index, item in enumerate(env.wrappers):
         for message, remedy in wrappers.faults(item, f"env.wrappers[{index}]"):
             yield [("env", "wrappers", index)], message, remedy
+
+
+def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Is there something for the workers to do?"""
+    env, keys = config.env, [("env", "workers"), ("env", "vectorizer")]
+    if env.workers == "auto" or env.workers == 0:
+        return
+    if env.vectorizer == "native":
+        message = (
+            f"`env.workers: {env.workers}` goes with `env.vectorizer: in_process`; a "
+            "native vector environment steps itself"
+        )
+        yield keys, message, "remove one of the two"
+    elif env.workers == "thread":
+        if env.num_envs == 1:
+            message = "`env.workers: thread` needs two environments or more"
+            yield [keys[0], _NUM_ENVS], message, "raise `env.num_envs`"
+    elif env.workers >= env.num_envs:
+        message = (
+            f"workers ({env.workers}) must be below num_envs ({env.num_envs}): this "
+            "process steps a share itself"
+        )
+        most = env.num_envs - 1
+        yield [keys[0], _NUM_ENVS], message, f"set `env.workers` to at most {most}"
 
 
 def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:

@@ -83,7 +83,10 @@ def describe(path: str, algo: str | None = None) -> Explanation:
     field = known[path]
     kind = field.kind
     item = kind.item
-    text = ", ".join(kind.choices) or _BASES.get(kind.base, kind.base.__name__)
+    text = ", ".join(kind.choices)
+    if not kind.choices or kind.base is not str:
+        base = _BASES.get(kind.base, kind.base.__name__)
+        text = f"{base}, or {text}" if text else base
     bounds = [kind.bounds] if kind.bounds else []
     if item is not None:
         if item.base is not Any:

@@ -48,7 +48,7 @@ class Kind:
 
     Attributes:
       base: bool, int, float, str, tuple or dict; of items also Any.
-      choices: the words allowed, if only some are.
+      choices: the words allowed, if only some are, or besides another type.
       bounds: in words, such as `at least 1`.
       optional: whether null is allowed.
       item: what the items of a list are.
@@ -66,13 +66,15 @@ class Kind:
     def expected(self) -> str:
         """What to write, in words: `a number, above 0, or null`."""
         text = self._noun() + (f", {self.bounds}" if self.bounds else "")
+        if self.choices and self.base is not str:
+            text += f", or one of {', '.join(self.choices)}"
         return f"{text}{',' if self.bounds else ''} or null" if self.optional else text
 
     def _noun(self) -> str:
-        if len(self.choices) == 1:
-            return f"`{self.choices[0]}`"
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
+        if self.choices and self.base is str:
+            several = len(self.choices) > 1
+            words = ", ".join(self.choices)
+            return f"one of {words}" if several else f"`{words}`"
         if self.item is not None:
             if self.item.base is Any:
                 return "a list"
@@ -104,14 +106,20 @@ class Field:
 def kind_of(annotation: Any) -> Kind:
     """An annotation taken apart."""
     metadata: list[Any] = []
+    words: tuple[str, ...] = ()
     optional = False
     while True:
         if get_origin(annotation) is Annotated:
             annotation, *more = get_args(annotation)
             metadata += more
         elif get_origin(annotation) in (types.UnionType, Union):
-            (annotation,) = (a for a in get_args(annotation) if a is not type(None))
-            optional = True
+            parts = get_args(annotation)
+            optional = optional or type(None) in parts
+            others = [p for p in parts if p is not type(None)]
+            if len(others) > 1:  # a type, or one of some words
+                words = next(get_args(p) for p in others if get_origin(p) is Literal)
+                others = [p for p in others if get_origin(p) is not Literal]
+            (annotation,) = others
         else:
             break
     doc = next((note for note in metadata if isinstance(note, str)), "")
@@ -123,7 +131,7 @@ def kind_of(annotation: Any) -> Kind:
         item = kind_of(get_args(annotation)[0])
         return Kind(tuple, (), bounds, optional, item, doc)
     base = dict if origin is Mapping else annotation
-    return Kind(base, (), bounds, optional, doc=doc)
+    return Kind(base, words, bounds, optional, doc=doc)
 
 
 def _bound(note: Any) -> str:

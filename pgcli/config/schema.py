@@ -34,6 +34,17 @@ class EnvConfig:
         Literal["in_process", "native"],
         "host environments: step them one by one, or by their own vector entry point",
     ] = "in_process"
+    workers: Annotated[
+        Annotated[int, Ge(0)] | Literal["auto", "thread"],
+        "child processes that step a share of host environments each, beside this "
+        "one; thread: one helper thread; auto: the fastest of none, the thread and a "
+        "process for each further core, measured before training",
+    ] = "auto"
+    timeout: Annotated[
+        float,
+        Gt(0),
+        "seconds that a worker or the helper thread may take for a step of its share",
+    ] = 60.0
     wrappers: Annotated[
         tuple[Any, ...] | None,
         "wrappers around a host environment, the innermost first: names, or {name: "

@@ -180,7 +180,7 @@ def _checked(
         return adapter(cls).validate_json(json.dumps(tree))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_context=False):
-            path = (*prefix, *detail["loc"])
+            path = _of_field((*prefix, *detail["loc"]), algo)
             if detail["type"] == "json_invalid":
                 message = f"not plain data: {detail['msg']}"
                 raise ConfigError([Issue(message, place_of(prefix, places))]) from error
@@ -192,6 +192,15 @@ def _checked(
             issues.append(_issue(detail, path, algo, places, len(seen) <= SUGGESTIONS))
         kept = _without(tree, prefix, bad)
     return adapter(cls).validate_json(json.dumps(kept))
+
+
+def _of_field(path: KeyPath, algo: str) -> KeyPath:
+    """A path less what pydantic adds to tell the types of one key apart."""
+    for count in range(1, len(path)):
+        field = fields(algo).get(dotted(path[:count]))
+        if field is not None and field.kind.base in (bool, int, float, str):
+            return path[:count]
+    return path
 
 
 def _without(tree: Any, prefix: KeyPath, bad: set[KeyPath]) -> Any:

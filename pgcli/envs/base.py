@@ -4,11 +4,19 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Protocol,
+    runtime_checkable,
+)
 
 import numpy as np
 
-from pgcli.shapes import Array
+if TYPE_CHECKING:  # a worker process must not wait for JAX
+    from pgcli.shapes import Array
 
 Bound = float | tuple[float, ...]
 
@@ -88,9 +96,9 @@ class Step(NamedTuple):
     """The outcome of one step, before any reset."""
 
     obs: Any
-    reward: Array
-    terminated: Array
-    truncated: Array
+    reward: "Array"
+    terminated: "Array"
+    truncated: "Array"
 
 
 class DeviceEnv(NamedTuple):
@@ -101,9 +109,9 @@ class DeviceEnv(NamedTuple):
     """
 
     spec: EnvSpec
-    reset: Callable[[Array], tuple[Any, Any]]
+    reset: Callable[["Array"], tuple[Any, Any]]
     """key -> (state, obs). Consumes the key."""
-    step: Callable[[Array, Any, Array], tuple[Any, Step]]
+    step: Callable[["Array", Any, "Array"], tuple[Any, Step]]
     """(key, state, action) -> (state, Step). Consumes the key."""
 
 
@@ -149,6 +157,12 @@ class HostEnv(Protocol):
 
     def close(self) -> None:
         """Frees what the environments hold."""
+
+
+def where_is(env: HostEnv, n: int) -> str:
+    """How errors name environment `n`: its id, and its seed where there is one."""
+    seeds: list[int] | None = getattr(env, "seeds", None)
+    return f"environment {env.spec.id}" + (f", seed {seeds[n]}" if seeds else "")
 
 
 def env_action(space: Space, action: Any) -> Any:

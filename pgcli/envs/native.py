@@ -66,7 +66,7 @@ class NativeVector:
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._mode = AutoresetMode(mode)
         self._env = env
-        self._seeds = seeds
+        self.seeds = seeds
         self._steps = 0
         self._begun = False
         self._done = np.zeros(self.num_envs, bool)
@@ -119,9 +119,9 @@ class NativeVector:
             return self._env.reset()[0]
         self._begun = True
         try:
-            return self._env.reset(seed=self._seeds)[0]
+            return self._env.reset(seed=self.seeds)[0]
         except (TypeError, ValueError, Error):  # one random stream for all
-            return self._env.reset(seed=self._seeds[0])[0]
+            return self._env.reset(seed=self.seeds[0])[0]
 
     def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
@@ -137,7 +137,7 @@ class NativeVector:
             return error
         return EnvironmentFailed(
             f"failed at {when}: {type(error).__name__}: {error}",
-            where=f"environment {self.spec.id}, seed {self._seeds[0]}",
+            where=f"environment {self.spec.id}, seed {self.seeds[0]}",
         )
 
     def _step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:

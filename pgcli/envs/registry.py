@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import modules
 from pgcli.envs.base import DeviceEnv, HostEnv
-from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.envs.failure import CAUGHT, failed
+from pgcli.envs.quiet import quiet_mujoco
+from pgcli.errors import PgcliError, UsageError
 
 
 class Backend(NamedTuple):
@@ -114,16 +116,29 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
 def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv:
     """`num_envs` Gymnasium environments, environment n seeded with `seeds[n]`.
 
+    `config.workers` may name the fastest way to step them, which is then measured;
+    what they return does not depend on it.
+
     Raises:
       UsageError: no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
+    from pgcli.envs.lanes import Lanes
+    from pgcli.envs.measure import choose_workers
     from pgcli.envs.native import NativeVector
     from pgcli.envs.vectorize import InProcess
 
     if config.vectorizer == "native":
         return NativeVector.make(config, num_envs, seeds)
-    return InProcess.make(config, seeds)
+    workers = choose_workers(config, num_envs)
+    if workers == 0:
+        return InProcess.make(config, seeds)
+    return Lanes.make(config, seeds, workers)
+
+
+def helpers_of(env: HostEnv) -> str:
+    """Who steps environments beside this process, in words; empty for nobody."""
+    return str(getattr(env, "helpers", ""))
 
 
 def list_envs(filter: str = "") -> list[EnvRow]:
@@ -203,8 +218,12 @@ def make_gymnasium(config: EnvConfig) -> Any:
         if config.max_episode_steps is None
         else {"max_episode_steps": config.max_episode_steps}
     )
+    extra, installed = needed_extra(_entry_point(name))
     try:
-        env = gymnasium.make(name, disable_env_checker=True, **limit, **config.kwargs)
+        with quiet_mujoco(extra == "mujoco" and installed):
+            env = gymnasium.make(
+                name, disable_env_checker=True, **limit, **config.kwargs
+            )
     except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
         raise unknown_env(config.id) from None
     except gymnasium.error.VersionNotFound as error:
@@ -212,7 +231,6 @@ def make_gymnasium(config: EnvConfig) -> Any:
             f"unknown environment `{config.id}`", help=str(error)
         ) from None
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error) as error:
-        extra, installed = needed_extra(_entry_point(name))
         if extra and not installed:
             raise not_installed(config.id, extra) from None
         raise unusable(config.id, error) from error
@@ -220,7 +238,7 @@ def make_gymnasium(config: EnvConfig) -> Any:
         if not config.kwargs:
             raise unusable(config.id, error) from error
         raise unfit_kwargs(config, _entry_point(name), error) from error
-    except Exception as error:
+    except CAUGHT as error:
         raise unusable(config.id, error) from error
     return wrap(env, config, name)
 
@@ -298,9 +316,6 @@ def unfit_kwargs(config: EnvConfig, entry_point: Any, error: TypeError) -> Usage
     )
 
 
-def unusable(env_id: str, error: Exception) -> EnvironmentFailed:
+def unusable(env_id: str, error: BaseException) -> PgcliError:
     """An environment whose own code failed while it was being made."""
-    return EnvironmentFailed(
-        f"could not be made: {type(error).__name__}: {error}",
-        where=f"environment {env_id}",
-    )
+    return failed("could not be made", f"environment {env_id}", error)

@@ -1,11 +1,15 @@
 """Gymnasium environments stepped one after the other in this process."""
 
+import contextlib
+from collections.abc import MutableSequence
 from typing import Any
 
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import Discrete, EnvSpec, HostSlot, env_action
+from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot, env_action
+from pgcli.envs.conform import complaint
+from pgcli.envs.failure import CAUGHT, failed
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import EnvironmentFailed, PgcliError
 
@@ -30,16 +34,26 @@ class InProcess:
     """N environments that begin a new episode in the step that ends one.
 
     Each is seeded once and goes on from there; environment n never sees another's
-    random numbers.
+    random numbers. They may be a share of more, the rows from `first` on of the
+    actions and buffers that all have together.
+
+    Attributes:
+      seeds: one per environment.
+      now: one item, the row that is being reset or stepped: for whoever waits.
     """
 
-    def __init__(self, envs: list[Any], seeds: list[int], env_id: str) -> None:
+    now: MutableSequence[int] | np.ndarray
+
+    def __init__(
+        self, envs: list[Any], seeds: list[int], env_id: str, first: int = 0
+    ) -> None:
         """Takes ownership of `envs`.
 
         Args:
           envs: environments with the same spaces.
           seeds: one per environment, for its first reset.
           env_id: how errors name them.
+          first: row of the first of them.
         """
         self.num_envs = len(envs)
         limit = getattr(envs[0].spec, "max_episode_steps", None)
@@ -49,29 +63,37 @@ class InProcess:
             from_gymnasium(envs[0].action_space, env_id),
             limit,
         )
+        self.now = [first]
         self._envs = envs
-        self._seeds = seeds
+        self.seeds = seeds
+        self._first = first
         self._steps = 0
         self._begun = False
         self._discrete = isinstance(self.spec.action, Discrete)
         self._scalar = self.spec.action.shape == ()
+        self._form: tuple[Any, Any] | None = None  # shape and dtype of arrays
+        self._dtypes: list[Any] = []
 
     @classmethod
-    def make(cls, config: EnvConfig, seeds: list[int]) -> "InProcess":
+    def make(cls, config: EnvConfig, seeds: list[int], first: int = 0) -> "InProcess":
         """Environments by their Gymnasium id."""
         from pgcli.envs.registry import make_gymnasium
 
-        return cls([make_gymnasium(config) for _ in seeds], seeds, config.id)
+        return cls([make_gymnasium(config) for _ in seeds], seeds, config.id, first)
 
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""
-        for n, env in enumerate(self._envs):
+        for i, env in enumerate(self._envs):
+            n = self.now[0] = self._first + i
             try:
                 # seeded once: from then on a stream goes on, and repeats no episode
-                first, _ = env.reset(seed=None if self._begun else self._seeds[n])
+                first, _ = env.reset(seed=None if self._begun else self.seeds[i])
+                self._check(n, first)
                 set_row(obs, n, first)
-            except Exception as error:
+            except CAUGHT as error:
                 raise self._failed(n, error) from error
+        if isinstance(self.spec.obs, Box) and isinstance(first, np.ndarray):
+            self._form = first.shape, first.dtype
         self._begun = True
 
     def step(
@@ -83,38 +105,84 @@ class InProcess:
             actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
         finals = []
         obs, reward, terminated, truncated, start, _ = slot
-        n = 0
+        now, form, array = self.now, self._form, np.ndarray
+        shape, dtype = form or (None, None)
+        n = self._first
         try:
-            for n, env in enumerate(self._envs):
+            for n, env in enumerate(self._envs, self._first):
                 if active is not None and not active[n]:
                     continue
+                now[0] = n
                 after, reward[n], ended, cut, _ = env.step(actions[n])
                 terminated[n] = ended
                 truncated[n] = cut
                 start[n] = ended or cut
                 if active is None and (ended or cut):
                     if not ended:
+                        self._check(n, after)
                         finals.append((n, copy_obs(after)))
                     after, _ = env.reset()
-                if isinstance(obs, dict):
+                # a row would take an array of fewer axes without a word
+                if form is None:
+                    self._check(n, after)
                     set_row(obs, n, after)
                 else:
+                    if (
+                        after.__class__ is not array
+                        or after.shape != shape
+                        or after.dtype is not dtype
+                    ):
+                        self._check(n, after)
                     obs[n] = after
-        except Exception as error:
+        except CAUGHT as error:
             raise self._failed(n, error) from error
         self._steps += 1
         return finals
 
     def close(self) -> None:
-        """Closes every environment."""
+        """Closes every environment; one that cannot loses nothing by it any more."""
         for env in self._envs:
-            env.close()
+            with contextlib.suppress(*CAUGHT):
+                env.close()
 
-    def _failed(self, n: int, error: Exception) -> PgcliError:
-        if isinstance(error, PgcliError):
-            return error
+    def _check(self, n: int, obs: Any) -> None:
+        """Refuses an observation whose form is not its space's, or no longer the same.
+
+        What the first reset and the first step return is known: some environments do
+        not agree with themselves on the width of a float.
+        """
+        problem = complaint(self.spec.obs, obs)
+        dtype = np.asarray(obs).dtype if isinstance(self.spec.obs, Box) else None
+        if dtype not in self._dtypes:
+            if self._steps:
+                before = " or ".join(map(str, self._dtypes))
+                problem = problem or f"has the dtype {dtype}, and had {before} before"
+            self._dtypes.append(dtype)
+        if problem is not None:
+            raise EnvironmentFailed(
+                f"the observation of environment {n} {problem}, "
+                f"at its step {self._steps}",
+                where=self._where(n),
+                help="wrap the environment to one that keeps to its space",
+            )
+
+    @property
+    def rows(self) -> range:
+        """The rows that these environments have."""
+        return range(self._first, self._first + self.num_envs)
+
+    def failure(self, how: str, **more: str | None) -> EnvironmentFailed:
+        """What goes wrong with the row that is at work, named by whoever sees it."""
+        n = self.now[0]
         return EnvironmentFailed(
-            f"environment {n} failed at its step {self._steps}: "
-            f"{type(error).__name__}: {error}",
-            where=f"environment {self.spec.id}, seed {self._seeds[n]}",
+            f"{self._what(n)}: {how}", where=self._where(n), **more
         )
+
+    def _what(self, n: int) -> str:
+        return f"environment {n} failed at its step {self._steps}"
+
+    def _where(self, n: int) -> str:
+        return f"environment {self.spec.id}, seed {self.seeds[n - self._first]}"
+
+    def _failed(self, n: int, error: BaseException) -> PgcliError:
+        return failed(self._what(n), self._where(n), error)

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from pgcli.config.fields import fields
 from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
 from pgcli.envs.base import EnvSpec, ObsSpace
 from pgcli.envs.check import Finding, Speed, check_host, measure_host, spec_of
@@ -14,7 +13,7 @@ from pgcli.nn.policy import make_policy
 from pgcli.train import accelerator
 
 WORKER_STEP = 20.0
-"""Microseconds of a step from which worker processes pay."""
+"""Microseconds of a step from which help may pay."""
 
 
 def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
@@ -90,8 +89,11 @@ def _suggest(config: EnvConfig, speed: Speed) -> list[str]:
         found.append(
             "it has a vector entry point of its own: --set env.vectorizer=native"
         )
-    elif "env.workers" in fields("ppo2") and speed.step >= WORKER_STEP:
-        found.append("a step is long enough for worker processes: --set env.workers=1")
+    elif speed.step >= WORKER_STEP:
+        found.append(
+            "a step is long enough for help by a thread or processes: env.workers, "
+            "whose default `auto` measures what is fastest"
+        )
     if speed.reset > 100 * speed.step:
         ratio = speed.reset / speed.step
         found.append(f"a reset takes as long as {ratio:,.0f} steps: make it cheaper")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pgcli.envs.base import HostEnv, HostSlot, ObsSpace, Space
+from pgcli.envs.base import HostEnv, HostSlot, ObsSpace, Space, where_is
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
 from pgcli.rollout.actor import Actor, JitActor
@@ -134,7 +134,7 @@ class HostCollector:
             )
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
-        check_finite(self._env.spec.id, buffer.reward, buffer.obs, finals)
+        check_finite(self._env, buffer.reward, buffer.obs, finals)
         final_obs, final_index = self._gather(finals)
         return Transitions(
             obs=buffer.obs,
@@ -163,12 +163,12 @@ class HostCollector:
 
 
 def check_finite(
-    env_id: str, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
+    env: HostEnv, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
 ) -> None:
     """Names the first value that is not finite: field, environment and step.
 
     Args:
-      env_id: how the error names the environments.
+      env: the environments that it came from.
       reward: [T, N].
       obs: [T, N, …] or [T + 1, N, …].
       finals: (flat position t·N + n, observation).
@@ -181,7 +181,7 @@ def check_finite(
         when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
         return EnvironmentFailed(
             f"the {field} of environment {n} is not finite {when}",
-            where=f"environment {env_id}",
+            where=where_is(env, n),
         )
 
     for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():

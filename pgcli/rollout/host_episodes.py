@@ -87,7 +87,7 @@ class EpisodeCollector:
         whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *rounds)
         start = np.zeros((length + 1, num_envs * self._rounds), bool)
         start[0] = True
-        check_finite(self._env.spec.id, whole.reward, whole.obs, [])
+        check_finite(self._env, whole.reward, whole.obs, [])
         return Transitions(
             obs=jax.tree.map(lambda x: np.concatenate([x, x[-1:]]), whole.obs),
             action=whole.action,

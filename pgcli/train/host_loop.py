@@ -1,5 +1,6 @@
 """The loop for host environments: NumPy in, one jitted update per iteration."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -129,7 +130,8 @@ class HostLoop:
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
         num_envs = eval_envs(episodes)
-        env = make_host_env(self._config.env, num_envs, env_seeds(seed, role, num_envs))
+        alone = dataclasses.replace(self._config.env, workers=0)
+        env = make_host_env(alone, num_envs, env_seeds(seed, role, num_envs))
         try:
             returns, lengths, _ = self._evaluator.play(
                 env, self.agent(), episodes, role_key(seed, role), stop

@@ -24,6 +24,7 @@ class RunInfo:
     resume_level: str | None
     members: int = 1
     devices: int = 1
+    helpers: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,12 @@ from typing import Any, Literal
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import modules
-from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.envs.registry import (
+    helpers_of,
+    make_device_env,
+    make_host_env,
+    on_device,
+)
 from pgcli.errors import AcceleratorError, UsageError
 from pgcli.train import parallel, runname
 from pgcli.train.device_loop import DeviceLoop
@@ -24,6 +29,20 @@ from pgcli.train.signals import Interrupted, StopFlag, stop_on_signal
 from pgcli.train.split import split_off
 
 __all__ = ["Interrupted", "Reporter", "RunInfo", "Silent", "Status", "resume", "train"]
+
+
+MAY_DIFFER = (
+    "steps",
+    "eval.every",
+    "checkpoint.every",
+    "env.workers",
+    "env.timeout",
+)
+"""Keys whose values a run that goes on may change: they change no result up to here."""
+
+MOST_WITH_WORKERS = 8
+"""Runs side by side above which `env.workers: auto` starts none: each would have its
+own, and they take turns anyway."""
 
 
 def train(
@@ -71,6 +90,7 @@ def train(
             "preset": resolved.preset,
             "env_modules": list(modules.NAMED),
             "accelerator": backend.accelerator.fingerprint(),
+            "helpers": helpers_of(env),
             "versions": versions(),
         }
         with _writable(runs_dir):
@@ -182,13 +202,12 @@ def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
 
 
 def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
-    """Refuses to go on with other settings; the budget alone may grow."""
+    """Refuses to go on with settings that the run would not have been the same with."""
     before, now = _flat(to_mapping(stored)), _flat(to_mapping(asked))
     differing = [
         f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-        and key not in ("steps", "eval.every", "checkpoint.every")
+        if before.get(key) != now.get(key) and key not in MAY_DIFFER
     ]
     if differing:
         raise UsageError(
@@ -209,10 +228,18 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _uncrowded(config: RunConfig) -> RunConfig:
+    """Where each of many runs would have workers of its own: without, unless asked."""
+    if config.env.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
+        return config
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, workers=0))
+
+
 def _make_env(config: RunConfig) -> Any:
     """The environments, before a run directory exists: most mistakes show here."""
     if on_device(config.env.id):
         return make_device_env(config.env)
+    config = _uncrowded(config)
     num_envs = config.env.num_envs
     return make_host_env(
         config.env, num_envs, env_seeds(config.seed, "train", num_envs)
@@ -224,7 +251,7 @@ def _make_loop(config: RunConfig, env: Any, mesh: Any) -> Loop:
     if config.has_members:
         if device:
             return DeviceMembers(config, env, mesh)
-        return HostMembers(config, _make_env, env)
+        return HostMembers(_uncrowded(config), _make_env, env)
     return DeviceLoop(config, env, mesh=mesh) if device else HostLoop(config, env)
 
 
@@ -245,6 +272,7 @@ def _session(
         session = Session(
             resolved, run, loop, env.spec, backend.accelerator, reporter, stop
         )
+        session.helpers = helpers_of(env)
         try:
             if not fresh:
                 session.restore()

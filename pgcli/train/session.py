@@ -49,7 +49,13 @@ def next_multiple(steps: int, every: int) -> int:
 
 
 class Session:
-    """Drives a loop, and owns the run's files."""
+    """Drives a loop, and owns the run's files.
+
+    Attributes:
+      helpers: who steps host environments beside this process, in words.
+    """
+
+    helpers = ""
 
     def __init__(
         self,
@@ -249,6 +255,7 @@ class Session:
             env=config.env.id,
             backend="device" if on_device(config.env.id) else "host",
             num_envs=config.env.num_envs,
+            helpers=self.helpers,
             seed=config.seed,
             members=config.num_members,
             accelerator=self._accelerator.platform,

@@ -33,8 +33,11 @@ def take_apart(annotation: Any) -> tuple[Any, list[Any], bool]:
             annotation, *more = get_args(annotation)
             bounds += more
         elif get_origin(annotation) in (types.UnionType, Union):
-            optional = type(None) in get_args(annotation)
-            (annotation,) = set(get_args(annotation)) - {type(None)}
+            optional = optional or type(None) in get_args(annotation)
+            kinds = set(get_args(annotation)) - {type(None)}
+            if len(kinds) > 1:  # the words that are allowed besides a type
+                kinds = {kind for kind in kinds if get_origin(kind) is not Literal}
+            (annotation,) = kinds
         else:
             return annotation, bounds, optional
 

@@ -12,6 +12,7 @@ from pgcli.train.loop import Groups, Loop
 
 SMALL = (
     "env.num_envs=4",
+    "env.workers=0",
     "rollout.num_steps=8",
     "network.hidden=[8]",
     "normalize.obs=true",

@@ -1,6 +1,7 @@
 """What a shell script sees of a run that could not go on, or need not."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from train.steady import Steady
 from pgcli.cli.main import main
 from pgcli.train import checkpoint
 from pgcli.train.rundir import RunDirectory
+from pgcli.train.seeds import env_seeds
 
 Call = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -104,7 +106,9 @@ def test_train_without_the_accelerator_asked_for_exits_6(
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("words", [("--env", "CartPol-v1"), ("--env", "ALE/Pong-v5")])
+@pytest.mark.parametrize(
+    "words", [("--env", "CartPol-v1"), ("--env", "gymnax:CartPol-v1")]
+)
 def test_train_on_no_environment_exits_2_and_leaves_nothing(
     tmp_path: Path, call: Call, words: tuple[str, ...]
 ) -> None:
@@ -157,3 +161,50 @@ def test_failing_environment_exits_3_behind_a_checkpoint_of_all_that_was_logged(
     # four environments, begun twice: the second time on seeds of their own
     fresh = Wearing.given
     assert len(set(fresh)) == len(fresh) == 8
+
+
+LOST = {
+    "kill": ("its worker was killed by SIGKILL", "at its step 12"),
+    "sleep": ("no answer in 0.5 s", "at its step 12"),
+    "unpicklable": ("UnpicklableError", "at its step 12"),
+    "nan": ("the observation of environment 3 is not finite", "at step 4 of the"),
+}
+
+
+@pytest.fixture
+def bad() -> Any:
+    gymnasium.register("Bad-v0", "envs.bad:Bad")
+    yield "Bad-v0"
+    del gymnasium.registry["Bad-v0"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_failing_worker_exits_3_behind_a_checkpoint_and_leaves_no_process(
+    tmp_path: Path, call: Call, bad: str, fault: str
+) -> None:
+    last = env_seeds(0, "train", 4)[-1]
+    kwargs = f"{{fault: {fault}, at: 12, seed: {last}}}"
+    more = sets(
+        *SMALL,
+        "eval.every=0",
+        "env.workers=1",
+        "env.timeout=0.5",
+        f"env.kwargs={kwargs}",
+    )
+    words = ("--algo", "a2c", "--env", bad, "--steps", "1000", "--name", "x")
+    code, answer = call("train", *words, *more)
+    assert code == 3
+    for part in LOST[fault]:
+        assert part in answer["error"]["message"]
+    assert answer["error"]["where"] == f"environment Bad-v0, seed {last}"
+    run = RunDirectory(tmp_path / "x")
+    # step 12 is in the second rollout of 8 steps: one iteration is logged, and kept
+    assert [row["iteration"] for row in rows(run.metrics_jsonl)] == [1]
+    assert checkpoint.committed(run.checkpoints)[-1].name == "000000001"
+    assert run.read_meta()["helpers"] == "1 worker"
+    if fault in ("sleep", "unpicklable"):
+        assert "envs/bad.py" in (run.path / "log.txt").read_text()
+        assert str(run.path / "log.txt") in answer["error"]["help"]
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    for pid in children.split():
+        assert b"pgcli.envs.worker" not in Path(f"/proc/{pid}/cmdline").read_bytes()

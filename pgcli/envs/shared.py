@@ -1,0 +1,92 @@
+"""The arrays of one step, in memory that several processes share.
+
+It is an unnamed file: gone with the last process that maps it, however that ends.
+"""
+
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot, ObsSpace, Space
+
+ALIGNMENT = 64
+
+
+def unnamed_file(name: str) -> int:
+    """The descriptor of an empty file that has no name on any disk, where possible."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def action_row(space: Space) -> tuple[tuple[int, ...], str]:
+    """Shape and dtype of one environment's action, as a policy gives it."""
+    if isinstance(space, Discrete):
+        return (), "int32"
+    dtype = "float32" if isinstance(space, Box) else "int32"
+    return (math.prod(space.shape),), dtype
+
+
+class _Cutter:
+    """Hands out arrays one after the other; without memory it only counts."""
+
+    def __init__(self, memory: mmap.mmap | None) -> None:
+        self._memory = memory
+        self.used = 0
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """The next array, zero at first."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        offset = self.used
+        self.used += -(-size // ALIGNMENT) * ALIGNMENT
+        if self._memory is None:
+            return np.empty(0)
+        flat: np.ndarray = np.frombuffer(self._memory, dtype, math.prod(shape), offset)
+        return flat.reshape(shape)
+
+    def obs(self, space: ObsSpace, num_envs: int) -> Any:
+        """Observations [N, …] of a space."""
+        if isinstance(space, Mapping):
+            return {name: self.obs(part, num_envs) for name, part in space.items()}
+        if isinstance(space, Discrete):
+            return self.array((num_envs,), "int32")
+        return self.array((num_envs, *space.shape), space.dtype)
+
+
+class Block:
+    """What one step takes and leaves, of N environments.
+
+    Attributes:
+      action: [N, …] as the policy gave it.
+      active: [N], where only some environments step.
+      slot: the outcome.
+      final_obs: row n holds a last observation where `has_final[n]`.
+      now: [W], the row that each worker is at.
+    """
+
+    def __init__(self, file: int, spec: EnvSpec, num_envs: int, workers: int) -> None:
+        """Maps the file, and grows it to the size that this takes."""
+        counter = _Cutter(None)
+        self._cut(counter, spec, num_envs, workers)
+        if os.fstat(file).st_size < counter.used:
+            os.ftruncate(file, counter.used)
+        self._cut(_Cutter(mmap.mmap(file, counter.used)), spec, num_envs, workers)
+
+    def _cut(self, cutter: _Cutter, spec: EnvSpec, num_envs: int, workers: int) -> None:
+        shape, dtype = action_row(spec.action)
+        self.action = cutter.array((num_envs, *shape), dtype)
+        self.active = cutter.array((num_envs,), bool)
+        self.slot = HostSlot(
+            cutter.obs(spec.obs, num_envs),
+            cutter.array((num_envs,), np.float32),
+            *(cutter.array((num_envs,), bool) for _ in range(4)),
+        )
+        self.final_obs = cutter.obs(spec.obs, num_envs)
+        self.has_final = cutter.array((num_envs,), bool)
+        self.now = cutter.array((workers,), np.int64)

@@ -1,0 +1,169 @@
+"""Messages between this process and a worker: one byte, or plain data as text.
+
+Nothing that comes over the wire can run code: it is JSON, with arrays as their bytes.
+"""
+
+import base64
+import dataclasses
+import json
+import os
+import select
+import time
+from typing import Any
+
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+
+RESET, STEP, STEP_ACTIVE = b"r", b"s", b"a"
+DONE, DONE_WITH_FINALS = b".", b"f"
+CALL, ANSWER, FAILED = b"c", b"=", b"!"
+WITH_DATA = (CALL, ANSWER, FAILED)
+
+
+class ClosedError(Exception):
+    """The other side is gone."""
+
+
+class LateError(Exception):
+    """The other side did not answer in time."""
+
+
+def encode(data: Any) -> bytes:
+    """Plain data, arrays and bytes in it, as JSON.
+
+    Raises:
+      TypeError: there is something else in it.
+    """
+
+    def other(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            text = base64.b64encode(value.tobytes()).decode()
+            return {"__array__": [value.dtype.str, list(value.shape), text]}
+        if isinstance(value, bytes):
+            return {"__bytes__": base64.b64encode(value).decode()}
+        raise TypeError(f"{type(value).__name__} is not plain data")
+
+    return json.dumps(data, default=other).encode()
+
+
+def decode(text: bytes) -> Any:
+    """The inverse of `encode`; tuples come back as lists."""
+
+    def other(found: dict[str, Any]) -> Any:
+        if "__array__" in found:
+            dtype, shape, content = found["__array__"]
+            flat = np.frombuffer(base64.b64decode(content), dtype)
+            return flat.reshape(shape).copy()
+        if "__bytes__" in found:
+            return base64.b64decode(found["__bytes__"])
+        return found
+
+    return json.loads(text, object_hook=other)
+
+
+def from_config(config: EnvConfig) -> str:
+    """A configuration as text.
+
+    Raises:
+      TypeError: its keyword arguments are not plain data.
+    """
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+
+def to_config(text: str) -> EnvConfig:
+    """The inverse of `from_config`."""
+    values: dict[str, Any] = json.loads(text)
+    lists = {name: value for name, value in values.items() if isinstance(value, list)}
+    return EnvConfig(**{**values, **{name: tuple(lists[name]) for name in lists}})
+
+
+class Channel:
+    """Messages over a pair of pipes.
+
+    A pipe and not a semaphore: it costs the same, tells at once when the other side
+    has died, and leaves nothing behind however either side ends.
+    """
+
+    def __init__(self, reads: int, writes: int) -> None:
+        """Takes ownership of the two file descriptors."""
+        self._reads, self._writes = reads, writes
+        self._closed = False
+        os.set_blocking(writes, False)
+        self._poll = select.poll()
+        self._poll.register(reads, select.POLLIN)
+
+    def post(self, kind: bytes) -> None:
+        """Sends one byte.
+
+        Raises:
+          ClosedError: nobody reads any more.
+        """
+        self._write(kind)
+
+    def send(self, kind: bytes, data: Any, seconds: float | None = None) -> None:
+        """Sends plain data.
+
+        Args:
+          kind: one of `WITH_DATA`.
+          data: what `encode` takes.
+          seconds: how long the other side may take to read on; None: for ever.
+
+        Raises:
+          TypeError: it is not plain data.
+          ClosedError: nobody reads any more.
+          LateError: nobody reads in time.
+        """
+        text = encode(data)
+        self._write(kind + len(text).to_bytes(8, "little") + text, seconds)
+
+    def receive(self, seconds: float | None) -> tuple[bytes, Any]:
+        """(kind, data or None) of the next message.
+
+        Args:
+          seconds: how long to wait for it; None: for ever.
+
+        Raises:
+          ClosedError: nobody writes any more.
+          LateError: it did not come in time.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        kind = self._read(1, end)
+        if kind not in WITH_DATA:
+            return kind, None
+        size = int.from_bytes(self._read(8, end), "little")
+        return kind, decode(self._read(size, end))
+
+    def close(self) -> None:
+        """Closes both ends that are ours; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._reads)
+            os.close(self._writes)
+
+    def _read(self, size: int, end: float | None) -> bytes:
+        found = b""
+        while len(found) < size:
+            if end is not None:
+                left = max(0.0, end - time.monotonic())
+                if not self._poll.poll(1000 * left):
+                    raise LateError
+            part = os.read(self._reads, size - len(found))
+            if not part:
+                raise ClosedError
+            found += part
+        return found
+
+    def _write(self, message: bytes, seconds: float | None = None) -> None:
+        view = memoryview(message)
+        try:
+            while view:
+                try:
+                    view = view[os.write(self._writes, view) :]
+                except BlockingIOError:
+                    if not select.select([], [self._writes], [], seconds)[1]:
+                        raise LateError from None
+        except BrokenPipeError:
+            raise ClosedError from None
