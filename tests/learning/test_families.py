@@ -29,6 +29,7 @@ REASONS = (
     "have been moved to the gymnasium-robotics project",
     "shimmy",
     "needs a package that is not installed",
+    "no action distribution for",  # tabular/…: whole numbers as a Box
 )
 """Why an environment of the registry does not train: others' packages."""
 
