@@ -21,7 +21,12 @@ CORE = (
     "pgcli.shapes",
     "pgcli.mesh",
 )
-LEAVES = ("pgcli.errors", "pgcli.config.schema", "pgcli.config.algorithms")
+LEAVES = (
+    "pgcli.errors",
+    "pgcli.config.schema",
+    "pgcli.config.algorithms",
+    "pgcli.config.wrappers",
+)
 ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
 HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib")
 BELOW_CLI = ("pgcli.report", "pgcli.train", "pgcli.loggers", "pgcli.config")

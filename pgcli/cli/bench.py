@@ -32,6 +32,8 @@ def bench(
     terminal: Terminal,
     algo: options.Algo = None,
     env: options.Env = None,
+    env_modules: options.EnvModules = None,
+    env_kwargs: options.EnvKwargs = None,
     config: options.ConfigFile = None,
     no_preset: options.NoPreset = False,
     accelerator: options.Accelerator = None,
@@ -49,6 +51,8 @@ def bench(
         no_preset=no_preset,
         accelerator=accelerator,
         devices=devices,
+        env_modules=env_modules,
+        env_kwargs=env_kwargs,
         sets=sets,
     )
     chosen: Path | str | None = config or resolved.preset

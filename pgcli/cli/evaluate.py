@@ -96,6 +96,7 @@ def evaluate(
     best: Best = False,
     member: Member = None,
     env: OtherEnv = None,
+    env_modules: options.EnvModules = None,
     stochastic: Stochastic = False,
     seed: EvalSeed = 0,
     episodes_out: EpisodesOut = None,
@@ -107,6 +108,7 @@ def evaluate(
         raise UsageError(
             f"`--episodes-out`: there is no directory {episodes_out.parent}"
         )
+    options.use_modules(env_modules)
     terminal.note(f"evaluating {target}: {episodes} episodes…")
     from pgcli.train import evaluate as evaluation
 

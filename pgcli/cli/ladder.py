@@ -51,6 +51,7 @@ JSON
 def ladder(
     terminal: Terminal,
     env: options.Env = None,
+    env_modules: options.EnvModules = None,
     seeds: own.Seeds = "10",
     algos: own.Algos = None,
     steps: own.Steps = None,
@@ -67,6 +68,7 @@ def ladder(
     """Train the rungs on the same seeds and compare them in one table."""
     from pgcli.report.plan import Request, algorithms
 
+    options.use_modules(env_modules)
     env_id = env or options.DEFAULTS.env.id
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", env_id)
     chosen = algorithms(algos.split(",") if algos is not None else None)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 from typer.main import get_command
@@ -34,15 +34,22 @@ COMPLETE = "_PGCLI_COMPLETE"  # set by the shell, through Typer's script
 COMPLETION_FLAGS = {"--install-completion", "--show-completion"}
 
 
-def _group(help: str, examples: str = "", completion: bool = False) -> typer.Typer:
+def _group(
+    help: str,
+    examples: str = "",
+    completion: bool = False,
+    cls: type[HelpGroup] = HelpGroup,
+    alone: Callable[..., None] = missing_command,
+) -> typer.Typer:
+    """A group of commands; `alone` runs where none of them is named."""
     group = typer.Typer(
-        cls=HelpGroup,
+        cls=cls,
         add_completion=completion,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
     group.callback(invoke_without_command=True, help=help, epilog=examples)(
-        with_global_flags(missing_command)
+        with_global_flags(alone)
     )
     return group
 
@@ -88,7 +95,21 @@ def build_app(completion: bool = False) -> typer.Typer:
     for name, function in config.COMMANDS.items():
         add_command(settings, name, function)
     app.add_typer(settings, name="config", rich_help_panel="Set up")
-    add_command(app, "envs", envs.envs, purpose="Set up", examples=envs.EXAMPLES)
+    known = _group(
+        "List environments, and check one.",
+        envs.EXAMPLES,
+        cls=envs.EnvsGroup,
+        alone=envs.list_everything,
+    )
+    add_command(known, "list", envs.list_some, examples=envs.LIST_EXAMPLES)
+    add_command(
+        known,
+        "check",
+        envs.check,
+        examples=envs.CHECK_EXAMPLES,
+        notes=envs.CHECK_NOTES,
+    )
+    app.add_typer(known, name="envs", rich_help_panel="Set up")
     add_command(app, "bench", bench.bench, purpose="Set up", examples=bench.EXAMPLES)
     add_command(
         app, "doctor", doctor.doctor, purpose="Set up", examples=doctor.EXAMPLES

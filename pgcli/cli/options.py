@@ -167,6 +167,22 @@ Env = Annotated[
         show_default=DEFAULTS.env.id,
     ),
 ]
+EnvModules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env-module",
+        metavar="MODULE",
+        help="import this module of yours, for its environments; repeatable",
+    ),
+]
+EnvKwargs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env-kwargs",
+        metavar="NAME=VALUE",
+        help="argument of the environment, repeatable; also {NAME: VALUE, …} or JSON",
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -329,12 +345,17 @@ def resolve_config(
     steps: str | None = None,
     until_return: str | None = None,
     accelerator: str | None = None,
+    env_modules: list[str] | None = None,
+    env_kwargs: list[str] | None = None,
     sets: list[str] | None = None,
 ) -> "Resolved":
     """The configuration that these flags mean, with the origin of every value.
 
+    The modules may be imported from now on.
+
     Raises:
       ConfigError: with every mistake in file and flags at once.
+      UsageError: there is no such module.
     """
     from pgcli.config.load import resolve
 
@@ -353,6 +374,23 @@ def resolve_config(
         "accelerator": (accelerator, "--accelerator"),
     }
     flags = {path: pair for path, pair in given.items() if pair[0] is not None}
-    return resolve(
-        file=config, flags=flags, sets=tuple(sets or ()), use_preset=not no_preset
+    resolved = resolve(
+        file=config,
+        flags=flags,
+        sets=tuple(sets or ()),
+        env_kwargs=tuple(env_kwargs or ()),
+        use_preset=not no_preset,
     )
+    use_modules(env_modules)
+    return resolved
+
+
+def use_modules(names: list[str] | None) -> None:
+    """Lets environments come from these modules, for as long as the process lives.
+
+    Raises:
+      UsageError: there is no such module.
+    """
+    from pgcli.envs.modules import use
+
+    use(names or ())

@@ -50,10 +50,12 @@ def resume(
     run: Run,
     steps: MoreSteps = None,
     require_exact: RequireExact = False,
+    env_modules: options.EnvModules = None,
     member: Member = None,
     runs_dir: options.RunsDir = Path("runs"),
 ) -> None:
     """Continue a run from its newest checkpoint."""
+    options.use_modules(env_modules)
     from pgcli.cli.live import reporting
     from pgcli.train import run as training
 

@@ -65,6 +65,8 @@ def train(
     terminal: Terminal,
     algo: options.Algo = None,
     env: options.Env = None,
+    env_modules: options.EnvModules = None,
+    env_kwargs: options.EnvKwargs = None,
     config: options.ConfigFile = None,
     no_preset: options.NoPreset = False,
     seed: options.Seed = None,
@@ -98,6 +100,8 @@ def train(
         steps=steps,
         until_return=until_return,
         accelerator=accelerator,
+        env_modules=env_modules,
+        env_kwargs=env_kwargs,
         sets=sets,
     )
     if dry_run:

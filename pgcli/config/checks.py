@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from pgcli.config import wrappers
 from pgcli.config.algorithms import (
     PPO1Config,
     ReinforceBaselineConfig,
@@ -64,15 +65,31 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 help,
             )
     yield from _worker_complaints(config)
-    if config.env.vectorizer == "native" and config.env.id.startswith("func:"):
+    yield from _environment_complaints(config)
+
+
+def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Do vectoriser and wrappers fit the kind of environment, and are there such?"""
+    env = config.env
+    id = ("env", "id")
+    if env.vectorizer == "native" and env.id.startswith("func:"):
         message = (
-            f"`env.vectorizer: native` is for host environments; `{config.env.id}` "
+            f"`env.vectorizer: native` is for host environments; `{env.id}` "
             "runs on the device"
         )
-        help = (
-            f"remove `env.vectorizer`, or use `{config.env.id.removeprefix('func:')}`"
-        )
-        yield [("env", "vectorizer"), ("env", "id")], message, help
+        help = f"remove `env.vectorizer`, or use `{env.id.removeprefix('func:')}`"
+        yield [("env", "vectorizer"), id], message, help
+    if not env.wrappers:
+        return
+    if env.vectorizer == "native":
+        message = "`env.wrappers` and `env.vectorizer: native` exclude each other"
+        yield [("env", "wrappers"), ("env", "vectorizer")], message, None
+    if env.id.startswith("func:"):
+        message = f"`env.wrappers` is for host environments; `{env.id}` runs elsewhere"
+        yield [("env", "wrappers"), id], message, None
+    for index, item in enumerate(env.wrappers):
+        for message, remedy in wrappers.faults(item, f"env.wrappers[{index}]"):
+            yield [("env", "wrappers", index)], message, remedy
 
 
 def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:

@@ -89,7 +89,8 @@ def describe(path: str, algo: str | None = None) -> Explanation:
         text = f"{base}, or {text}" if text else base
     bounds = [kind.bounds] if kind.bounds else []
     if item is not None:
-        text += f" of {_BASES.get(item.base, item.base.__name__)}"
+        if item.base is not Any:
+            text += f" of {_BASES.get(item.base, item.base.__name__)}"
         bounds += [f"each {item.bounds}"] if item.bounds else []
     if kind.optional:
         text += ", or null"

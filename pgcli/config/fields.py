@@ -47,7 +47,7 @@ class Kind:
     """What a key accepts: an annotation taken apart.
 
     Attributes:
-      base: bool, int, float, str, tuple or dict.
+      base: bool, int, float, str, tuple or dict; of items also Any.
       choices: the words allowed, if only some are, or besides another type.
       bounds: in words, such as `at least 1`.
       optional: whether null is allowed.
@@ -76,6 +76,8 @@ class Kind:
             words = ", ".join(self.choices)
             return f"one of {words}" if several else f"`{words}`"
         if self.item is not None:
+            if self.item.base is Any:
+                return "a list"
             return f"a list of which each item is {self.item.expected}"
         nouns = {
             bool: "true or false",

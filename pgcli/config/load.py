@@ -17,7 +17,12 @@ from pgcli.config.algorithms import (
     ALGORITHM_CONFIGS,
     PPO2Config,
 )
-from pgcli.config.command_line import Assignment, from_flags, from_sets
+from pgcli.config.command_line import (
+    Assignment,
+    from_env_kwargs,
+    from_flags,
+    from_sets,
+)
 from pgcli.config.document import Document, KeyPath
 from pgcli.config.dump import to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
@@ -122,6 +127,7 @@ def resolve(
     file: Path | None,
     flags: Mapping[str, Any],
     sets: Sequence[str],
+    env_kwargs: Sequence[str] = (),
     use_preset: bool = True,
     preset_dir: Path | None = None,
 ) -> Resolved:
@@ -134,6 +140,7 @@ def resolve(
       file: the file of `-c`, or the name of a preset where there is no such file.
       flags: dotted path to (value, spelling of the flag); None was not given.
       sets: the `path=value` texts of `--set`.
+      env_kwargs: the texts of `--env-kwargs`: `name=value`, or `{name: value, …}`.
       use_preset: False for `--no-preset`.
       preset_dir: where presets are; the installed ones if None.
 
@@ -150,7 +157,11 @@ def resolve(
             document = _read(by_name, f"preset {preset}", where, FILE, issues)
         else:
             document = _read(file, str(file), str(file), FILE, issues)
-    assignments = from_flags(flags, issues) + from_sets(sets, issues)
+    assignments = [
+        *from_flags(flags, issues),
+        *from_env_kwargs(env_kwargs, issues),
+        *from_sets(sets, issues),
+    ]
     if document is not None and document.tree is None and document.issues:
         # Not YAML at all: what it was meant to say is anyone's guess.
         raise ConfigError(issues)

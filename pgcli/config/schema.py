@@ -45,6 +45,11 @@ class EnvConfig:
         Gt(0),
         "seconds that a worker or the helper thread may take for a step of its share",
     ] = 60.0
+    wrappers: Annotated[
+        tuple[Any, ...] | None,
+        "wrappers around a host environment, the innermost first: names, or {name: "
+        "{argument: value}}; null: what its family needs (MiniGrid: ImgObsWrapper)",
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,17 @@
 """The contract of environments: their spaces, and what one step returns."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Protocol,
+    runtime_checkable,
+)
 
 import numpy as np
 
@@ -45,9 +53,32 @@ class Discrete:
 
     n: int
     start: int = 0
+    shape: ClassVar[tuple[int, ...]] = ()
+    dtype: ClassVar[str] = "int32"
 
 
-Space = Box | Discrete
+@dataclass(frozen=True)
+class MultiDiscrete:
+    """Arrays of integers: element i, in C order, has `nvec[i]` values from `start[i]`.
+
+    A policy counts each from 0.
+    """
+
+    shape: tuple[int, ...]
+    nvec: tuple[int, ...]
+    start: tuple[int, ...]
+    dtype: ClassVar[str] = "int32"
+
+
+@dataclass(frozen=True)
+class MultiBinary:
+    """Arrays of zeros and ones."""
+
+    shape: tuple[int, ...]
+    dtype: ClassVar[str] = "int8"
+
+
+Space = Box | Discrete | MultiDiscrete | MultiBinary
 ObsSpace = Space | Mapping[str, Space]
 
 
@@ -141,9 +172,31 @@ def env_action(space: Space, action: Any) -> Any:
     """The action that the environment gets, from the one that the policy took.
 
     A continuous one is clipped to the bounds; what is stored and scored stays
-    unclipped. `action` is [A] or [N, A] for a Box, [] or [N] for Discrete.
+    unclipped. `action` is [] or [N] for Discrete, else [A] or [N, A].
     """
     if isinstance(space, Discrete):
         return action + space.start
-    low, high = space.bounds()
-    return action.reshape(*action.shape[:-1], *space.shape).clip(low, high)
+    if isinstance(space, MultiDiscrete):
+        action = action + np.asarray(space.start, np.int32).reshape(
+            *(1,) * (action.ndim - 1), -1
+        )
+    shaped = action.reshape(*action.shape[:-1], *space.shape)
+    if isinstance(space, MultiBinary):
+        return shaped.astype(space.dtype)
+    return shaped.clip(*space.bounds()) if isinstance(space, Box) else shaped
+
+
+def random_action(
+    space: Space, batch: tuple[int, ...], generator: np.random.Generator
+) -> np.ndarray:
+    """Actions [*batch, …] as a policy gives them: uniform, or standard normal."""
+    if isinstance(space, Box):
+        size = (*batch, math.prod(space.shape))
+        return generator.normal(size=size).astype(np.float32)
+    if isinstance(space, Discrete):
+        return generator.integers(space.n, size=batch).astype(np.int32)
+    if isinstance(space, MultiDiscrete):
+        size = (*batch, len(space.nvec))
+        return generator.integers(space.nvec, size=size).astype(np.int32)
+    size = (*batch, math.prod(space.shape))
+    return generator.integers(2, size=size).astype(np.int32)

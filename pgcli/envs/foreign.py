@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, ObsSpace, Space, Step
-from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.envs.spaces import unsupported as unsupported
+from pgcli.errors import UsageError
 from pgcli.shapes import Array
 
 
@@ -45,10 +46,10 @@ def quietly() -> Iterator[None]:
 
 
 def cast(space: ObsSpace, obs: Any) -> Any:
-    """An observation in the dtypes of our spaces: float32, or int32 where Discrete."""
+    """An observation in the dtypes of our spaces."""
     if isinstance(space, Mapping):
         return {name: cast(part, obs[name]) for name, part in space.items()}
-    return jnp.asarray(obs, space.dtype if isinstance(space, Box) else jnp.int32)
+    return jnp.asarray(obs, space.dtype)
 
 
 def from_reset_and_step(
@@ -127,14 +128,6 @@ def box(shape: Any, low: Any, high: Any) -> Box:
         return values[0] if len(set(values)) == 1 else tuple(values)
 
     return Box(tuple(shape), "float32", bound(low), bound(high))
-
-
-def unsupported(space: Any, env_id: str) -> EnvironmentFailed:
-    """A kind of space that pgcli has no policy for."""
-    return EnvironmentFailed(
-        f"spaces of type {type(space).__name__} are not supported",
-        where=f"environment {env_id}",
-    )
 
 
 def unknown_kwargs(env_id: str, error: Exception) -> UsageError:

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from pgcli.envs.base import DeviceEnv, EnvSpec, Step
+from pgcli.envs.foreign import from_reset_and_step, unknown_kwargs
 from pgcli.envs.spaces import from_gymnasium
-from pgcli.errors import UsageError
 from pgcli.shapes import Array
 
 
@@ -43,53 +43,64 @@ def make_functional(
     """The environment `func:NAME`.
 
     Args:
-      name: a key of `FUNCTIONAL`.
+      name: a key of `FUNCTIONAL`, or an attribute of a module that the user named.
       kwargs: overrides of the physical constants.
       max_episode_steps: time limit; None for the registered id's own.
 
     Raises:
       UsageError: `kwargs` names no constant of this environment.
     """
+    if name not in FUNCTIONAL:
+        from pgcli.envs.user_functional import make_users
+
+        return make_users(name, kwargs, max_episode_steps)
     try:
         func, params, limit = FUNCTIONAL[name](kwargs)
     except TypeError as error:
-        raise UsageError(
-            f"env.kwargs does not fit: {error}", where=f"environment func:{name}"
-        ) from None
-    return from_func_env(f"func:{name}", func, params, max_episode_steps or limit)
+        raise unknown_kwargs(f"func:{name}", error) from None
+    limit = max_episode_steps or limit
+    return from_func_env(f"func:{name}", func, params, limit, "float32")
 
 
-def from_func_env(id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
-    """A Gymnasium `FuncEnv` under our contract, with a time limit."""
+def from_func_env(
+    id: str,
+    func: Any,
+    params: Any,
+    limit: int,
+    action_dtype: str | None = None,
+) -> DeviceEnv:
+    """A Gymnasium `FuncEnv` under our contract, with a time limit.
+
+    Args:
+      id: how it is called.
+      func: the environment's functions.
+      params: what they get as their last argument; None: nothing.
+      limit: steps after which an episode is cut.
+      action_dtype: of the actions that they get; None: the space's own.
+    """
     spec = EnvSpec(
         id,
         from_gymnasium(func.observation_space, id),
         from_gymnasium(func.action_space, id),
         limit,
     )
+    more = () if params is None else (params,)
 
-    def observe(state: Any, key: Array) -> Array:
-        return jnp.asarray(func.observation(state, key, params), spec.obs.dtype)  # type: ignore[union-attr]
-
-    def reset(key: Array) -> tuple[Any, Array]:
-        with jax.numpy_dtype_promotion("standard"):
-            state_key, obs_key = jax.random.split(key)
-            state = func.initial(state_key, params)
-            return (state, jnp.int32(0)), observe(state, obs_key)
+    def reset(key: Array) -> tuple[Any, Any]:
+        state_key, obs_key = jax.random.split(key)
+        state = func.initial(state_key, *more)
+        return (state, jnp.int32(0)), func.observation(state, obs_key, *more)
 
     def step(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
-        with jax.numpy_dtype_promotion("standard"):
-            inner, elapsed = state
-            move, see, end, pay = jax.random.split(key, 4)
-            action = jnp.asarray(action, jnp.float32)
-            after = func.transition(inner, action, move, params)
-            terminated = jnp.asarray(func.terminal(after, end, params), bool)
-            reward = func.reward(inner, action, after, pay, params)
-            return (after, elapsed + 1), Step(
-                observe(after, see),
-                jnp.asarray(reward, jnp.float32),
-                terminated,
-                elapsed + 1 >= limit,
-            )
+        inner, elapsed = state
+        move, see, end, pay = jax.random.split(key, 4)
+        action = jnp.asarray(action, action_dtype or spec.action.dtype)
+        after = func.transition(inner, action, move, *more)
+        terminated = func.terminal(after, end, *more)
+        reward = func.reward(inner, action, after, pay, *more)
+        obs = func.observation(after, see, *more)
+        cut = elapsed + 1 >= limit
+        return (after, elapsed + 1), Step(obs, reward, terminated, cut)
 
-    return DeviceEnv(spec, reset, step, cuts_at_limit_only=True)
+    env = from_reset_and_step(spec, reset, step)
+    return env._replace(cuts_at_limit_only=True)

@@ -3,10 +3,12 @@
 import difflib
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pgcli.config.schema import EnvConfig
+from pgcli.envs import modules
 from pgcli.envs.base import DeviceEnv, HostEnv
 from pgcli.envs.failure import CAUGHT, failed
 from pgcli.envs.quiet import quiet_mujoco
@@ -38,6 +40,13 @@ def _make_functional(
     return make_functional(name, kwargs, limit)
 
 
+def functional_names() -> list[str]:
+    """What `func:` can be followed by: ours, and those of modules named by the user."""
+    from pgcli.envs.user_functional import names
+
+    return ["CartPole-v1", "Pendulum-v1", *names()]
+
+
 def _from_library(adapter: str, extra: str, module: str) -> Backend:
     """The back end in `pgcli.envs.ADAPTER`, which is imported when it is asked."""
 
@@ -53,7 +62,7 @@ def _from_library(adapter: str, extra: str, module: str) -> Backend:
 
 
 DEVICE_BACKENDS: dict[str, Backend] = {
-    "func": Backend(_make_functional, lambda: ["CartPole-v1", "Pendulum-v1"]),
+    "func": Backend(_make_functional, functional_names),
     "gymnax": _from_library("gymnax", "gymnax", "gymnax"),
     "brax": _from_library("brax", "brax", "brax"),
     "playground": _from_library("playground", "playground", "mujoco_playground"),
@@ -65,8 +74,16 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "box2d": ("box2d", "Box2D"),
     "mujoco": ("mujoco", "mujoco"),
     "ale": ("atari", "ale_py"),
+    "minigrid": ("minigrid", "minigrid"),
 }
 """Where a registered environment's code lives -> (our extra, module it needs)."""
+
+REGISTERED_BY: dict[str, str] = {
+    "ALE/": "ale_py",
+    "MiniGrid-": "minigrid",
+    "BabyAI-": "minigrid",
+}
+"""How ids begin that a package registers only once it is imported -> that package."""
 
 
 class EnvRow(NamedTuple):
@@ -94,6 +111,10 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
     backend = DEVICE_BACKENDS[prefix]
     if not backend.installed:
         raise not_installed(config.id, str(backend.extra))
+    if config.wrappers:
+        raise UsageError(
+            f"`env.wrappers` is for host environments; `{config.id}` runs on the device"
+        )
     if name not in backend.names():
         raise unknown_env(config.id)
     try:
@@ -136,11 +157,17 @@ def list_envs(filter: str = "") -> list[EnvRow]:
     """Every environment that an id can name, on-device first; `filter` in the id."""
     import gymnasium
 
+    modules.named()
     rows = [
         EnvRow(f"{prefix}:{name}", "device", backend.extra, backend.installed)
         for prefix, backend in DEVICE_BACKENDS.items()
         for name in backend.names()
     ]
+    for prefix, package in REGISTERED_BY.items():
+        if importlib.util.find_spec(package):
+            importlib.import_module(package)
+        else:
+            rows.append(EnvRow(f"{prefix}…", "host", extra_of(package), False))
     for spec in gymnasium.registry.values():
         extra, installed = needed_extra(spec.entry_point)
         rows.append(EnvRow(spec.id, "host", extra, installed))
@@ -156,16 +183,24 @@ def needed_extra(entry_point: Any) -> tuple[str | None, bool]:
     return None, True
 
 
+def extra_of(package: str) -> str | None:
+    """The extra of ours that brings a package."""
+    return {module: extra for extra, module in EXTRAS.values()}.get(package)
+
+
 def unknown_env(env_id: str) -> UsageError:
     """What to tell a user whose environment id is not known."""
     known = [row.id for row in list_envs()]
     close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
-    if env_id.startswith("ALE/"):
-        help = "Atari needs an extra: pip install 'pgcli-jax[atari]'"
+    packages = [p for key, p in REGISTERED_BY.items() if env_id.startswith(key)]
+    if packages and not importlib.util.find_spec(packages[0]):
+        extra = extra_of(packages[0])
+        help = f"it needs an extra: pip install 'pgcli-jax[{extra}]'"
     elif close:
         help = "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
     else:
-        help = "`pgcli envs` lists what there is"
+        help = "`pgcli envs` lists what there is; for one of your own, name the module "
+        help += "that registers it: --env-module my_pkg"
     return UsageError(f"unknown environment `{env_id}`", help=help)
 
 
@@ -178,28 +213,28 @@ def not_installed(env_id: str, extra: str) -> UsageError:
 
 
 def make_gymnasium(config: EnvConfig) -> Any:
-    """One Gymnasium environment, its time limit set.
+    """One Gymnasium environment in its wrappers, its time limit set.
 
     Raises:
-      UsageError: unknown id, missing package (named, with the extra), bad kwargs.
+      UsageError: unknown id, missing package (named, with the extra), bad kwargs or
+        wrappers, or a module that is not named on the command line.
       EnvironmentFailed: its constructor failed otherwise.
     """
     import gymnasium
 
-    if ":" in config.id:  # Gymnasium would import the module that is named there
-        raise unknown_env(config.id)
+    from pgcli.envs.wrap import wrap
+
+    name = registered_name(config.id)
     limit = (
         {}
         if config.max_episode_steps is None
         else {"max_episode_steps": config.max_episode_steps}
     )
-    if config.id.startswith("ALE/") and importlib.util.find_spec("ale_py"):
-        gymnasium.register_envs(importlib.import_module("ale_py"))
-    extra, installed = needed_extra(_entry_point(config.id))
+    extra, installed = needed_extra(_entry_point(name))
     try:
         with quiet_mujoco(extra == "mujoco" and installed):
-            return gymnasium.make(
-                config.id, disable_env_checker=True, **limit, **config.kwargs
+            env = gymnasium.make(
+                name, disable_env_checker=True, **limit, **config.kwargs
             )
     except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
         raise unknown_env(config.id) from None
@@ -212,9 +247,59 @@ def make_gymnasium(config: EnvConfig) -> Any:
             raise not_installed(config.id, extra) from None
         raise unusable(config.id, error) from error
     except TypeError as error:
-        raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error
+        if not config.kwargs:
+            raise unusable(config.id, error) from error
+        raise unfit_kwargs(config, _entry_point(name), error) from error
     except CAUGHT as error:
         raise unusable(config.id, error) from error
+    return wrap(env, config, name)
+
+
+def registered_name(env_id: str) -> str:
+    """The name that Gymnasium knows an id by, whoever registers it being imported.
+
+    Raises:
+      UsageError: the id names a module that the command line does not.
+    """
+    import gymnasium
+
+    if env_id.partition(":")[0] in DEVICE_BACKENDS:  # `func:X` is none of Gymnasium's
+        raise unknown_env(env_id)
+    ours = [f"{p}:{name}" for p, b in DEVICE_BACKENDS.items() for name in b.names()]
+    if ":" in env_id and difflib.get_close_matches(env_id, ours, 1, 0.85):
+        raise unknown_env(env_id)  # a prefix of ours, mistyped
+    module, name = modules.split(env_id)
+    modules.named()
+    for prefix, package in REGISTERED_BY.items():
+        if name.startswith(prefix) and importlib.util.find_spec(package):
+            importlib.import_module(package)
+    if module is not None and name not in gymnasium.registry:
+        raise _not_of_module(env_id, module, name)
+    return name
+
+
+def _not_of_module(env_id: str, module: str, name: str) -> UsageError:
+    import gymnasium
+
+    own = [
+        spec.id
+        for spec in gymnasium.registry.values()
+        if str(getattr(spec.entry_point, "__module__", spec.entry_point)).startswith(
+            module
+        )
+    ]
+    close = difflib.get_close_matches(name, own, 1, 0.6)
+    if name in functional_names():
+        help = f"it is a functional environment: `func:{name}`"
+    elif close:
+        help = f"did you mean `{module}:{close[0]}`?"
+    elif own:
+        help = f"it registers {', '.join(own)}"
+    else:
+        help = "it must call `gymnasium.register(id=…, entry_point=…)` when imported"
+    return UsageError(
+        f"unknown environment `{env_id}`: `{module}` registers no `{name}`", help=help
+    )
 
 
 def _entry_point(env_id: str) -> Any:
@@ -222,6 +307,25 @@ def _entry_point(env_id: str) -> Any:
 
     spec = gymnasium.registry.get(env_id)
     return spec.entry_point if spec is not None else ""
+
+
+def unfit_kwargs(config: EnvConfig, entry_point: Any, error: TypeError) -> UsageError:
+    """Keyword arguments that an environment's constructor did not take."""
+    from gymnasium.envs.registration import load_env_creator
+
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else None
+    parameters = inspect.signature(creator or entry_point).parameters.values()
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, 1)]
+    wrong = [key for key in config.kwargs if key not in known]
+    help = f"it takes {', '.join(known)}" if known else "it takes none"
+    if wrong and (close := difflib.get_close_matches(wrong[0], known, 1, 0.6)):
+        help = f"did you mean `{close[0]}`?"
+    reason = str(error).partition(" was raised from the environment creator")[0]
+    return UsageError(
+        f"env.kwargs does not fit: {reason}",
+        where=f"environment {config.id}",
+        help=help,
+    )
 
 
 def unusable(env_id: str, error: BaseException) -> PgcliError:

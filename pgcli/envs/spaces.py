@@ -1,13 +1,30 @@
 """Gymnasium spaces as ours, and ours as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import Bound, Box, Discrete, EnvSpec, ObsSpace, Space
+from pgcli.envs.base import (
+    Bound,
+    Box,
+    Discrete,
+    EnvSpec,
+    MultiBinary,
+    MultiDiscrete,
+    ObsSpace,
+    Space,
+)
 from pgcli.errors import EnvironmentFailed
+
+NARROWED = {
+    "float64": "float32",
+    "float16": "float32",
+    "int64": "int32",
+    "uint64": "uint32",
+}
+"""What JAX has not, or networks do not want -> what takes its place."""
 
 
 def _bound(values: np.ndarray) -> Bound:
@@ -15,26 +32,80 @@ def _bound(values: np.ndarray) -> Bound:
     return flat[0] if flat and len(set(flat)) == 1 else tuple(flat)
 
 
+def _inside(bound: np.ndarray, dtype: str, towards: float) -> np.ndarray:
+    """A bound in a narrower float type, rounded into the space where it must be."""
+    if not dtype.startswith("float"):
+        return bound
+    rounded = bound.astype(dtype)
+    outside = rounded > bound if towards < 0 else rounded < bound
+    return np.where(
+        outside, np.nextafter(rounded, rounded.dtype.type(towards)), rounded
+    )
+
+
 def from_gymnasium(space: Any, env_id: str) -> Any:
-    """Our description of a Gymnasium space: Box, Discrete, or a Dict of them.
+    """Our description of a Gymnasium space: a plain one, or a Dict of plain ones.
 
     Raises:
       EnvironmentFailed: a kind of space that pgcli has no policy for.
     """
     from gymnasium import spaces
 
+    if isinstance(space, spaces.Dict):
+        return {name: _plain(part, env_id, name) for name, part in space.items()}
+    return _plain(space, env_id)
+
+
+def _plain(space: Any, env_id: str, part: str | None = None) -> Space:
+    from gymnasium import spaces
+
     if isinstance(space, spaces.Box):
-        dtype = "float32" if space.dtype == np.float64 else str(space.dtype)
-        return Box(space.shape, dtype, _bound(space.low), _bound(space.high))
+        dtype = NARROWED.get(str(space.dtype), str(space.dtype))
+        low = _inside(space.low, dtype, np.inf)
+        high = _inside(space.high, dtype, -np.inf)
+        return Box(space.shape, dtype, _bound(low), _bound(high))
     if isinstance(space, spaces.Discrete):
         return Discrete(int(space.n), int(space.start))
-    if isinstance(space, spaces.Dict):
-        return {name: from_gymnasium(part, env_id) for name, part in space.items()}
-    raise EnvironmentFailed(
-        f"spaces of type {type(space).__name__} are not supported",
+    if isinstance(space, spaces.MultiDiscrete):
+        nvec, start = (tuple(x.reshape(-1).tolist()) for x in (space.nvec, space.start))
+        return MultiDiscrete(space.nvec.shape, nvec, start)
+    if isinstance(space, spaces.MultiBinary):
+        return MultiBinary(space.shape)
+    raise unsupported(space, env_id, part)
+
+
+def unsupported(space: Any, env_id: str, part: str | None = None) -> EnvironmentFailed:
+    """A kind of space that pgcli has no policy for, alone or as a part of others."""
+    kind, help = type(space).__name__, "wrap the environment to one of them"
+    if part is not None:
+        kind += f" (`{part}`)"
+        help = (
+            "leave it out: `env.wrappers: [{FilterObservation: {filter_keys: […]}}]` "
+            "with the keys to keep"
+        )
+    return EnvironmentFailed(
+        f"spaces of type {kind} are not supported",
         where=f"environment {env_id}",
-        help="Box, Discrete and Dict spaces are; wrap the environment to one of them",
+        help="Box, Discrete, MultiDiscrete, MultiBinary, and for observations Dict and "
+        f"Tuple of these are; {help}",
     )
+
+
+def by_part(obs: Any) -> dict[str, Any]:
+    """The plain parts of a Tuple or Dict observation, however deep, by their paths.
+
+    `a/0` is the first part of the part `a`.
+    """
+
+    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict | tuple):
+            named = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, part in named:
+                yield from walk(part, f"{path}/{key}" if path else str(key))
+        else:
+            yield path, value
+
+    return dict(walk(obs, ""))
 
 
 def _space_to_json(space: Space) -> dict[str, Any]:
@@ -54,6 +125,10 @@ def _space_from_json(data: Mapping[str, Any]) -> Space:
 
     if data["type"] == "Discrete":
         return Discrete(data["n"], data["start"])
+    if data["type"] == "MultiDiscrete":
+        return MultiDiscrete(*(tuple(data[key]) for key in ("shape", "nvec", "start")))
+    if data["type"] == "MultiBinary":
+        return MultiBinary(tuple(data["shape"]))
     return Box(
         tuple(data["shape"]), data["dtype"], bound(data["low"]), bound(data["high"])
     )

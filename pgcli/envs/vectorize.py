@@ -70,6 +70,7 @@ class InProcess:
         self._steps = 0
         self._begun = False
         self._discrete = isinstance(self.spec.action, Discrete)
+        self._scalar = self.spec.action.shape == ()
         self._form: tuple[Any, Any] | None = None  # shape and dtype of arrays
         self._dtypes: list[Any] = []
 
@@ -100,7 +101,8 @@ class InProcess:
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         actions = env_action(self.spec.action, action)
-        actions = actions.tolist() if self._discrete else actions
+        if self._scalar:  # an int, or an array without axes
+            actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
         finals = []
         obs, reward, terminated, truncated, start, _ = slot
         now, form, array = self.now, self._form, np.ndarray

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-from pgcli.envs import wire
+from pgcli.envs import modules, wire
 from pgcli.envs.failure import failed, text_of, to_data
 from pgcli.envs.shared import Block
 from pgcli.envs.spaces import spec_to_json
@@ -86,11 +86,14 @@ class Worker:
     def make(
         self,
         config: str,
+        named: list[str],
         registered: str | None,
         seeds: list[int],
         first: int,
     ) -> dict[str, Any]:
         """Makes the environments; returns their specification."""
+        modules.use(named)
+        modules.named()
         if registered is not None:
             import gymnasium
             from gymnasium.envs.registration import EnvSpec as Registered

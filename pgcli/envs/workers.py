@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs import wire
+from pgcli.envs import modules, wire
 from pgcli.envs.base import EnvSpec, HostSlot
 from pgcli.envs.failure import from_data
 from pgcli.envs.shared import Block, unnamed_file
@@ -133,7 +133,7 @@ class Workers:
             _Process(self._memory, share.start, [seeds[n] for n in share])
             for share in shares
         ]
-        how = (wire.from_config(config), _registered(config.id))
+        how = (wire.from_config(config), modules.NAMED, _registered(config.id))
         for process in self._processes:
             mine = [seeds[n] for n in process.rows]
             self._send(process, "make", *how, mine, process.first)

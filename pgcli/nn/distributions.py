@@ -5,6 +5,7 @@ Noise is separate from sampling, so that a whole rollout's can be drawn in one c
 so a distribution of `jax.ShapeDtypeStruct`s draws as well.
 """
 
+import itertools
 import math
 from typing import Protocol, Self, runtime_checkable
 
@@ -78,6 +79,97 @@ class Categorical(struct.PyTreeNode):
     def masked(self, allowed: Bool[Array, "*batch A"]) -> "Categorical":
         """The distribution with the other actions forbidden."""
         return Categorical(jnp.where(allowed, self.logits, MASKED_LOGIT))
+
+
+class MultiCategorical(struct.PyTreeNode):
+    """A independent choices, the i-th of `nvec[i]` values; logits lie side by side."""
+
+    logits: Array  # [*batch, Σ nvec]
+    nvec: tuple[int, ...] = struct.field(pytree_node=False)
+
+    def _each(self) -> list[Categorical]:
+        ends = itertools.accumulate(self.nvec)
+        return [
+            Categorical(self.logits[..., end - n : end])
+            for n, end in zip(self.nvec, ends, strict=True)
+        ]
+
+    def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        """Standard Gumbel noise, for each choice as in `Categorical`."""
+        return jax.random.gumbel(key, (*shape, sum(self.nvec)), jnp.float32)
+
+    def sample(self, noise: Float[Array, "*batch L"]) -> Int[Array, "*batch A"]:
+        """An action by the Gumbel-max trick, choice by choice."""
+        return MultiCategorical(self.logits + noise, self.nvec).mode()
+
+    def log_prob(self, action: Int[Array, "*batch A"]) -> Float[Array, "*batch"]:
+        """Σ over the choices of log π(a_i|s)."""
+        return sum(
+            (dist.log_prob(action[..., i]) for i, dist in enumerate(self._each())),
+            start=jnp.zeros(self.logits.shape[:-1]),
+        )
+
+    def entropy(self) -> Float[Array, "*batch"]:
+        """The sum of the choices' entropies."""
+        return sum(
+            (dist.entropy() for dist in self._each()),
+            start=jnp.zeros(self.logits.shape[:-1]),
+        )
+
+    def kl(self, other: "MultiCategorical") -> Float[Array, "*batch"]:
+        """The sum of the choices' divergences."""
+        pairs = zip(self._each(), other._each(), strict=True)
+        return sum(
+            (mine.kl(theirs) for mine, theirs in pairs),
+            start=jnp.zeros(self.logits.shape[:-1]),
+        )
+
+    def mode(self) -> Int[Array, "*batch A"]:
+        """The largest logit of each choice."""
+        return jnp.stack([dist.mode() for dist in self._each()], axis=-1)
+
+    def masked(self, allowed: Bool[Array, "*batch L"]) -> "MultiCategorical":
+        """The distribution with the other values forbidden."""
+        logits = jnp.where(allowed, self.logits, MASKED_LOGIT)
+        return MultiCategorical(logits, self.nvec)
+
+
+class Bernoulli(struct.PyTreeNode):
+    """A independent bits, each 1 with probability σ(logit)."""
+
+    logits: Array  # [*batch, A]
+
+    def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        """Standard logistic noise: a bit is 1 where logit + noise > 0."""
+        return jax.random.logistic(key, (*shape, self.logits.shape[-1]), jnp.float32)
+
+    def sample(self, noise: Float[Array, "*batch A"]) -> Int[Array, "*batch A"]:
+        """The bits: P(logit + noise > 0) = σ(logit)."""
+        return (self.logits + noise > 0).astype(jnp.int32)
+
+    def log_prob(self, action: Int[Array, "*batch A"]) -> Float[Array, "*batch"]:
+        """Σ log σ(±logit), + where the bit is 1."""
+        sign = jnp.where(action > 0, 1.0, -1.0)
+        return jnp.sum(jax.nn.log_sigmoid(sign * self.logits), axis=-1)
+
+    def entropy(self) -> Float[Array, "*batch"]:
+        """Σ [softplus(l) − l·σ(l)], which is −p log p − (1 − p) log(1 − p)."""
+        mean = jax.nn.sigmoid(self.logits) * self.logits
+        return jnp.sum(jax.nn.softplus(self.logits) - mean, axis=-1)
+
+    def kl(self, other: "Bernoulli") -> Float[Array, "*batch"]:
+        """Σ [p (l − l_other) − softplus(l) + softplus(l_other)]."""
+        weighted = jax.nn.sigmoid(self.logits) * (self.logits - other.logits)
+        partition = jax.nn.softplus(other.logits) - jax.nn.softplus(self.logits)
+        return jnp.sum(weighted + partition, axis=-1)
+
+    def mode(self) -> Int[Array, "*batch A"]:
+        """1 where that is the more probable."""
+        return (self.logits > 0).astype(jnp.int32)
+
+    def masked(self, allowed: Bool[Array, "*batch A"]) -> "Bernoulli":
+        """The distribution in which the other bits are 0."""
+        return Bernoulli(jnp.where(allowed, self.logits, MASKED_LOGIT))
 
 
 class DiagGaussian(struct.PyTreeNode):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import Box, ObsSpace, Space
+from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace, Space
 from pgcli.errors import UsageError
 from pgcli.shapes import Array
 
@@ -24,10 +24,17 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def _flat(space: Space, obs: Array) -> Array:
     """One observation component as features [*batch, n]; integers one-hot."""
-    if isinstance(space, Box):
-        batch = obs.shape[: obs.ndim - len(space.shape)]
-        return obs.reshape(*batch, math.prod(space.shape)).astype(jnp.float32)
-    return jax.nn.one_hot(obs - space.start, space.n, dtype=jnp.float32)
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(obs - space.start, space.n, dtype=jnp.float32)
+    batch = obs.shape[: obs.ndim - len(space.shape)]
+    obs = obs.reshape(*batch, math.prod(space.shape))
+    if not isinstance(space, MultiDiscrete):
+        return obs.astype(jnp.float32)
+    parts = [
+        jax.nn.one_hot(obs[..., i] - start, n, dtype=jnp.float32)
+        for i, (n, start) in enumerate(zip(space.nvec, space.start, strict=True))
+    ]
+    return jnp.concatenate(parts, axis=-1)
 
 
 def flatten_obs(space: ObsSpace, obs: Any) -> Array:

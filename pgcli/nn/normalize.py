@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pgcli.envs.base import Box, Discrete, ObsSpace
+from pgcli.envs.base import Box, ObsSpace, Space
 from pgcli.nn import counter
 from pgcli.nn.counter import Counter
 from pgcli.shapes import Array, Bool, Float
@@ -21,7 +21,7 @@ EPS = 1e-8
 class ObsStats(struct.PyTreeNode):
     """Mean and variance of each observation element, with the bound on results.
 
-    A categorical component has () for both: a number of a category is no quantity.
+    Components other than a Box have () for both: a number of a category is no quantity.
     """
 
     count: Array  # (high, low) words
@@ -49,7 +49,7 @@ def init_obs_stats(space: ObsSpace, clip: float) -> ObsStats:
     def full(space: Any, value: float) -> Any:
         if isinstance(space, Box):
             return jnp.full(space.shape, value, jnp.float32)
-        if isinstance(space, Discrete):
+        if isinstance(space, Space):
             return ()
         return {name: full(part, value) for name, part in space.items()}
 

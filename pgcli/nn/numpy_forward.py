@@ -5,13 +5,21 @@ is computed here is only what acting needs; values, log-probabilities and gradie
 come from the compiled network (`pgcli.nn.networks`), whose parameters these are.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, ObsSpace, Space
+from pgcli.envs.base import (
+    Box,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    ObsSpace,
+    Space,
+)
 from pgcli.nn.normalize import EPS
 
 Forward = Callable[[Any], np.ndarray]
@@ -92,8 +100,26 @@ def make_sampler(
     """
     if isinstance(action_space, Discrete):
         return lambda head, noise: (head + noise).argmax(axis=-1).astype(np.int32)
+    if isinstance(action_space, MultiBinary):
+        return lambda head, noise: (head + noise > 0).astype(np.int32)
+    if isinstance(action_space, MultiDiscrete):
+        return _choices(action_space.nvec)
     std = np.exp(params["log_std"])
     return lambda head, noise: head + std * noise
+
+
+def _choices(
+    nvec: tuple[int, ...],
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    ends = list(itertools.accumulate(nvec))
+    parts = [slice(end - n, end) for n, end in zip(nvec, ends, strict=True)]
+
+    def sample(head: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        logits = head + noise
+        chosen = [logits[..., part].argmax(axis=-1) for part in parts]
+        return np.stack(chosen, axis=-1).astype(np.int32)
+
+    return sample
 
 
 def _features(space: ObsSpace, stats: Any) -> Callable[[Any], np.ndarray]:
@@ -120,15 +146,17 @@ def _features(space: ObsSpace, stats: Any) -> Callable[[Any], np.ndarray]:
 def _component(
     space: Space, mean: Any, var: Any, clip: float | None
 ) -> Callable[[Any], np.ndarray]:
-    if not isinstance(space, Box):
+    if isinstance(space, Discrete):
         one_hot = np.eye(space.n, dtype=np.float32)
         return lambda obs: one_hot[obs - space.start]
+    if isinstance(space, MultiDiscrete):
+        return _one_hots(space)
     size = math.prod(space.shape)
 
     def flat(obs: np.ndarray) -> np.ndarray:
         return obs.reshape(-1, size).astype(np.float32, copy=False)
 
-    if mean is None or clip is None:
+    if mean is None or clip is None or not isinstance(space, Box):
         return flat
     centre = np.asarray(mean, np.float32).reshape(size)
     variance = np.asarray(var, np.float32).reshape(size)
@@ -143,3 +171,17 @@ def _component(
         return x
 
     return normalized
+
+
+def _one_hots(space: MultiDiscrete) -> Callable[[Any], np.ndarray]:
+    """Each element of [N, …] as one of its values, side by side."""
+    ends = np.cumsum(space.nvec)
+    first = ends - np.array(space.nvec) - np.array(space.start)
+
+    def features(obs: np.ndarray) -> np.ndarray:
+        columns = obs.reshape(-1, len(first)) + first
+        x = np.zeros((len(columns), ends[-1]), np.float32)
+        np.put_along_axis(x, columns, np.float32(1), axis=1)
+        return x
+
+    return features

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,9 +10,23 @@ import jax.numpy as jnp
 from flax import struct
 
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace
+from pgcli.envs.base import (
+    Box,
+    Discrete,
+    EnvSpec,
+    MultiBinary,
+    MultiDiscrete,
+    ObsSpace,
+    Space,
+)
 from pgcli.errors import EnvironmentFailed
-from pgcli.nn.distributions import Categorical, DiagGaussian, Distribution
+from pgcli.nn.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+)
 from pgcli.nn.networks import ActorCritic
 from pgcli.nn.normalize import ObsStats, normalize_obs
 from pgcli.shapes import Array, Bool, Float, Key
@@ -54,15 +69,8 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
     """
-    action = spec.action
-    if isinstance(action, Discrete):
-        num_outputs, gaussian = action.n, False
-    elif action.dtype.startswith("float"):
-        num_outputs, gaussian = math.prod(action.shape), True
-    else:
-        raise EnvironmentFailed(
-            f"no action distribution for {action}", where=f"environment {spec.id}"
-        )
+    make_dist, num_outputs = _head(spec)
+    gaussian = make_dist is DiagGaussian
     network = ActorCritic(config, spec.obs, num_outputs, gaussian)
 
     def init(key: Key[Array, ""]) -> Params:
@@ -77,20 +85,40 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     ) -> tuple[Carry, Distribution, Array]:
         outputs: Any = network.apply({"params": params}, obs)
         head, log_std, value = outputs
-        if log_std is None:
-            dist = Categorical(head)
-            return carry, dist if mask is None else dist.masked(mask), value
-        return carry, DiagGaussian(head, jnp.broadcast_to(log_std, head.shape)), value
+        if log_std is not None:
+            return carry, make_dist(head, jnp.broadcast_to(log_std, head.shape)), value
+        dist = make_dist(head)
+        return carry, dist if mask is None else dist.masked(mask), value
 
     return Policy(init, lambda num_envs: (), apply)
 
 
+def _head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
+    """(network outputs -> distribution of actions, how many outputs that takes).
+
+    Raises:
+      EnvironmentFailed: no distribution exists for the action space.
+    """
+    match spec.action:
+        case Discrete(n):
+            return Categorical, n
+        case MultiDiscrete(nvec=nvec):
+            return partial(MultiCategorical, nvec=nvec), sum(nvec)
+        case MultiBinary(shape):
+            return Bernoulli, math.prod(shape)
+        case Box(shape, dtype) if dtype.startswith("float"):
+            return DiagGaussian, math.prod(shape)
+    raise EnvironmentFailed(
+        f"no action distribution for {spec.action}",
+        where=f"environment {spec.id}",
+        help="actions can be Discrete, MultiDiscrete, MultiBinary or a Box of floats",
+    )
+
+
 def zero_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
     """An observation of zeros, with batch axes in front."""
-    if isinstance(space, Box):
+    if isinstance(space, Space):
         return jnp.zeros((*batch, *space.shape), space.dtype)
-    if isinstance(space, Discrete):
-        return jnp.full(batch, space.start, jnp.int32)
     return {name: zero_obs(part, batch) for name, part in space.items()}
 
 

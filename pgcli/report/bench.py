@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import Discrete, EnvSpec, HostEnv, HostSlot
+from pgcli.envs.base import EnvSpec, HostEnv, HostSlot, random_action
 from pgcli.envs.registry import (
     helpers_of,
     make_device_env,
@@ -187,13 +187,9 @@ def _whole(loop: DeviceLoop | HostLoop) -> Callable[[], int]:
 
 
 def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
-    """Actions [T, N, …] as a policy gives them, uniform or standard normal."""
+    """Actions [T, N, …] as a policy gives them."""
     generator = np.random.default_rng(0)
-    if isinstance(spec.action, Discrete):
-        drawn = generator.integers(spec.action.n, size=(num_steps, num_envs))
-        return drawn.astype(np.int32)
-    size = int(np.prod(spec.action.shape))
-    return generator.normal(size=(num_steps, num_envs, size)).astype(np.float32)
+    return random_action(spec.action, (num_steps, num_envs), generator)
 
 
 def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pgcli.config.members import config_of, members
+from pgcli.envs import modules
 from pgcli.envs.registry import on_device
 from pgcli.loggers.jsonl import jsonable
 from pgcli.report.children import Job, Outcome, run_all
@@ -280,6 +281,7 @@ def known_threshold(env_id: str) -> float | None:
     """The return at which Gymnasium calls the environment solved, if it says so."""
     import gymnasium
 
+    modules.named()  # they register theirs
     spec = gymnasium.registry.get(env_id.rpartition(":")[2])
     return (
         None

@@ -12,6 +12,7 @@ from pgcli.config.dump import flow
 from pgcli.config.fields import fields, lookup
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
+from pgcli.envs import modules
 from pgcli.errors import UsageError
 from pgcli.report.children import Job, flat
 
@@ -106,6 +107,8 @@ class Rung:
         arguments = ["--algo", self.algo, "--env", config.env.id]
         arguments += ["--steps", str(config.steps)]
         arguments += more or ["--seed", str(config.seed)]
+        for module in modules.NAMED:
+            arguments += ["--env-module", module]
         for text in self.sets:
             arguments += ["--set", text]
         return Job(name, runs_dir, config, tuple(arguments))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, HostEnv, HostSlot, ObsSpace, where_is
+from pgcli.envs.base import HostEnv, HostSlot, ObsSpace, Space, where_is
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
 from pgcli.rollout.actor import Actor, JitActor
@@ -29,10 +29,8 @@ class _Buffer(NamedTuple):
 
 def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
     """NumPy buffers for observations, with batch axes in front."""
-    if isinstance(space, Box):
+    if isinstance(space, Space):
         return np.zeros((*batch, *space.shape), space.dtype)
-    if isinstance(space, Discrete):
-        return np.zeros(batch, np.int32)
     return {name: empty_obs(part, batch) for name, part in space.items()}
 
 

@@ -1,6 +1,7 @@
 """`evaluate`: what an independent look at a checkpoint says of it."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,20 @@ import jax
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace
+from pgcli.envs import modules
+from pgcli.envs.base import (
+    Box,
+    Discrete,
+    EnvSpec,
+    MultiBinary,
+    MultiDiscrete,
+    ObsSpace,
+    Space,
+)
 from pgcli.envs.registry import make_device_env, make_host_env, on_device
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
-from pgcli.train import accelerator
+from pgcli.train import accelerator, records
 from pgcli.train.evaluate_device import evaluate_on_device
 from pgcli.train.evaluate_host import HostEvaluator, eval_envs
 from pgcli.train.policy_file import (
@@ -22,6 +32,7 @@ from pgcli.train.policy_file import (
     load_agent,
     load_agents,
 )
+from pgcli.train.rundir import RunDirectory
 from pgcli.train.seeds import env_seeds, role_key
 from pgcli.train.statistics import over_members, summarize
 
@@ -75,8 +86,14 @@ def evaluate(
     config = dataclasses.replace(config, vectorizer="in_process", workers=0)
     if env_id is not None and env_id != config.id:
         config = dataclasses.replace(
-            config, id=env_id, kwargs={}, max_episode_steps=None
+            config,
+            id=env_id,
+            kwargs={},
+            max_episode_steps=None,
+            wrappers=None if on_device(env_id) else config.wrappers,
         )
+    else:
+        modules.require(_recorded_modules(path), str(path))
     accelerator.start("auto", host_envs=not on_device(config.id), cpu_threads=1)
     how = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
     each = [how.play(agent.agent) for agent in agents]
@@ -101,6 +118,15 @@ def evaluate(
     scores = np.array([row["return_mean"] for row in rows])
     lengths = [row["length_mean"] for row in rows]
     return {**result, **over_members(scores, episodes, lengths), "members": rows}
+
+
+def _recorded_modules(checkpoint: Path) -> Sequence[str]:
+    """What the run of a checkpoint, if it still lies in one, says of `--env-module`."""
+    try:
+        meta = records.read_object(RunDirectory(checkpoint.parent.parent).meta_json)
+    except CheckpointError:  # the checkpoint itself is whole
+        return ()
+    return tuple((meta or {}).get("env_modules", ()))
 
 
 class _Episodes:
@@ -158,10 +184,12 @@ class _Episodes:
 
 def _shapes(space: ObsSpace) -> Any:
     """What a network sees of a space: bounds do not matter to it."""
-    if isinstance(space, Box):
-        return (space.shape, space.dtype)
     if isinstance(space, Discrete):
         return space.n
+    if isinstance(space, MultiDiscrete):
+        return (space.shape, space.nvec)
+    if isinstance(space, Space):
+        return (space.shape, space.dtype)
     return {name: _shapes(part) for name, part in space.items()}
 
 
@@ -188,4 +216,8 @@ def _words(space: ObsSpace) -> str:
         return f"{space.dtype}{list(space.shape)}"
     if isinstance(space, Discrete):
         return f"Discrete({space.n})"
+    if isinstance(space, MultiDiscrete):
+        return f"MultiDiscrete({list(space.nvec)})"
+    if isinstance(space, MultiBinary):
+        return f"MultiBinary({list(space.shape)})"
     return "{" + ", ".join(f"{k}: {_words(v)}" for k, v in sorted(space.items())) + "}"

@@ -11,8 +11,8 @@ import numpy as np
 from pgcli.config.load import from_mapping
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import Box, Discrete, EnvSpec, ObsSpace, env_action
-from pgcli.envs.spaces import spec_from_json
+from pgcli.envs.base import Discrete, EnvSpec, ObsSpace, Space, env_action
+from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.train import checkpoint, manifest
@@ -172,10 +172,10 @@ def _batched(space: ObsSpace, obs: Any) -> bool:
     Raises:
       ValueError: its shape is neither one observation's nor a batch's.
     """
-    if not isinstance(space, Box | Discrete):
+    if not isinstance(space, Space):
         name = next(iter(space))
         return _batched(space[name], obs[name])
-    shape = space.shape if isinstance(space, Box) else ()
+    shape = space.shape
     given = np.shape(obs)
     if given == shape:
         return False
@@ -219,6 +219,8 @@ class LoadedPolicy:
           ValueError: the observation has another shape than in training.
         """
         spec = self.trained.spec
+        if not isinstance(spec.obs, Space):
+            obs = by_part(obs)
         batched = _batched(spec.obs, obs)
         rows = _as_batch(spec.obs, obs, batched)
         action = np.asarray(
@@ -232,10 +234,9 @@ class LoadedPolicy:
 
 
 def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:
-    if not isinstance(space, Box | Discrete):
+    if not isinstance(space, Space):
         return {k: _as_batch(part, obs[k], batched) for k, part in space.items()}
-    dtype = space.dtype if isinstance(space, Box) else np.int32
-    array = np.asarray(obs, dtype)
+    array = np.asarray(obs, space.dtype)
     return array if batched else array[None]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
+from pgcli.envs import modules
 from pgcli.envs.registry import (
     helpers_of,
     make_device_env,
@@ -87,6 +88,7 @@ def train(
             "env": config.env.id,
             "seed": config.seed,
             "preset": resolved.preset,
+            "env_modules": list(modules.NAMED),
             "accelerator": backend.accelerator.fingerprint(),
             "helpers": helpers_of(env),
             "versions": versions(),
@@ -177,6 +179,7 @@ def _continue(
         result = run.read_result()
         if result is not None and _is_finished(result, config):
             return result
+        modules.require(run.read_meta().get("env_modules", ()), str(run.path))
         recorded = run.read_meta().get("accelerator", {})
         backend = parallel.start(config, recorded)
         env = _make_env(config)

@@ -19,6 +19,7 @@ BY_TYPE = {
     float: ["true", "'1.0'", "word", "nan", "[1.0]", "{a: 1}", ".nan", ".inf", "-.inf"],
     str: ["true", "1", "1.5", "[a]", "{a: b}", ".nan"],
     tuple: ["1", "true", "word", "{a: 1}", ".nan"],
+    Any: ["1", "true", "[a]", "{a: 1}", "{a: {}, b: {}}", "null"],  # env.wrappers
     dict: ["1", "true", "word", "[1]", ".nan"],
 }
 

@@ -43,6 +43,11 @@ def missing(module: str, env_id: str, help: str) -> Any:
         missing("mujoco", "HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
         missing("Box2D", "LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
         missing("ale_py", "ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
+        missing(
+            "minigrid",
+            "MiniGrid-Empty-5x5-v0",
+            "pip install 'pgcli-jax[minigrid]'",
+        ),
         ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
         ("zzzzzzzz", "`pgcli envs`"),
     ],
@@ -60,13 +65,13 @@ def test_make_of_an_unknown_device_environment_says_what_to_do() -> None:
     assert "`func:CartPole-v1`" in (caught.value.help or "")
 
 
-def test_make_imports_no_module_that_an_id_names(
+def test_make_imports_no_module_that_only_an_id_names(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "planted_env.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     for vectorizer in ("in_process", "native"):
-        with pytest.raises(UsageError, match="unknown environment"):
+        with pytest.raises(UsageError, match="module `planted_env` is not named"):
             make("planted_env:CartPole-v1", vectorizer=vectorizer)
 
 
@@ -87,6 +92,16 @@ def test_spaces_without_a_policy_are_refused_by_name() -> None:
     tuples = Scripted(action_space=spaces.Tuple([spaces.Discrete(2)]))
     with pytest.raises(EnvironmentFailed, match="Tuple"):
         InProcess([tuples], [0], "Scripted-v0")
+
+
+def test_parts_without_a_network_are_named() -> None:
+    env = Scripted()
+    env.observation_space = spaces.Dict(
+        {"map": spaces.Discrete(2), "say": spaces.Text(9)}
+    )
+    with pytest.raises(EnvironmentFailed, match=r"Text \(`say`\)") as caught:
+        InProcess([env], [0], "Scripted-v0")
+    assert "FilterObservation" in (caught.value.help or "")
 
 
 def test_list_names_the_extra_that_an_environment_needs() -> None:

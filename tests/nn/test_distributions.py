@@ -10,14 +10,26 @@ import pytest
 from rollout.toys import quick_jit
 from scipy import integrate, special, stats
 
-from pgcli.nn.distributions import Categorical, DiagGaussian, Distribution
+from pgcli.nn.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+)
 
 LOGITS = np.array([[0.3, -1.2, 2.0], [0.0, 5.0, -5.0]], np.float32)
 MEAN = np.array([[0.5, -1.0], [0.0, 3.0]], np.float32)
 LOG_STD = np.array([[-0.7, 0.4], [0.0, 1.0]], np.float32)
+# two choices, of two and of three values
+MULTI = np.array([[0.4, -0.3, 0.3, -1.2, 2.0], [1.0, 0.0, 0.0, 3.0, -5.0]], np.float32)
+NVEC = (2, 3)
+BITS = np.array([[0.7, -2.0], [3.0, 0.1]], np.float32)
 DISTRIBUTIONS = {
     "categorical": Categorical(jnp.asarray(LOGITS)),
     "gaussian": DiagGaussian(jnp.asarray(MEAN), jnp.asarray(LOG_STD)),
+    "multi": MultiCategorical(jnp.asarray(MULTI), NVEC),
+    "bernoulli": Bernoulli(jnp.asarray(BITS)),
 }
 ALLOWED = np.array([[True, False, True], [False, True, True]])
 every = pytest.mark.parametrize("name", sorted(DISTRIBUTIONS))
@@ -141,8 +153,13 @@ def test_gaussian_samples_with_its_density() -> None:
 @every
 def test_mode_is_the_most_probable_action(name: str) -> None:
     dist = DISTRIBUTIONS[name]
-    expected = LOGITS.argmax(-1) if name == "categorical" else MEAN
-    np.testing.assert_array_equal(mode(dist), expected)
+    expected = {
+        "categorical": LOGITS.argmax(-1),
+        "gaussian": MEAN,
+        "multi": np.stack([MULTI[:, :2].argmax(-1), MULTI[:, 2:].argmax(-1)], -1),
+        "bernoulli": [[1, 0], [1, 1]],  # where the logit is positive
+    }
+    np.testing.assert_array_equal(mode(dist), expected[name])
     others = quick_jit(jax.vmap(dist.log_prob))(samples(dist, jax.random.key(3), 50))
     assert (np.asarray(log_prob(dist, mode(dist))) >= np.asarray(others)).all()
 
@@ -153,7 +170,8 @@ def test_noise_needs_only_the_shapes_of_a_distribution(name: str) -> None:
     prototype = jax.eval_shape(lambda: dist)
     assert isinstance(jax.tree.leaves(prototype)[0], jax.ShapeDtypeStruct)
     drawn = prototype.noise(key, (5, 2))
-    assert drawn.shape == (5, 2, LOGITS.shape[1] if name == "categorical" else 2)
+    width = {"categorical": 3, "gaussian": 2, "multi": 5, "bernoulli": 2}[name]
+    assert drawn.shape == (5, 2, width)
     np.testing.assert_array_equal(drawn, dist.noise(key, (5, 2)))
 
 
@@ -208,3 +226,82 @@ def test_kl_between_equal_masks_is_that_of_the_allowed_actions() -> None:
     p = masked(categorical(0.4, 0.2, 0.4), allowed)
     q = masked(categorical(0.1, 0.6, 0.3), allowed)
     np.testing.assert_allclose(kl(p, q), 0.5 * math.log(4 / 3), atol=1e-6)
+
+
+def table(dist: Distribution, actions: np.ndarray) -> np.ndarray:
+    """log π(a|s) of every action [K, A]: [K, batch]."""
+    rows = np.broadcast_to(actions[:, None], (len(actions), 2, actions.shape[1]))
+    return np.asarray(quick_jit(jax.vmap(dist.log_prob))(rows), np.float64)
+
+
+SEVERAL = {
+    "multi": (
+        np.array(list(np.ndindex(NVEC)), np.int32),
+        MultiCategorical(jnp.asarray(MULTI[::-1] * 0.5), NVEC),
+    ),
+    "bernoulli": (
+        np.array(list(np.ndindex(2, 2)), np.int32),
+        Bernoulli(jnp.asarray(BITS[::-1] * 0.5)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_joint_distributions_agree_with_enumeration(name: str) -> None:
+    # Σ_a π = 1, H = −Σ π log π and KL = Σ π (log π − log π_other) over every action
+    actions, other = SEVERAL[name]
+    dist = DISTRIBUTIONS[name]
+    logp, logq = table(dist, actions), table(other, actions)
+    p = np.exp(logp)
+    np.testing.assert_allclose(p.sum(0), 1, atol=1e-5)
+    np.testing.assert_allclose(entropy(dist), -(p * logp).sum(0), atol=1e-5)
+    np.testing.assert_allclose(kl(dist, other), (p * (logp - logq)).sum(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_joint_distributions_sample_every_action_with_its_probability(
+    name: str,
+) -> None:
+    actions, _ = SEVERAL[name]
+    dist, count = DISTRIBUTIONS[name], 20_000
+    found = np.asarray(samples(dist, jax.random.key(6), count))[:, 0]
+    assert found.dtype == np.int32
+    counts = [(found == action).all(-1).sum() for action in actions]
+    p = np.exp(table(dist, actions)[:, 0])
+    assert stats.chisquare(counts, count * p / p.sum()).pvalue > 1e-3
+
+
+def test_multi_categorical_of_one_choice_is_a_categorical() -> None:
+    one, multi = DISTRIBUTIONS["categorical"], MultiCategorical(LOGITS, (3,))
+    action = np.array([2, 0], np.int32)
+    np.testing.assert_allclose(
+        log_prob(multi, action[:, None]), log_prob(one, action), atol=1e-6
+    )
+    np.testing.assert_allclose(entropy(multi), entropy(one), atol=1e-6)
+    np.testing.assert_array_equal(mode(multi)[:, 0], mode(one))
+
+
+def test_bernoulli_is_a_choice_between_two_of_which_one_has_logit_zero() -> None:
+    pairs = np.stack([np.zeros_like(BITS), BITS], axis=-1).reshape(2, 4)
+    multi, bits = MultiCategorical(pairs, (2, 2)), DISTRIBUTIONS["bernoulli"]
+    action = np.array([[1, 0], [0, 1]], np.int32)
+    np.testing.assert_allclose(
+        log_prob(bits, action), log_prob(multi, action), atol=1e-6
+    )
+    np.testing.assert_allclose(entropy(bits), entropy(multi), atol=1e-6)
+
+
+def test_bernoulli_stays_finite_where_a_bit_is_certain() -> None:
+    sure = Bernoulli(np.float32([[200.0, -200.0]]))
+    np.testing.assert_allclose(entropy(sure), 0, atol=1e-6)
+    np.testing.assert_allclose(kl(sure, sure), 0, atol=1e-6)
+    np.testing.assert_allclose(log_prob(sure, np.int32([[1, 0]])), 0, atol=1e-6)
+
+
+def test_mask_of_several_choices_is_never_sampled() -> None:
+    allowed = np.array([[True, False, True, True, False]] * 2)
+    found = np.asarray(
+        samples(masked(DISTRIBUTIONS["multi"], allowed), jax.random.key(7), 2_000)
+    )
+    assert set(found[..., 0].reshape(-1)) == {0}
+    assert set(found[..., 1].reshape(-1)) == {0, 1}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import Box, Discrete, EnvSpec
+from pgcli.envs.base import Box, Discrete, EnvSpec, MultiBinary, MultiDiscrete
 from pgcli.nn.networks import ACTIVATIONS
 from pgcli.nn.normalize import init_obs_stats
 from pgcli.nn.numpy_forward import IN_PLACE, make_forward, make_sampler
@@ -16,13 +16,21 @@ from pgcli.nn.policy import Agent, act, make_policy
 
 FLAT = Box((3,), "float32", -5.0, 5.0)
 IMAGE = Box((2, 3), "uint8", 0.0, 255.0)
+CHOICES = MultiDiscrete((2, 2), (2, 3, 4, 2), (0, 1, 0, 5))
 SPACES: dict[str, Any] = {
     "box": FLAT,
     "image": IMAGE,
     "discrete": Discrete(4, start=2),
-    "dict": {"b": IMAGE, "a": FLAT, "c": Discrete(3)},
+    "choices": CHOICES,
+    "bits": MultiBinary((2, 2)),
+    "dict": {"b": IMAGE, "a": FLAT, "c": Discrete(3), "d": CHOICES},
 }
-ACTIONS = {"discrete": Discrete(5), "box": Box((2,), "float32", -1.0, 1.0)}
+ACTIONS: dict[str, Any] = {
+    "discrete": Discrete(5),
+    "box": Box((2,), "float32", -1.0, 1.0),
+    "choices": CHOICES,
+    "bits": MultiBinary((3,)),
+}
 NUM_ENVS = 6
 
 
@@ -30,6 +38,13 @@ def observations(space: Any) -> Any:
     drawn = np.random.default_rng(0)
     if isinstance(space, Discrete):
         return drawn.integers(space.start, space.start + space.n, NUM_ENVS, np.int32)
+    if isinstance(space, MultiDiscrete):
+        low = np.array(space.start)
+        size = (NUM_ENVS, len(low))
+        values = drawn.integers(low, low + space.nvec, size, np.int32)
+        return values.reshape(NUM_ENVS, *space.shape)
+    if isinstance(space, MultiBinary):
+        return drawn.integers(0, 2, (NUM_ENVS, *space.shape), np.int8)
     if isinstance(space, Box):
         values = drawn.uniform(0, 5, (NUM_ENVS, *space.shape))
         return values.astype(space.dtype)
@@ -72,7 +87,7 @@ def test_numpy_forward_and_sampler_act_as_the_policy(
     expected = np.asarray(dist.sample(noise))
     assert taken.dtype == expected.dtype
     np.testing.assert_allclose(taken, expected, rtol=1e-5, atol=1e-5)
-    mean = dist.logits if action == "discrete" else dist.mean
+    mean = dist.mean if action == "box" else dist.logits
     np.testing.assert_allclose(head, mean, rtol=1e-5, atol=1e-5)
 
 

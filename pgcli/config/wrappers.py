@@ -1,0 +1,124 @@
+"""Wrappers that `env.wrappers` can name, with their arguments; those refused, and why.
+
+Plain data, so that a configuration is checked before Gymnasium is imported; a test
+compares it with the classes themselves.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+GYMNASIUM, MINIGRID = "gymnasium.wrappers", "minigrid.wrappers"
+
+
+class Wrapper(NamedTuple):
+    """Where a wrapper is, and the keyword arguments that it must and can have."""
+
+    module: str
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+WRAPPERS: Mapping[str, Wrapper] = {
+    "DelayObservation": Wrapper(GYMNASIUM, ("delay",)),
+    "DiscretizeAction": Wrapper(GYMNASIUM, ("bins",), ("multidiscrete",)),
+    "DiscretizeObservation": Wrapper(GYMNASIUM, ("bins",), ("multidiscrete",)),
+    "DtypeObservation": Wrapper(GYMNASIUM, ("dtype",)),
+    "FilterObservation": Wrapper(GYMNASIUM, ("filter_keys",)),
+    "FlattenObservation": Wrapper(GYMNASIUM),
+    "FrameStackObservation": Wrapper(GYMNASIUM, ("stack_size",), ("padding_type",)),
+    "GrayscaleObservation": Wrapper(GYMNASIUM, (), ("keep_dim",)),
+    "MaxAndSkipObservation": Wrapper(GYMNASIUM, (), ("skip",)),
+    "RepeatAction": Wrapper(GYMNASIUM, ("num_repeats",)),
+    "RescaleAction": Wrapper(GYMNASIUM, ("min_action", "max_action")),
+    "RescaleObservation": Wrapper(GYMNASIUM, ("min_obs", "max_obs")),
+    "ReshapeObservation": Wrapper(GYMNASIUM, ("shape",)),
+    "ResizeObservation": Wrapper(GYMNASIUM, ("shape",)),
+    "StickyAction": Wrapper(
+        GYMNASIUM, ("repeat_action_probability",), ("repeat_action_duration",)
+    ),
+    "TimeAwareObservation": Wrapper(
+        GYMNASIUM, (), ("flatten", "normalize_time", "dict_time_key")
+    ),
+    "DirectionObsWrapper": Wrapper(MINIGRID, (), ("type",)),
+    "FlatObsWrapper": Wrapper(MINIGRID, (), ("maxStrLen",)),
+    "FullyObsWrapper": Wrapper(MINIGRID),
+    "ImgObsWrapper": Wrapper(MINIGRID),
+    "OneHotPartialObsWrapper": Wrapper(MINIGRID, (), ("tile_size",)),
+    "RGBImgObsWrapper": Wrapper(MINIGRID, (), ("tile_size",)),
+    "RGBImgPartialObsWrapper": Wrapper(MINIGRID, (), ("tile_size",)),
+    "SymbolicObsWrapper": Wrapper(MINIGRID),
+    "ViewSizeWrapper": Wrapper(MINIGRID, (), ("agent_view_size",)),
+}
+
+_RETURN = "it would change the returns that are logged and evaluated; set {} instead"
+_NEEDLESS = "{} already; leave it out"
+REFUSED: Mapping[str, str] = {
+    "ClipReward": _RETURN.format("`normalize.reward` and `normalize.clip`"),
+    "NormalizeReward": _RETURN.format("`normalize.reward`"),
+    "TransformReward": _RETURN.format("`normalize.reward`"),
+    "ActionBonus": "it would add to the returns that are logged and evaluated",
+    "PositionBonus": "it would add to the returns that are logged and evaluated",
+    "NoDeath": "it would change the returns that are logged and evaluated",
+    "NormalizeObservation": "its statistics would be neither saved nor frozen in "
+    "evaluation; set `normalize.obs` instead",
+    "TransformObservation": "a function cannot be written in a configuration; register "
+    "an environment of your own and name it with --env-module",
+    "TransformAction": "a function cannot be written in a configuration; register an "
+    "environment of your own and name it with --env-module",
+    "TimeLimit": "set `env.max_episode_steps` instead",
+    "ClipAction": _NEEDLESS.format("actions are clipped to the bounds"),
+    "RecordEpisodeStatistics": _NEEDLESS.format("returns and lengths are recorded"),
+    "OrderEnforcing": _NEEDLESS.format("it is there"),
+    "Autoreset": "episodes are begun anew by pgcli, which needs their last observation",
+    "ReseedWrapper": "seeds are pgcli's: every episode would be one of a few",
+    "AtariPreprocessing": "a life lost would be logged as the end of an episode",
+}
+"""Name of a wrapper -> why it cannot be named, and what to do."""
+
+Fault = tuple[str, str | None]
+"""What is wrong with one item, and what to do."""
+
+
+def parse(item: Any) -> tuple[str, Mapping[str, Any]]:
+    """(name, keyword arguments) of an item that `faults` finds nothing wrong with."""
+    if isinstance(item, str):
+        return item, {}
+    [(name, kwargs)] = item.items()
+    return name, kwargs or {}
+
+
+def faults(item: Any, place: str) -> Iterator[Fault]:
+    """What is wrong with one item of `env.wrappers`, called `place` in messages."""
+    form = "a name, or {name: {argument: value}}"
+    single = isinstance(item, Mapping) and len(item) == 1
+    if not isinstance(item, str) and not (
+        single and all(v is None or isinstance(v, Mapping) for v in item.values())
+    ):
+        yield f"`{place}` must be {form}", "such as {FrameStackObservation: …}"
+        return
+    name, kwargs = parse(item)
+    if name in REFUSED:
+        yield f"`{place}`: {name} is refused", REFUSED[name]
+        return
+    if name not in WRAPPERS:
+        yield f"`{place}`: no wrapper `{name}`", _near(name, WRAPPERS)
+        return
+    wrapper = WRAPPERS[name]
+    known = (*wrapper.required, *wrapper.optional)
+    for key in kwargs:
+        if key not in known:
+            help = _near(key, known) if known else f"{name} takes none"
+            yield f"`{place}`: {name} has no argument `{key}`", help
+    if missing := [key for key in wrapper.required if key not in kwargs]:
+        example = ", ".join(f"{key}: …" for key in missing)
+        words = " and ".join(f"`{key}`" for key in missing)
+        yield f"`{place}`: {name} needs {words}", f"write {{{name}: {{{example}}}}}"
+
+
+def _near(word: str, known: Any) -> str:
+    close = get_close_matches(word, known, 1, 0.6)
+    folded = {name.lower(): name for name in known}
+    if not close and (same := get_close_matches(word.lower(), folded, 1, 0.6)):
+        close = [folded[same[0]]]
+    return f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"

@@ -1,0 +1,116 @@
+"""One environment looked at from all sides: what is wrong, what it costs, what pays."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
+from pgcli.envs.base import EnvSpec, ObsSpace
+from pgcli.envs.check import Finding, Speed, check_host, measure_host, spec_of
+from pgcli.envs.registry import make_device_env, make_gymnasium, on_device
+from pgcli.errors import EnvironmentFailed
+from pgcli.nn.policy import make_policy
+from pgcli.train import accelerator
+
+WORKER_STEP = 20.0
+"""Microseconds of a step from which help may pay."""
+
+
+def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
+    """What training on an environment would meet.
+
+    Args:
+      config: of which `env` and `accelerator` are used.
+      seconds: of measuring its speed.
+
+    Returns:
+      `ok, env, backend, spaces {obs, action}, max_episode_steps, findings
+      [{level, message, help}], speed {step_us, reset_us, steps_per_second},
+      suggestions [text]`.
+
+    Raises:
+      UsageError: there is no such environment, or it is not installed.
+      EnvironmentFailed: it cannot be made, or has a space without a policy.
+    """
+    device = on_device(config.env.id)
+    accelerator.start(config.accelerator, host_envs=not device, cpu_threads=1)
+    if device:
+        from pgcli.envs.check_device import check_device, measure_device
+
+        env = make_device_env(config.env)
+        spec, findings = env.spec, check_device(env)
+        speed = None
+        if not _failed(findings):
+            speed = measure_device(env, config.env.num_envs, seconds)
+    else:
+        spec, findings = spec_of(config.env), check_host(config.env)
+        speed = None if _failed(findings) else measure_host(config.env, seconds)
+    findings.append(_policy(spec))
+    return {
+        "ok": not _failed(findings),
+        "env": config.env.id,
+        "backend": "device" if device else "host",
+        "spaces": {"obs": words(spec.obs), "action": words(spec.action)},
+        "max_episode_steps": spec.max_episode_steps,
+        "findings": [finding._asdict() for finding in findings],
+        "speed": None if speed is None else _rates(speed),
+        "suggestions": [] if device or speed is None else _suggest(config.env, speed),
+    }
+
+
+def _failed(findings: list[Finding]) -> bool:
+    return any(finding.level == "error" for finding in findings)
+
+
+def _policy(spec: EnvSpec) -> Finding:
+    """Is there a distribution for its actions?"""
+    try:
+        make_policy(spec, NetworkConfig())
+    except EnvironmentFailed as error:
+        return Finding("error", error.message, error.help)
+    return Finding("ok", "its spaces have a network and a distribution")
+
+
+def _rates(speed: Speed) -> dict[str, float]:
+    return {
+        "step_us": round(speed.step, 2),
+        "reset_us": round(speed.reset, 2),
+        "steps_per_second": round(1e6 / speed.step),
+    }
+
+
+def _suggest(config: EnvConfig, speed: Speed) -> list[str]:
+    """Settings of the collector that may be faster."""
+    found = []
+    env = make_gymnasium(dataclasses.replace(config, wrappers=()))
+    native = env.spec.vector_entry_point is not None
+    env.close()
+    if native and not config.wrappers:
+        found.append(
+            "it has a vector entry point of its own: --set env.vectorizer=native"
+        )
+    elif speed.step >= WORKER_STEP:
+        found.append(
+            "a step is long enough for help by a thread or processes: env.workers, "
+            "whose default `auto` measures what is fastest"
+        )
+    if speed.reset > 100 * speed.step:
+        ratio = speed.reset / speed.step
+        found.append(f"a reset takes as long as {ratio:,.0f} steps: make it cheaper")
+    return found
+
+
+def words(space: ObsSpace) -> str:
+    """A space in a few words: kind, shape or sizes, dtype."""
+    if not isinstance(space, Mapping):
+        name = type(space).__name__
+        match dataclasses.asdict(space):
+            case {"nvec": nvec}:
+                return f"{name}{list(nvec)}"
+            case {"n": n}:
+                return f"{name}({n})"
+            case {"shape": shape}:
+                return f"{name}{list(shape)} {space.dtype}"
+        raise TypeError(f"{space} is no space")
+    parts = [f"{name}: {words(part)}" for name, part in space.items()]
+    return "Dict {" + ", ".join(parts) + "}"
