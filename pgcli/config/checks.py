@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from typing import Literal
 
 from pgcli.config.algorithms import (
     PPO1Config,
@@ -11,7 +12,7 @@ from pgcli.config.algorithms import (
     TRPOConfig,
 )
 from pgcli.config.document import KeyPath
-from pgcli.config.schema import RunConfig
+from pgcli.config.schema import EnvConfig, RunConfig
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
 SHARDS = 8
@@ -38,6 +39,12 @@ def default_shards(config: RunConfig) -> int:
     return math.gcd(columns(config), SHARDS)
 
 
+def default_vectorizer(env: EnvConfig) -> Literal["in_process", "native"]:
+    """How an environment is stepped unless the configuration says so."""
+    atari = env.id.startswith("ALE/") and "obs_type" not in env.kwargs
+    return "native" if atari or env.id.startswith("envpool:") else "in_process"
+
+
 def complaints(config: RunConfig) -> Iterator[Complaint]:
     """What several keys together make impossible, each key being fine alone."""
     if config.algo.collects == "episodes":
@@ -59,6 +66,11 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 f"`log.sinks[{index}]`: no logger `{sink}`",
                 help,
             )
+    yield from _environment_complaints(config)
+
+
+def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Does what is asked of the environment fit its kind, and the algorithm?"""
     if config.env.vectorizer == "native" and config.env.id.startswith("func:"):
         message = (
             f"`env.vectorizer: native` is for host environments; `{config.env.id}` "
@@ -68,6 +80,29 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
             f"remove `env.vectorizer`, or use `{config.env.id.removeprefix('func:')}`"
         )
         yield [("env", "vectorizer"), ("env", "id")], message, help
+    if config.env.vectorizer == "in_process" and config.env.id.startswith("envpool:"):
+        message = (
+            "`env.vectorizer: in_process` steps environments that EnvPool does not"
+        )
+        help = f"remove `env.vectorizer`, or use `{config.env.id[len('envpool:') :]}`"
+        yield [("env", "vectorizer"), ("env", "id")], message, help
+    if not config.rollout.end_on_life_loss:
+        return
+    on_device = ":" in config.env.id and not config.env.id.startswith("envpool:")
+    if on_device:
+        message = (
+            f"`rollout.end_on_life_loss`: `{config.env.id}` runs on the device, which "
+            "counts no lives"
+        )
+        keys = [("rollout", "end_on_life_loss"), ("env", "id")]
+        yield keys, message, "remove it"
+    if config.algo.collects == "episodes":
+        message = (
+            f"`rollout.end_on_life_loss` cuts the credit of steps, and "
+            f"{config.algo.name} learns from whole episodes"
+        )
+        keys = [("rollout", "end_on_life_loss"), ("algo", "name")]
+        yield keys, message, "remove it, or train a2c, ppo1 or ppo2"
 
 
 def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:

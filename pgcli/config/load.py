@@ -35,7 +35,13 @@ __all__ = [
 ]
 
 ALGORITHM, PRESET, FILE = 0, 1, 2
-DERIVED = ("eval.every", "checkpoint.every", "parallel.shards", "algo.kl_target")
+DERIVED = (
+    "env.vectorizer",
+    "eval.every",
+    "checkpoint.every",
+    "parallel.shards",
+    "algo.kl_target",
+)
 
 
 @dataclass(frozen=True)

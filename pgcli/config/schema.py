@@ -31,9 +31,10 @@ class EnvConfig:
         int | None, Ge(1), "time limit of an episode; null: the environment's own"
     ] = None
     vectorizer: Annotated[
-        Literal["in_process", "native"],
-        "host environments: step them one by one, or by their own vector entry point",
-    ] = "in_process"
+        Literal["in_process", "native"] | None,
+        "host environments: step them one by one, or by their own vector entry point; "
+        "null: native for ALE/ and envpool:, else in_process",
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class RolloutConfig:
     episodes_per_env: Annotated[
         int, Ge(1), "episodes per environment and iteration, where whole ones are"
     ] = 1
+    end_on_life_loss: Annotated[
+        bool,
+        "credit ends where a life is lost, as if the episode did; returns and lengths "
+        "are still those of whole games",
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,10 @@ class NetworkConfig:
     """The policy and value networks."""
 
     torso: Annotated[
-        Literal["mlp", "grid_cnn"],
-        "what turns an observation into features: dense layers on it flattened, or "
-        "16 filters of 3 × 3 on an image [H, W, C] and then the dense layers",
+        Literal["mlp", "grid_cnn", "nature_cnn"],
+        "what turns an observation into features: dense layers on it flattened; "
+        "before them 16 filters of 3 × 3 on a small image [H, W, C]; or before them "
+        "the three layers of filters that are usual on Atari's frames",
     ] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Ge(1)], ...], "widths of the hidden layers"
@@ -92,6 +99,9 @@ class NormalizeConfig:
     obs: Annotated[bool, "subtract the mean, divide by the standard deviation"] = False
     reward: Annotated[
         bool, "divide by the standard deviation of the discounted return"
+    ] = False
+    reward_sign: Annotated[
+        bool, "learn from the sign of each reward alone; logged returns stay raw"
     ] = False
     clip: Annotated[float, Gt(0), "bound on normalised values, both sides"] = 10.0
 

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from pgcli.config.checks import default_vectorizer
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import DeviceEnv, HostEnv
 from pgcli.errors import EnvironmentFailed, UsageError
@@ -97,10 +98,19 @@ def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv
       UsageError: no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
+    from pgcli.envs import atari
     from pgcli.envs.native import NativeVector
     from pgcli.envs.vectorize import InProcess
 
-    if config.vectorizer == "native":
+    if config.id.startswith("envpool:"):
+        if importlib.util.find_spec("envpool") is None:
+            raise not_installed(config.id, "envpool")
+        from pgcli.envs.envpool import make_envpool
+
+        return make_envpool(config, num_envs, seeds)
+    if (config.vectorizer or default_vectorizer(config)) == "native":
+        if atari.preprocessed(config):
+            return atari.make_vector(config, num_envs, seeds)
         return NativeVector.make(config, num_envs, seeds)
     return InProcess.make(config, seeds)
 
@@ -114,6 +124,12 @@ def list_envs(filter: str = "") -> list[EnvRow]:
         for prefix, backend in DEVICE_BACKENDS.items()
         for name in backend.names()
     ]
+    if importlib.util.find_spec("ale_py"):
+        gymnasium.register_envs(importlib.import_module("ale_py"))
+    else:
+        rows.append(EnvRow("ALE/…-v5", "host", "atari", False))
+    pool = importlib.util.find_spec("envpool") is not None
+    rows.append(EnvRow("envpool:…", "host", "envpool", pool))
     for spec in gymnasium.registry.values():
         extra, installed = needed_extra(spec.entry_point)
         rows.append(EnvRow(spec.id, "host", extra, installed))
@@ -129,16 +145,35 @@ def needed_extra(entry_point: Any) -> tuple[str | None, bool]:
     return None, True
 
 
+def register_atari(env_id: str) -> None:
+    """Makes Gymnasium know the games of ale_py.
+
+    Raises:
+      UsageError: it is not installed, or has no such game.
+    """
+    import gymnasium
+
+    if importlib.util.find_spec("ale_py") is None:
+        raise unknown_env(env_id)
+    gymnasium.register_envs(importlib.import_module("ale_py"))
+    if env_id not in gymnasium.registry:
+        raise unknown_env(env_id)
+
+
+def close_to(env_id: str, known: list[str]) -> str:
+    """What to write instead of an id that is not known."""
+    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
+    return "`pgcli envs` lists what there is"
+
+
 def unknown_env(env_id: str) -> UsageError:
     """What to tell a user whose environment id is not known."""
-    known = [row.id for row in list_envs()]
-    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
-    if env_id.startswith("ALE/"):
+    if env_id.startswith("ALE/") and importlib.util.find_spec("ale_py") is None:
         help = "Atari needs an extra: pip install 'pgcli-jax[atari]'"
-    elif close:
-        help = "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
     else:
-        help = "`pgcli envs` lists what there is"
+        help = close_to(env_id, [row.id for row in list_envs()])
     return UsageError(f"unknown environment `{env_id}`", help=help)
 
 
@@ -159,6 +194,8 @@ def make_gymnasium(config: EnvConfig) -> Any:
     """
     import gymnasium
 
+    from pgcli.envs import atari
+
     if ":" in config.id:  # Gymnasium would import the module that is named there
         raise unknown_env(config.id)
     limit = (
@@ -166,8 +203,10 @@ def make_gymnasium(config: EnvConfig) -> Any:
         if config.max_episode_steps is None
         else {"max_episode_steps": config.max_episode_steps}
     )
-    if config.id.startswith("ALE/") and importlib.util.find_spec("ale_py"):
-        gymnasium.register_envs(importlib.import_module("ale_py"))
+    if atari.preprocessed(config):
+        return atari.make_single(config)
+    if config.id.startswith("ALE/"):
+        register_atari(config.id)
     try:
         return gymnasium.make(
             config.id, disable_env_checker=True, **limit, **config.kwargs

@@ -6,6 +6,7 @@ import numpy as np
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Discrete, EnvSpec, HostSlot, env_action
+from pgcli.envs.lives import Lives
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import EnvironmentFailed, PgcliError
 
@@ -53,6 +54,7 @@ class InProcess:
         self._seeds = seeds
         self._steps = 0
         self._begun = False
+        self._lives = Lives(self.num_envs, env_id)
         self._discrete = isinstance(self.spec.action, Discrete)
 
     @classmethod
@@ -67,8 +69,10 @@ class InProcess:
         for n, env in enumerate(self._envs):
             try:
                 # seeded once: from then on a stream goes on, and repeats no episode
-                first, _ = env.reset(seed=None if self._begun else self._seeds[n])
+                seed = None if self._begun else self._seeds[n]
+                first, info = env.reset(seed=seed)
                 set_row(obs, n, first)
+                self._lives.begin(info, n)
             except Exception as error:
                 raise self._failed(n, error) from error
         self._begun = True
@@ -80,20 +84,23 @@ class InProcess:
         actions = env_action(self.spec.action, action)
         actions = actions.tolist() if self._discrete else actions
         finals = []
-        obs, reward, terminated, truncated, start, _ = slot
+        obs, reward, terminated, truncated, start, _, life_lost = slot
         n = 0
         try:
             for n, env in enumerate(self._envs):
                 if active is not None and not active[n]:
                     continue
-                after, reward[n], ended, cut, _ = env.step(actions[n])
+                after, reward[n], ended, cut, info = env.step(actions[n])
                 terminated[n] = ended
                 truncated[n] = cut
                 start[n] = ended or cut
+                if life_lost is not None:
+                    life_lost[n] = self._lives.lost(info, n) and not start[n]
                 if active is None and (ended or cut):
                     if not ended:
                         finals.append((n, copy_obs(after)))
-                    after, _ = env.reset()
+                    after, info = env.reset()
+                    self._lives.begin(info, n)
                 if isinstance(obs, dict):
                     set_row(obs, n, after)
                 else:

@@ -247,7 +247,10 @@ def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None]]:
         rounds = setup.columns // num_envs
         collector = EpisodeCollector(envs[0], setup.policy, rounds, setup.num_steps)
     else:
-        collector = HostCollector(envs[0], setup.policy, setup.num_steps)
+        with_lives = config.rollout.end_on_life_loss
+        collector = HostCollector(
+            envs[0], setup.policy, setup.num_steps, with_lives=with_lives
+        )
     num_steps = min(setup.num_steps, 256)
     actions = _random_actions(setup.spec, num_steps, num_envs)
     obs = empty_obs(setup.spec.obs, (2, num_envs))

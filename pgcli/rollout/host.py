@@ -24,6 +24,7 @@ class _Buffer(NamedTuple):
     truncated: np.ndarray
     start: np.ndarray  # [T + 1, N]
     real: np.ndarray
+    life_lost: np.ndarray | None
 
 
 def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
@@ -58,16 +59,25 @@ class HostCollector:
     begins.
     """
 
-    def __init__(self, env: HostEnv, policy: Policy, num_steps: int) -> None:
+    def __init__(
+        self,
+        env: HostEnv,
+        policy: Policy,
+        num_steps: int,
+        *,
+        with_lives: bool = False,
+    ) -> None:
         """Begins an episode in every environment.
 
         Args:
           env: the environments.
           policy: what acts.
           num_steps: T, steps per rollout.
+          with_lives: whether to note where a life was lost.
         """
         self._env = env
         self._num_steps = num_steps
+        self._with_lives = with_lives
         self._buffers = [self._make_buffer() for _ in range(2)]
         self._turn = 0
         self._capacity = min(env.num_envs, 8)
@@ -102,6 +112,7 @@ class HostCollector:
             np.zeros((num_steps, num_envs), bool),
             np.zeros((num_steps + 1, num_envs), bool),
             np.ones((num_steps, num_envs), bool),
+            np.zeros((num_steps, num_envs), bool) if self._with_lives else None,
         )
 
     def collect(self, agent: Agent, key: Key[Array, ""]) -> Transitions:
@@ -132,6 +143,7 @@ class HostCollector:
                 buffer.truncated[t],
                 buffer.start[t + 1],
                 buffer.real[t],
+                None if buffer.life_lost is None else buffer.life_lost[t],
             )
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
@@ -148,6 +160,7 @@ class HostCollector:
             final_obs=final_obs,
             final_index=final_index,
             first_carry=first_carry,
+            life_lost=buffer.life_lost,
         )
 
     def _gather(self, finals: list[tuple[int, Any]]) -> tuple[Any, np.ndarray]:

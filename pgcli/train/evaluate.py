@@ -71,7 +71,7 @@ def evaluate(
     path = find_checkpoint(target, runs_dir, best)
     agents = load_agents(path) if member is None else [load_agent(path, member)]
     trained = agents[0]
-    config = dataclasses.replace(trained.config.env, vectorizer="in_process")
+    config = dataclasses.replace(trained.config.env, vectorizer=None)
     if env_id is not None and env_id != config.id:
         config = dataclasses.replace(
             config, id=env_id, kwargs={}, max_episode_steps=None

@@ -65,7 +65,8 @@ class HostLoop:
         if setup.algorithm.collects == "episodes":
             rounds = setup.columns // env.num_envs
             return EpisodeCollector(env, setup.policy, rounds, setup.num_steps)
-        return HostCollector(env, setup.policy, setup.num_steps)
+        with_lives = self._config.rollout.end_on_life_loss
+        return HostCollector(env, setup.policy, setup.num_steps, with_lives=with_lives)
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`. A failure waits until the rows before it are out."""

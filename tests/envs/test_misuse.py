@@ -1,5 +1,6 @@
 """Environments that do not exist, do not fit, or misbehave: named, with a remedy."""
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -35,11 +36,16 @@ def make(env_id: str, **config: Any) -> HostEnv:
         ("HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
         ("LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
         ("ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
+        ("envpool:Pong-v5", "pip install 'pgcli-jax[envpool]'"),
         ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
         ("zzzzzzzz", "`pgcli envs`"),
     ],
 )
-def test_make_of_what_is_not_there_says_what_to_do(env_id: str, help: str) -> None:
+def test_make_of_what_is_not_there_says_what_to_do(
+    env_id: str, help: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("Box2D", "ale_py", "envpool", "mujoco"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     with pytest.raises(UsageError) as caught:
         make(env_id)
     assert env_id in caught.value.message
