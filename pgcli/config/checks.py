@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from typing import Literal
 
 from pgcli.config.algorithms import (
     PPO1Config,
@@ -12,7 +11,7 @@ from pgcli.config.algorithms import (
     TRPOConfig,
 )
 from pgcli.config.document import KeyPath
-from pgcli.config.schema import EnvConfig, RunConfig
+from pgcli.config.schema import RunConfig
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
 SHARDS = 8
@@ -37,12 +36,6 @@ def columns(config: RunConfig) -> int:
 def default_shards(config: RunConfig) -> int:
     """Rows that the batch is kept in unless the configuration says how many."""
     return math.gcd(columns(config), SHARDS)
-
-
-def default_vectorizer(env: EnvConfig) -> Literal["in_process", "native"]:
-    """How an environment is stepped unless the configuration says so."""
-    atari = env.id.startswith("ALE/") and "obs_type" not in env.kwargs
-    return "native" if atari or env.id.startswith("envpool:") else "in_process"
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:

@@ -36,6 +36,17 @@ class EnvConfig:
         "null: native for ALE/ and envpool:, else in_process",
     ] = None
 
+    @property
+    def stepped(self) -> Literal["in_process", "native"]:
+        """The vectorizer that was asked for, or the one that suits the environment.
+
+        A game whose observations are asked for (`obs_type`) has no native one.
+        """
+        if self.vectorizer is not None:
+            return self.vectorizer
+        atari = self.id.startswith("ALE/") and "obs_type" not in self.kwargs
+        return "native" if atari or self.id.startswith("envpool:") else "in_process"
+
 
 @dataclass(frozen=True)
 class RolloutConfig:

@@ -19,7 +19,7 @@ from pgcli.config.algorithms import (
     DEFAULT_KL_TARGET,
     PPO1Config,
 )
-from pgcli.config.checks import complaints, default_shards, default_vectorizer
+from pgcli.config.checks import complaints, default_shards
 from pgcli.config.document import KeyPath
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import Kind, fields, sections, suggest, unused
@@ -131,9 +131,7 @@ def dotted(path: KeyPath) -> str:
 def derive(config: RunConfig) -> RunConfig:
     """The configuration with its nulls replaced by what follows from other keys."""
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
-    env = config.env
-    if env.vectorizer is None:
-        env = dataclasses.replace(env, vectorizer=default_vectorizer(env))
+    env = dataclasses.replace(config.env, vectorizer=config.env.stepped)
     if evaluation.every is None:
         every = max(1, config.steps // 10)
         evaluation = dataclasses.replace(evaluation, every=every)

@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pgcli.config.checks import default_vectorizer
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import DeviceEnv, HostEnv
 from pgcli.errors import EnvironmentFailed, UsageError
@@ -108,7 +107,7 @@ def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv
         from pgcli.envs.envpool import make_envpool
 
         return make_envpool(config, num_envs, seeds)
-    if (config.vectorizer or default_vectorizer(config)) == "native":
+    if config.stepped == "native":
         if atari.preprocessed(config):
             return atari.make_vector(config, num_envs, seeds)
         return NativeVector.make(config, num_envs, seeds)
