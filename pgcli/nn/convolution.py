@@ -36,7 +36,7 @@ def patches(image: Array, size: int = 3) -> Array:
 
 
 def as_products(
-    image: Float[Array, "B H W C"], kernel: Float[Array, "k k C F"], stride: int
+    image: Array, kernel: Float[Array, "k k C F"], stride: int
 ) -> Float[Array, "B h w F"]:
     """The convolution as matrix products; `stride` divides the kernel's size.
 
@@ -51,16 +51,23 @@ def as_products(
     used = image[:, : height * stride, : width * stride]
     blocks = used.reshape(-1, height, stride, width, stride, channels)
     blocks = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, depth)
+    blocks = blocks.astype(jnp.float32)
     weights = kernel.reshape(side, stride, side, stride, channels, filters)
     weights = weights.transpose(0, 2, 1, 3, 4, 5).reshape(side, side, depth, filters)
     if side > 2:
-        return patches(blocks, side) @ weights.reshape(-1, filters)
-    products = blocks @ jnp.moveaxis(weights, 2, 0).reshape(depth, -1)
-    products = products.reshape(*blocks.shape[:3], side, side, filters)
+        windows = patches(blocks, side)
+        products = windows.reshape(-1, side**2 * depth) @ weights.reshape(-1, filters)
+        return products.reshape(*windows.shape[:3], filters)
+    # two axes, and plain slices of the last: what XLA makes of others is half as fast
+    products = blocks.reshape(-1, depth) @ jnp.moveaxis(weights, 2, 0).reshape(
+        depth, -1
+    )
+    products = products.reshape(*blocks.shape[:3], -1)
+    parts = jnp.split(products, side**2, axis=-1)
     height, width = height - side + 1, width - side + 1
     return sum(
         (
-            products[:, row : row + height, column : column + width, row, column]
+            parts[side * row + column][:, row : row + height, column : column + width]
             for row in range(side)
             for column in range(side)
         ),
@@ -69,11 +76,11 @@ def as_products(
 
 
 def as_convolution(
-    image: Float[Array, "B H W C"], kernel: Float[Array, "k k C F"], stride: int
+    image: Array, kernel: Float[Array, "k k C F"], stride: int
 ) -> Float[Array, "B h w F"]:
     """The same by XLA's own convolution."""
     return jax.lax.conv_general_dilated(
-        image,
+        image.astype(jnp.float32),
         kernel,
         window_strides=(stride, stride),
         padding="VALID",
@@ -113,11 +120,11 @@ def convolutions(
       activation: after each layer.
       channels_first: images are [B, C, H, W].
     """
+    if image.dtype == jnp.uint8:  # smaller weights cost less than larger pictures
+        kernels = [kernels[0] / 255, *kernels[1:]]
 
     def through(convolve: Callable[..., Array], image: Array) -> Array:
-        image = image.transpose(0, 2, 3, 1) if channels_first else image
-        scale = 1 / 255 if image.dtype == jnp.uint8 else 1.0
-        features = image.astype(jnp.float32) * scale
+        features = image.transpose(0, 2, 3, 1) if channels_first else image
         for kernel, bias, stride in zip(kernels, biases, strides, strict=True):
             filtered = convolve(features, kernel, stride)
             features = activation(filtered + bias.reshape(1, 1, 1, -1))
