@@ -65,6 +65,7 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 help,
             )
     yield from _worker_complaints(config)
+    yield from _life_complaints(config)
     yield from _environment_complaints(config)
 
 
@@ -78,6 +79,12 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
             "runs on the device"
         )
         help = f"remove `env.vectorizer`, or use `{env.id.removeprefix('func:')}`"
+        yield [("env", "vectorizer"), id], message, help
+    if env.vectorizer == "in_process" and env.id.startswith("envpool:"):
+        message = (
+            "`env.vectorizer: in_process` steps environments that EnvPool does not"
+        )
+        help = f"remove `env.vectorizer`, or use `{env.id[len('envpool:') :]}`"
         yield [("env", "vectorizer"), id], message, help
     if not env.wrappers:
         return
@@ -114,6 +121,27 @@ def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
         )
         most = env.num_envs - 1
         yield [keys[0], _NUM_ENVS], message, f"set `env.workers` to at most {most}"
+
+
+def _life_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Can lost lives be told, and do they mean anything to the algorithm?"""
+    if not config.rollout.end_on_life_loss:
+        return
+    on_device = ":" in config.env.id and not config.env.id.startswith("envpool:")
+    if on_device:
+        message = (
+            f"`rollout.end_on_life_loss`: `{config.env.id}` runs on the device, which "
+            "counts no lives"
+        )
+        keys = [("rollout", "end_on_life_loss"), ("env", "id")]
+        yield keys, message, "remove it"
+    if config.algo.collects == "episodes":
+        message = (
+            f"`rollout.end_on_life_loss` cuts the credit of steps, and "
+            f"{config.algo.name} learns from whole episodes"
+        )
+        keys = [("rollout", "end_on_life_loss"), ("algo", "name")]
+        yield keys, message, "remove it, or train a2c, ppo1 or ppo2"
 
 
 def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:

@@ -41,6 +41,7 @@ __all__ = [
 
 ALGORITHM, PRESET, FILE = 0, 1, 2
 DERIVED = (
+    "env.vectorizer",
     "eval.every",
     "checkpoint.every",
     "host.act",

@@ -31,9 +31,10 @@ class EnvConfig:
         int | None, Ge(1), "time limit of an episode; null: the environment's own"
     ] = None
     vectorizer: Annotated[
-        Literal["in_process", "native"],
-        "host environments: step them one by one, or by their own vector entry point",
-    ] = "in_process"
+        Literal["in_process", "native"] | None,
+        "host environments: step them one by one, or by their own vector entry point; "
+        "null: native for ALE/ and envpool:, else in_process",
+    ] = None
     workers: Annotated[
         Annotated[int, Ge(0)] | Literal["auto", "thread"],
         "child processes that step a share of host environments each, beside this "
@@ -51,6 +52,19 @@ class EnvConfig:
         "{argument: value}}; null: what its family needs (MiniGrid: ImgObsWrapper)",
     ] = None
 
+    @property
+    def stepped(self) -> Literal["in_process", "native"]:
+        """The vectorizer that was asked for, or the one that suits the environment.
+
+        A game whose observations are asked for (`obs_type`) or wrapped has no native
+        one.
+        """
+        if self.vectorizer is not None:
+            return self.vectorizer
+        atari = self.id.startswith("ALE/") and "obs_type" not in self.kwargs
+        native = (atari and not self.wrappers) or self.id.startswith("envpool:")
+        return "native" if native else "in_process"
+
 
 @dataclass(frozen=True)
 class RolloutConfig:
@@ -62,6 +76,11 @@ class RolloutConfig:
     episodes_per_env: Annotated[
         int, Ge(1), "episodes per environment and iteration, where whole ones are"
     ] = 1
+    end_on_life_loss: Annotated[
+        bool,
+        "credit ends where a life is lost, as if the episode did; returns and lengths "
+        "are still those of whole games",
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -85,9 +104,10 @@ class NetworkConfig:
     """The policy and value networks."""
 
     torso: Annotated[
-        Literal["mlp", "grid_cnn"],
-        "what turns an observation into features: dense layers on it flattened, or "
-        "16 filters of 3 × 3 on an image [H, W, C] and then the dense layers",
+        Literal["mlp", "grid_cnn", "nature_cnn"],
+        "what turns an observation into features: dense layers on it flattened; "
+        "before them 16 filters of 3 × 3 on a small image [H, W, C]; or before them "
+        "the three layers of filters that are usual on Atari's frames",
     ] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Ge(1)], ...], "widths of the hidden layers"
@@ -108,6 +128,9 @@ class NormalizeConfig:
     obs: Annotated[bool, "subtract the mean, divide by the standard deviation"] = False
     reward: Annotated[
         bool, "divide by the standard deviation of the discounted return"
+    ] = False
+    reward_sign: Annotated[
+        bool, "learn from the sign of each reward alone; logged returns stay raw"
     ] = False
     clip: Annotated[float, Gt(0), "bound on normalised values, both sides"] = 10.0
 

@@ -132,6 +132,7 @@ def derive(config: RunConfig) -> RunConfig:
     """The configuration with its nulls replaced by what follows from other keys."""
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
     host = config.host
+    env = dataclasses.replace(config.env, vectorizer=config.env.stepped)
     if evaluation.every is None:
         every = max(1, config.steps // 10)
         evaluation = dataclasses.replace(evaluation, every=every)
@@ -151,7 +152,12 @@ def derive(config: RunConfig) -> RunConfig:
             config, algo=dataclasses.replace(algo, kl_target=target)
         )
     return dataclasses.replace(
-        config, eval=evaluation, checkpoint=checkpoint, host=host, parallel=parallel
+        config,
+        env=env,
+        eval=evaluation,
+        checkpoint=checkpoint,
+        host=host,
+        parallel=parallel,
     )
 
 

@@ -130,6 +130,8 @@ class HostSlot(NamedTuple):
     """Whether the next observation begins an episode."""
     real: np.ndarray
     """False where no transition took place (an autoreset step); true beforehand."""
+    life_lost: np.ndarray | None = None
+    """Where a life was lost and the episode goes on; None: nobody asks."""
 
 
 @runtime_checkable

@@ -7,6 +7,9 @@ Gymnasium's vector environments reset in one of three ways:
   is the one that followed the last action, so nothing more is needed.
 * SAME_STEP: the reset observation comes back at once, the last one in `final_obs`.
 * DISABLED: we reset, by mask.
+
+Which rows of `final_obs` count is taken from the flags of the step, since not every
+environment (ale_py's) brings a mask of its own.
 """
 
 from typing import Any
@@ -15,6 +18,7 @@ import numpy as np
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import EnvSpec, HostSlot, env_action
+from pgcli.envs.lives import Lives
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.vectorize import copy_obs
 from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
@@ -43,7 +47,13 @@ class NativeVector:
     """A `gymnasium.vector.VectorEnv` under our contract."""
 
     def __init__(
-        self, env: Any, seeds: list[int], env_id: str, limit: int | None
+        self,
+        env: Any,
+        seeds: list[int],
+        env_id: str,
+        limit: int | None,
+        *,
+        seeded: bool = False,
     ) -> None:
         """Takes ownership of `env`.
 
@@ -53,6 +63,7 @@ class NativeVector:
             random stream for all is seeded with the first.
           env_id: how errors name it.
           limit: time limit of an episode, where known.
+          seeded: whether it has its seeds already, from when it was made.
         """
         from gymnasium.vector import AutoresetMode
 
@@ -68,7 +79,8 @@ class NativeVector:
         self._env = env
         self.seeds = seeds
         self._steps = 0
-        self._begun = False
+        self._begun = seeded
+        self._lives = Lives(self.num_envs, env_id)
         self._done = np.zeros(self.num_envs, bool)
 
     @classmethod
@@ -113,15 +125,21 @@ class NativeVector:
         self._done[:] = False
 
     def _first(self) -> Any:
+        obs, info = self._env.reset() if self._begun else self._seeded_reset()
+        self._begun = True
+        self._lives.begin(info)
+        return obs
+
+    def _seeded_reset(self) -> Any:
+        """By a list as Gymnasium's own, an array as ale_py's, or one for all."""
         from gymnasium.error import Error
 
-        if self._begun:
-            return self._env.reset()[0]
-        self._begun = True
-        try:
-            return self._env.reset(seed=self.seeds)[0]
-        except (TypeError, ValueError, Error):  # one random stream for all
-            return self._env.reset(seed=self.seeds[0])[0]
+        for seed in (self.seeds, np.asarray(self.seeds)):
+            try:
+                return self._env.reset(seed=seed)
+            except (TypeError, ValueError, Error):
+                continue
+        return self._env.reset(seed=self.seeds[0])
 
     def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
@@ -160,8 +178,11 @@ class NativeVector:
                 same_step = self._mode is AutoresetMode.SAME_STEP
                 finals = _rows(info["final_obs"] if same_step else obs, cut)
             if self._mode is AutoresetMode.DISABLED and done.any():
-                obs, _ = self._env.reset(options={"reset_mask": done.copy()})
+                obs, info = self._env.reset(options={"reset_mask": done.copy()})
         _write(slot.obs, obs)
+        if slot.life_lost is not None:
+            lost = self._lives.lost(info) & slot.real
+            slot.life_lost[:] = lost & ~slot.terminated & ~slot.truncated
         return finals
 
     def close(self) -> None:

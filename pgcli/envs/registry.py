@@ -135,12 +135,21 @@ def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv
       UsageError: no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
+    from pgcli.envs import atari
     from pgcli.envs.lanes import Lanes
     from pgcli.envs.measure import choose_workers
     from pgcli.envs.native import NativeVector
     from pgcli.envs.vectorize import InProcess
 
-    if config.vectorizer == "native":
+    if config.id.startswith("envpool:"):
+        if importlib.util.find_spec("envpool") is None:
+            raise not_installed(config.id, "envpool")
+        from pgcli.envs.envpool import make_envpool
+
+        return make_envpool(config, num_envs, seeds)
+    if config.stepped == "native":
+        if atari.preprocessed(config):
+            return atari.make_vector(config, num_envs, seeds)
         return NativeVector.make(config, num_envs, seeds)
     workers = choose_workers(config, num_envs)
     if workers == 0:
@@ -168,6 +177,8 @@ def list_envs(filter: str = "") -> list[EnvRow]:
             importlib.import_module(package)
         else:
             rows.append(EnvRow(f"{prefix}…", "host", extra_of(package), False))
+    pool = importlib.util.find_spec("envpool") is not None
+    rows.append(EnvRow("envpool:…", "host", "envpool", pool))
     for spec in gymnasium.registry.values():
         extra, installed = needed_extra(spec.entry_point)
         rows.append(EnvRow(spec.id, "host", extra, installed))
@@ -188,19 +199,25 @@ def extra_of(package: str) -> str | None:
     return {module: extra for extra, module in EXTRAS.values()}.get(package)
 
 
+def close_to(env_id: str, known: list[str]) -> str:
+    """What to write instead of an id that is not known."""
+    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
+    return (
+        "`pgcli envs` lists what there is; for one of your own, name the module that "
+        "registers it: --env-module my_pkg"
+    )
+
+
 def unknown_env(env_id: str) -> UsageError:
     """What to tell a user whose environment id is not known."""
-    known = [row.id for row in list_envs()]
-    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
     packages = [p for key, p in REGISTERED_BY.items() if env_id.startswith(key)]
     if packages and not importlib.util.find_spec(packages[0]):
         extra = extra_of(packages[0])
         help = f"it needs an extra: pip install 'pgcli-jax[{extra}]'"
-    elif close:
-        help = "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
     else:
-        help = "`pgcli envs` lists what there is; for one of your own, name the module "
-        help += "that registers it: --env-module my_pkg"
+        help = close_to(env_id, [row.id for row in list_envs()])
     return UsageError(f"unknown environment `{env_id}`", help=help)
 
 
@@ -222,6 +239,7 @@ def make_gymnasium(config: EnvConfig) -> Any:
     """
     import gymnasium
 
+    from pgcli.envs import atari
     from pgcli.envs.wrap import wrap
 
     name = registered_name(config.id)
@@ -230,6 +248,8 @@ def make_gymnasium(config: EnvConfig) -> Any:
         if config.max_episode_steps is None
         else {"max_episode_steps": config.max_episode_steps}
     )
+    if atari.preprocessed(config):
+        return wrap(atari.make_single(config), config, name)
     extra, installed = needed_extra(_entry_point(name))
     try:
         with quiet_mujoco(extra == "mujoco" and installed):

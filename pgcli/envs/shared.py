@@ -85,7 +85,7 @@ class Block:
         self.slot = HostSlot(
             cutter.obs(spec.obs, num_envs),
             cutter.array((num_envs,), np.float32),
-            *(cutter.array((num_envs,), bool) for _ in range(4)),
+            *(cutter.array((num_envs,), bool) for _ in range(5)),
         )
         self.final_obs = cutter.obs(spec.obs, num_envs)
         self.has_final = cutter.array((num_envs,), bool)

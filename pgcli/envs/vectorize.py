@@ -10,6 +10,7 @@ from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot, env_action
 from pgcli.envs.conform import complaint
 from pgcli.envs.failure import CAUGHT, failed
+from pgcli.envs.lives import Lives
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import EnvironmentFailed, PgcliError
 
@@ -69,10 +70,16 @@ class InProcess:
         self._first = first
         self._steps = 0
         self._begun = False
+        self._lives = Lives(self.num_envs, env_id)
         self._discrete = isinstance(self.spec.action, Discrete)
         self._scalar = self.spec.action.shape == ()
         self._form: tuple[Any, Any] | None = None  # shape and dtype of arrays
         self._dtypes: list[Any] = []
+
+    @property
+    def counts_lives(self) -> bool:
+        """Whether the environments say how many lives are left."""
+        return self._lives.counted
 
     @classmethod
     def make(cls, config: EnvConfig, seeds: list[int], first: int = 0) -> "InProcess":
@@ -87,9 +94,11 @@ class InProcess:
             n = self.now[0] = self._first + i
             try:
                 # seeded once: from then on a stream goes on, and repeats no episode
-                first, _ = env.reset(seed=None if self._begun else self.seeds[i])
+                seed = None if self._begun else self.seeds[i]
+                first, info = env.reset(seed=seed)
                 self._check(n, first)
                 set_row(obs, n, first)
+                self._lives.begin(info, i)
             except CAUGHT as error:
                 raise self._failed(n, error) from error
         if isinstance(self.spec.obs, Box) and isinstance(first, np.ndarray):
@@ -104,7 +113,7 @@ class InProcess:
         if self._scalar:  # an int, or an array without axes
             actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
         finals = []
-        obs, reward, terminated, truncated, start, _ = slot
+        obs, reward, terminated, truncated, start, _, life_lost = slot
         now, form, array = self.now, self._form, np.ndarray
         shape, dtype = form or (None, None)
         n = self._first
@@ -113,15 +122,20 @@ class InProcess:
                 if active is not None and not active[n]:
                     continue
                 now[0] = n
-                after, reward[n], ended, cut, _ = env.step(actions[n])
+                after, reward[n], ended, cut, info = env.step(actions[n])
                 terminated[n] = ended
                 truncated[n] = cut
                 start[n] = ended or cut
+                if life_lost is not None:
+                    life_lost[n] = (
+                        self._lives.lost(info, n - self._first) and not start[n]
+                    )
                 if active is None and (ended or cut):
                     if not ended:
                         self._check(n, after)
                         finals.append((n, copy_obs(after)))
-                    after, _ = env.reset()
+                    after, info = env.reset()
+                    self._lives.begin(info, n - self._first)
                 # a row would take an array of fewer axes without a word
                 if form is None:
                     self._check(n, after)

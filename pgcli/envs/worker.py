@@ -118,7 +118,10 @@ class Worker:
 
     def _step(self, some: bool) -> bytes:
         env, block = self._ready()
-        finals = env.step(block.action, block.slot, block.active if some else None)
+        slot = block.slot
+        if not env.counts_lives:
+            slot = slot._replace(life_lost=None)
+        finals = env.step(block.action, slot, block.active if some else None)
         if not finals:
             return wire.DONE
         block.has_final[self._rows] = False

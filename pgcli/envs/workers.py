@@ -190,6 +190,8 @@ class Workers:
         _copy(slot.obs, self._views.obs, rows, mask)
         for target, source in zip(slot[1:5], self._views[1:5], strict=True):
             _copy(target, source, rows, mask)
+        if slot.life_lost is not None:
+            _copy(slot.life_lost, self._views.life_lost, rows, mask)
         block = self._block
         return [
             (n, _row(block.final_obs, n))

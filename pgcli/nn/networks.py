@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace, Space
 from pgcli.errors import UsageError
+from pgcli.nn.convolution import convolutions, patches
 from pgcli.shapes import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -46,12 +47,17 @@ def flatten_obs(space: ObsSpace, obs: Any) -> Array:
     )
 
 
+GRAM_SCHMIDT_UP_TO = 2**26
+"""Rows × columns² of the largest matrix that is orthogonalised column by column."""
+
+
 def orthogonal(gain: float) -> Callable[..., Array]:
     """Initialiser of kernels with orthonormal rows or columns, times `gain`.
 
     Gram-Schmidt on a normal matrix, each column twice for float32. It gives the same
     distribution as a QR decomposition (Saxe et al., 2013, arXiv 1312.6120), without
-    LAPACK, whose loading is a tenth of the time that a short run takes to start.
+    LAPACK, whose loading is a tenth of the time that a short run takes to start. A
+    matrix that takes Gram-Schmidt longer than that loading is decomposed.
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -66,7 +72,13 @@ def orthogonal(gain: float) -> Callable[..., Array]:
             return matrix.at[:, i].set(column / jnp.linalg.norm(column))
 
         normal = jax.random.normal(key, (long, short), dtype)
-        matrix: Array = jax.lax.fori_loop(0, short, orthonormalize, normal)
+        matrix: Array
+        if long * short**2 > GRAM_SCHMIDT_UP_TO:
+            matrix, triangle = jnp.linalg.qr(normal)
+            # of all decompositions the one with a positive diagonal, as by Gram-Schmidt
+            matrix = matrix * jnp.sign(jnp.diagonal(triangle)).reshape(1, -1)
+        else:
+            matrix = jax.lax.fori_loop(0, short, orthonormalize, normal)
         tall = num_rows >= num_columns
         return gain * (matrix if tall else matrix.T).reshape(shape)
 
@@ -93,21 +105,26 @@ class MLP(nn.Module):
         return features
 
 
-def patches(image: Array, size: int = 3) -> Array:
-    """Every size × size window of [*batch, H, W, C]: [*batch, H', W', size²·C].
+def image_shape(torso: str, space: ObsSpace) -> tuple[int, ...]:
+    """The shape of observations that are images.
 
-    A window's pixels lie side by side in the order of a kernel [size, size, C, *], so
-    that windows times the kernel's rows is the convolution (im2col). XLA's own
-    convolution is some 25 times slower inside a scan on the CPU.
+    Raises:
+      UsageError: they are not.
     """
-    height, width = image.shape[-3] - size + 1, image.shape[-2] - size + 1
-    return jnp.concatenate(
-        [
-            image[..., row : row + height, column : column + width, :]
-            for row in range(size)
-            for column in range(size)
-        ],
-        axis=-1,
+    if isinstance(space, Box) and len(space.shape) == 3:
+        return space.shape
+    found = f"shape {list(space.shape)}" if isinstance(space, Box) else space
+    raise UsageError(
+        f"network.torso: {torso} needs images [H, W, C]; got {found}",
+        help="set network.torso to mlp",
+    )
+
+
+def _too_small(torso: str, least: int, shape: tuple[int, ...]) -> UsageError:
+    return UsageError(
+        f"network.torso: {torso} needs images of {least} × {least} pixels or more; "
+        f"got shape {list(shape)}",
+        help="set network.torso to mlp",
     )
 
 
@@ -123,19 +140,9 @@ class GridCNN(nn.Module):
     @nn.compact
     def __call__(self, obs: Any) -> Array:
         """Features [*batch, hidden[-1]]."""
-        space = self.obs_space
-        if not (isinstance(space, Box) and len(space.shape) == 3):
-            found = f"shape {list(space.shape)}" if isinstance(space, Box) else space
-            raise UsageError(
-                f"network.torso: grid_cnn needs images [H, W, C]; got {found}",
-                help="set network.torso to mlp",
-            )
-        if min(space.shape[:2]) < 3:
-            raise UsageError(
-                f"network.torso: grid_cnn needs images of 3 × 3 pixels or more; "
-                f"got shape {list(space.shape)}",
-                help="set network.torso to mlp",
-            )
+        shape = image_shape("grid_cnn", self.obs_space)
+        if min(shape[:2]) < 3:
+            raise _too_small("grid_cnn", 3, shape)
         activation = ACTIVATIONS[self.config.activation]
         windows = patches(obs.astype(jnp.float32))
         filtered = activation(_dense(16, math.sqrt(2), name="filters")(windows))
@@ -145,7 +152,57 @@ class GridCNN(nn.Module):
         return features
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "grid_cnn": GridCNN}
+class NatureCNN(nn.Module):
+    """Three layers of filters on stacked frames, then dense layers.
+
+    32 of 8 × 8 every 4 pixels, 64 of 4 × 4 every 2, 64 of 3 × 3 (Mnih et al., 2015,
+    Human-level control through deep reinforcement learning); `hidden` is [512] there.
+    Images are [H, W, C], or stacked grey frames [C, H, W], which are told by their
+    first axis being the shortest. Bytes stand for 0 to 1.
+    """
+
+    config: NetworkConfig
+    obs_space: Any
+
+    @nn.compact
+    def __call__(self, obs: Any) -> Array:
+        """Features [*batch, hidden[-1]]."""
+        shape = image_shape("nature_cnn", self.obs_space)
+        stacked = shape[0] < min(shape[1:])
+        if min(shape[1:] if stacked else shape[:2]) < 36:
+            raise _too_small("nature_cnn", 36, shape)
+        kernels, biases, channels = [], [], shape[0 if stacked else -1]
+        for i, (filters, size, _) in enumerate(NATURE_LAYERS):
+            window = (size, size, channels, filters)
+            init = orthogonal(math.sqrt(2))
+            kernels.append(self.param(f"filters_{i}", init, window))
+            zeros = nn.initializers.zeros_init()
+            biases.append(self.param(f"filters_{i}_bias", zeros, (filters,)))
+            channels = filters
+        activation = ACTIVATIONS[self.config.activation]
+        strides = [stride for _, _, stride in NATURE_LAYERS]
+        features = convolutions(
+            obs.reshape(-1, *shape),
+            kernels,
+            biases,
+            strides,
+            activation,
+            channels_first=stacked,
+        )
+        features = features.reshape(*obs.shape[:-3], -1)
+        for width in self.config.hidden:
+            features = activation(_dense(width, math.sqrt(2))(features))
+        return features
+
+
+NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""(filters, their size, pixels between them) of each layer."""
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "grid_cnn": GridCNN,
+    "nature_cnn": NatureCNN,
+}
 """(config, obs_space, name=…) -> the module that turns obs into features."""
 
 

@@ -251,7 +251,8 @@ def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None], str]:
     key = jax.random.key(0)
     agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
     actor = make_actor(config.host, config.network, setup.spec, setup.policy)
-    collector = make_collector(envs[0], setup, actor)
+    with_lives = config.rollout.end_on_life_loss
+    collector = make_collector(envs[0], setup, actor, with_lives=with_lives)
     num_steps = min(setup.num_steps, 256)
     actions = _random_actions(setup.spec, num_steps, num_envs)
     obs = empty_obs(setup.spec.obs, (2, num_envs))

@@ -25,6 +25,7 @@ class _Buffer(NamedTuple):
     truncated: np.ndarray
     start: np.ndarray  # [T + 1, N]
     real: np.ndarray
+    life_lost: np.ndarray | None
 
 
 def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
@@ -63,6 +64,8 @@ class HostCollector:
         policy: Policy,
         num_steps: int,
         actor: Actor | None = None,
+        *,
+        with_lives: bool = False,
     ) -> None:
         """Begins an episode in every environment.
 
@@ -71,9 +74,11 @@ class HostCollector:
           policy: whose noise is drawn.
           num_steps: T, steps per rollout.
           actor: how the policy acts; None for compiled calls.
+          with_lives: whether to note where a life was lost.
         """
         self._env = env
         self._num_steps = num_steps
+        self._with_lives = with_lives
         self._buffers = [self._make_buffer() for _ in range(2)]
         self._turn = 0
         self._capacity = min(env.num_envs, 8)
@@ -101,6 +106,7 @@ class HostCollector:
             np.zeros((num_steps, num_envs), bool),
             np.zeros((num_steps + 1, num_envs), bool),
             np.ones((num_steps, num_envs), bool),
+            np.zeros((num_steps, num_envs), bool) if self._with_lives else None,
         )
 
     def collect(self, agent: Agent, key: Key[Array, ""]) -> Transitions:
@@ -131,6 +137,7 @@ class HostCollector:
                 buffer.truncated[t],
                 buffer.start[t + 1],
                 buffer.real[t],
+                None if buffer.life_lost is None else buffer.life_lost[t],
             )
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
@@ -147,6 +154,7 @@ class HostCollector:
             final_obs=final_obs,
             final_index=final_index,
             first_carry=first_carry,
+            life_lost=buffer.life_lost,
         )
 
     def _gather(self, finals: list[tuple[int, Any]]) -> tuple[Any, np.ndarray]:

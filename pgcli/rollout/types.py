@@ -29,6 +29,7 @@ class Transitions(struct.PyTreeNode):
     final_obs: Any  # [C, *obs]
     final_index: Any  # [C]
     first_carry: Any  # [N, …] or ()
+    life_lost: Any = None  # [T, N]: a life was lost and the episode went on; or None
 
 
 TRANSITION_SPECS = Transitions(

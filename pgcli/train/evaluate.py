@@ -82,8 +82,7 @@ def evaluate(
     path = find_checkpoint(target, runs_dir, best)
     agents = load_agents(path) if member is None else [load_agent(path, member)]
     trained = agents[0]
-    config = trained.config.env
-    config = dataclasses.replace(config, vectorizer="in_process", workers=0)
+    config = dataclasses.replace(trained.config.env, vectorizer=None, workers=0)
     if env_id is not None and env_id != config.id:
         config = dataclasses.replace(
             config,

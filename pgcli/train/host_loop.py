@@ -39,13 +39,15 @@ from pgcli.train.step import (
 
 
 def make_collector(
-    env: HostEnv, setup: Setup, actor: Actor
+    env: HostEnv, setup: Setup, actor: Actor, *, with_lives: bool = False
 ) -> HostCollector | EpisodeCollector:
     """What collects for the algorithm of `setup`: steps, or whole episodes."""
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
         return EpisodeCollector(env, setup.policy, rounds, setup.num_steps, actor)
-    return HostCollector(env, setup.policy, setup.num_steps, actor)
+    return HostCollector(
+        env, setup.policy, setup.num_steps, actor, with_lives=with_lives
+    )
 
 
 class HostLoop:
@@ -97,7 +99,10 @@ class HostLoop:
         if self._failure is not None:
             raise self._failure
         if self._collector is None:
-            self._collector = make_collector(self._env, self.setup, self._actor)
+            with_lives = self._config.rollout.end_on_life_loss
+            self._collector = make_collector(
+                self._env, self.setup, self._actor, with_lives=with_lives
+            )
         rows: list[Row] = []
         start = time.perf_counter()
         while not rows or (

@@ -126,7 +126,9 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True, started=False)
-    small = minibatch_size(config) < SMALL_MINIBATCH
+    # filters keep both cores busy whatever the minibatch
+    filters = config.network.torso == "nature_cnn"
+    small = minibatch_size(config) < SMALL_MINIBATCH and not filters
     threads = 1 if small and layout.devices == 1 else cores()
     started = accelerator.start(
         config.accelerator,

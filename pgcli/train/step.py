@@ -128,7 +128,8 @@ def learn(
     """Learns from one rollout. Consumes the key.
 
     Rewards are scaled and observations normalised with statistics from before this
-    rollout; the statistics move afterwards.
+    rollout; the statistics move afterwards. Returns and lengths are told raw, of whole
+    games, whatever is learned from.
 
     Args:
       setup: the run's structure.
@@ -143,8 +144,13 @@ def learn(
         1.0, counter.to_float(state.steps) / counter.to_float(budget)
     )
     weight, raw = transitions.weight, transitions.reward
+    learned = jnp.sign(raw) if setup.normalize.reward_sign else raw
+    reward = learned
+    if scaler is not None:
+        reward = scale_reward(scaler, learned, knobs.normalize.clip)
+    games = transitions.terminated | transitions.truncated
+    transitions = end_on_life_loss(transitions)
     done = transitions.terminated | transitions.truncated
-    reward = raw if scaler is None else scale_reward(scaler, raw, knobs.normalize.clip)
     rollout = complete(setup.policy, learner.agent, transitions, reward)
     learner, metrics = setup.algorithm.update(
         knobs.hyper, learner, rollout, progress, key
@@ -156,8 +162,8 @@ def learn(
         learner = learner.replace(agent=learner.agent.replace(obs_stats=stats))
     if scaler is not None:
         gamma = getattr(knobs.hyper.algo, "gamma", jnp.float32(1))
-        scaler = update_reward_scaler(scaler, raw, done, weight, gamma)
-    tally = update_tally(state.tally, raw, done, weight)
+        scaler = update_reward_scaler(scaler, learned, done, weight, gamma)
+    tally = update_tally(state.tally, raw, games, weight)
     num_real = jnp.sum(weight > 0, dtype=jnp.uint32)
     state = RunState(
         learner,
@@ -175,6 +181,15 @@ def learn(
         _all_finite(learner.agent),
     )
     return state, report
+
+
+def end_on_life_loss(transitions: Transitions) -> Transitions:
+    """Transitions in which a lost life, where it was noted, terminates."""
+    if transitions.life_lost is None:
+        return transitions
+    terminated = transitions.terminated | transitions.life_lost
+    ended: Transitions = transitions.replace(terminated=terminated, life_lost=None)
+    return ended
 
 
 def _all_finite(tree: Any) -> Array:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,10 @@ def test_resolve_with_nothing_gives_the_defaults_and_derives_the_rest() -> None:
     assert config.checkpoint.every == 10_000  # 100,000 / 10
     assert config.parallel.shards == 8  # gcd(8, 8)
     assert config.host.act == "numpy"  # the torso is dense
+    assert config.env.vectorizer == "in_process"
     plain = dataclasses.replace(
         config,
+        env=dataclasses.replace(config.env, vectorizer=None),
         eval=dataclasses.replace(config.eval, every=None),
         checkpoint=dataclasses.replace(config.checkpoint, every=None),
         host=dataclasses.replace(config.host, act=None),
@@ -64,7 +67,8 @@ def test_resolve_with_nothing_gives_the_defaults_and_derives_the_rest() -> None:
     assert plain == RunConfig()
     assert resolved.preset is None
     derived = [path for path, origin in resolved.origins.items() if origin == "derived"]
-    assert derived == ["eval.every", "checkpoint.every", "host.act", "parallel.shards"]
+    names = ["env.vectorizer", "eval.every", "checkpoint.every", "host.act"]
+    assert derived == [*names, "parallel.shards"]
     assert set(resolved.origins.values()) == {"default", "derived"}
 
 
@@ -580,6 +584,43 @@ def test_logger_must_be_known() -> None:
     error = failure("log.sinks=[csv, tensorbord]")
     assert error.message == "`log.sinks[1]`: no logger `tensorbord`"
     assert error.help == "did you mean `tensorboard`?"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "expected"),
+    [
+        ("ALE/Pong-v5", {}, "native"),
+        ("ALE/Pong-v5", {"obs_type": "ram"}, "in_process"),
+        ("envpool:Pong-v5", {}, "native"),
+        ("func:CartPole-v1", {}, "in_process"),
+    ],
+)
+def test_vectorizer_follows_from_the_environment(
+    env_id: str, kwargs: dict[str, str], expected: str
+) -> None:
+    resolved = run("env.id=" + env_id, f"env.kwargs={json.dumps(kwargs)}")
+    assert resolved.config.env.vectorizer == expected
+    assert resolved.origins["env.vectorizer"] == "derived"
+    assert run("env.id=ALE/Pong-v5", "env.vectorizer=in_process").config
+
+
+def test_envpool_is_not_stepped_in_process() -> None:
+    error = failure("env.id=envpool:Pong-v5", "env.vectorizer=in_process")
+    assert "use `Pong-v5`" in str(error.help)
+
+
+@pytest.mark.parametrize(
+    ("algo", "env_id", "said"),
+    [
+        ("reinforce", "ALE/Pong-v5", "reinforce learns from whole episodes"),
+        ("ppo2", "func:CartPole-v1", "runs on the device, which counts no lives"),
+    ],
+)
+def test_life_loss_ends_credit_of_steps_on_the_host(
+    algo: str, env_id: str, said: str
+) -> None:
+    sets = (f"algo.name={algo}", f"env.id={env_id}", "rollout.end_on_life_loss=true")
+    assert said in failure(*sets).message
 
 
 def test_native_vectorizer_is_for_host_environments() -> None:

@@ -1,11 +1,13 @@
 """Gymnasium environments that do what a test says, step by step."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 TERMINATED, TRUNCATED, BOTH = "terminated", "truncated", "both"
 Episode = tuple[int, str]
@@ -77,6 +79,95 @@ class Scripted(gymnasium.Env[np.ndarray, Any]):
         after = self._obs()
         self.record.append(Seen(before, action, reward, after, terminated, truncated))
         return after, reward, terminated, truncated, {}
+
+
+class Lived(Scripted):
+    """Has three lives, and loses one at given steps (counted from 1) of every episode.
+
+    `truth` has the steps, over all episodes, that took a life and left others.
+    """
+
+    def __init__(self, losses: Sequence[int] = (), **scripted: Any) -> None:
+        super().__init__(**scripted)
+        self._losses = losses
+        self._lives = 3
+        self.truth: list[bool] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        obs, _ = super().reset(seed=seed)
+        self._lives = 3
+        return obs, {"lives": self._lives}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, _ = super().step(action)
+        lost = self._losses.count(self._step)
+        self._lives -= lost
+        over = terminated or truncated
+        self.truth.append(lost > 0 and self._lives > 0 and not over)
+        return obs, reward, terminated, truncated, {"lives": self._lives}
+
+
+class LikeALE(SyncVectorEnv):
+    """Resets as ale_py's vector environment does, and says as little about it.
+
+    In SAME_STEP, `final_obs` is one array that holds something in every row, without a
+    mask and without `final_info`; seeds are an array.
+    """
+
+    def __init__(self, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
+        makers = [partial(lambda env: env, env) for env in envs]
+        super().__init__(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        if isinstance(seed, np.ndarray):
+            seed = seed.tolist()
+        elif isinstance(seed, list):
+            raise TypeError("Unsupported seed type")
+        return super().reset(seed=seed, options=options)
+
+    def step(self, actions: Any) -> Any:
+        obs, reward, terminated, truncated, info = super().step(actions)
+        final = info.get("final_obs", np.full(self.num_envs, None))
+        rows = [
+            np.full(2, 7, np.float32) if row is None else np.asarray(row)
+            for row in final
+        ]
+        kept = {key: info[key] for key in ("lives",) if key in info}
+        return obs, reward, terminated, truncated, kept | {"final_obs": np.stack(rows)}
+
+
+class LikeEnvPool(SyncVectorEnv):
+    """Resets as EnvPool does: a step later, on seeds from when it was made.
+
+    Its observations are float64, and `final_obs` is not known to it.
+    """
+
+    def __init__(
+        self, envs: Sequence[gymnasium.Env[Any, Any]], seeds: list[int]
+    ) -> None:
+        makers = [partial(lambda env: env, env) for env in envs]
+        super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        low, high = (
+            self.single_observation_space.low,
+            self.single_observation_space.high,
+        )
+        self.single_observation_space = spaces.Box(
+            low.astype(np.float64), high.astype(np.float64), dtype=np.float64
+        )
+        self._given: list[int] | None = seeds
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        if seed is not None:
+            raise ValueError("seeds are fixed when the environment is created")
+        seed, self._given = self._given, None
+        obs, info = super().reset(seed=seed)
+        return obs.astype(np.float64), info
+
+    def step(self, actions: Any) -> Any:
+        obs, *rest = super().step(actions)
+        return obs.astype(np.float64), *rest
 
 
 class Faulty(Scripted):

@@ -115,11 +115,13 @@ def test_separate_networks_keep_the_value_loss_off_the_policy() -> None:
 @pytest.mark.parametrize("torso", sorted(NETWORKS))
 def test_every_network_gives_finite_outputs(torso: str, activation: str) -> None:
     config = NetworkConfig(torso, (4,), activation)
-    image = torso == "grid_cnn"
-    space = Box((5, 4, 2), "float32", 0.0, 1.0) if image else TWO_KEYS
-    policy = make_policy(spec_of(obs=space), config)
     two_keys = {"place": jnp.ones((3, 2)), "clock": jnp.array([1, 2, 4])}
-    obs = jnp.ones((3, 5, 4, 2)) if image else two_keys
+    space, obs = {
+        "mlp": (TWO_KEYS, two_keys),
+        "grid_cnn": (Box((5, 4, 2), "float32", 0.0, 1.0), jnp.ones((3, 5, 4, 2))),
+        "nature_cnn": (Box((36, 36, 1), "float32", 0.0, 1.0), jnp.ones((3, 36, 36, 1))),
+    }[torso]
+    policy = make_policy(spec_of(obs=space), config)
 
     @quick_jit
     def outputs(key: jax.Array) -> tuple:
