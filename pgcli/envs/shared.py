@@ -66,6 +66,7 @@ class Block:
       action: [N, …] as the policy gave it.
       active: [N], where only some environments step.
       slot: the outcome.
+      life_lost: where a life was lost, of environments that count them.
       final_obs: row n holds a last observation where `has_final[n]`.
       now: [W], the row that each worker is at.
     """
@@ -85,8 +86,9 @@ class Block:
         self.slot = HostSlot(
             cutter.obs(spec.obs, num_envs),
             cutter.array((num_envs,), np.float32),
-            *(cutter.array((num_envs,), bool) for _ in range(5)),
+            *(cutter.array((num_envs,), bool) for _ in range(4)),
         )
+        self.life_lost = cutter.array((num_envs,), bool)
         self.final_obs = cutter.obs(spec.obs, num_envs)
         self.has_final = cutter.array((num_envs,), bool)
         self.now = cutter.array((workers,), np.int64)

@@ -119,8 +119,8 @@ class Worker:
     def _step(self, some: bool) -> bytes:
         env, block = self._ready()
         slot = block.slot
-        if not env.counts_lives:
-            slot = slot._replace(life_lost=None)
+        if env.counts_lives:
+            slot = slot._replace(life_lost=block.life_lost)
         finals = env.step(block.action, slot, block.active if some else None)
         if not finals:
             return wire.DONE

@@ -191,7 +191,7 @@ class Workers:
         for target, source in zip(slot[1:5], self._views[1:5], strict=True):
             _copy(target, source, rows, mask)
         if slot.life_lost is not None:
-            _copy(slot.life_lost, self._views.life_lost, rows, mask)
+            _copy(slot.life_lost, self._block.life_lost[rows], rows, mask)
         block = self._block
         return [
             (n, _row(block.final_obs, n))
@@ -326,6 +326,8 @@ class Workers:
 
 def _rows_of(slot: HostSlot, rows: slice) -> HostSlot:
     def part(tree: Any) -> Any:
+        if tree is None:
+            return None
         if isinstance(tree, dict):
             return {name: part(value) for name, value in tree.items()}
         return tree[rows]

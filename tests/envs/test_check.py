@@ -181,7 +181,7 @@ def test_device_check_finds_nothing_in_what_is_right() -> None:
         ),
         (
             {"transition": lambda s, a, rng, params: (s, s)},
-            "error: tracing: ",
+            "error: the observation of a step has shape [2, 1], not [1]",
         ),
         (
             {
