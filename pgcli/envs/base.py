@@ -164,6 +164,30 @@ class HostEnv(Protocol):
         """Frees what the environments hold."""
 
 
+class EnvState(NamedTuple):
+    """What one environment is between two steps, as plain data."""
+
+    facts: dict[str, Any]
+    """What JSON has a form for."""
+    arrays: dict[str, np.ndarray]
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A host environment whose state can be taken and given back."""
+
+    def get_state(self) -> list[EnvState]:
+        """The states; one that cannot be had says why (`capture.refusal`)."""
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """Begins in states that `get_state` returned, in place of a reset.
+
+        Raises:
+          NotRestoredError: it cannot; the environments are then of no use.
+          CheckpointError: these are no states of such environments.
+        """
+
+
 def where_is(env: HostEnv, n: int) -> str:
     """How errors name environment `n`: its id, and its seed where there is one."""
     seeds: list[int] | None = getattr(env, "seeds", None)

@@ -18,9 +18,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import HostSlot
-from pgcli.envs.vectorize import InProcess
+from pgcli.envs.base import EnvState, HostSlot
+from pgcli.envs.engines import NotRestoredError
+from pgcli.envs.pack import pack, unpack
+from pgcli.envs.vectorize import InProcess, other_count
 from pgcli.envs.workers import CLOSE_SECONDS, LATE_HELP, Raises, Workers
+from pgcli.errors import CheckpointError
 
 BUSY_SECONDS = 0.2
 """How long a thread that did not answer before gets at the end."""
@@ -245,6 +248,19 @@ class Lanes:
         parts = [[[items[n] for n in rows]] for rows in self._helper.shares]
         self._helper.call(method, parts, raises)
         getattr(self._own, method)([items[n] for n in self._own.rows])
+
+    def get_state(self) -> list[EnvState]:
+        """See `Resumable.get_state`: one state per environment, as of `InProcess`."""
+        packed = self.gather("get_packed")
+        return [unpack(each, self.spec.id)[1][0] for each in packed]
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """See `Resumable.set_state`."""
+        if len(states) != self.num_envs:
+            raise other_count(len(states), self.num_envs)
+        packed = [pack({}, [state]) for state in states]
+        self.scatter("set_packed", packed, (NotRestoredError, CheckpointError))
+        self.seeds[:] = [int(state.facts["seed"]) for state in states]
 
     def close(self) -> None:
         """Closes every environment and ends the helpers."""

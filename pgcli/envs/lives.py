@@ -11,20 +11,30 @@ EVERYWHERE = slice(None)
 
 
 class Lives:
-    """How many lives are left in each of N environments, by their own `lives`."""
+    """How many lives are left in each of N environments, by their own `lives`.
+
+    Attributes:
+      left: [N], -1 where an environment has not said it.
+      counted: whether one has.
+    """
 
     def __init__(self, num_envs: int, env_id: str) -> None:
         """Nothing is known before an environment has said it."""
         self._env_id = env_id
-        self._left = np.full(num_envs, -1, np.int64)
+        self.left = np.full(num_envs, -1, np.int64)
         self.counted = False
 
     def begin(self, info: Mapping[str, Any], at: int | slice = EVERYWHERE) -> None:
         """Takes what an environment says at the start of an episode."""
         left = info.get("lives")
         if left is not None:
-            self._left[at] = left
+            self.left[at] = left
             self.counted = True
+
+    def put(self, left: np.ndarray | int, at: int | slice = EVERYWHERE) -> None:
+        """Takes what `left` once was."""
+        self.left[at] = left
+        self.counted = bool(np.any(self.left >= 0))
 
     def lost(self, info: Mapping[str, Any], at: int | slice = EVERYWHERE) -> Any:
         """Where this step took a life and left others.
@@ -41,6 +51,6 @@ class Lives:
                 f"{self._env_id} does not say how many lives are left",
                 help="set rollout.end_on_life_loss to false",
             )
-        lost = np.less(0, left) & np.less(left, self._left[at])
-        self._left[at] = left
+        lost = np.less(0, left) & np.less(left, self.left[at])
+        self.left[at] = left
         return lost

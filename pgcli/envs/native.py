@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import EnvSpec, HostSlot, env_action
+from pgcli.envs.base import EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.capture import capture, malformed, restore, seed_spaces
 from pgcli.envs.lives import Lives
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.vectorize import copy_obs
-from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
+from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
 
 
 def _rows(obs: Any, mask: np.ndarray) -> list[tuple[int, Any]]:
@@ -76,6 +77,7 @@ class NativeVector:
         )
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._mode = AutoresetMode(mode)
+        seed_spaces(env, seeds[0])
         self._env = env
         self.seeds = seeds
         self._steps = 0
@@ -140,6 +142,34 @@ class NativeVector:
             except (TypeError, ValueError, Error):
                 continue
         return self._env.reset(seed=self.seeds[0])
+
+    def get_state(self) -> list[EnvState]:
+        """See `Resumable.get_state`: one state for all environments."""
+        state = capture(self._env)
+        mine = {
+            "seeds": [int(seed) for seed in self.seeds],
+            "done": self._done.tolist(),
+            "lives": self._lives.left.tolist(),
+        }
+        return [EnvState({**state.facts, **mine}, state.arrays)]
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """See `Resumable.set_state`."""
+        if len(states) != 1 or len(states[0].facts.get("done", ())) != self.num_envs:
+            raise CheckpointError(
+                f"the states of {len(states)} environments are in the checkpoint; one "
+                f"of {self.num_envs} side by side is in this configuration"
+            )
+        (state,) = states
+        try:
+            self.seeds = [int(seed) for seed in state.facts["seeds"]]
+            lives = np.array(state.facts["lives"], np.int64)
+            self._first()
+            self._lives.put(lives)
+            self._done[:] = state.facts["done"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise malformed(error) from error
+        restore(self._env, state)
 
     def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None

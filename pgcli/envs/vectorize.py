@@ -7,12 +7,23 @@ from typing import Any
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot, env_action
+from pgcli.envs.base import Box, Discrete, EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.capture import (
+    can_replay,
+    capture,
+    first_obs,
+    malformed,
+    restore,
+    seed_spaces,
+)
 from pgcli.envs.conform import complaint
+from pgcli.envs.engines import NotRestoredError
 from pgcli.envs.failure import CAUGHT, failed
 from pgcli.envs.lives import Lives
+from pgcli.envs.pack import pack, unpack
+from pgcli.envs.replay import Recording, replay
 from pgcli.envs.spaces import from_gymnasium
-from pgcli.errors import EnvironmentFailed, PgcliError
+from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
 
 
 def set_row(target: Any, row: int, obs: Any) -> None:
@@ -29,6 +40,14 @@ def copy_obs(obs: Any) -> Any:
     if isinstance(obs, dict):
         return {name: copy_obs(part) for name, part in obs.items()}
     return np.array(obs)
+
+
+def other_count(stored: int, here: int) -> CheckpointError:
+    """States of more or fewer environments than there are."""
+    return CheckpointError(
+        f"the states of {stored} environments are in the checkpoint; "
+        f"{here} are in this configuration"
+    )
 
 
 class InProcess:
@@ -64,6 +83,8 @@ class InProcess:
             from_gymnasium(envs[0].action_space, env_id),
             limit,
         )
+        for env, seed in zip(envs, seeds, strict=True):
+            seed_spaces(env, seed)
         self.now = [first]
         self._envs = envs
         self.seeds = seeds
@@ -71,6 +92,7 @@ class InProcess:
         self._steps = 0
         self._begun = False
         self._lives = Lives(self.num_envs, env_id)
+        self._recordings: list[Recording] | None = None
         self._discrete = isinstance(self.spec.action, Discrete)
         self._scalar = self.spec.action.shape == ()
         self._form: tuple[Any, Any] | None = None  # shape and dtype of arrays
@@ -93,6 +115,8 @@ class InProcess:
         for i, env in enumerate(self._envs):
             n = self.now[0] = self._first + i
             try:
+                if self._recordings is not None and self._begun:
+                    self._recordings[i].begin(env)
                 # seeded once: from then on a stream goes on, and repeats no episode
                 seed = None if self._begun else self.seeds[i]
                 first, info = env.reset(seed=seed)
@@ -101,8 +125,11 @@ class InProcess:
                 self._lives.begin(info, i)
             except CAUGHT as error:
                 raise self._failed(n, error) from error
-        if isinstance(self.spec.obs, Box) and isinstance(first, np.ndarray):
-            self._form = first.shape, first.dtype
+            if i == 0 and not self._begun and can_replay(env, capture(env)):
+                self._recordings = [Recording(begun=False) for _ in self._envs]
+            if self._recordings is not None:
+                self._recordings[i].last_obs = first
+        self._note_form(first)
         self._begun = True
 
     def step(
@@ -113,6 +140,7 @@ class InProcess:
         if self._scalar:  # an int, or an array without axes
             actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
         finals = []
+        recordings = self._recordings
         obs, reward, terminated, truncated, start, _, life_lost = slot
         now, form, array = self.now, self._form, np.ndarray
         shape, dtype = form or (None, None)
@@ -130,12 +158,18 @@ class InProcess:
                     life_lost[n] = (
                         self._lives.lost(info, n - self._first) and not start[n]
                     )
+                if recordings is not None:
+                    recordings[n - self._first].actions.append(actions[n])
                 if active is None and (ended or cut):
                     if not ended:
                         self._check(n, after)
                         finals.append((n, copy_obs(after)))
+                    if recordings is not None:
+                        recordings[n - self._first].begin(env)
                     after, info = env.reset()
                     self._lives.begin(info, n - self._first)
+                if recordings is not None:
+                    recordings[n - self._first].last_obs = after
                 # a row would take an array of fewer axes without a word
                 if form is None:
                     self._check(n, after)
@@ -153,11 +187,63 @@ class InProcess:
         self._steps += 1
         return finals
 
+    def get_state(self) -> list[EnvState]:
+        """See `Resumable.get_state`: one state per environment."""
+        states = [capture(env) for env in self._envs]
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            if can_replay(env, state):
+                if self._recordings is None:
+                    self._recordings = [Recording(begun=True) for _ in self._envs]
+                states[i] = self._recordings[i].state(env, state.facts["reason"])
+            states[i].facts["seed"] = self.seeds[i]
+            states[i].facts["lives"] = int(self._lives.left[i])
+        return states
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """See `Resumable.set_state`."""
+        if len(states) != self.num_envs:
+            raise other_count(len(states), self.num_envs)
+        recordings = []
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            n = self.now[0] = self._first + i
+            try:
+                self.seeds[i] = seed = int(state.facts["seed"])
+                seed_spaces(env, seed)
+                first = first_obs(env, state, seed)
+                self._check(n, first)
+                self._lives.put(int(state.facts["lives"]), i)
+                if state.facts["way"] == "replay":
+                    recordings.append(replay(env, state, first))
+                else:
+                    restore(env, state)
+                    recordings.append(Recording(begun=True))
+            except NotRestoredError as error:
+                raise NotRestoredError(f"environment {n}: {error}") from error
+            except KeyError as error:
+                raise malformed(error) from error
+        if any(state.facts["way"] == "replay" for state in states):
+            self._recordings = recordings
+        self._note_form(first)
+        self._begun = True
+
+    def get_packed(self) -> list[dict[str, np.ndarray]]:
+        """`get_state` as arrays alone, for another process."""
+        return [pack({}, [state]) for state in self.get_state()]
+
+    def set_packed(self, packed: list[dict[str, np.ndarray]]) -> None:
+        """The inverse of `get_packed`. Raises as `Resumable.set_state` does."""
+        self.set_state([unpack(each, self.spec.id)[1][0] for each in packed])
+
     def close(self) -> None:
         """Closes every environment; one that cannot loses nothing by it any more."""
         for env in self._envs:
             with contextlib.suppress(*CAUGHT):
                 env.close()
+
+    def _note_form(self, obs: Any) -> None:
+        """Notes what an observation is like that has been checked."""
+        if isinstance(self.spec.obs, Box) and isinstance(obs, np.ndarray):
+            self._form = obs.shape, obs.dtype
 
     def _check(self, n: int, obs: Any) -> None:
         """Refuses an observation whose form is not its space's, or no longer the same.

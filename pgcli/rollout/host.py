@@ -17,6 +17,9 @@ from pgcli.rollout.device import env_keys
 from pgcli.rollout.types import Transitions
 from pgcli.shapes import Array, Key
 
+CollectorState = dict[str, Any]
+"""Where a collector stands between two rollouts: arrays, or trees of them."""
+
 
 class _Buffer(NamedTuple):
     obs: Any  # [T + 1, N, …]
@@ -50,6 +53,16 @@ def _write(target: Any, index: int, value: Any) -> None:
         target[index] = value
 
 
+def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
+    """A state with the shapes and dtypes that those of `HostCollector` have."""
+    return {
+        "obs": empty_obs(env.spec.obs, (env.num_envs,)),
+        "start": np.zeros(env.num_envs, bool),
+        "carry": policy.initial_carry(env.num_envs),
+        "capacity": np.int32(0),
+    }
+
+
 class HostCollector:
     """Fills rollouts from host environments.
 
@@ -66,8 +79,9 @@ class HostCollector:
         actor: Actor | None = None,
         *,
         with_lives: bool = False,
+        state: CollectorState | None = None,
     ) -> None:
-        """Begins an episode in every environment.
+        """Begins an episode in every environment, or goes on with those under way.
 
         Args:
           env: the environments.
@@ -75,6 +89,7 @@ class HostCollector:
           num_steps: T, steps per rollout.
           actor: how the policy acts; None for compiled calls.
           with_lives: whether to note where a life was lost.
+          state: where a collector of environments in the same state stood.
         """
         self._env = env
         self._num_steps = num_steps
@@ -94,8 +109,24 @@ class HostCollector:
         )
         self._actor = actor or JitActor(policy)
         first = self._buffers[1]
-        env.reset(rows(first.obs, num_steps))
-        first.start[num_steps] = True
+        if state is None:
+            env.reset(rows(first.obs, num_steps))
+            first.start[num_steps] = True
+        else:
+            _write(first.obs, num_steps, state["obs"])
+            first.start[num_steps] = state["start"]
+            self._carry = state["carry"]
+            self._capacity = int(state["capacity"])
+
+    def get_state(self) -> CollectorState:
+        """What the next rollout begins with, and the shape of its last observations."""
+        last = self._buffers[1 - self._turn]
+        return {
+            "obs": jax.tree.map(np.copy, rows(last.obs, self._num_steps)),
+            "start": last.start[self._num_steps].copy(),
+            "carry": self._carry,
+            "capacity": np.int32(self._capacity),
+        }
 
     def _make_buffer(self) -> _Buffer:
         num_steps, num_envs = self._num_steps, self._env.num_envs

@@ -9,7 +9,7 @@ from pgcli.envs.base import HostEnv, HostSlot
 from pgcli.nn.policy import Agent, Policy, draw_noise
 from pgcli.rollout.actor import Actor, JitActor
 from pgcli.rollout.device import env_keys
-from pgcli.rollout.host import check_finite, empty_obs
+from pgcli.rollout.host import CollectorState, check_finite, empty_obs
 from pgcli.rollout.types import Transitions
 from pgcli.shapes import Key
 
@@ -59,6 +59,10 @@ class EpisodeCollector:
             )
         )
         self._actor = actor or JitActor(policy)
+
+    def get_state(self) -> CollectorState:
+        """Nothing: every rollout begins with new episodes."""
+        return {}
 
     def collect(self, agent: Agent, key: Key[Any, ""]) -> Transitions:
         """`rounds` whole episodes of every environment. Consumes the key.

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,17 @@ def save(
     return path
 
 
-def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
+def load(
+    path: Path,
+    groups: Collection[str] | None = None,
+    optional: Collection[str] = (),
+) -> Checkpoint:
     """Verifies and returns a checkpoint.
 
     Args:
       path: the checkpoint's directory.
       groups: the groups to read; None for all.
+      optional: those of them that may be missing.
 
     Raises:
       DamagedError: a file is not what was written.
@@ -118,13 +123,15 @@ def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
     with stored.opened(path) as directory:
         held = manifest.decode(stored.read_manifest(directory))
         names = {name.removesuffix(manifest.SUFFIX): name for name in held.files}
-        missing = sorted(set(groups or ()) - set(names))
+        missing = sorted(set(groups or ()) - set(names) - set(optional))
         if missing:
             raise CheckpointError(
                 f"the checkpoint has no {', '.join(missing)}; "
                 f"it has {', '.join(sorted(names)) or 'nothing'}"
             )
-        wanted = names if groups is None else {group: names[group] for group in groups}
+        wanted = {
+            g: names[g] for g in (names if groups is None else groups) if g in names
+        }
         arrays = {
             g: _decode(f, stored.read(directory, f, held)) for g, f in wanted.items()
         }
@@ -199,7 +206,12 @@ def newest_verified(directory: Path) -> tuple[Path, list[Path]]:
     raise CheckpointError(message, where=str(directory), help="start a new run")
 
 
-def prune(directory: Path, keep: int, protected: Collection[str]) -> None:
+def prune(
+    directory: Path,
+    keep: int,
+    protected: Collection[str],
+    refers: Callable[[Mapping[str, Any]], Collection[str]] = lambda meta: (),
+) -> None:
     """Removes all but the newest `keep` verified checkpoints, and leftovers of kills.
 
     Everything as new as those stays, damaged or not: nothing newer is judged here.
@@ -208,6 +220,8 @@ def prune(directory: Path, keep: int, protected: Collection[str]) -> None:
       directory: where checkpoints are kept.
       keep: how many verified checkpoints to keep, at least 2.
       protected: names that stay however old (the best one).
+      refers: names that a kept checkpoint's facts refer to; these stay too, for one may
+        have to go on from it when newer ones are damaged.
 
     Raises:
       OSError: something could not be removed; the newest `keep` stand in any case.
@@ -215,14 +229,15 @@ def prune(directory: Path, keep: int, protected: Collection[str]) -> None:
     if keep < 2:
         raise ValueError(f"keep is {keep}; the two newest checkpoints always stay")
     _clean(directory)
+    staying = set(protected)
     verified = 0
     removing = False
     for path in reversed(committed(directory)):
         if verified < keep:
             with contextlib.suppress(CheckpointError):
-                verify(path)
+                staying |= set(refers(load(path).meta))
                 verified += 1
-        elif path.name not in protected:
+        elif path.name not in staying:
             # Renamed first: there is never half a checkpoint under its own name.
             files.rename(path, directory / (REMOVING + path.name))
             removing = True

@@ -173,6 +173,7 @@ class DeviceLoop:
     """Training on an on-device environment."""
 
     groups: Collection[str] = ("agent", "run", "env")
+    optional_groups: Collection[str] = ()
 
     def __init__(
         self,
@@ -268,6 +269,10 @@ class DeviceLoop:
             np.concatenate(x)[:episodes] for x in zip(*parts, strict=True)
         )
         return returns, lengths
+
+    def news(self) -> list[str]:
+        """See `Loop.news`: nothing."""
+        return []
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""

@@ -4,18 +4,22 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
+from pgcli.envs.engines import NotRestoredError
 from pgcli.envs.registry import make_host_env
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.actor import Actor, JitActor, make_actor
-from pgcli.rollout.host import HostCollector
+from pgcli.rollout.host import CollectorState, HostCollector, blank_state
 from pgcli.rollout.host_episodes import EpisodeCollector
+from pgcli.rollout.types import Transitions
+from pgcli.train import env_state
 from pgcli.train.evaluate_host import HostEvaluator, eval_envs
 from pgcli.train.loop import (
     Groups,
@@ -39,21 +43,40 @@ from pgcli.train.step import (
 
 
 def make_collector(
-    env: HostEnv, setup: Setup, actor: Actor, *, with_lives: bool = False
+    env: HostEnv,
+    setup: Setup,
+    actor: Actor,
+    *,
+    with_lives: bool = False,
+    state: CollectorState | None = None,
 ) -> HostCollector | EpisodeCollector:
-    """What collects for the algorithm of `setup`: steps, or whole episodes."""
+    """What collects for the algorithm of `setup`: steps, or whole episodes.
+
+    Args:
+      env: the environments.
+      setup: of the run.
+      actor: how its policy acts.
+      with_lives: whether to note where a life was lost.
+      state: where a collector of environments in the same state stood, or None.
+    """
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
         return EpisodeCollector(env, setup.policy, rounds, setup.num_steps, actor)
     return HostCollector(
-        env, setup.policy, setup.num_steps, actor, with_lives=with_lives
+        env,
+        setup.policy,
+        setup.num_steps,
+        actor,
+        with_lives=with_lives,
+        state=state,
     )
 
 
 class HostLoop:
     """Training on host environments."""
 
-    groups: Collection[str] = ("agent", "run")
+    groups: Collection[str] = ("agent", "run", "env")
+    optional_groups: Collection[str] = ("env",)
 
     def __init__(
         self,
@@ -71,6 +94,7 @@ class HostLoop:
         self.iteration = 0
         self.steps = 0
         self._config = config
+        self._episode_set = 0
         self._env = env or self._make_env(0)
         self.setup = make_setup(config, self._env.spec, policy)
         self._actor = (
@@ -87,6 +111,9 @@ class HostLoop:
         self._state: RunState = init(self._knobs, role_key(config.seed, "init"))
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | None = None
+        self._rollouts = 0
+        self._distrust: str | None = None
+        self._news: list[str] = []
         self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
 
     def _make_env(self, episode_set: int) -> HostEnv:
@@ -94,15 +121,23 @@ class HostLoop:
         seeds = env_seeds(self._config.seed, "train", num_envs, episode_set)
         return make_host_env(self._config.env, num_envs, seeds)
 
+    def _make_collector(
+        self, state: CollectorState | None = None
+    ) -> HostCollector | EpisodeCollector:
+        return make_collector(
+            self._env,
+            self.setup,
+            self._actor,
+            with_lives=self._config.rollout.end_on_life_loss,
+            state=state,
+        )
+
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`. A failure waits until the rows before it are out."""
         if self._failure is not None:
             raise self._failure
         if self._collector is None:
-            with_lives = self._config.rollout.end_on_life_loss
-            self._collector = make_collector(
-                self._env, self.setup, self._actor, with_lives=with_lives
-            )
+            self._collector = self._make_collector()
         rows: list[Row] = []
         start = time.perf_counter()
         while not rows or (
@@ -112,7 +147,7 @@ class HostLoop:
                 self._run_key, np.uint32(self.iteration)
             )
             try:
-                transitions = self._collector.collect(self.agent(), collect_key)
+                transitions = self._collect(self._collector, collect_key)
             except EnvironmentFailed as failure:
                 if not rows:
                     raise
@@ -125,6 +160,34 @@ class HostLoop:
             rows.append(to_row(jax.device_get(report), self.iteration))
             self.steps = from_words(report.steps)
         return rows
+
+    def _collect(
+        self, collector: HostCollector | EpisodeCollector, key: Any
+    ) -> Transitions:
+        """A rollout; over the second, a copy is held against its environment.
+
+        By then episodes are under way, and what exact resume rests on is tried out.
+        """
+        self._rollouts += 1
+        if self._rollouts != 2:
+            return collector.collect(self.agent(), key)
+        states, reason = env_state.take(self._env)
+        transitions = collector.collect(self.agent(), key)
+        if reason is None:
+            collects = self.setup.algorithm.collects
+            self._distrust = env_state.misfit(
+                self._config, states, transitions, collects
+            )
+            if self._distrust is not None:
+                self._news.append(
+                    f"environments will begin new episodes on resume: {self._distrust}"
+                )
+        return transitions
+
+    def news(self) -> list[str]:
+        """See `Loop.news`."""
+        news, self._news = self._news, []
+        return news
 
     def agent(self) -> Agent:
         """The agent as it stands."""
@@ -149,13 +212,20 @@ class HostLoop:
         """See `Loop.snapshot`."""
         learner = self._state.learner
         rest = self._state.replace(learner=learner.replace(agent=None))
-        return {"agent": to_arrays(learner.agent), "run": to_arrays(rest)}
+        collector = self._collector.get_state() if self._collector else None
+        return {
+            "agent": to_arrays(learner.agent),
+            "run": to_arrays(rest),
+            "env": env_state.store(
+                self._env, collector, self._episode_set, self._distrust
+            ),
+        }
 
     def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: the learner exactly; episodes begin anew.
+        """See `Loop.restore`: exactly, or else the learner alone.
 
-        Environments get fresh seeds, told apart by the iteration, so that no episode
-        is played twice.
+        Then environments get fresh seeds, told apart by the iteration, so that no
+        episode is played twice.
         """
         learner = self._state.learner
         agent = from_arrays(learner.agent, groups["agent"], where)
@@ -164,23 +234,47 @@ class HostLoop:
             groups["run"],
             where,
         )
-        tally = rest.tally
-        scaler = rest.reward_scaler
+        self._state = rest.replace(learner=rest.learner.replace(agent=agent))
+        self.iteration = int(rest.iteration)
+        self.steps = from_words(rest.steps)
+        try:
+            self._restore_env(groups.get("env"), where)
+        except NotRestoredError as error:
+            self._news.append(f"environments begin new episodes: {error}")
+            self._begin_anew()
+            return "learner-exact"
+        return "exact"
+
+    def _restore_env(self, group: env_state.Arrays | None, where: str) -> None:
+        stored = env_state.StoredEnv(group, where)
+        if self._collector is not None or stored.episode_set != self._episode_set:
+            self._replace_env(stored.episode_set)
+        if not stored.begun:
+            return
+        steps = self.setup.algorithm.collects == "steps"
+        blank = blank_state(self._env, self.setup.policy) if steps else {}
+        state = stored.give_back(self._env, blank)
+        self._collector = self._make_collector(state)
+
+    def _replace_env(self, episode_set: int) -> None:
+        self._env.close()
+        self._rollouts = 0
+        self._episode_set = episode_set
+        self._env = self._make_env(episode_set)
+        self._collector = None
+
+    def _begin_anew(self) -> None:
+        """New environments; returns so far are of episodes that will not end."""
+        tally, scaler = self._state.tally, self._state.reward_scaler
         if scaler is not None:
             scaler = scaler.replace(discounted=np.zeros_like(scaler.discounted))
-        self._state = rest.replace(
-            learner=rest.learner.replace(agent=agent),
+        self._state = self._state.replace(
             tally=tally.replace(
                 return_=np.zeros_like(tally.return_), length=np.zeros_like(tally.length)
             ),
             reward_scaler=scaler,
         )
-        self.iteration = int(rest.iteration)
-        self.steps = from_words(rest.steps)
-        self._env.close()
-        self._env = self._make_env(self.iteration)
-        self._collector = None
-        return "learner-exact"
+        self._replace_env(self.iteration)
 
     def close(self) -> None:
         """Closes the environments."""

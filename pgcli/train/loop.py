@@ -28,6 +28,8 @@ class Loop(Protocol):
 
     groups: Collection[str]
     """Names of the groups of arrays in a snapshot."""
+    optional_groups: Collection[str]
+    """Those of them that checkpoints of older versions lack."""
 
     @property
     def iteration(self) -> int:
@@ -63,7 +65,13 @@ class Loop(Protocol):
         """All that resuming needs, as arrays."""
 
     def restore(self, groups: Stored, where: str) -> str:
-        """Goes on from a snapshot; returns the level reached."""
+        """Goes on from a snapshot; returns the level reached.
+
+        Why it is less than exact is among the news.
+        """
+
+    def news(self) -> list[str]:
+        """What the user should hear of, since it was last asked for."""
 
     def close(self) -> None:
         """Frees environments."""

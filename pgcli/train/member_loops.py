@@ -21,6 +21,7 @@ from pgcli.errors import DivergedError
 from pgcli.mesh import EVERYWHERE, STACKED, STACKED_ROWS
 from pgcli.nn import counter
 from pgcli.shapes import Array
+from pgcli.train import env_state
 from pgcli.train.device_loop import (
     MAX_CHUNK,
     RUN_ONCE,
@@ -146,6 +147,7 @@ class DeviceMembers(_Members):
     """Members on an on-device environment, in one compiled program."""
 
     groups: Collection[str] = ("agent", "run", "env")
+    optional_groups: Collection[str] = ()
 
     def __init__(
         self, config: RunConfig, env: DeviceEnv, mesh: Mesh | None = None
@@ -255,6 +257,10 @@ class DeviceMembers(_Members):
         )
         return returns, lengths
 
+    def news(self) -> list[str]:
+        """See `Loop.news`: nothing."""
+        return []
+
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`: every array with the members first."""
         return to_groups(self._states)
@@ -275,6 +281,7 @@ class HostMembers(_Members):
     """Members on host environments, one after the other in every chunk."""
 
     groups: Collection[str] = HostLoop.groups
+    optional_groups: Collection[str] = HostLoop.optional_groups
 
     def __init__(
         self,
@@ -324,24 +331,36 @@ class HostMembers(_Members):
         returns, lengths = (np.stack(x) for x in zip(*parts, strict=True))
         return returns, lengths
 
+    def news(self) -> list[str]:
+        """See `Loop.news`: each member's, said once."""
+        found = [text for loop in self._loops for text in loop.news()]
+        return list(dict.fromkeys(found))
+
     def snapshot(self) -> Groups:
-        """See `Loop.snapshot`: every array with the members first."""
+        """See `Loop.snapshot`: members come first, in every array or in its name."""
         each = [loop.snapshot() for loop in self._loops]
-        return {
+        stacked = {
             group: {name: np.stack([x[group][name] for x in each]) for name in arrays}
             for group, arrays in each[0].items()
+            if group != "env"
         }
+        env = env_state.arrays_of_members([groups["env"] for groups in each])
+        return {**stacked, "env": env}
 
     def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: the learners exactly; episodes begin anew."""
-        level = "exact"
+        """See `Loop.restore`: as exactly as every member can be."""
+        levels = set()
         for m, loop in enumerate(self._loops):
-            mine = {
+            mine: dict[str, dict[str, np.ndarray]] = {
                 group: {name: x[m] for name, x in arrays.items()}
                 for group, arrays in groups.items()
+                if group != "env"
             }
-            level = loop.restore(mine, where)
+            if "env" in groups:
+                mine["env"] = env_state.arrays_of_member(groups["env"], m)
+            levels.add(loop.restore(mine, where))
             self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
+        (level,) = levels if len(levels) == 1 else {"learner-exact"}
         return level
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ def train(
             with _writable(run.path):
                 run.write_meta(meta)
                 run.write_config(to_yaml(config))
-            return _session(resolved, run, env, backend, reporter, stop, fresh=True)
+            return _session(resolved, run, env, backend, reporter, stop)
 
 
 def resume(
@@ -183,14 +183,18 @@ def _continue(
         recorded = run.read_meta().get("accelerator", {})
         backend = parallel.start(config, recorded)
         env = _make_env(config)
-        if config != stored:
-            with _writable(run.path):
-                run.write_config(to_yaml(config))
         given = dataclasses.replace(
             resolved, config=config, preset=run.read_meta().get("preset")
         )
         return _session(
-            given, run, env, backend, reporter, stop, require_exact=require_exact
+            given,
+            run,
+            env,
+            backend,
+            reporter,
+            stop,
+            stored=stored,
+            require_exact=require_exact,
         )
 
 
@@ -263,9 +267,10 @@ def _session(
     reporter: Reporter,
     stop: StopFlag,
     *,
-    fresh: bool = False,
+    stored: RunConfig | None = None,
     require_exact: bool = False,
 ) -> dict[str, Any]:
+    """Trains to the end; a run with a `stored` configuration from its checkpoint."""
     config = resolved.config
     try:
         loop = _make_loop(config, env, backend.mesh)
@@ -274,15 +279,11 @@ def _session(
         )
         session.helpers = helpers_of(env)
         try:
-            if not fresh:
-                session.restore()
-            level = session.resume_level
-            if require_exact and level not in (None, "exact"):
-                raise UsageError(
-                    f"an exact resume was asked for; {level} is what can be had",
-                    where=str(run.path),
-                    help="host environments begin new episodes on resume",
-                )
+            if stored is not None:
+                session.restore(require_exact)
+                if config != stored:
+                    with _writable(run.path):
+                        run.write_config(to_yaml(config))
             return session.train()
         finally:
             session.close()

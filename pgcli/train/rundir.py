@@ -264,6 +264,15 @@ class RunDirectory:
             self.best_json, {"checkpoint": name, "score": float(score)}
         )
 
+    def unmark_best(self) -> None:
+        """Says that no checkpoint is the best.
+
+        Raises:
+          OSError: the old mark stands.
+        """
+        files.remove(self.best_json)
+        files.sync_directory(self.path)
+
     @classmethod
     def _fill(cls, path: Path, facts: Mapping[str, Any]) -> "RunDirectory":
         """Makes a run of a directory just claimed, or takes the directory away."""

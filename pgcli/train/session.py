@@ -13,7 +13,7 @@ import numpy as np
 from pgcli.config.load import Resolved, to_mapping
 from pgcli.envs.registry import on_device
 from pgcli.envs.spaces import spec_to_json
-from pgcli.errors import DivergedError, EnvironmentFailed, UsageError
+from pgcli.errors import CheckpointError, DivergedError, EnvironmentFailed, UsageError
 from pgcli.loggers import LOGGERS, JsonlWriter
 from pgcli.train import checkpoint
 from pgcli.train.accelerator import Accelerator
@@ -46,6 +46,12 @@ def versions() -> Mapping[str, str]:
 def next_multiple(steps: int, every: int) -> int:
     """The first multiple of `every` past `steps`; never where `every` is 0."""
     return 2**63 if every == 0 else (steps // every + 1) * every
+
+
+def _best_of(meta: Mapping[str, Any]) -> tuple[str, float] | None:
+    """(name, score) of the checkpoint that was the best when one was saved."""
+    best = meta["best"]
+    return (best["checkpoint"], best["score"]) if best else None
 
 
 class Session:
@@ -94,13 +100,17 @@ class Session:
 
     # -- checkpoints ---------------------------------------------------------------
 
-    def restore(self) -> None:
+    def restore(self, require_exact: bool = False) -> None:
         """Goes on from the newest checkpoint that verifies, if there is any.
 
         Logs are cut back to it, so that every step occurs once.
 
+        Args:
+          require_exact: refuse anything less, before anything is changed.
+
         Raises:
           CheckpointError: all are damaged, or the newest does not fit.
+          UsageError: an exact resume is asked for and cannot be had.
         """
         if checkpoint.is_empty(self._run.checkpoints):
             # killed before the first one: whatever was logged begins anew
@@ -110,11 +120,21 @@ class Session:
         path, damaged = checkpoint.newest_verified(self._run.checkpoints)
         for bad in damaged:
             self._reporter.warn(f"a damaged checkpoint was set aside: {bad}")
-        stored = checkpoint.load(path, self._loop.groups)
-        reached = self._loop.restore(stored.groups, str(path))
+        loop = self._loop
+        stored = checkpoint.load(path, loop.groups, loop.optional_groups)
+        reached = loop.restore(stored.groups, str(path))
         recorded = stored.meta.get("accelerator")
         if reached == "exact" and recorded != self._accelerator.fingerprint():
             reached = "state-exact"
+        news = loop.news()
+        if require_exact and reached != "exact":
+            raise UsageError(
+                f"an exact resume was asked for; {reached} is what can be had",
+                where=str(self._run.path),
+                help="; ".join(news) or "the run was computed on another accelerator",
+            )
+        for text in news:
+            self._reporter.warn(text)
         self._resume_level = reached
         self._first_step = self._loop.steps
         self._saved = self._loop.iteration
@@ -123,10 +143,23 @@ class Session:
         self._evaluation_due = stored.meta.get("evaluation_due", False)
         if self._members is not None:
             self._members.restore(stored.meta["members"])
-        best = stored.meta["best"]
-        self._best = (best["checkpoint"], best["score"]) if best else None
+        self._best = self._surviving(_best_of(stored.meta))
         for name, writer in self._writers().items():
             writer.truncate(stored.meta["log_offsets"][name])
+
+    def _surviving(self, best: tuple[str, float] | None) -> tuple[str, float] | None:
+        """The best checkpoint, or None where it is lost: then the next one counts."""
+        if best is None:
+            return None
+        try:
+            checkpoint.verify(self._run.checkpoints / best[0])
+        except CheckpointError as error:
+            self._reporter.warn(
+                f"the best checkpoint so far, {best[0]} with {best[1]:.6g}, is lost "
+                f"({error.message}): the best from here on will be marked"
+            )
+            return None
+        return best
 
     @property
     def resume_level(self) -> str | None:
@@ -192,10 +225,13 @@ class Session:
         try:
             if best and self._run.best() != best:
                 self._run.mark_best(*best)
+            if best is None and self._run.best() is not None:
+                self._run.unmark_best()
             checkpoint.prune(
                 self._run.checkpoints,
                 self._config.checkpoint.keep,
                 {best[0]} if best else set(),
+                lambda meta: {kept[0]} if (kept := _best_of(meta)) else set(),
             )
         except OSError as error:
             self._reporter.warn(f"old checkpoints could not be removed: {error}")
@@ -294,7 +330,10 @@ class Session:
         rows = self._loop.advance(until, CHUNK_SECONDS)
         for row in rows:
             self._log(row)
-        for warning in self._members.news() if self._members else ():
+        for warning in (
+            *self._loop.news(),
+            *(self._members.news() if self._members else ()),
+        ):
             self._reporter.warn(warning)
         seconds = self._clock.lap(start, compiled)
         taken = (self._loop.steps - before) * config.num_members

@@ -7,9 +7,12 @@ from typing import Any
 
 from pgcli.config.load import from_mapping, to_mapping, to_yaml
 from pgcli.config.members import Member, config_of, members
+from pgcli.envs.registry import on_device
 from pgcli.errors import UsageError
 from pgcli.loggers.jsonl import JsonlWriter
 from pgcli.train import checkpoint
+from pgcli.train.env_state import arrays_of_member
+from pgcli.train.loop import Groups, Stored
 from pgcli.train.policy_file import find_member, of_member
 from pgcli.train.rundir import RunDirectory
 
@@ -59,6 +62,9 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
             "eval": _copy(run.eval_jsonl, until["eval"], made.eval_jsonl, member),
             "timing": 0,
         }
+        on_host = not on_device(own.env.id)
+        # on the device another program computes it alone: the same but for rounding
+        program = {} if on_host else {"members": len(several)}
         meta = {
             **stored.meta,
             "run": name,
@@ -69,18 +75,24 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
             "skipped": stored.meta["members"]["skipped"].get(str(member.index), 0),
             "last_row": last if last["iteration"] else {},
             "members": None,
-            # another program computes it alone: it goes on the same but for rounding
-            "accelerator": {**stored.meta["accelerator"], "members": len(several)},
+            "accelerator": {**stored.meta["accelerator"], **program},
             "log_offsets": offsets,
         }
-        groups = {
-            group: {name: of_member(x, member, str(path)) for name, x in arrays.items()}
-            for group, arrays in stored.groups.items()
-        }
+        groups = _of_member(stored.groups, member, on_host, str(path))
         checkpoint.save(
             made.checkpoints, checkpoint.name_of(last["iteration"]), groups, meta
         )
     return made
+
+
+def _of_member(groups: Stored, member: Member, on_host: bool, where: str) -> Groups:
+    """A member's part of all groups."""
+    return {
+        group: arrays_of_member(arrays, member.index)
+        if on_host and group == "env"
+        else {name: of_member(x, member, where) for name, x in arrays.items()}
+        for group, arrays in groups.items()
+    }
 
 
 def _without_label(row: Mapping[str, Any], member: Member) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Steady:
     """
 
     groups = ("agent", "run")
+    optional_groups = ()
     scores: Sequence[float] = (1.0,)
 
     def __init__(self, config: Any, env: Any, mesh: Any = None) -> None:
@@ -55,6 +56,9 @@ class Steady:
         self.iteration = int(groups["run"]["iteration"])
         self.steps = int(groups["run"]["steps"])
         return "exact"
+
+    def news(self) -> list[str]:
+        return []
 
     def close(self) -> None:
         pass

@@ -102,8 +102,13 @@ def test_host_members_have_the_same_layout(runs_dir: Path) -> None:
     assert sorted((r["seed"], r["iteration"]) for r in rows) == [
         (seed, i) for seed in (0, 1) for i in (1, 2)
     ]
-    again = resume("host", runs_dir=runs_dir, steps=3 * BATCH)
-    assert again["resume_level"] == "learner-exact"
+    alone = resume("host", runs_dir=runs_dir, steps=4 * BATCH, member="1")
+    again = resume("host", runs_dir=runs_dir, steps=4 * BATCH)
+    assert [r["resume_level"] for r in (alone, again)] == ["exact", "exact"]
+    twin = [r for r in lines(runs_dir / "host" / "metrics.jsonl") if r["member"] == 1]
+    rows = lines(runs_dir / "host-member1" / "metrics.jsonl")
+    assert rows == [{k: r[k] for k in r if k not in ("member", "seed")} for r in twin]
+    assert again["members"][1]["eval"].items() <= alone["eval"].items()
 
 
 @pytest.mark.parametrize(

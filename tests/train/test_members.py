@@ -138,7 +138,12 @@ def test_host_members_are_what_each_is_alone() -> None:
             r["return_mean"] for r in expected
         ]
         np.testing.assert_array_equal(params(loop, 1), params(single))
-        assert loop.restore(loop.snapshot(), "here") == "learner-exact"
+        groups = loop.snapshot()
+        assert loop.restore(groups, "here") == "exact"
+        assert_same_bytes(arrays(loop.snapshot()), arrays(groups))
+        groups.pop("env")
+        assert loop.restore(groups, "here") == "learner-exact"
+        assert len(loop.news()) == 1
     finally:
         loop.close()
         single.close()

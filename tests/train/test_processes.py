@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,8 +160,18 @@ def test_host_run_is_not_resumed_where_only_exact_will_do(tmp_path: Path) -> Non
     process = train(tmp_path, *HOST)
     when(is_logging, tmp_path, process)
     stop(process, signal.SIGINT, 130)
-    refused = finish(pgcli(tmp_path, "resume", "x", "--require-exact"), 2)
+    run = RunDirectory(tmp_path / "x")
+    for path in checkpoint.committed(run.checkpoints):  # as older versions wrote them
+        stored = checkpoint.load(path)
+        shutil.rmtree(path)
+        del stored.groups["env"]
+        checkpoint.save(run.checkpoints, path.name, stored.groups, stored.meta)
+    before = run.config_yaml.read_bytes()
+    words = ("resume", "x", "--steps", "600_000", "--require-exact")
+    refused = finish(pgcli(tmp_path, *words), 2)
     assert "learner-exact" in refused["error"]["message"]
+    assert "before they were stored" in refused["error"]["help"]
+    assert run.config_yaml.read_bytes() == before
 
 
 @pytest.mark.slow
@@ -177,7 +188,7 @@ def test_run_killed_ten_times_ends_like_the_undisturbed(
     assert ending(run, answer) == undisturbed
 
 
-def test_host_run_interrupted_goes_on_learner_exact_and_logs_each_step_once(
+def test_host_run_interrupted_goes_on_exactly_and_logs_each_step_once(
     tmp_path: Path,
 ) -> None:
     process = train(tmp_path, *HOST)
@@ -188,7 +199,7 @@ def test_host_run_interrupted_goes_on_learner_exact_and_logs_each_step_once(
     offset = run.metrics_jsonl.stat().st_size
     when(lambda run: run.metrics_jsonl.stat().st_size > offset, tmp_path, process)
     again = stop(process, signal.SIGTERM, 143)
-    assert again["resume_level"] == "learner-exact"
+    assert again["resume_level"] == "exact"
     logged = [row["iteration"] for row in rows(run.metrics_jsonl)]
     assert logged == list(range(10, 10 * len(logged) + 1, 10))
     assert again["steps"]["used"] > used

@@ -248,6 +248,77 @@ def test_resume_makes_good(
         assert any("damaged" in warning for warning in reporter.warnings)
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_best_of_an_older_checkpoint_outlives_a_newer_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    """6 is the new best; 4, kept beside it, still calls 2 the best, and may need it."""
+    monkeypatch.setattr(Steady, "scores", (1.0, 9.0, 3.0, 3.0, 3.0, 10.0))
+    given = settings(f"steps={8 * BATCH}")
+    expected = outcome(RunDirectory(tmp_path / "a/x"), start(tmp_path / "a", given))
+    run = stop_after(tmp_path / "b", given, monkeypatch, 6)
+    assert run.best() == ("000000006", 10.0)
+    if damaged:
+        damage_newest(run)
+    result = resume("x", runs_dir=tmp_path / "b")
+    assert outcome(run, result) == expected
+
+
+def test_best_that_is_lost_is_forgotten_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steady, "scores", (9.0, 3.0))
+    run = stop_after(tmp_path, settings(f"steps={6 * BATCH}"), monkeypatch, 4)
+    assert run.best() == ("000000001", 9.0)
+    shutil.rmtree(run.checkpoints / "000000001")
+    reporter = Listening()
+    result = resume("x", runs_dir=tmp_path, reporter=reporter)
+    assert any("000000001 with 9, is lost" in text for text in reporter.warnings)
+    assert run.best() == ("000000005", 3.0)
+    checkpoint.verify(Path(result["best"]["checkpoint"]))
+
+
+class Forgetful(Steady):
+    """Loses its environments between two processes."""
+
+    def restore(self, groups: Any, where: str) -> str:
+        super().restore(groups, where)
+        return "learner-exact"
+
+    def news(self) -> list[str]:
+        return ["the wheel came off"]
+
+
+def test_refused_resume_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stop_after(tmp_path, settings(), monkeypatch, 3)
+    with run.metrics_jsonl.open("a") as log:
+        log.write('{"iteration": 77, "steps": 1}\n')
+    monkeypatch.setattr("pgcli.train.run.DeviceLoop", Forgetful)
+
+    def content() -> dict[Path, bytes]:
+        files = [path for path in run.path.rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in files if path.name != "lock"}
+
+    before = content()
+    with pytest.raises(UsageError, match="learner-exact is what can be had") as caught:
+        resume("x", runs_dir=tmp_path, steps=8 * BATCH, require_exact=True)
+    assert caught.value.help == "the wheel came off"
+    assert content() == before
+
+
+def test_news_of_the_loop_reach_the_user_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(tmp_path, settings(), monkeypatch, 3)
+    told = iter([["began anew"], ["and another"]])
+    monkeypatch.setattr(Steady, "news", lambda self: next(told, []))
+    reporter = Listening()
+    resume("x", runs_dir=tmp_path, reporter=reporter)
+    assert reporter.warnings == ["began anew", "and another"]
+
+
 def test_resume_says_where_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
