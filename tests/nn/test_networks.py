@@ -1,13 +1,16 @@
 """Initialisation."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec
 from pgcli.errors import UsageError
-from pgcli.nn.networks import orthogonal, patches
+from pgcli.nn.networks import orthogonal, patches, product
 from pgcli.nn.policy import make_policy
 
 
@@ -61,3 +64,19 @@ def test_grid_cnn_has_the_filters_and_layers_of_its_configuration() -> None:
     params = jax.eval_shape(policy.init, jax.random.key(0))["policy"]
     assert params["filters"]["kernel"].shape == (3 * 3 * 4, 16)
     assert params["Dense_0"]["kernel"].shape == (8 * 8 * 16, 32)
+
+
+def test_product_is_differentiated_as_a_matrix_product_both_ways() -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    x, kernel = (
+        jax.random.normal(k, s) for k, s in zip(keys, ((5, 3), (3, 2)), strict=False)
+    )
+    along = (jax.random.normal(keys[2], (5, 3)), jax.random.normal(keys[3], (3, 2)))
+
+    def curved(multiply: Any) -> Any:
+        return jax.grad(lambda x, w: jnp.sum(jnp.tanh(multiply(x, w))), argnums=(0, 1))
+
+    ours = jax.jvp(curved(product), (x, kernel), along)
+    plain = jax.jvp(curved(jnp.matmul), (x, kernel), along)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)  # rounding of sums of 5 terms
