@@ -17,7 +17,7 @@ from pgcli.algos.base import Metrics
 from pgcli.algos.credit import moments, scale_to
 from pgcli.algos.optimizer import descend
 from pgcli.config.schema import OptimizerConfig
-from pgcli.mesh import DATA, axis_size
+from pgcli.mesh import DATA, EVERYWHERE, ROWS, axis_size, per_device
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.policy import Params
 from pgcli.rollout.types import Rollout
@@ -77,6 +77,18 @@ def make_batch(
 
     rows: Batch = jax.tree.map(to_rows, batch)
     return rows
+
+
+def in_one_axis(batch: Batch) -> Batch:
+    """A batch of samples [S, B/S, …] as [B, …]; sequences stay as they are.
+
+    With one batch axis the gradient of a dense layer is a plain matrix product. With
+    two XLA transposes an operand first, and the backward pass takes twice as long.
+    """
+    if batch.recurrent:
+        return batch
+    flat: Batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    return flat
 
 
 def advantage_moments(batch: Batch) -> tuple[Array, Array]:
@@ -192,22 +204,24 @@ def _gradient(
     Several devices take their own rows, and exchange once: the sum of one vector that
     holds gradient and metrics.
     """
-    groups = axis_size(DATA)
     differentiate = jax.value_and_grad(loss, has_aux=True)
-    if groups == 1 or minibatch.recurrent:
+    if minibatch.recurrent:
         (_, metrics), grad = differentiate(flat, minibatch)
         return metrics, grad
+    if axis_size(DATA) == 1:
+        (_, metrics), grad = differentiate(flat, in_one_axis(minibatch))
+        return metrics, grad
 
-    def part(rows: Batch) -> Array:
-        (_, metrics), grad = differentiate(flat, rows)
+    def part(flat: Array, rows: Batch) -> Array:
+        (_, metrics), grad = differentiate(flat, in_one_axis(rows))
         names.extend(sorted(metrics))
         share = jnp.sum(rows.weight)
         values = jnp.stack([metrics[name] for name in sorted(metrics)])
-        return jnp.concatenate([share * grad, share * values, share[None]])
+        return jnp.concatenate([share * grad, share * values, share[None]])[None]
 
     names: list[str] = []
-    split = jax.tree.map(lambda x: x.reshape(groups, -1, *x.shape[1:]), minibatch)
-    total = jnp.sum(jax.vmap(part)(split), axis=0)
+    parts = per_device(part, in_specs=(EVERYWHERE, ROWS), out_specs=ROWS)
+    total = jnp.sum(parts(flat, minibatch), axis=0)
     mean = total[:-1] / jnp.maximum(total[-1], 1e-8)
     metrics = dict(zip(names, mean[flat.size :], strict=True))
     return metrics, mean[: flat.size]

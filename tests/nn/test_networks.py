@@ -15,7 +15,7 @@ from pgcli.envs.base import Box, Discrete, EnvSpec
 from pgcli.errors import UsageError
 from pgcli.nn import networks
 from pgcli.nn.convolution import as_convolution, as_products, in_blocks, patches
-from pgcli.nn.networks import orthogonal
+from pgcli.nn.networks import orthogonal, product
 from pgcli.nn.policy import make_policy
 
 
@@ -193,3 +193,19 @@ def test_nature_cnn_refuses_what_is_no_image(shape: tuple[int, ...]) -> None:
     spec = EnvSpec("Toy-v0", Box(shape, "uint8", 0.0, 255.0), Discrete(2))
     with pytest.raises(UsageError, match=str(list(shape)).replace("[", r"\[")):
         make_policy(spec, NATURE).init(jax.random.key(0))
+
+
+def test_product_is_differentiated_as_a_matrix_product_both_ways() -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    x, kernel = (
+        jax.random.normal(k, s) for k, s in zip(keys, ((5, 3), (3, 2)), strict=False)
+    )
+    along = (jax.random.normal(keys[2], (5, 3)), jax.random.normal(keys[3], (3, 2)))
+
+    def curved(multiply: Any) -> Any:
+        return jax.grad(lambda x, w: jnp.sum(jnp.tanh(multiply(x, w))), argnums=(0, 1))
+
+    ours = jax.jvp(curved(product), (x, kernel), along)
+    plain = jax.jvp(curved(jnp.matmul), (x, kernel), along)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)  # rounding of sums of 5 terms
