@@ -113,6 +113,14 @@ def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
             yield from _missing(name, inner.strip(), seen)
 
 
+def _environment_extras() -> set[str]:
+    """Extras that environments are said to need."""
+    from pgcli.envs.registry import DEVICE_BACKENDS, EXTRAS
+
+    ours = {backend.extra for backend in DEVICE_BACKENDS.values() if backend.extra}
+    return ours | {extra for extra, _ in EXTRAS.values()} | {"envpool"}
+
+
 def _cache(directory: Path) -> dict[str, Any]:
     files = [p for p in directory.glob("*") if p.is_file()]
     return {
@@ -139,6 +147,11 @@ def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
         yield (
             "an NVIDIA driver is installed, and JAX sees no GPU: "
             f"pip install '{DISTRIBUTION}[cuda13]' (or cuda12)"
+        )
+    if lacking := _environment_extras() - report["extras"].keys():
+        yield (
+            f"the installation is older than the code and does not know the extras "
+            f"{', '.join(sorted(lacking))}: install {DISTRIBUTION} again"
         )
     if report["cache"] is None:
         yield "the compilation cache is off: every run compiles anew"

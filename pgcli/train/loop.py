@@ -1,5 +1,6 @@
 """What the two training loops have in common."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
@@ -108,6 +109,6 @@ def to_row(report: Report, iteration: int) -> Row:
         "iteration": iteration,
         "steps": from_words(report.steps),
         "episodes": from_words(report.episodes),
-        **{name: x if np.isfinite(x) else None for name, x in values.items()},
+        **{name: x if math.isfinite(x) else None for name, x in values.items()},
         "skipped": int(skipped),
     }

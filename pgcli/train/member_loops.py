@@ -102,6 +102,12 @@ def run_members(
     return states, rows, alive, jnp.full(alive.shape, count)
 
 
+def report_of(reports: Report, i: int, m: int) -> Report:
+    """Member m's report of row i, of reports whose leaves are nested lists [i][m]."""
+    metrics = {name: values[i][m] for name, values in reports.metrics.items()}
+    return Report(metrics, *(values[i][m] for values in reports[1:]))
+
+
 class _Members:
     """What both loops know of their members."""
 
@@ -222,15 +228,19 @@ class DeviceMembers(_Members):
             np.int32(min(limit, MAX_CHUNK)),
         )
         (reports, ran), counts = jax.device_get((rows, counts))
+        # Python's numbers: a thousand members have a million rows to take apart
+        reports, ran = jax.tree.map(
+            lambda x: x[: counts.max()].tolist(), (reports, ran)
+        )
         elapsed = (time.perf_counter() - start) / max(1, int(counts.max()))
         known = before > 0 or self._seconds_per_iteration is not None
         self._seconds_per_iteration = elapsed if known else seconds / 8
         found = []
         for i in range(int(counts.max())):
             for m in self._mine():
-                if i >= counts[m] or not ran[i, m]:
+                if i >= counts[m] or not ran[i][m]:
                     continue
-                report = jax.tree.map(lambda x, i=i, m=m: x[i, m], reports)
+                report = report_of(reports, i, m)
                 try:
                     row = to_row(report, int(self.iterations[m]) + 1)
                 except DivergedError as error:

@@ -330,6 +330,8 @@ class Session:
         rows = self._loop.advance(until, CHUNK_SECONDS)
         for row in rows:
             self._log(row)
+        if self._members is not None and rows:
+            self._last_row = self._members.mean_row()
         for warning in (
             *self._loop.news(),
             *(self._members.news() if self._members else ()),
@@ -365,7 +367,6 @@ class Session:
     def _log(self, row: Row) -> None:
         if self._members is not None:
             self._members.saw(row)
-            self._last_row = self._members.mean_row()
         else:
             self._last_row = row
             self._skipped = self._skipped + 1 if row["skipped"] else 0

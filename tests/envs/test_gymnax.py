@@ -100,6 +100,29 @@ def test_gymnax_cartpole_is_gymnasiums_and_the_functional_one() -> None:
     assert 0 < ours.terminated.sum() < 200
 
 
+def test_gymnax_pendulum_is_gymnasiums() -> None:
+    rng = np.random.default_rng(0)
+    start = rng.uniform([-np.pi, -8], [np.pi, 8], (200, 2)).astype(np.float32)
+    action = rng.uniform(-2, 2, (200, 1)).astype(np.float32)
+    gymnax = make_device_env(EnvConfig("gymnax:Pendulum-v1"))
+    fresh, _ = gymnax.reset(jax.random.key(0))
+
+    def ours_of(row: jax.Array, action: jax.Array) -> Step:
+        state = fresh.replace(theta=row[0], theta_dot=row[1])
+        return gymnax.step(jax.random.key(0), state, action)[1]
+
+    ours = jax.device_get(quick_jit(jax.vmap(ours_of))(start, action))
+    theirs = gymnasium.make("Pendulum-v1", disable_env_checker=True).unwrapped
+    theirs.reset(seed=0)
+    for i in range(200):
+        theirs.state = start[i].astype(np.float64)
+        obs, reward, terminated, _, _ = theirs.step(action[i])
+        # one step in float32 from speeds up to 8, rewards down to -16
+        assert np.abs(ours.obs[i] - obs).max() < 1e-5
+        assert abs(ours.reward[i] - reward) < 1e-5
+        assert ours.terminated[i] == terminated
+
+
 def test_gymnax_takes_parameters_and_constructor_arguments() -> None:
     strong = make_device_env(EnvConfig("gymnax:CartPole-v1", kwargs={"force_mag": 30}))
     usual = make_device_env(EnvConfig("gymnax:CartPole-v1"))

@@ -10,6 +10,7 @@ import pgcli
 from pgcli.config.load import resolve
 from pgcli.envs.registry import make_device_env
 from pgcli.train.device_loop import RUN_ONCE, DeviceLoop
+from pgcli.train.evaluate import evaluate
 from pgcli.train.seeds import role_key
 
 
@@ -70,3 +71,23 @@ def test_ppo2_preset_reaches_what_is_claimed(
         assert result["eval"]["episodes"] == 100
         reached.append(result["eval"]["return_mean"])
     assert np.mean(reached) >= target, reached
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_agent_of_gymnax_cartpole_is_as_good_on_gymnasiums(tmp_path: Path) -> None:
+    """100,000 steps on the device; then 100 episodes on each side, of other seeds."""
+    pytest.importorskip("gymnax")
+    flags = {
+        "algo.name": ("ppo2", "--algo"),
+        "env.id": ("gymnax:CartPole-v1", "--env"),
+        "steps": (100_000, "--steps"),
+    }
+    asked = resolve(file=None, flags=flags, sets=["eval.every=0"])
+    result = pgcli.train(asked, runs_dir=tmp_path, name="crossed")
+    assert result["steps"]["used"] >= 100_000
+    for env_id in ("gymnax:CartPole-v1", "CartPole-v1", "func:CartPole-v1"):
+        played = evaluate("crossed", runs_dir=tmp_path, env_id=env_id)
+        assert played["env"] == env_id
+        assert played["episodes"] == 100
+        assert played["return_mean"] >= 475, env_id

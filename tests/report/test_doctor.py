@@ -1,6 +1,7 @@
 """What `doctor` finds, on machines that lack something."""
 
 import importlib.metadata
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,29 @@ def test_doctor_warns_of_a_cache_and_runs_that_cannot_be_written(
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(blocked / "cache"))
+    monkeypatch.setattr(
+        doctor, "extras", lambda: {name: [] for name in doctor._environment_extras()}
+    )
     warnings = doctor.examine(blocked / "runs")["warnings"]
     assert [text.rpartition(": ")[2] for text in warnings] == [
         "set PGCLI_CACHE to a directory that can",
         "choose another --runs-dir",
     ]
+
+
+def test_doctor_warns_of_an_installation_older_than_the_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known = doctor._environment_extras() - {"pgx", "brax"}
+    monkeypatch.setattr(doctor, "extras", lambda: {name: [] for name in known})
+    (warning,) = (w for w in doctor.examine(tmp_path)["warnings"] if "older" in w)
+    assert "does not know the extras brax, pgx: install pgcli-jax again" in warning
+
+
+def test_every_extra_that_an_environment_needs_is_offered() -> None:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    offered = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    needed = doctor._environment_extras()
+    assert needed <= offered.keys()
+    assert needed >= {"gymnax", "brax", "playground", "xminigrid", "pgx"}
+    assert needed >= {"mujoco", "box2d", "atari", "minigrid", "envpool"}

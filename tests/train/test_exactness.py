@@ -100,6 +100,24 @@ def test_restore_goes_on_byte_for_byte(
     assert_same_bytes(snapshot(second), undisturbed[1])
 
 
+@pytest.mark.parametrize("word", [2**31, 2**32])
+def test_steps_are_exact_past_32_bits(word: int) -> None:
+    loop = device_loop()
+    advance(loop, 1)
+    groups = loop.snapshot()
+    (name,) = (key for key in groups["run"] if key == ".steps")
+    before = word - BATCH - 1
+    groups["run"] = {**groups["run"], name: to_words(before)}
+    loop.restore(groups, "here")
+    assert loop.steps == before
+    counted = [before + BATCH, before + 2 * BATCH, before + 3 * BATCH]
+    assert [row["steps"] for row in advance(loop, 3)] == counted
+    assert counted[0] < word < counted[1]
+    again = device_loop()
+    again.restore(loop.snapshot(), "here")
+    assert again.steps == counted[-1]
+
+
 def without(groups: Groups, group: str, name: str) -> Groups:
     kept = {k: v for k, v in groups[group].items() if k != name}
     return {**groups, group: kept}

@@ -10,6 +10,8 @@ from train.small import BATCH, resolved
 from pgcli.config.errors import ConfigError
 from pgcli.errors import UsageError
 from pgcli.train.evaluate import evaluate
+from pgcli.train.loop import Row
+from pgcli.train.member_book import MemberBook
 from pgcli.train.policy_file import load_agent
 from pgcli.train.run import resume, train
 
@@ -27,9 +29,23 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(runs_dir: Path) -> dict[str, Any]:
+def averages() -> list[Row]:
+    """What was averaged over members while `result` was trained."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(runs_dir: Path, averages: list[Row]) -> dict[str, Any]:
     asked = resolved(ENV, f"steps={2 * BATCH}", f"eval.every={BATCH}", "seeds=2", GRID)
-    return train(asked, runs_dir=runs_dir, name="grid")
+    mean_row = MemberBook.mean_row
+
+    def seen(book: MemberBook) -> Row:
+        averages.append(mean_row(book))
+        return averages[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemberBook, "mean_row", seen)
+        return train(asked, runs_dir=runs_dir, name="grid")
 
 
 def test_rows_say_whose_they_are(result: dict[str, Any], runs_dir: Path) -> None:
@@ -45,6 +61,18 @@ def test_rows_say_whose_they_are(result: dict[str, Any], runs_dir: Path) -> None
     assert [(row["steps"], row["member"]) for row in evals] == [
         (steps, m) for steps in (BATCH, 2 * BATCH) for m in range(4)
     ]
+
+
+def test_members_are_averaged_once_a_chunk_not_once_a_row(
+    result: dict[str, Any], runs_dir: Path, averages: list[Row]
+) -> None:
+    # of thousands of members, an average takes as long as all their rows
+    chunks = lines(runs_dir / "grid" / "timing.jsonl")
+    assert [row["steps"] for row in averages] == [row["steps"] for row in chunks]
+    newest = lines(runs_dir / "grid" / "metrics.jsonl")[-4:]
+    mean = sum(row["return_mean"] for row in newest) / 4
+    assert averages[-1]["return_mean"] == pytest.approx(mean)
+    assert result["train"]["return_mean"] == pytest.approx(mean)
 
 
 def test_result_has_an_entry_per_member_and_per_cell(result: dict[str, Any]) -> None:
