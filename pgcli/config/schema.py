@@ -183,7 +183,7 @@ class ParallelConfig:
     devices: Annotated[
         int | None,
         Ge(1),
-        "devices to use; null: as many as divide the work, of those there are (on the "
+        "devices to use; null: as many as shorten the work, of those there are (on the "
         "CPU its cores, where a minibatch has 512 samples or runs are side by side)",
     ] = None
 
