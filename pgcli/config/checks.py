@@ -57,10 +57,13 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         yield from _batch_complaints(config)
     yield from _algorithm_complaints(config)
     yield from _member_complaints(config)
-    if config.host.act == "numpy" and config.network.torso != "mlp":
-        message = f"`host.act: numpy` has no network.torso `{config.network.torso}`"
-        help = "set `host.act` to jit, or `network.torso` to mlp"
-        yield [("host", "act"), ("network", "torso")], message, help
+    if config.host.act == "numpy":
+        for key, only in (("torso", "mlp"), ("dtype", "float32")):
+            found = getattr(config.network, key)
+            if found != only:
+                message = f"`host.act: numpy` has no network.{key} `{found}`"
+                help = f"set `host.act` to jit, or `network.{key}` to {only}"
+                yield [("host", "act"), ("network", key)], message, help
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:
             near = get_close_matches(sink, SINKS, 1)
