@@ -243,10 +243,11 @@ class HostMembers(_Members):
         """
         super().__init__(config)
         configs = [config_of(config, member) for member in self.members]
-        made = [first, *(make_env(each) for each in configs[1:])]
-        self._loops = [
-            HostLoop(each, env) for each, env in zip(configs, made, strict=True)
-        ]
+        made = [make_env(each) for each in configs[1:]]
+        one = HostLoop(configs[0], first)
+        self._loops = [one]
+        for each, env in zip(configs[1:], made, strict=True):
+            self._loops.append(HostLoop(each, env, like=one))
         self.setup = self._loops[0].setup
 
     def advance(self, until: int, seconds: float) -> list[Row]:

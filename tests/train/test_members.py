@@ -174,6 +174,7 @@ def test_host_members_are_what_each_is_alone() -> None:
         return make_host_env(cfg.env, count, env_seeds(cfg.seed, "train", count))
 
     loop = HostMembers(cfg, make, make(cfg))
+    assert loop._loops[0]._learn is loop._loops[1]._learn  # compiled once
     single = HostLoop(config("CartPole-v1", seed=1))
     try:
         rows, expected = advance(loop, 2), advance(single, 2)
