@@ -39,6 +39,16 @@ def default_shards(config: RunConfig) -> int:
     return math.gcd(columns(config), SHARDS)
 
 
+def devices_for_runs(count: int, limit: int) -> int:
+    """The fewest of `limit` devices on which that many runs are done the soonest.
+
+    The device that has the most decides: 9 runs on at most 8 devices are 2 on one of
+    them, and 5 devices suffice for that.
+    """
+    most = -(-count // min(count, limit))
+    return -(-count // most)
+
+
 def complaints(config: RunConfig) -> Iterator[Complaint]:
     """What several keys together make impossible, each key being fine alone."""
     if config.algo.collects == "episodes":
@@ -47,10 +57,13 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         yield from _batch_complaints(config)
     yield from _algorithm_complaints(config)
     yield from _member_complaints(config)
-    if config.host.act == "numpy" and config.network.torso != "mlp":
-        message = f"`host.act: numpy` has no network.torso `{config.network.torso}`"
-        help = "set `host.act` to jit, or `network.torso` to mlp"
-        yield [("host", "act"), ("network", "torso")], message, help
+    if config.host.act == "numpy":
+        for key, only in (("torso", "mlp"), ("dtype", "float32")):
+            found = getattr(config.network, key)
+            if found != only:
+                message = f"`host.act: numpy` has no network.{key} `{found}`"
+                help = f"set `host.act` to jit, or `network.{key}` to {only}"
+                yield [("host", "act"), ("network", key)], message, help
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:
             near = get_close_matches(sink, SINKS, 1)
@@ -237,18 +250,28 @@ def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
         yield [("seeds",), ("seed",)], message, "begin from a smaller `seed`"
     if devices is None or devices == 1:
         return
-    count, what = config.num_members, "runs side by side"
-    if count == 1:
-        count = config.parallel.shards or default_shards(config)
-        what = "rows of the batch (parallel.shards)"
-        if config.algo.collects == "episodes":
-            message = f"{config.algo.name} trains on one device"
-            yield [("parallel", "devices"), ("algo", "name")], message, None
-            return
+    key = ("parallel", "devices")
+    if config.num_members > 1:
+        used = devices_for_runs(config.num_members, devices)
+        if used != devices:
+            message = (
+                f"{config.num_members} runs side by side take no less time on "
+                f"{devices} devices than on {used}"
+            )
+            yield [key], message, f"set `parallel.devices` to {used}"
+        return
+    if config.algo.collects == "episodes":
+        message = f"{config.algo.name} trains on one device"
+        yield [key, ("algo", "name")], message, None
+        return
+    count = config.parallel.shards or default_shards(config)
     if count % devices:
-        message = f"{count} {what} cannot be split over {devices} devices"
+        message = (
+            f"{count} rows of the batch (parallel.shards) cannot be split over "
+            f"{devices} devices"
+        )
         help = f"set `parallel.devices` to {_near_divisors(count, devices)}"
-        yield [("parallel", "devices")], message, help
+        yield [key], message, help
 
 
 def _near_divisors(number: int, near: int) -> str:

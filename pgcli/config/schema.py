@@ -119,6 +119,11 @@ class NetworkConfig:
     log_std_init: Annotated[
         float, "log standard deviation of continuous actions at the start"
     ] = 0.0
+    dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        "what the torso computes in; parameters, heads, losses and optimiser are "
+        "float32 always. bfloat16 is for accelerators; slower on most CPUs",
+    ] = "float32"
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,7 @@ class ParallelConfig:
     devices: Annotated[
         int | None,
         Ge(1),
-        "devices to use; null: as many as divide the work, of those there are (on the "
+        "devices to use; null: as many as shorten the work, of those there are (on the "
         "CPU its cores, where a minibatch has 512 samples or runs are side by side)",
     ] = None
 
@@ -196,7 +201,7 @@ class HostConfig:
         Literal["jit", "numpy"] | None,
         "the forward pass at every step: a compiled call, or plain NumPy, which takes "
         "half the time for a few environments and dense layers; null: numpy for the "
-        "torso mlp. Its rounding is its own, so a run keeps to one",
+        "torso mlp in float32. Its rounding is its own, so a run keeps to one",
     ] = None
 
 

@@ -141,7 +141,9 @@ def derive(config: RunConfig) -> RunConfig:
         checkpoint = dataclasses.replace(checkpoint, every=every)
     if host.act is None:
         act: Literal["jit", "numpy"]
-        act = "numpy" if config.network.torso == "mlp" else "jit"
+        network = config.network
+        plain = network.torso == "mlp" and network.dtype == "float32"
+        act = "numpy" if plain else "jit"
         host = dataclasses.replace(host, act=act)
     if parallel.shards is None:
         parallel = dataclasses.replace(parallel, shards=default_shards(config))

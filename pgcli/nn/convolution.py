@@ -51,7 +51,7 @@ def as_products(
     used = image[:, : height * stride, : width * stride]
     blocks = used.reshape(-1, height, stride, width, stride, channels)
     blocks = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, depth)
-    blocks = blocks.astype(jnp.float32)
+    blocks = blocks.astype(kernel.dtype)
     weights = kernel.reshape(side, stride, side, stride, channels, filters)
     weights = weights.transpose(0, 2, 1, 3, 4, 5).reshape(side, side, depth, filters)
     if side > 2:
@@ -71,7 +71,7 @@ def as_products(
             for row in range(side)
             for column in range(side)
         ),
-        start=jnp.zeros(()),
+        start=jnp.zeros((), kernel.dtype),
     )
 
 
@@ -80,7 +80,7 @@ def as_convolution(
 ) -> Float[Array, "B h w F"]:
     """The same by XLA's own convolution."""
     return jax.lax.conv_general_dilated(
-        image.astype(jnp.float32),
+        image.astype(kernel.dtype),
         kernel,
         window_strides=(stride, stride),
         padding="VALID",
@@ -110,11 +110,11 @@ def convolutions(
     *,
     channels_first: bool = False,
 ) -> Array:
-    """Images [B, H, W, C] through layers of filters: [B, h, w, F] in float32.
+    """Images [B, H, W, C] through layers of filters: [B, h, w, F].
 
     Args:
       image: of bytes, which stand for 0 to 1, or floats.
-      kernels: [k, k, C, F] of each layer.
+      kernels: [k, k, C, F] of each layer; all is computed in their dtype.
       biases: [F] of each layer.
       strides: pixels between the windows of each layer.
       activation: after each layer.

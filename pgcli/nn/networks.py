@@ -85,6 +85,7 @@ def orthogonal(gain: float) -> Callable[..., Array]:
     return init
 
 
+<<<<<<< HEAD
 @jax.custom_jvp
 def product(x: Array, kernel: Array) -> Array:
     """X·W for x [B, n] and W [n, m], whose gradient in W is as cheap as the product.
@@ -115,6 +116,26 @@ def _dense(width: int, gain: float, name: str | None = None) -> nn.Dense:
     return nn.Dense(
         width, kernel_init=orthogonal(gain), name=name, dot_general=_dot_general
     )
+=======
+def _dense(
+    width: int, gain: float, dtype: str = "float32", name: str | None = None
+) -> nn.Dense:
+    """A layer that computes in `dtype`; its parameters are float32."""
+    return nn.Dense(
+        width, dtype=jnp.dtype(dtype), kernel_init=orthogonal(gain), name=name
+    )
+
+
+def _hidden(config: NetworkConfig, features: Array) -> Array:
+    """Features [*batch, n] through the hidden layers: [*batch, hidden[-1]].
+
+    To be called in a module's compact method: the layers become that module's.
+    """
+    activation = ACTIVATIONS[config.activation]
+    for width in config.hidden:
+        features = activation(_dense(width, math.sqrt(2), config.dtype)(features))
+    return features
+>>>>>>> members
 
 
 class MLP(nn.Module):
@@ -126,11 +147,7 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, obs: Any) -> Array:
         """Features [*batch, hidden[-1]]."""
-        activation = ACTIVATIONS[self.config.activation]
-        features = flatten_obs(self.obs_space, obs)
-        for width in self.config.hidden:
-            features = activation(_dense(width, math.sqrt(2))(features))
-        return features
+        return _hidden(self.config, flatten_obs(self.obs_space, obs))
 
 
 def image_shape(torso: str, space: ObsSpace) -> tuple[int, ...]:
@@ -171,13 +188,10 @@ class GridCNN(nn.Module):
         shape = image_shape("grid_cnn", self.obs_space)
         if min(shape[:2]) < 3:
             raise _too_small("grid_cnn", 3, shape)
-        activation = ACTIVATIONS[self.config.activation]
-        windows = patches(obs.astype(jnp.float32))
-        filtered = activation(_dense(16, math.sqrt(2), name="filters")(windows))
-        features = filtered.reshape(*filtered.shape[:-3], -1)
-        for width in self.config.hidden:
-            features = activation(_dense(width, math.sqrt(2))(features))
-        return features
+        activation, dtype = ACTIVATIONS[self.config.activation], self.config.dtype
+        windows = patches(obs.astype(dtype))
+        filtered = activation(_dense(16, math.sqrt(2), dtype, "filters")(windows))
+        return _hidden(self.config, filtered.reshape(*filtered.shape[:-3], -1))
 
 
 class NatureCNN(nn.Module):
@@ -207,20 +221,15 @@ class NatureCNN(nn.Module):
             zeros = nn.initializers.zeros_init()
             biases.append(self.param(f"filters_{i}_bias", zeros, (filters,)))
             channels = filters
-        activation = ACTIVATIONS[self.config.activation]
-        strides = [stride for _, _, stride in NATURE_LAYERS]
         features = convolutions(
             obs.reshape(-1, *shape),
-            kernels,
-            biases,
-            strides,
-            activation,
+            [kernel.astype(self.config.dtype) for kernel in kernels],
+            [bias.astype(self.config.dtype) for bias in biases],
+            [stride for _, _, stride in NATURE_LAYERS],
+            ACTIVATIONS[self.config.activation],
             channels_first=stacked,
         )
-        features = features.reshape(*obs.shape[:-3], -1)
-        for width in self.config.hidden:
-            features = activation(_dense(width, math.sqrt(2))(features))
-        return features
+        return _hidden(self.config, features.reshape(*obs.shape[:-3], -1))
 
 
 NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
@@ -237,6 +246,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 class ActorCritic(nn.Module):
     """Policy head and value, on separate torsos or a shared one.
 
+    Torsos compute in the configuration's dtype; the heads in float32, so that whatever
+    is made of their outputs is float32 too.
+
     Orthogonal initialisation: √2 in the torso, 0.01 at the policy head (so that the
     first policy is nearly uniform), 1 at the value head; biases 0.
     """
@@ -249,13 +261,14 @@ class ActorCritic(nn.Module):
     @nn.compact
     def __call__(self, obs: Any) -> tuple[Array, Array | None, Array]:
         """(head [*batch, A], log_std [A] or None, value [*batch])."""
-        torso = NETWORKS[self.config.torso]
-        policy = torso(self.config, self.obs_space, name="policy")(obs)
-        value = (
-            policy
-            if self.config.shared
-            else torso(self.config, self.obs_space, name="value")(obs)
-        )
+
+        def features(name: str) -> Array:
+            torso = NETWORKS[self.config.torso](self.config, self.obs_space, name=name)
+            found: Array = torso(obs).astype(jnp.float32)
+            return found
+
+        policy = features("policy")
+        value = policy if self.config.shared else features("value")
         head = _dense(self.num_outputs, 0.01, name="policy_head")(policy)
         log_std = None
         if self.gaussian:

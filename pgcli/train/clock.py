@@ -20,6 +20,11 @@ def _listen(event: str, duration_secs: float, **_: str | int) -> None:
 jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
+def compiled() -> float:
+    """Seconds that this process has spent lowering and compiling, since it began."""
+    return _compiled
+
+
 class Clock:
     """Seconds of this process in a run: in all, in training, and compiling.
 

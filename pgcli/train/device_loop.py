@@ -1,7 +1,6 @@
 """The loop for on-device environments: many iterations in one compiled program."""
 
 import contextlib
-import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -31,6 +30,7 @@ from pgcli.train.loop import (
     to_row,
     to_words,
 )
+from pgcli.train.pace import Pace
 from pgcli.train.seeds import Role, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
 from pgcli.train.step import (
@@ -202,13 +202,14 @@ class DeviceLoop:
         self._evaluate = jax.jit(
             partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True)
         )
-        self._seconds_per_iteration: float | None = None
-        self._init = init = partial(init_device, self.setup, env)
+        self._pace = Pace()
+        init = partial(init_device, self.setup, env)
         key = role_key(config.seed, "init")
         chunk = partial(run_chunk, self.setup, env)
         if mesh is None:
             self._chunk = jax.jit(chunk, donate_argnums=1)
-            self._state = jax.jit(init, compiler_options=RUN_ONCE)(self._knobs, key)
+            self._begin = jax.jit(init, compiler_options=RUN_ONCE)
+            self._state = self._begin(self._knobs, key)
             return
         everywhere = NamedSharding(mesh, EVERYWHERE)
         states = placement(mesh, jax.eval_shape(init, self._knobs, key))
@@ -218,15 +219,12 @@ class DeviceLoop:
             in_shardings=(everywhere, states, *(everywhere,) * 4),
             out_shardings=(states, everywhere, everywhere),
         )
-        begin_all = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
-        self._state = begin_all(self._knobs, key)
+        self._begin = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
+        self._state = self._begin(self._knobs, key)
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`."""
-        limit = 1
-        if self._seconds_per_iteration is not None:
-            limit = max(1, int(seconds / self._seconds_per_iteration))
-        start = time.perf_counter()
+        limit = self._pace.begin(seconds)
         with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
             self._state, reports, count = self._chunk(
                 self._knobs,
@@ -237,10 +235,7 @@ class DeviceLoop:
                 np.int32(min(limit, MAX_CHUNK)),
             )
         reports, count = jax.device_get((reports, count))
-        elapsed = (time.perf_counter() - start) / int(count)
-        # the first chunk is mostly compilation and says nothing of the pace
-        known = self.iteration > 0 or self._seconds_per_iteration is not None
-        self._seconds_per_iteration = elapsed if known else seconds / 8
+        self._pace.end(int(count))
         rows = [
             to_row(jax.tree.map(lambda x, i=i: x[i], reports), self.iteration + i + 1)
             for i in range(int(count))

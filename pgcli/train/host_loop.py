@@ -4,7 +4,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection
 from functools import partial
+<<<<<<< HEAD
 from typing import Any
+=======
+from typing import Self
+>>>>>>> members
 
 import jax
 import numpy as np
@@ -83,6 +87,7 @@ class HostLoop:
         config: RunConfig,
         env: HostEnv | None = None,
         policy: Policy | None = None,
+        like: Self | None = None,
     ) -> None:
         """Makes the environments; they begin at the first `advance`.
 
@@ -90,6 +95,7 @@ class HostLoop:
           config: the run's configuration, resolved.
           env: in place of the environments that the configuration names.
           policy: in place of the network that it names.
+          like: a loop of the same structure, whose compiled programs this one shares.
         """
         self.iteration = 0
         self.steps = 0
@@ -105,16 +111,24 @@ class HostLoop:
         self._knobs = make_knobs(config)
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
-        self._keys = jax.jit(iteration_keys)
-        self._learn = jax.jit(partial(learn, self.setup), donate_argnames="state")
-        init = jax.jit(partial(init_run, self.setup))
-        self._state: RunState = init(self._knobs, role_key(config.seed, "init"))
+        if like is None:
+            self._keys = jax.jit(iteration_keys)
+            self._learn = jax.jit(partial(learn, self.setup), donate_argnames="state")
+            self._begin = jax.jit(partial(init_run, self.setup))
+            self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
+        else:
+            self._keys, self._learn = like._keys, like._learn
+            self._begin, self._evaluator = like._begin, like._evaluator
+        self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | None = None
+<<<<<<< HEAD
         self._rollouts = 0
         self._distrust: str | None = None
         self._news: list[str] = []
         self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
+=======
+>>>>>>> members
 
     def _make_env(self, episode_set: int) -> HostEnv:
         num_envs = self._config.env.num_envs

@@ -4,7 +4,6 @@ Members share structure and shapes; seeds and numbers are theirs. Each is what i
 be alone. One that diverges stays as it last was, and the others go on.
 """
 
-import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -18,8 +17,7 @@ from pgcli.config.members import config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv, HostEnv
 from pgcli.errors import DivergedError
-from pgcli.mesh import EVERYWHERE, STACKED, STACKED_ROWS
-from pgcli.nn import counter
+from pgcli.mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.shapes import Array
 from pgcli.train import env_state
 from pgcli.train.device_loop import (
@@ -27,7 +25,6 @@ from pgcli.train.device_loop import (
     RUN_ONCE,
     DeviceState,
     init_device,
-    iterate,
     to_groups,
     within,
 )
@@ -43,63 +40,10 @@ from pgcli.train.loop import (
     to_row,
     to_words,
 )
+from pgcli.train.member_program import fill, run_members
+from pgcli.train.pace import Pace
 from pgcli.train.seeds import Role, role_key
-from pgcli.train.step import Knobs, Report, Setup, make_knobs, make_setup
-
-
-def run_members(
-    setup: Setup,
-    env: DeviceEnv,
-    knobs: Knobs,
-    states: DeviceState,
-    run_keys: Array,
-    alive: Array,
-    budget: Array,
-    until: Array,
-    max_iterations: Array,
-) -> tuple[DeviceState, tuple[Report, Array], Array, Array]:
-    """Iterations of M members until all have used `until` steps.
-
-    A member takes part while it is alive and short of `until`; else it stays as it is.
-
-    Returns:
-      (states, (reports, ran), alive, counts): reports and `ran` are [MAX_CHUNK, M, …];
-      a member's report of a row counts where it ran, [M] rows are filled.
-    """
-    one = jax.jit(partial(iterate, setup, env, budget=budget))
-    everyone = jax.vmap(one)
-
-    def is_due(states: DeviceState, alive: Array) -> Array:
-        short = jax.vmap(lambda steps: counter.less(steps, until))(states.run.steps)
-        return jnp.logical_and(alive, short)
-
-    def going(carry: Any) -> Array:
-        states, _, alive, count = carry
-        return jnp.logical_and(count < max_iterations, jnp.any(is_due(states, alive)))
-
-    def body(carry: Any) -> Any:
-        states, rows, alive, count = carry
-        due = is_due(states, alive)
-        after, report = everyone(knobs, states, run_keys)
-        sound = report.finite_data & report.finite_params
-        moved = due & sound
-
-        def choose(new: Array, old: Array) -> Array:
-            mask = moved.reshape(-1, *(1,) * (new.ndim - 1))
-            return jnp.where(mask, new, old)
-
-        states = jax.tree.map(choose, after, states)
-        rows = jax.tree.map(lambda xs, x: xs.at[count].set(x), rows, (report, due))
-        return states, rows, alive & (sound | ~due), count + 1
-
-    shapes = jax.eval_shape(everyone, knobs, states, run_keys)[1]
-    empty = jax.tree.map(
-        lambda x: jnp.zeros((MAX_CHUNK, *x.shape), x.dtype), (shapes, alive)
-    )
-    states, rows, alive, count = jax.lax.while_loop(
-        going, body, (states, empty, alive, jnp.int32(0))
-    )
-    return states, rows, alive, jnp.full(alive.shape, count)
+from pgcli.train.step import make_knobs, make_setup
 
 
 def report_of(reports: Report, i: int, m: int) -> Report:
@@ -162,8 +106,11 @@ class DeviceMembers(_Members):
         super().__init__(config)
         self.setup = make_setup(config, env.spec)
         self._env, self._mesh = env, mesh
+        devices = 1 if mesh is None else mesh.shape[SEED]
+        self._places = -(-len(self.members) // devices) * devices
         each = [make_knobs(config_of(config, member)) for member in self.members]
-        self._knobs = jax.tree.map(lambda *x: np.stack(x), *each)
+        stacked = jax.tree.map(lambda *x: np.stack(x), *each)
+        self._knobs = fill(stacked, self._places)
         self._budget = to_words(config.steps)
         self._run_keys = self._keys("train")
         over = (STACKED, STACKED, STACKED, STACKED)
@@ -178,20 +125,21 @@ class DeviceMembers(_Members):
         self._evaluate = self._program(
             jax.vmap(partial(play, True)), (STACKED, STACKED), STACKED
         )
-        init = self._program(
+        self._begin = self._program(
             jax.vmap(partial(init_device, self.setup, env)),
             (STACKED, STACKED),
             STACKED,
             compiler_options=RUN_ONCE,
         )
-        self._states: DeviceState = init(self._knobs, self._keys("init"))
-        self._seconds_per_iteration: float | None = None
+        self._states: DeviceState = self._begin(self._knobs, self._keys("init"))
+        self._pace = Pace()
 
     def _keys(self, role: Role, wave: int | None = None) -> Array:
         keys = [role_key(member.seed, role) for member in self.members]
         if wave is not None:
             keys = [jax.random.fold_in(key, wave) for key in keys]
-        return jnp.stack(keys)
+        every: Array = fill(jnp.stack(keys), self._places)
+        return every
 
     def _program(
         self, function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
@@ -212,11 +160,8 @@ class DeviceMembers(_Members):
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""
-        limit = 1
-        if self._seconds_per_iteration is not None:
-            limit = max(1, int(seconds / self._seconds_per_iteration))
-        before, start = self.iteration, time.perf_counter()
-        alive = np.ones(len(self.members), bool)
+        limit = self._pace.begin(seconds)
+        alive = np.arange(self._places) < len(self.members)
         alive[list(self.diverged)] = False
         self._states, rows, _, counts = self._chunk(
             self._knobs,
@@ -228,6 +173,7 @@ class DeviceMembers(_Members):
             np.int32(min(limit, MAX_CHUNK)),
         )
         (reports, ran), counts = jax.device_get((rows, counts))
+<<<<<<< HEAD
         # Python's numbers: a thousand members have a million rows to take apart
         reports, ran = jax.tree.map(
             lambda x: x[: counts.max()].tolist(), (reports, ran)
@@ -235,6 +181,9 @@ class DeviceMembers(_Members):
         elapsed = (time.perf_counter() - start) / max(1, int(counts.max()))
         known = before > 0 or self._seconds_per_iteration is not None
         self._seconds_per_iteration = elapsed if known else seconds / 8
+=======
+        self._pace.end(int(counts.max()))
+>>>>>>> members
         found = []
         for i in range(int(counts.max())):
             for m in self._mine():
@@ -255,13 +204,13 @@ class DeviceMembers(_Members):
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """(returns, lengths) [M, episodes], each member under its own seed."""
-        parts = []
+        count, parts = len(self.members), []
         for wave in range(-(-episodes // self._eval_envs)):
             if stop():
                 raise EvaluationStopped
             agents = self._states.run.learner.agent
             part = self._evaluate(agents, self._keys(role, wave))
-            parts.append([np.asarray(x) for x in part])
+            parts.append([np.asarray(x)[:count] for x in part])
         returns, lengths = (
             np.concatenate(x, axis=1)[:, :episodes] for x in zip(*parts, strict=True)
         )
@@ -273,14 +222,23 @@ class DeviceMembers(_Members):
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`: every array with the members first."""
-        return to_groups(self._states)
+        count = len(self.members)
+        return {
+            group: {name: x[:count] for name, x in arrays.items()}
+            for group, arrays in to_groups(self._states).items()
+        }
 
     def restore(self, groups: Stored, where: str) -> str:
         """See `Loop.restore`: always exact here."""
-        self._states = within(self._states, groups, where)
-        run = jax.device_get(self._states.run)
+        count = len(self.members)
+        mine = jax.eval_shape(partial(jax.tree.map, lambda x: x[:count]), self._states)
+        states = within(mine, groups, where)
+        run = jax.device_get(states.run)
         self.iterations = np.asarray(run.iteration).astype(int)
         self.member_steps = [from_words(words) for words in run.steps]
+        if self._places > count:
+            states = jax.jit(partial(fill, places=self._places))(states)
+        self._states = states
         return "exact"
 
     def close(self) -> None:
@@ -308,10 +266,11 @@ class HostMembers(_Members):
         """
         super().__init__(config)
         configs = [config_of(config, member) for member in self.members]
-        made = [first, *(make_env(each) for each in configs[1:])]
-        self._loops = [
-            HostLoop(each, env) for each, env in zip(configs, made, strict=True)
-        ]
+        made = [make_env(each) for each in configs[1:]]
+        one = HostLoop(configs[0], first)
+        self._loops = [one]
+        for each, env in zip(configs[1:], made, strict=True):
+            self._loops.append(HostLoop(each, env, like=one))
         self.setup = self._loops[0].setup
 
     def advance(self, until: int, seconds: float) -> list[Row]:

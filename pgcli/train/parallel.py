@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import AxisType, Mesh
 
-from pgcli.config.checks import default_shards
+from pgcli.config.checks import default_shards, devices_for_runs
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import on_device
 from pgcli.errors import AcceleratorError, UsageError
@@ -47,9 +47,9 @@ def choose(
 ) -> Layout:
     """The layout of a run over at most `available` devices.
 
-    Runs side by side need no exchange: as many devices as divide their number. One run
-    is split by the rows of its batch where its minibatches are worth it; on an
-    accelerator always. Only on-device environments are split.
+    Runs side by side need no exchange: devices share them out. One run is split by the
+    rows of its batch where its minibatches are worth it; on an accelerator always. Only
+    on-device environments are split.
 
     Args:
       config: the run's configuration, resolved.
@@ -79,7 +79,7 @@ def choose(
     limit = min(asked or available, available)
     count = config.num_members
     if count > 1:
-        return Layout(_largest_divisor(count, limit), 1)
+        return Layout(devices_for_runs(count, limit), 1)
     if config.algo.collects == "episodes":
         return Layout(1, 1)
     if asked is None and on_cpu and minibatch_size(config) < SMALL_MINIBATCH:

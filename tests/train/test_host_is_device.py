@@ -11,7 +11,7 @@ from train.small import arrays, config
 from pgcli.envs.base import DeviceEnv, Discrete, HostSlot
 from pgcli.envs.registry import make_device_env
 from pgcli.rollout.device import collect, env_keys, step_and_reset
-from pgcli.train.device_loop import RUN_ONCE, DeviceLoop
+from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.seeds import role_key
 from pgcli.train.step import iteration_keys
@@ -73,16 +73,15 @@ class Pair(NamedTuple):
     host: HostLoop
     device: DeviceLoop
     collect: Any
-    init: Any
 
     def begin(self, seed: int) -> None:
-        key = role_key(seed, "init")
         for loop in (self.host, self.device):
             loop._run_key = role_key(seed, "train")
             loop.iteration = loop.steps = 0
         self.on_host.seed(seed)
         self.host._collector = None
-        self.device._state = self.init(self.device._knobs, key)
+        key = role_key(seed, "init")
+        self.device._state = self.device._begin(self.device._knobs, key)
         self.host._state = jax.tree.map(lambda x: x.copy(), self.device._state.run)
 
     def device_actions(self, seed: int, iteration: int) -> np.ndarray:
@@ -111,14 +110,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     def collected(agent: Any, env_state: Any, key: jax.Array) -> Any:
         return collect(env, policy, agent, env_state, key, num_steps)
 
-    return Pair(
-        env,
-        on_host,
-        host,
-        device,
-        collected,
-        jax.jit(device._init, compiler_options=RUN_ONCE),
-    )
+    return Pair(env, on_host, host, device, collected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

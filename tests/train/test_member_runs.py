@@ -162,8 +162,13 @@ def test_bad_grid_is_refused(grid: str, message: str) -> None:
 def test_seeds_beyond_their_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="is not below 2³²"):
         resolved(ENV, "seeds=2", seed=2**32 - 1)
-    with pytest.raises(ConfigError, match="3 runs side by side cannot be split over 2"):
-        resolved(ENV, "seeds=3", "parallel.devices=2")
+
+
+def test_devices_that_would_stay_idle_are_refused() -> None:
+    for seeds, devices, used in ((2, 3, 2), (5, 4, 3), (9, 8, 5)):
+        with pytest.raises(ConfigError, match=f"{devices} devices than on {used}"):
+            resolved(ENV, f"seeds={seeds}", f"parallel.devices={devices}")
+    resolved(ENV, "seeds=3", "parallel.devices=2")
 
 
 def test_resume_of_a_member_goes_on_with_it_alone(

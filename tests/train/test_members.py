@@ -6,62 +6,42 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from train.small import arrays, assert_same_bytes, config
+from train.shared import ENV, advance, alone, params, side_by_side, stored
+from train.small import BATCH, assert_same_bytes, config, snapshot
 
 from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
 from pgcli.config.schema import RunConfig
-from pgcli.envs.registry import make_device_env, make_host_env
-from pgcli.errors import AcceleratorError, DivergedError
-from pgcli.train.device_loop import DeviceLoop
+from pgcli.envs.registry import make_host_env
+from pgcli.errors import AcceleratorError, CheckpointError, DivergedError
 from pgcli.train.host_loop import HostLoop
-from pgcli.train.loop import Row
-from pgcli.train.member_loops import DeviceMembers, HostMembers
-from pgcli.train.parallel import Layout, choose, make_mesh
+from pgcli.train.member_loops import HostMembers
+from pgcli.train.parallel import Layout, choose
 from pgcli.train.seeds import env_seeds
 
-ENV = "func:CartPole-v1"
 CLOSE = 1e-5
 """Batched and split sums round differently; three updates do not carry it further."""
 
 
-def side_by_side(
-    *sets: str, algo: str = "ppo2", devices: int = 1, **changes: Any
-) -> DeviceMembers:
-    cfg = dataclasses.replace(config(ENV, *sets, algo=algo), **changes)
-    mesh = make_mesh(Layout(devices, 1))
-    return DeviceMembers(cfg, make_device_env(cfg.env), mesh)
-
-
-def alone(cfg: RunConfig, data: int = 1) -> DeviceLoop:
-    return DeviceLoop(cfg, make_device_env(cfg.env), mesh=make_mesh(Layout(1, data)))
-
-
-def advance(loop: Any, iterations: int) -> list[Row]:
-    rows: list[Row] = []
-    for _ in range(iterations):
-        rows += loop.advance(loop.steps + 1, 1.0)
-    return rows
-
-
-def params(loop: Any, member: int | None = None) -> np.ndarray:
-    leaves = [x for k, x in arrays(loop.snapshot()).items() if k.startswith("agent")]
-    chosen = leaves if member is None else [leaf[member] for leaf in leaves]
-    return np.concatenate([leaf.ravel().astype(np.float64) for leaf in chosen])
+GRID: dict[str, Any] = {"grid": {"optimizer.lr": (1e-4, 1e-2)}, "seeds": 2}
+"""Four members, which the tests share."""
 
 
 @pytest.mark.parametrize(
-    ("algo", "devices"),
+    ("algo", "seeds", "devices"),
     [
-        ("ppo2", 2),
-        ("reward-to-go", 1),
-        pytest.param("ppo2", 1, marks=pytest.mark.slow),
-        pytest.param("reward-to-go", 2, marks=pytest.mark.slow),
+        ("ppo2", 3, 2),  # a copy of the last fills the second device
+        ("reward-to-go", 2, 1),
+        pytest.param("ppo2", 2, 2, marks=pytest.mark.slow),
+        pytest.param("ppo2", 3, 1, marks=pytest.mark.slow),
+        pytest.param("reward-to-go", 2, 2, marks=pytest.mark.slow),
     ],
 )
-def test_members_are_what_each_is_alone(algo: str, devices: int) -> None:
-    loop = side_by_side(algo=algo, devices=devices, seeds=2)
+def test_members_are_what_each_is_alone(algo: str, seeds: int, devices: int) -> None:
+    loop = side_by_side(algo, devices, seeds=seeds)
     rows = advance(loop, 3)
+    returns, _ = loop.evaluate(6, "reporting", 0)
+    assert returns.shape == (seeds, 6)
     for member in loop.members:
         single = alone(config_of(config(ENV, algo=algo), member))
         expected = advance(single, 3)
@@ -70,10 +50,42 @@ def test_members_are_what_each_is_alone(algo: str, devices: int) -> None:
         np.testing.assert_allclose(
             params(loop, member.index), params(single), atol=CLOSE, rtol=CLOSE
         )
+        played, _ = single.evaluate(6, "reporting", member.seed)
+        np.testing.assert_array_equal(returns[member.index], played)
+
+
+def test_copies_that_fill_a_device_are_seen_nowhere() -> None:
+    loop = side_by_side(devices=2, seeds=3)
+    assert loop._places == 4
+    rows = advance(loop, 2)
+    assert [(row["iteration"], row["member"]) for row in rows] == [
+        (i, m) for i in (1, 2) for m in range(3)
+    ]
+    kept = snapshot(loop)
+    assert {array.shape[0] for array in kept.values()} == {3}
+    # one that learned nothing and whose values are not finite: nobody notices
+    loop._states = jax.tree.map(
+        lambda x: x.at[3].set(0.0 * np.nan) if x.dtype == np.float32 else x,
+        loop._states,
+    )
+    assert [row["member"] for row in advance(loop, 1)] == [0, 1, 2]
+    assert (loop.iteration, loop.steps, loop.diverged) == (3, 3 * BATCH, {})
+    after = snapshot(loop)
+    assert loop.restore(stored(kept), "here") == "exact"
+    assert (loop.iteration, loop.steps) == (2, 2 * BATCH)
+    advance(loop, 1)
+    assert_same_bytes(snapshot(loop), after)
+
+
+def test_members_that_a_snapshot_lacks_are_an_error() -> None:
+    loop = side_by_side(devices=2, seeds=3)
+    kept = {name: x[:2] for name, x in snapshot(loop).items()}
+    with pytest.raises(CheckpointError, match=r"\[2.*\[3"):
+        loop.restore(stored(kept), "here")
 
 
 def test_members_of_a_grid_have_its_values() -> None:
-    loop = side_by_side(grid={"optimizer.lr": (1e-4, 1e-2)}, seeds=2)
+    loop = side_by_side(**GRID)
     assert [m.label for m in loop.members] == [
         {"member": 0, "seed": 0, "optimizer.lr": 1e-4},
         {"member": 1, "seed": 1, "optimizer.lr": 1e-4},
@@ -88,39 +100,70 @@ def test_members_of_a_grid_have_its_values() -> None:
 
 
 def test_member_evaluation_is_that_of_the_seed_alone() -> None:
-    loop, single = side_by_side(seeds=2), alone(config(ENV, seed=1))
+    loop, single = side_by_side(**GRID), alone(config(ENV, seed=1))
     returns, lengths = loop.evaluate(6, "reporting", 0)
     expected = single.evaluate(6, "reporting", 1)
-    assert returns.shape == (2, 6)
+    assert returns.shape == (4, 6)
     np.testing.assert_array_equal(returns[1], expected[0])
     np.testing.assert_array_equal(lengths[1], expected[1])
 
 
 def test_members_resume_byte_for_byte() -> None:
-    undisturbed = side_by_side(seeds=2)
-    advance(undisturbed, 4)
-    first, second = side_by_side(seeds=2), side_by_side(seeds=2)
-    advance(first, 2)
-    assert second.restore(first.snapshot(), "here") == "exact"
-    assert (second.iteration, second.steps) == (first.iteration, first.steps)
-    advance(second, 2)
-    assert_same_bytes(arrays(second.snapshot()), arrays(undisturbed.snapshot()))
+    loop = side_by_side(**GRID)
+    advance(loop, 2)
+    half = snapshot(loop)
+    before = (loop.iteration, loop.steps)
+    advance(loop, 2)
+    whole = snapshot(loop)
+    again = side_by_side(**GRID)
+    assert again.restore(stored(half), "here") == "exact"
+    assert (again.iteration, again.steps) == before
+    advance(again, 2)
+    assert_same_bytes(snapshot(again), whole)
 
 
 def test_member_that_diverges_leaves_the_others_alone() -> None:
-    loop, calm = side_by_side(seeds=2), side_by_side(seeds=2)
+    expected = advance(side_by_side(**GRID), 2)
+    loop = side_by_side(**GRID)
     loop._states = jax.tree_util.tree_map_with_path(
         lambda path, x: (
             x.at[0].set(np.nan) if "policy" in jax.tree_util.keystr(path) else x
         ),
         loop._states,
     )
-    rows, expected = advance(loop, 2), advance(calm, 2)
+    rows = advance(loop, 2)
     assert list(loop.diverged) == [0]
-    assert [row["seed"] for row in rows] == [1, 1]
-    assert rows == [row for row in expected if row["seed"] == 1]
+    assert [row["member"] for row in rows] == [1, 2, 3] * 2
+    assert rows == [row for row in expected if row["member"] != 0]
+    loop.retire(1, "so be it")
+    loop.retire(2, "so be it")
     with pytest.raises(DivergedError, match="every run diverged; seed 1"):
-        loop.retire(1, "so be it")
+        loop.retire(3, "so be it")
+
+
+@pytest.mark.parametrize("kind", ["alone", "side by side"])
+def test_no_call_takes_more_slow_iterations_than_its_time(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop: Any = alone(config(ENV)) if kind == "alone" else side_by_side(**GRID)
+    chunk, asked = loop._chunk, []
+    now = compiled = 0.0
+    monkeypatch.setattr("pgcli.train.pace.time.perf_counter", lambda: now)
+    monkeypatch.setattr("pgcli.train.pace.clock.compiled", lambda: compiled)
+
+    def slow(*inputs: Any) -> Any:
+        nonlocal now, compiled
+        asked.append(int(inputs[-1]))
+        now += 2.0 * asked[-1]
+        compiled += 9.0 * (len(asked) == 1)
+        return chunk(*inputs)
+
+    monkeypatch.setattr(loop, "_chunk", slow)
+    for _ in range(4):
+        loop.advance(10**6, 0.5)
+    # the second once was 8 iterations, 16 seconds in which no signal was honoured
+    assert asked == [1, 1, 1, 1]
+    assert loop.iteration == 4
 
 
 def test_host_members_are_what_each_is_alone() -> None:
@@ -131,6 +174,7 @@ def test_host_members_are_what_each_is_alone() -> None:
         return make_host_env(cfg.env, count, env_seeds(cfg.seed, "train", count))
 
     loop = HostMembers(cfg, make, make(cfg))
+    assert loop._loops[0]._learn is loop._loops[1]._learn  # compiled once
     single = HostLoop(config("CartPole-v1", seed=1))
     try:
         rows, expected = advance(loop, 2), advance(single, 2)
@@ -165,19 +209,23 @@ def test_host_members_are_what_each_is_alone() -> None:
 def test_two_devices_are_one(algo: str, sets: tuple[str, ...]) -> None:
     cfg = config(ENV, *sets, algo=algo)
     one, two = alone(cfg), alone(cfg, data=2)
+    assert two._mesh is not None
     rows, split = advance(one, 3), advance(two, 3)
     np.testing.assert_allclose(params(two), params(one), atol=CLOSE, rtol=CLOSE)
     assert [r["return_mean"] for r in split] == [r["return_mean"] for r in rows]
 
 
 def test_two_devices_resume_byte_for_byte() -> None:
-    cfg = config(ENV)
-    undisturbed, first, second = (alone(cfg, data=2) for _ in range(3))
-    advance(undisturbed, 4)
-    advance(first, 2)
-    second.restore(first.snapshot(), "here")
-    advance(second, 2)
-    assert_same_bytes(arrays(second.snapshot()), arrays(undisturbed.snapshot()))
+    cfg = config(ENV, "algo.recompute_advantage=true")
+    loop = alone(cfg, data=2)
+    advance(loop, 2)
+    half = snapshot(loop)
+    advance(loop, 2)
+    whole = snapshot(loop)
+    again = alone(cfg, data=2)
+    again.restore(stored(half), "here")
+    advance(again, 2)
+    assert_same_bytes(snapshot(again), whole)
 
 
 def test_layout_gives_devices_to_seeds_before_the_batch() -> None:
@@ -188,7 +236,11 @@ def test_layout_gives_devices_to_seeds_before_the_batch() -> None:
     assert choose(small, 2, on_cpu=True) == Layout(1, 1)
     assert choose(small, 2, on_cpu=False) == Layout(1, 2)
     seeds = dataclasses.replace(large, seeds=6)
-    assert choose(seeds, 4, on_cpu=True) == Layout(3, 1)
+    assert choose(seeds, 4, on_cpu=True) == Layout(3, 1)  # 2 each; 4 do it no sooner
+    seeds = dataclasses.replace(large, seeds=5)
+    assert choose(seeds, 2, on_cpu=True) == Layout(2, 1)  # 3 each, one of them idle
+    assert choose(seeds, 1, on_cpu=True) == Layout(1, 1)
+    assert choose(seeds, 9, on_cpu=True) == Layout(5, 1)
     assert choose(config("CartPole-v1"), 2, on_cpu=True) == Layout(1, 1)
 
 
