@@ -85,7 +85,6 @@ def orthogonal(gain: float) -> Callable[..., Array]:
     return init
 
 
-<<<<<<< HEAD
 @jax.custom_jvp
 def product(x: Array, kernel: Array) -> Array:
     """X·W for x [B, n] and W [n, m], whose gradient in W is as cheap as the product.
@@ -112,17 +111,16 @@ def _dot_general(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Ar
     return jax.lax.dot_general(x, kernel, dimensions, **options)
 
 
-def _dense(width: int, gain: float, name: str | None = None) -> nn.Dense:
-    return nn.Dense(
-        width, kernel_init=orthogonal(gain), name=name, dot_general=_dot_general
-    )
-=======
 def _dense(
     width: int, gain: float, dtype: str = "float32", name: str | None = None
 ) -> nn.Dense:
     """A layer that computes in `dtype`; its parameters are float32."""
     return nn.Dense(
-        width, dtype=jnp.dtype(dtype), kernel_init=orthogonal(gain), name=name
+        width,
+        dtype=jnp.dtype(dtype),
+        kernel_init=orthogonal(gain),
+        name=name,
+        dot_general=_dot_general,
     )
 
 
@@ -135,7 +133,6 @@ def _hidden(config: NetworkConfig, features: Array) -> Array:
     for width in config.hidden:
         features = activation(_dense(width, math.sqrt(2), config.dtype)(features))
     return features
->>>>>>> members
 
 
 class MLP(nn.Module):

@@ -4,11 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection
 from functools import partial
-<<<<<<< HEAD
-from typing import Any
-=======
-from typing import Self
->>>>>>> members
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -122,13 +118,9 @@ class HostLoop:
         self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | None = None
-<<<<<<< HEAD
         self._rollouts = 0
         self._distrust: str | None = None
         self._news: list[str] = []
-        self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
-=======
->>>>>>> members
 
     def _make_env(self, episode_set: int) -> HostEnv:
         num_envs = self._config.env.num_envs

@@ -43,7 +43,7 @@ from pgcli.train.loop import (
 from pgcli.train.member_program import fill, run_members
 from pgcli.train.pace import Pace
 from pgcli.train.seeds import Role, role_key
-from pgcli.train.step import make_knobs, make_setup
+from pgcli.train.step import Report, make_knobs, make_setup
 
 
 def report_of(reports: Report, i: int, m: int) -> Report:
@@ -173,17 +173,11 @@ class DeviceMembers(_Members):
             np.int32(min(limit, MAX_CHUNK)),
         )
         (reports, ran), counts = jax.device_get((rows, counts))
-<<<<<<< HEAD
+        self._pace.end(int(counts.max()))
         # Python's numbers: a thousand members have a million rows to take apart
         reports, ran = jax.tree.map(
             lambda x: x[: counts.max()].tolist(), (reports, ran)
         )
-        elapsed = (time.perf_counter() - start) / max(1, int(counts.max()))
-        known = before > 0 or self._seconds_per_iteration is not None
-        self._seconds_per_iteration = elapsed if known else seconds / 8
-=======
-        self._pace.end(int(counts.max()))
->>>>>>> members
         found = []
         for i in range(int(counts.max())):
             for m in self._mine():

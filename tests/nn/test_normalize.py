@@ -247,8 +247,9 @@ def test_learn_updates_with_the_statistics_from_before(learned: dict) -> None:
 
     expected = by_hand(learned["knobs"].hyper, learned["transitions"])
     found = learned["after"].learner.agent.params
+    # two programs of four Adam steps each, whose division carries rounding on
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), found, expected
+        lambda x, y: np.testing.assert_allclose(x, y, atol=5e-5), found, expected
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from train.shared import ENV, advance, alone, params, side_by_side, stored
-from train.small import BATCH, assert_same_bytes, config, snapshot
+from train.small import BATCH, arrays, assert_same_bytes, config, snapshot
 
 from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
