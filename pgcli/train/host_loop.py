@@ -3,10 +3,10 @@
 import dataclasses
 import time
 from collections.abc import Callable, Collection
-from functools import partial
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
@@ -26,27 +26,31 @@ from pgcli.train.loop import (
     to_row,
     to_words,
 )
+from pgcli.train.placement import make_learner, on_first
 from pgcli.train.seeds import Role, env_seeds, role_key
-from pgcli.train.state import RunState, from_arrays, to_arrays
-from pgcli.train.step import (
-    Setup,
-    init_run,
-    iteration_keys,
-    learn,
-    make_knobs,
-    make_setup,
-)
+from pgcli.train.state import from_arrays, to_arrays
+from pgcli.train.step import Setup, iteration_keys, make_knobs, make_setup
 
 
 def make_collector(
-    env: HostEnv, setup: Setup, actor: Actor, *, with_lives: bool = False
+    env: HostEnv,
+    setup: Setup,
+    actor: Actor,
+    *,
+    with_lives: bool = False,
+    devices: int = 1,
 ) -> HostCollector | EpisodeCollector:
     """What collects for the algorithm of `setup`: steps, or whole episodes."""
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
         return EpisodeCollector(env, setup.policy, rounds, setup.num_steps, actor)
     return HostCollector(
-        env, setup.policy, setup.num_steps, actor, with_lives=with_lives
+        env,
+        setup.policy,
+        setup.num_steps,
+        actor,
+        with_lives=with_lives,
+        devices=devices,
     )
 
 
@@ -60,6 +64,7 @@ class HostLoop:
         config: RunConfig,
         env: HostEnv | None = None,
         policy: Policy | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """Makes the environments; they begin at the first `advance`.
 
@@ -67,6 +72,8 @@ class HostLoop:
           config: the run's configuration, resolved.
           env: in place of the environments that the configuration names.
           policy: in place of the network that it names.
+          mesh: the devices to spread the batch over; None for one. Acting is for the
+            first of them alone.
         """
         self.iteration = 0
         self.steps = 0
@@ -82,9 +89,10 @@ class HostLoop:
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
         self._keys = jax.jit(iteration_keys)
-        self._learn = jax.jit(partial(learn, self.setup), donate_argnames="state")
-        init = jax.jit(partial(init_run, self.setup))
-        self._state: RunState = init(self._knobs, role_key(config.seed, "init"))
+        self._devices = mesh.size if mesh else 1
+        self._state, self._learn = make_learner(
+            self.setup, mesh, self._knobs, role_key(config.seed, "init")
+        )
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | None = None
         self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
@@ -101,7 +109,11 @@ class HostLoop:
         if self._collector is None:
             with_lives = self._config.rollout.end_on_life_loss
             self._collector = make_collector(
-                self._env, self.setup, self._actor, with_lives=with_lives
+                self._env,
+                self.setup,
+                self._actor,
+                with_lives=with_lives,
+                devices=self._devices,
             )
         rows: list[Row] = []
         start = time.perf_counter()
@@ -128,7 +140,8 @@ class HostLoop:
 
     def agent(self) -> Agent:
         """The agent as it stands."""
-        return self._state.learner.agent
+        agent: Agent = self._state.learner.agent
+        return agent if self._devices == 1 else on_first(agent)
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
