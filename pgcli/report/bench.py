@@ -9,7 +9,6 @@ import dataclasses
 import resource
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -34,8 +33,9 @@ from pgcli.train import parallel
 from pgcli.train.clock import Clock
 from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.host_loop import HostLoop, make_collector
+from pgcli.train.placement import make_learner
 from pgcli.train.seeds import env_seeds
-from pgcli.train.step import Setup, init_run, learn, make_knobs, make_setup
+from pgcli.train.step import Setup, init_run, make_knobs, make_setup
 
 FOREVER = 10**12
 """A budget that no measurement reaches: schedules stay where they begin."""
@@ -75,12 +75,14 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     backend, clock = parallel.start(config), Clock()
     mesh = backend.mesh
     device = on_device(config.env.id)
-    with jax.set_mesh(mesh) if mesh else contextlib.nullcontext():
+    # host environments are collected from outside the mesh, as in training
+    inside = mesh if device else None
+    with jax.set_mesh(inside) if inside else contextlib.nullcontext():
         helpers = ""
         if device:
             parts, close = _on_device(config, mesh)
         else:
-            parts, close, helpers = _on_host(config)
+            parts, close, helpers = _on_host(config, mesh)
         try:
             parts.whole()  # compiles
             compiled = clock.compile
@@ -163,15 +165,19 @@ def _count(transitions: Transitions) -> int:
     return int(np.sum(np.asarray(transitions.weight) > 0))
 
 
-def _updater(setup: Setup, config: RunConfig, made: Transitions) -> Callable[[], int]:
-    """The update on the same transitions, again and again from the same state."""
+def _updater(
+    setup: Setup, config: RunConfig, made: Transitions, mesh: Any
+) -> Callable[[], int]:
+    """The update on the same transitions, again and again."""
     knobs, key = make_knobs(config), jax.random.key(0)
-    state = jax.jit(partial(init_run, setup))(knobs, key)
-    fit = jax.jit(partial(learn, setup))
+    begin_run, fit = make_learner(setup, mesh, knobs)
+    state = begin_run(knobs, key)
     budget, steps = np.array([2**8, 0], np.uint32), _count(made)
 
     def update() -> int:
-        wait(fit(knobs, state, made, budget, key))
+        nonlocal state
+        state, report = fit(knobs, state, made, budget, key)
+        wait(report)
         return steps
 
     return update
@@ -228,8 +234,8 @@ def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]
         wait(gather(agent, first))
         return steps
 
-    parts = Parts(bare, collection, _updater(setup, config, made), _whole(loop))
-    return parts, loop.close
+    update = _updater(setup, config, made, mesh)
+    return Parts(bare, collection, update, _whole(loop)), loop.close
 
 
 def policy_agent(setup: Setup) -> Callable[..., Any]:
@@ -237,9 +243,9 @@ def policy_agent(setup: Setup) -> Callable[..., Any]:
     return lambda knobs, key: init_run(setup, knobs, key).learner.agent
 
 
-def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None], str]:
+def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], str]:
     """The parts, what closes the environments, and who helps to step them."""
-    loop = HostLoop(config)
+    loop = HostLoop(config, mesh=mesh)
     num_envs = config.env.num_envs
 
     def make(first_seed: int) -> HostEnv:
@@ -250,9 +256,12 @@ def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None], str]:
     setup = make_setup(config, envs[0].spec)
     key = jax.random.key(0)
     agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    devices = mesh.size if mesh else 1
     actor = make_actor(config.host, config.network, setup.spec, setup.policy)
     with_lives = config.rollout.end_on_life_loss
-    collector = make_collector(envs[0], setup, actor, with_lives=with_lives)
+    collector = make_collector(
+        envs[0], setup, actor, with_lives=with_lives, devices=devices
+    )
     num_steps = min(setup.num_steps, 256)
     actions = _random_actions(setup.spec, num_steps, num_envs)
     obs = empty_obs(setup.spec.obs, (2, num_envs))
@@ -276,5 +285,5 @@ def _on_host(config: RunConfig) -> tuple[Parts, Callable[[], None], str]:
         for env in envs:
             env.close()
 
-    parts = Parts(bare, collection, _updater(setup, config, made), _whole(loop))
-    return parts, close, helpers_of(envs[0])
+    update = _updater(setup, config, made, mesh)
+    return Parts(bare, collection, update, _whole(loop)), close, helpers_of(envs[0])

@@ -80,6 +80,7 @@ class HostCollector:
         *,
         with_lives: bool = False,
         state: CollectorState | None = None,
+        devices: int = 1,
     ) -> None:
         """Begins an episode in every environment, or goes on with those under way.
 
@@ -90,13 +91,15 @@ class HostCollector:
           actor: how the policy acts; None for compiled calls.
           with_lives: whether to note where a life was lost.
           state: where a collector of environments in the same state stood.
+          devices: how many share the environments when it comes to learning.
         """
         self._env = env
         self._num_steps = num_steps
         self._with_lives = with_lives
+        self._devices = devices
         self._buffers = [self._make_buffer() for _ in range(2)]
         self._turn = 0
-        self._capacity = min(env.num_envs, 8)
+        self._capacity = min(env.num_envs // devices, 8)
         self._carry: Carry = policy.initial_carry(env.num_envs)
         self._noise = jax.jit(
             lambda agent, key: draw_noise(
@@ -189,15 +192,26 @@ class HostCollector:
         )
 
     def _gather(self, finals: list[tuple[int, Any]]) -> tuple[Any, np.ndarray]:
-        """Final observations in a buffer that doubles until all fit: few programs."""
-        size = self._num_steps * self._env.num_envs
-        while self._capacity < len(finals):
+        """Final observations in a buffer that doubles until all fit: few programs.
+
+        Each device has an equal part of it, for those of its own environments, which
+        it counts from 0.
+        """
+        num_envs = self._env.num_envs // self._devices
+        size = self._num_steps * num_envs
+        parts: list[list[tuple[int, Any]]] = [[] for _ in range(self._devices)]
+        for position, final in finals:
+            t, n = divmod(position, self._env.num_envs)
+            device, local = divmod(n, num_envs)
+            parts[device].append((t * num_envs + local, final))
+        while self._capacity < max(map(len, parts)):
             self._capacity = min(2 * self._capacity, size)
-        obs = empty_obs(self._env.spec.obs, (self._capacity,))
-        index = np.full(self._capacity, size, np.int32)
-        for i, (position, final) in enumerate(finals):
-            index[i] = position
-            _write(obs, i, final)
+        obs = empty_obs(self._env.spec.obs, (self._devices * self._capacity,))
+        index = np.full(self._devices * self._capacity, size, np.int32)
+        for device, part in enumerate(parts):
+            for i, (position, final) in enumerate(part, device * self._capacity):
+                index[i] = position
+                _write(obs, i, final)
         return obs, index
 
 

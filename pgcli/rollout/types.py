@@ -43,6 +43,7 @@ TRANSITION_SPECS = Transitions(
     final_obs=ROWS,
     final_index=ROWS,
     first_carry=ROWS,
+    life_lost=COLUMNS,
 )
 """How devices share what was collected; `final_index` counts within a device's part."""
 

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
-from pgcli.mesh import EVERYWHERE, ROWS
+from pgcli.mesh import EVERYWHERE
 from pgcli.nn import counter
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.device import begin, collect
@@ -31,6 +31,7 @@ from pgcli.train.loop import (
     to_words,
 )
 from pgcli.train.pace import Pace
+from pgcli.train.placement import placement
 from pgcli.train.seeds import Role, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
 from pgcli.train.step import (
@@ -155,18 +156,6 @@ def within(state: DeviceState, groups: Stored, where: str) -> DeviceState:
     )
     run = rest.replace(learner=rest.learner.replace(agent=agent))
     return DeviceState(run, from_arrays(state.env, groups["env"], where))
-
-
-def placement(mesh: Mesh, state: Any) -> Any:
-    """Where the parts of a state are: what belongs to an environment is split."""
-    split = (".env", ".tally.return_", ".tally.length", ".reward_scaler.discounted")
-
-    def place(path: Any, _: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path)
-        local = name.startswith(split[0]) or name.endswith(split[1:])
-        return NamedSharding(mesh, ROWS if local else EVERYWHERE)
-
-    return jax.tree_util.tree_map_with_path(place, state)
 
 
 class DeviceLoop:

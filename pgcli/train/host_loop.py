@@ -3,11 +3,11 @@
 import dataclasses
 import time
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any, Self
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
@@ -30,16 +30,10 @@ from pgcli.train.loop import (
     to_row,
     to_words,
 )
+from pgcli.train.placement import make_learner, on_first
 from pgcli.train.seeds import Role, env_seeds, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
-from pgcli.train.step import (
-    Setup,
-    init_run,
-    iteration_keys,
-    learn,
-    make_knobs,
-    make_setup,
-)
+from pgcli.train.step import Setup, iteration_keys, make_knobs, make_setup
 
 
 def make_collector(
@@ -49,6 +43,7 @@ def make_collector(
     *,
     with_lives: bool = False,
     state: CollectorState | None = None,
+    devices: int = 1,
 ) -> HostCollector | EpisodeCollector:
     """What collects for the algorithm of `setup`: steps, or whole episodes.
 
@@ -58,6 +53,7 @@ def make_collector(
       actor: how its policy acts.
       with_lives: whether to note where a life was lost.
       state: where a collector of environments in the same state stood, or None.
+      devices: how many share the environments when it comes to learning.
     """
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
@@ -69,6 +65,7 @@ def make_collector(
         actor,
         with_lives=with_lives,
         state=state,
+        devices=devices,
     )
 
 
@@ -84,6 +81,7 @@ class HostLoop:
         env: HostEnv | None = None,
         policy: Policy | None = None,
         like: Self | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """Makes the environments; they begin at the first `advance`.
 
@@ -92,6 +90,8 @@ class HostLoop:
           env: in place of the environments that the configuration names.
           policy: in place of the network that it names.
           like: a loop of the same structure, whose compiled programs this one shares.
+          mesh: the devices to spread the batch over; None for one. Acting is for the
+            first of them alone.
         """
         self.iteration = 0
         self.steps = 0
@@ -107,10 +107,10 @@ class HostLoop:
         self._knobs = make_knobs(config)
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
+        self._devices = mesh.size if mesh else 1
         if like is None:
             self._keys = jax.jit(iteration_keys)
-            self._learn = jax.jit(partial(learn, self.setup), donate_argnames="state")
-            self._begin = jax.jit(partial(init_run, self.setup))
+            self._begin, self._learn = make_learner(self.setup, mesh, self._knobs)
             self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
         else:
             self._keys, self._learn = like._keys, like._learn
@@ -136,6 +136,7 @@ class HostLoop:
             self._actor,
             with_lives=self._config.rollout.end_on_life_loss,
             state=state,
+            devices=self._devices,
         )
 
     def advance(self, until: int, seconds: float) -> list[Row]:
@@ -197,7 +198,8 @@ class HostLoop:
 
     def agent(self) -> Agent:
         """The agent as it stands."""
-        return self._state.learner.agent
+        agent: Agent = self._state.learner.agent
+        return agent if self._devices == 1 else on_first(agent)
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never

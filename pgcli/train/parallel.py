@@ -16,7 +16,12 @@ from pgcli.mesh import DATA, SEED
 from pgcli.train import accelerator
 
 SMALL_MINIBATCH = 512
-"""Samples below which two CPU devices lose more by exchanging than they gain."""
+"""Samples below which two CPU devices lose more by exchanging than they gain.
+
+Samples of dense layers, that is: those of `DEAR` torsos are worth it in any number.
+"""
+
+DEAR = ("nature_cnn",)
 
 
 class Layout(NamedTuple):
@@ -42,14 +47,21 @@ def minibatch_size(config: RunConfig) -> int:
     return config.env.num_envs * config.rollout.num_steps // minibatches
 
 
+def _worth_splitting(config: RunConfig) -> bool:
+    """Whether minibatches are so dear that two CPU devices share them with profit."""
+    dear = config.network.torso in DEAR
+    return dear or minibatch_size(config) >= SMALL_MINIBATCH
+
+
 def choose(
     config: RunConfig, available: int, *, on_cpu: bool, started: bool = True
 ) -> Layout:
     """The layout of a run over at most `available` devices.
 
     Runs side by side need no exchange: devices share them out. One run is split by the
-    rows of its batch where its minibatches are worth it; on an accelerator always. Only
-    on-device environments are split.
+    rows of its batch where its minibatches are worth it; on an accelerator always,
+    unless its environments are on the host, which feeds one there unless more are asked
+    for.
 
     Args:
       config: the run's configuration, resolved.
@@ -59,13 +71,15 @@ def choose(
 
     Raises:
       AcceleratorError: more were asked for than there are.
-      UsageError: several were asked for, and the environments are on the host.
+      UsageError: several were asked for, for runs side by side whose environments are
+        on the host.
     """
     asked = config.parallel.devices
-    if asked is not None and asked > 1 and not on_device(config.env.id):
+    host = not on_device(config.env.id)
+    if asked is not None and asked > 1 and host and config.has_members:
         raise UsageError(
             f"{asked} devices were asked for, and {config.env.id} steps on the host, "
-            "which feeds one",
+            "where runs side by side take turns on one",
             help="leave out --devices, or take an on-device environment: `pgcli envs`",
         )
     if started and asked is not None and asked > available:
@@ -74,7 +88,7 @@ def choose(
             + ("is 1" if available == 1 else f"are {available}"),
             help="lower --devices, or leave it out to take what there is",
         )
-    if not on_device(config.env.id):
+    if host and config.has_members:
         return Layout(1, 1)
     limit = min(asked or available, available)
     count = config.num_members
@@ -82,7 +96,7 @@ def choose(
         return Layout(devices_for_runs(count, limit), 1)
     if config.algo.collects == "episodes":
         return Layout(1, 1)
-    if asked is None and on_cpu and minibatch_size(config) < SMALL_MINIBATCH:
+    if asked is None and not (_worth_splitting(config) if on_cpu else not host):
         return Layout(1, 1)
     shards = config.parallel.shards or default_shards(config)
     return Layout(1, _largest_divisor(shards, limit))
@@ -126,10 +140,7 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True, started=False)
-    # filters keep both cores busy whatever the minibatch
-    filters = config.network.torso == "nature_cnn"
-    small = minibatch_size(config) < SMALL_MINIBATCH and not filters
-    threads = 1 if small and layout.devices == 1 else cores()
+    threads = cores() if _worth_splitting(config) or layout.devices > 1 else 1
     started = accelerator.start(
         config.accelerator,
         host_envs=not on_device(config.env.id),

@@ -256,7 +256,9 @@ def _make_loop(config: RunConfig, env: Any, mesh: Any) -> Loop:
         if device:
             return DeviceMembers(config, env, mesh)
         return HostMembers(_uncrowded(config), _make_env, env)
-    return DeviceLoop(config, env, mesh=mesh) if device else HostLoop(config, env)
+    if device:
+        return DeviceLoop(config, env, mesh=mesh)
+    return HostLoop(config, env, mesh=mesh)
 
 
 def _session(
