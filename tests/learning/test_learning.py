@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 import pgcli
 from pgcli.config.load import resolve
 from pgcli.envs.registry import make_device_env
-from pgcli.train.device_loop import RUN_ONCE, DeviceLoop
+from pgcli.train.device_loop import DeviceLoop
 from pgcli.train.evaluate import evaluate
 from pgcli.train.seeds import role_key
 
@@ -29,10 +28,9 @@ def test_ppo2_learns_cartpole_a_little_in_20_000_steps() -> None:
     }
     config = resolve(file=None, flags=flags, sets=[]).config
     loop = DeviceLoop(config, make_device_env(config.env))
-    init = jax.jit(loop._init, compiler_options=RUN_ONCE)
     reached = []
     for seed in range(5):  # one program for all seeds
-        loop._state = init(loop._knobs, role_key(seed, "init"))
+        loop._state = loop._begin(loop._knobs, role_key(seed, "init"))
         loop._run_key = role_key(seed, "train")
         loop.iteration = loop.steps = 0
         while loop.steps < config.steps:
