@@ -291,7 +291,9 @@ def registered_name(env_id: str) -> str:
     module, name = modules.split(env_id)
     modules.named()
     for prefix, package in REGISTERED_BY.items():
-        if name.startswith(prefix) and importlib.util.find_spec(package):
+        if name.startswith(prefix):
+            if importlib.util.find_spec(package) is None:
+                raise unknown_env(env_id)
             importlib.import_module(package)
     if module is not None and name not in gymnasium.registry:
         raise _not_of_module(env_id, module, name)

@@ -156,6 +156,8 @@ class HostLoop:
             try:
                 transitions = self._collect(self._collector, collect_key)
             except EnvironmentFailed as failure:
+                # they stand somewhere within a rollout that will not be learned from
+                self._distrust = "an environment had failed"
                 if not rows:
                     raise
                 self._failure = failure

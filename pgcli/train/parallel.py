@@ -16,12 +16,10 @@ from pgcli.mesh import DATA, SEED
 from pgcli.train import accelerator
 
 SMALL_MINIBATCH = 512
-"""Samples below which two CPU devices lose more by exchanging than they gain.
+"""Samples below which two CPU devices lose more by exchanging than they gain."""
 
-Samples of dense layers, that is: those of `DEAR` torsos are worth it in any number.
-"""
-
-DEAR = ("nature_cnn",)
+MANY_THREADS = ("nature_cnn",)
+"""Torsos whose products are large enough for all cores, whatever the minibatch."""
 
 
 class Layout(NamedTuple):
@@ -45,12 +43,6 @@ def minibatch_size(config: RunConfig) -> int:
     """Samples of one gradient step, where fixed numbers of them are collected."""
     minibatches = getattr(config.algo, "num_minibatches", 1)
     return config.env.num_envs * config.rollout.num_steps // minibatches
-
-
-def _worth_splitting(config: RunConfig) -> bool:
-    """Whether minibatches are so dear that two CPU devices share them with profit."""
-    dear = config.network.torso in DEAR
-    return dear or minibatch_size(config) >= SMALL_MINIBATCH
 
 
 def choose(
@@ -96,7 +88,8 @@ def choose(
         return Layout(devices_for_runs(count, limit), 1)
     if config.algo.collects == "episodes":
         return Layout(1, 1)
-    if asked is None and not (_worth_splitting(config) if on_cpu else not host):
+    large = minibatch_size(config) >= SMALL_MINIBATCH
+    if asked is None and not (large if on_cpu else not host):
         return Layout(1, 1)
     shards = config.parallel.shards or default_shards(config)
     return Layout(1, _largest_divisor(shards, limit))
@@ -140,7 +133,9 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True, started=False)
-    threads = cores() if _worth_splitting(config) or layout.devices > 1 else 1
+    large = minibatch_size(config) >= SMALL_MINIBATCH
+    large = large or config.network.torso in MANY_THREADS
+    threads = cores() if large or layout.devices > 1 else 1
     started = accelerator.start(
         config.accelerator,
         host_envs=not on_device(config.env.id),

@@ -159,8 +159,7 @@ def test_failing_environment_exits_3_behind_a_checkpoint_of_all_that_was_logged(
         assert logged == list(range(1, done + 1))
         assert checkpoint.committed(run.checkpoints)[-1].name == f"{done:09d}"
     # four environments, begun twice: the second time on seeds of their own
-    fresh = Wearing.given
-    assert len(set(fresh)) == len(fresh) == 8
+    assert len(set(Wearing.given)) == 8
 
 
 LOST = {

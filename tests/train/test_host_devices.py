@@ -124,7 +124,7 @@ def test_layout_splits_host_batches_that_are_worth_it() -> None:
     assert choose(large, 2, on_cpu=True) == Layout(1, 2)
     assert choose(large, 2, on_cpu=False) == Layout(1, 1)  # acting feeds one
     assert choose(config("CartPole-v1"), 2, on_cpu=True) == Layout(1, 1)
-    assert choose(FILTERS, 2, on_cpu=True) == Layout(1, 2)
+    assert choose(FILTERS, 2, on_cpu=True) == Layout(1, 1)
     asked = config("CartPole-v1", "parallel.devices=2")
     assert choose(asked, 2, on_cpu=True) == Layout(1, 2)
     episodes = config("CartPole-v1", algo="reward-to-go")
