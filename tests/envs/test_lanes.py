@@ -275,6 +275,7 @@ env = make_host_env(config, 3, [1, 2, 3])
 slot = Block(unnamed_file("x"), env.spec, 3, 0).slot
 print(*(p.process.pid for p in env._helper._processes), flush=True)
 env.reset(slot.obs)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background: ignored
 while True:
     env.step(np.zeros(3, np.int32), slot)
     if sys.argv[2] == "leave":

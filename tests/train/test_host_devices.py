@@ -82,8 +82,11 @@ def assert_alike(one: HostLoop, two: HostLoop, updates: int) -> None:
     for mine, theirs in zip(advance(two, updates), advance(one, updates), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-3, nan_ok=True)
         assert mine["episodes"] == theirs["episodes"]
-    expected = arrays(one.snapshot())
-    for name, array in arrays(two.snapshot()).items():
+    learners = [loop.snapshot() for loop in (one, two)]
+    for groups in learners:
+        del groups["env"]  # room for final observations is counted per device
+    expected, found = map(arrays, learners)
+    for name, array in found.items():
         np.testing.assert_allclose(
             array, expected[name], atol=CLOSE, rtol=CLOSE, err_msg=name
         )
@@ -110,13 +113,11 @@ def test_host_learner_on_two_devices_resumes_with_the_same_bytes() -> None:
     stored = {
         k: {n: x.copy() for n, x in v.items()} for k, v in first.snapshot().items()
     }
-    assert second.restore(stored, "here") == "learner-exact"
-    again = on(2, cfg)
-    again.restore(stored, "here")
+    assert second.restore(stored, "here") == "exact"
     advance(second, 2)
-    advance(again, 2)
+    advance(first, 2)
     assert second.iteration == 4
-    assert_same_bytes(arrays(second.snapshot()), arrays(again.snapshot()))
+    assert_same_bytes(arrays(second.snapshot()), arrays(first.snapshot()))
 
 
 def test_layout_splits_host_batches_that_are_worth_it() -> None:
