@@ -268,7 +268,7 @@ class HostLoop:
 
     def _replace_env(self, episode_set: int) -> None:
         self._env.close()
-        self._rollouts = 0
+        self._rollouts, self._distrust = 0, None
         self._episode_set = episode_set
         self._env = self._make_env(episode_set)
         self._collector = None

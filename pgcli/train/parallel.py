@@ -83,9 +83,8 @@ def choose(
     if host and config.has_members:
         return Layout(1, 1)
     limit = min(asked or available, available)
-    count = config.num_members
-    if count > 1:
-        return Layout(devices_for_runs(count, limit), 1)
+    if config.has_members:
+        return Layout(devices_for_runs(config.num_members, limit), 1)
     if config.algo.collects == "episodes":
         return Layout(1, 1)
     large = minibatch_size(config) >= SMALL_MINIBATCH

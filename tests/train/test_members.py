@@ -242,6 +242,8 @@ def test_layout_gives_devices_to_seeds_before_the_batch() -> None:
     assert choose(seeds, 1, on_cpu=True) == Layout(1, 1)
     assert choose(seeds, 9, on_cpu=True) == Layout(5, 1)
     assert choose(config("CartPole-v1"), 2, on_cpu=True) == Layout(1, 1)
+    one_cell = dataclasses.replace(large, grid={"optimizer.lr": (1e-3,)})
+    assert choose(one_cell, 2, on_cpu=True) == Layout(1, 1)  # members split no batch
 
 
 def test_more_devices_than_there_are_is_an_error() -> None:
