@@ -15,6 +15,8 @@ from pgcli.config.document import KeyPath
 from pgcli.config.schema import RunConfig
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
+DEVICE_PREFIXES = ("func", "gymnax", "brax", "playground", "xminigrid", "pgx")
+"""Of ids that run on the device; a test compares it with the registry of back ends."""
 SHARDS = 8
 SEARCH = 10_000  # how far to look for a number that would divide
 
@@ -32,6 +34,11 @@ def columns(config: RunConfig) -> int:
     """Environments of a rollout, or trajectories where whole episodes are collected."""
     episodes = config.algo.collects == "episodes"
     return config.env.num_envs * (config.rollout.episodes_per_env if episodes else 1)
+
+
+def _on_device(config: RunConfig) -> bool:
+    prefix, colon, _ = config.env.id.partition(":")
+    return bool(colon) and prefix in DEVICE_PREFIXES
 
 
 def default_shards(config: RunConfig) -> int:
@@ -86,13 +93,17 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Do vectoriser and wrappers fit the kind of environment, and are there such?"""
     env = config.env
     id = ("env", "id")
-    if env.vectorizer == "native" and env.id.startswith("func:"):
-        message = (
-            f"`env.vectorizer: native` is for host environments; `{env.id}` "
-            "runs on the device"
-        )
-        help = f"remove `env.vectorizer`, or use `{env.id.removeprefix('func:')}`"
-        yield [("env", "vectorizer"), id], message, help
+    if _on_device(config):
+        helped = env.workers not in ("auto", 0)
+        for key, given, name in (
+            ("vectorizer", env.vectorizer == "native", "`env.vectorizer: native`"),
+            ("workers", helped, f"`env.workers: {env.workers}`"),
+            ("wrappers", env.wrappers, "`env.wrappers`"),
+        ):
+            if given:
+                message = f"{name} is for host environments; `{env.id}` runs on the "
+                yield [("env", key), id], message + "device", f"remove `env.{key}`"
+        return
     if env.vectorizer == "in_process" and env.id.startswith("envpool:"):
         message = (
             "`env.vectorizer: in_process` steps environments that EnvPool does not"
@@ -104,9 +115,6 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
     if env.vectorizer == "native":
         message = "`env.wrappers` and `env.vectorizer: native` exclude each other"
         yield [("env", "wrappers"), ("env", "vectorizer")], message, None
-    if env.id.startswith("func:"):
-        message = f"`env.wrappers` is for host environments; `{env.id}` runs elsewhere"
-        yield [("env", "wrappers"), id], message, None
     for index, item in enumerate(env.wrappers):
         for message, remedy in wrappers.faults(item, f"env.wrappers[{index}]"):
             yield [("env", "wrappers", index)], message, remedy
@@ -115,7 +123,7 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
 def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Is there something for the workers to do?"""
     env, keys = config.env, [("env", "workers"), ("env", "vectorizer")]
-    if env.workers == "auto" or env.workers == 0:
+    if env.workers == "auto" or env.workers == 0 or _on_device(config):
         return
     if env.vectorizer == "native":
         message = (
@@ -140,8 +148,7 @@ def _life_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Can lost lives be told, and do they mean anything to the algorithm?"""
     if not config.rollout.end_on_life_loss:
         return
-    on_device = ":" in config.env.id and not config.env.id.startswith("envpool:")
-    if on_device:
+    if _on_device(config):
         message = (
             f"`rollout.end_on_life_loss`: `{config.env.id}` runs on the device, which "
             "counts no lives"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.brax import from_brax
 from pgcli.envs.foreign import quietly, unknown_kwargs
@@ -117,7 +119,7 @@ def make(
             )
         config = registry.get_default_config(name)
         changes = {"impl": "jax"} if "impl" in config else {}
-        changes |= _flat(kwargs)
+        changes |= flatten_dict(dict(kwargs), sep=".")
         try:
             env = registry.load(name, config, changes)
         except (KeyError, TypeError, ValueError) as error:
@@ -129,13 +131,3 @@ def make(
             config.action_repeat,
             max_episode_steps,
         )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

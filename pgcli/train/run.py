@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from flax.traverse_util import flatten_dict
+
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import modules
@@ -207,7 +209,7 @@ def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
 
 def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
     """Refuses to go on with settings that the run would not have been the same with."""
-    before, now = _flat(to_mapping(stored)), _flat(to_mapping(asked))
+    before, now = (flatten_dict(to_mapping(x), sep=".") for x in (stored, asked))
     differing = [
         f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
         for key in sorted(before.keys() | now.keys())
@@ -220,16 +222,6 @@ def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
             where=str(run.path),
             help="choose another --name, or --overwrite",
         )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _uncrowded(config: RunConfig) -> RunConfig:

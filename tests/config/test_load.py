@@ -623,10 +623,17 @@ def test_life_loss_ends_credit_of_steps_on_the_host(
     assert said in failure(*sets).message
 
 
-def test_native_vectorizer_is_for_host_environments() -> None:
-    assert run("env.vectorizer=native").config
-    error = failure("env.vectorizer=native", "env.id=func:CartPole-v1")
-    assert error.where == "--set env.id=func:CartPole-v1"
+@pytest.mark.parametrize("env_id", ["func:CartPole-v1", "gymnax:CartPole-v1"])
+@pytest.mark.parametrize(
+    "setting", ["env.vectorizer=native", "env.workers=2", "env.workers=thread"]
+)
+def test_ways_to_step_are_for_host_environments(setting: str, env_id: str) -> None:
+    assert run(setting, "env.id=CartPole-v1").config
+    assert run(setting, "env.id=my_module:CartPole-v1").config
+    error = failure(setting, f"env.id={env_id}")
+    assert error.where == f"--set env.id={env_id}"
+    assert "is for host environments" in error.message
+    assert setting.partition("=")[0] in (error.help or "")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,13 @@ def test_bad_configuration_ends_quickly_without_arrays_or_environments() -> None
     assert min(seconds() for _ in range(5)) < 1
 
 
+def test_every_prefix_of_device_environments_has_a_back_end() -> None:
+    from pgcli.config.checks import DEVICE_PREFIXES
+    from pgcli.envs.registry import DEVICE_BACKENDS
+
+    assert set(DEVICE_PREFIXES) == set(DEVICE_BACKENDS)
+
+
 def test_every_logger_that_may_be_named_is_registered() -> None:
     import pgcli.loggers
     from pgcli.config.checks import SINKS

@@ -360,9 +360,9 @@ def test_resume_auto_refuses_another_configuration(tmp_path: Path) -> None:
 
 def test_resume_auto_takes_other_workers(tmp_path: Path) -> None:
     start(tmp_path, settings())
-    given = settings("env.workers=1", "env.timeout=9", f"steps={8 * BATCH}")
+    given = settings("env.workers=auto", "env.timeout=9", f"steps={8 * BATCH}")
     assert start(tmp_path, given)["steps"]["used"] == 8 * BATCH
-    assert "workers: 1" in (tmp_path / "x" / "config.yaml").read_text()
+    assert "workers: auto" in (tmp_path / "x" / "config.yaml").read_text()
 
 
 def test_resume_never_begins_anew_by_itself(
