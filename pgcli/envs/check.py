@@ -6,15 +6,15 @@ run would see it, in its wrappers.
 
 import dataclasses
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, EnvSpec
+from pgcli.envs.look import Finding, Seen, Wrong, check_obs, copied, place, play, same
 from pgcli.envs.registry import make_gymnasium
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import PgcliError
@@ -33,41 +33,11 @@ OF_NO_MATTER = (
 """Warnings of Gymnasium's checker that need nothing done here."""
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at.
-
-    Attributes:
-      level: `ok`, `warning` (training works) or `error` (it would fail, or mislead).
-      message: what was found.
-      help: what to do about it.
-    """
-
-    level: Literal["ok", "warning", "error"]
-    message: str
-    help: str | None = None
-
-
 class Speed(NamedTuple):
     """What one environment costs, in microseconds of this machine."""
 
     step: float
     reset: float
-
-
-class Seen(NamedTuple):
-    """One call of an environment, as it returned."""
-
-    obs: Any
-    reward: float
-    ended: bool
-
-
-class Wrong(Exception):  # noqa: N818 - never leaves this module
-    """A finding that ends what it was found in."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.finding = Finding("error", message, help)
 
 
 def spec_of(config: EnvConfig) -> EnvSpec:
@@ -112,13 +82,6 @@ def check_host(config: EnvConfig) -> list[Finding]:
     return findings
 
 
-def place(error: BaseException) -> str:
-    """`file:line, in function` of where an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
-    return f"{last.filename}:{last.lineno}, in {last.name}"
-
-
 def _gymnasium(config: EnvConfig) -> Iterator[Finding]:
     """What `gymnasium.utils.env_checker.check_env` says of the bare environment."""
     from gymnasium.utils.env_checker import check_env
@@ -154,50 +117,6 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
-def play(
-    env: Any, seed: int, num_steps: int, look: Callable[..., None] | None = None
-) -> list[Seen]:
-    """Random steps, a new episode where one ends; the first reset takes the seed.
-
-    Args:
-      env: the environment.
-      seed: of the environment and of the actions.
-      num_steps: how many.
-      look: called with (what, obs, step) for every observation.
-    """
-    env.action_space.seed(seed)
-    obs, _ = env.reset(seed=seed)
-    if look is not None:
-        look("the first observation", obs, 0)
-    seen = [Seen(_copy(obs), 0.0, False)]
-    for step in range(1, num_steps + 1):
-        obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        if look is not None:
-            look("the observation", obs, step)
-            _check_outcome(reward, terminated, truncated, step)
-        ended = bool(terminated or truncated)
-        seen.append(Seen(_copy(obs), float(reward), ended))
-        if ended:
-            obs, _ = env.reset()
-            if look is not None:
-                look("the observation of a reset", obs, step)
-            seen.append(Seen(_copy(obs), 0.0, False))
-    return seen
-
-
-def _copy(obs: Any) -> Any:
-    if isinstance(obs, dict):
-        return {name: _copy(part) for name, part in obs.items()}
-    return np.array(obs)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two observations are equal, NaN being equal to itself."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
-
-
 def _episodes(config: EnvConfig) -> Iterator[Finding]:
     """Observations, rewards and ends of random episodes."""
     env = make_gymnasium(config)
@@ -206,10 +125,10 @@ def _episodes(config: EnvConfig) -> Iterator[Finding]:
     overwritten: list[int] = []
 
     def look(what: str, obs: Any, step: int) -> None:
-        _check_obs(space, what, obs, step)
+        check_obs(space, what, obs, step)
         if kept and not same(*kept[-1]):
             overwritten.append(step)
-        kept[:] = [(obs, _copy(obs))]
+        kept[:] = [(obs, copied(obs))]
 
     try:
         seen = play(env, 0, NUM_STEPS, look)
@@ -227,73 +146,6 @@ def _episodes(config: EnvConfig) -> Iterator[Finding]:
             f"step {overwritten[0]} overwrites the observation returned before it",
             "return a copy; pgcli copies at once, other programs may not",
         )
-
-
-def _check_obs(space: Any, what: str, obs: Any, step: int) -> None:
-    """Raises `Wrong` where an observation is not one of its space."""
-    from gymnasium import spaces
-
-    when = f"{what} at step {step}" if step else what
-    if isinstance(space, spaces.Dict):
-        if not isinstance(obs, dict) or obs.keys() != space.keys():
-            found = sorted(obs) if isinstance(obs, dict) else type(obs).__name__
-            raise Wrong(
-                f"{when} is {found}, not a dict with {sorted(space)}",
-                "return what observation_space declares",
-            )
-        for name, part in space.items():
-            _check_obs(part, f"`{name}` of {what}", obs[name], step)
-        return
-    array = np.asarray(obs)
-    if array.shape != space.shape:
-        raise Wrong(
-            f"{when} has shape {list(array.shape)}, not {list(space.shape)}",
-            "let observation_space declare the shape that is returned, always the same",
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Wrong(
-            f"{when} is not finite: {array.reshape(-1)[:8].tolist()}",
-            "training stops at such a value: find the division or overflow",
-        )
-    if isinstance(space, spaces.Box):
-        if not np.can_cast(array.dtype, np.dtype(space.dtype), "same_kind"):
-            raise Wrong(
-                f"{when} has dtype {array.dtype}, its space {space.dtype}",
-                f"return it as {space.dtype}: `obs.astype(np.{space.dtype})`",
-            )
-        outside = (array < space.low) | (array > space.high)
-        if outside.any():
-            index = tuple(int(i) for i in np.argwhere(outside)[0])
-            raise Wrong(
-                f"{when} leaves its space: element {list(index)} is {array[index]}, "
-                f"outside [{space.low[index]}, {space.high[index]}]",
-                "widen observation_space, or clip the observation",
-            )
-    elif not space.contains(obs):
-        raise Wrong(
-            f"{when} is {obs!r}, which is not in {space}", "correct observation_space"
-        )
-
-
-def _check_outcome(reward: Any, terminated: Any, truncated: Any, step: int) -> None:
-    """Raises `Wrong` where a step's reward or flags are of the wrong kind."""
-    number = np.asarray(reward)
-    if number.shape != () or number.dtype.kind not in "fiub":
-        raise Wrong(
-            f"the reward at step {step} is {reward!r}, not a number",
-            "return a float: `float(reward)`",
-        )
-    if not np.isfinite(number):
-        raise Wrong(
-            f"the reward at step {step} is not finite: {reward}",
-            "training stops at such a value: find the division or overflow",
-        )
-    for name, flag in (("terminated", terminated), ("truncated", truncated)):
-        if not isinstance(flag, bool | np.bool_):
-            raise Wrong(
-                f"`{name}` at step {step} is {flag!r}, not a bool",
-                f"return `bool({name})`",
-            )
 
 
 def _seeding(config: EnvConfig) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ from pgcli.envs.base import (
     env_action,
     random_action,
 )
-from pgcli.envs.check import Finding, Speed, Wrong, place
+from pgcli.envs.check import Speed
+from pgcli.envs.look import Finding, Wrong, place
 from pgcli.errors import PgcliError
 
 NUM_ENVS, NUM_STEPS = 16, 128

@@ -6,7 +6,8 @@ from typing import Any
 
 from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
 from pgcli.envs.base import EnvSpec, ObsSpace
-from pgcli.envs.check import Finding, Speed, check_host, measure_host, spec_of
+from pgcli.envs.check import Speed, check_host, measure_host, spec_of
+from pgcli.envs.look import Finding
 from pgcli.envs.registry import make_device_env, make_gymnasium, on_device
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import make_policy
