@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import EnvSpec, HostEnv, HostSlot, random_action
+from pgcli.envs.base import EnvSpec, HostEnv, random_action
 from pgcli.envs.registry import (
     helpers_of,
     make_device_env,
@@ -27,7 +27,7 @@ from pgcli.errors import UsageError
 from pgcli.rollout.actor import make_actor
 from pgcli.rollout.device import begin, collect, step_and_reset
 from pgcli.rollout.device_episodes import collect_episodes
-from pgcli.rollout.host import empty_obs, rows
+from pgcli.rollout.host import empty_slot
 from pgcli.rollout.types import Transitions
 from pgcli.train import parallel
 from pgcli.train.clock import Clock
@@ -264,11 +264,8 @@ def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], s
     )
     num_steps = min(setup.num_steps, 256)
     actions = _random_actions(setup.spec, num_steps, num_envs)
-    obs = empty_obs(setup.spec.obs, (2, num_envs))
-    flags = np.zeros((4, num_envs), bool)
-    reward = np.zeros(num_envs, np.float32)
-    slot = HostSlot(rows(obs, 1), reward, flags[0], flags[1], flags[2], flags[3])
-    envs[1].reset(rows(obs, 0))
+    slot = empty_slot(envs[1])
+    envs[1].reset(slot.obs)
 
     def bare() -> int:
         for action in actions:

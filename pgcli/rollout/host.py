@@ -38,6 +38,19 @@ def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
     return {name: empty_obs(part, batch) for name, part in space.items()}
 
 
+def empty_slot(env: HostEnv) -> HostSlot:
+    """Buffers of their own for one step of the environments."""
+    count = env.num_envs
+    return HostSlot(
+        empty_obs(env.spec.obs, (count,)),
+        np.zeros(count, np.float32),
+        np.zeros(count, bool),
+        np.zeros(count, bool),
+        np.zeros(count, bool),
+        np.ones(count, bool),
+    )
+
+
 def rows(tree: Any, index: int) -> Any:
     """Views of row `index` of every leaf."""
     if isinstance(tree, dict):

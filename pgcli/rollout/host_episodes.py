@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pgcli.envs.base import HostEnv, HostSlot
+from pgcli.envs.base import HostEnv
 from pgcli.nn.policy import Agent, Policy, draw_noise
 from pgcli.rollout.actor import Actor, JitActor
 from pgcli.rollout.device import env_keys
-from pgcli.rollout.host import CollectorState, check_finite, empty_obs
+from pgcli.rollout.host import CollectorState, check_finite, empty_obs, empty_slot
 from pgcli.rollout.types import Transitions
 from pgcli.shapes import Key
 
@@ -115,14 +115,8 @@ class EpisodeCollector:
         rows: list[_Row] = []
         while active.any() and len(rows) < self._limit:
             carry, action = self._actor.step(carry, obs, start, noise[len(rows)])
-            slot = HostSlot(
-                jax.tree.map(np.copy, obs),
-                np.zeros(num_envs, np.float32),
-                np.zeros(num_envs, bool),
-                np.zeros(num_envs, bool),
-                np.zeros(num_envs, bool),
-                np.ones(num_envs, bool),
-            )
+            # those that stand still keep what they showed last
+            slot = empty_slot(self._env)._replace(obs=jax.tree.map(np.copy, obs))
             self._env.step(action, slot, active)
             terminated, truncated = slot.terminated & active, slot.truncated & active
             reward = np.where(active, slot.reward, np.float32(0))

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from pgcli.envs.base import HostEnv, HostSlot
-from pgcli.rollout.host import empty_obs, rows
+from pgcli.envs.base import HostEnv
+from pgcli.rollout.host import empty_slot, rows
 from pgcli.rollout.types import Transitions
 
 
@@ -19,7 +19,7 @@ def difference_in_steps(env: HostEnv, seen: Transitions, limit: int) -> str | No
       limit: steps to compare at most.
     """
     for t in range(min(limit, len(seen.reward))):
-        slot = _slot(env)
+        slot = empty_slot(env)
         env.step(seen.action[t, : env.num_envs], slot)
         differing = _differing(
             env.num_envs,
@@ -44,14 +44,14 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
       limit: steps to compare at most.
     """
     count = env.num_envs
-    slot = _slot(env)
+    slot = empty_slot(env)
     env.reset(slot.obs)
     for t in range(min(limit, len(seen.reward))):
         active = seen.weight[t, :count] > 0
         if not active.all():  # what those show that stand still means nothing
             return None
         obs = slot.obs
-        slot = _slot(env)
+        slot = empty_slot(env)
         env.step(seen.action[t, :count], slot, active)
         differing = _differing(
             count,
@@ -63,18 +63,6 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
         if differing is not None:
             return f"the {differing} of step {t}"
     return None
-
-
-def _slot(env: HostEnv) -> HostSlot:
-    count = env.num_envs
-    return HostSlot(
-        empty_obs(env.spec.obs, (count,)),
-        np.zeros(count, np.float32),
-        np.zeros(count, bool),
-        np.zeros(count, bool),
-        np.zeros(count, bool),
-        np.ones(count, bool),
-    )
 
 
 def _differing(count: int, **pairs: tuple[Any, Any]) -> str | None:

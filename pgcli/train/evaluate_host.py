@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from pgcli.envs.base import HostEnv, HostSlot
+from pgcli.envs.base import HostEnv
 from pgcli.nn.policy import Agent, Carry, Policy, act
 from pgcli.rollout.device import env_keys
-from pgcli.rollout.host import empty_obs
+from pgcli.rollout.host import empty_slot
 from pgcli.shapes import Array
 from pgcli.train.loop import EvaluationStopped, never
 
@@ -70,7 +70,7 @@ class HostEvaluator:
         lengths: list[list[int]] = [[] for _ in range(num_envs)]
         total, length = np.zeros(num_envs), np.zeros(num_envs, int)
         played = np.zeros(num_envs, int)
-        slots = [_slot(env) for _ in range(2)]
+        slots = [empty_slot(env) for _ in range(2)]
         env.reset(slots[0].obs)
         slots[0].start[:] = True
         carry = self._policy.initial_carry(num_envs)
@@ -98,15 +98,3 @@ class HostEvaluator:
             np.array([x for row in lengths for x in row]),
             np.repeat(np.arange(num_envs), quota),
         )
-
-
-def _slot(env: HostEnv) -> HostSlot:
-    n = env.num_envs
-    return HostSlot(
-        empty_obs(env.spec.obs, (n,)),
-        np.zeros(n, np.float32),
-        np.zeros(n, bool),
-        np.zeros(n, bool),
-        np.zeros(n, bool),
-        np.ones(n, bool),
-    )
