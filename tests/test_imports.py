@@ -20,6 +20,7 @@ CORE = (
     "pgcli.rollout",
     "pgcli.shapes",
     "pgcli.mesh",
+    "pgcli.blocks",
 )
 LEAVES = (
     "pgcli.errors",

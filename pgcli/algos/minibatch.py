@@ -7,6 +7,7 @@ a whole environment instead, and leaves stay [T, N, …].
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +17,9 @@ from jax.flatten_util import ravel_pytree
 from pgcli.algos.base import Metrics
 from pgcli.algos.credit import moments, scale_to
 from pgcli.algos.optimizer import descend
+from pgcli.blocks import map_blocks, sum_blocks
 from pgcli.config.schema import OptimizerConfig
-from pgcli.mesh import DATA, EVERYWHERE, ROWS, axis_size, per_device
+from pgcli.mesh import EVERYWHERE, ROWS, per_device
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.policy import Params
 from pgcli.rollout.types import Rollout
@@ -91,9 +93,28 @@ def in_one_axis(batch: Batch) -> Batch:
     return flat
 
 
-def advantage_moments(batch: Batch) -> tuple[Array, Array]:
-    """(mean, variance) of the advantages of a batch's real samples."""
-    return moments(batch.advantage, batch.weight)
+def per_sample(
+    function: Callable[[Params, Batch], Any], params: Params, batch: Batch
+) -> Any:
+    """What a function of samples gives for each of a batch, wherever it lies.
+
+    Args:
+      function: (params, samples) -> arrays that have the samples' batch axes.
+      params: handed to it.
+      batch: any batch.
+
+    Returns:
+      Those arrays for the whole batch, shaped like its weight.
+    """
+    if batch.recurrent:
+        return function(params, batch)
+
+    def part(params: Params, rows: Batch) -> Any:
+        found = map_blocks(partial(function, params), in_one_axis(rows))
+        return jax.tree.map(lambda x: x.reshape(rows.weight.shape), found)
+
+    spread = per_device(part, in_specs=(EVERYWHERE, ROWS), out_specs=ROWS)
+    return spread(params, batch)
 
 
 def shuffled_indices(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
@@ -187,6 +208,27 @@ def split_batch(
     return [_take_rows(x, index) for x in parts], unpack
 
 
+def minibatch_moments(
+    batch: Batch, key: Key[Array, ""], num_minibatches: int, shards: int
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    """(mean, variance) of the advantages of each part that `split_batch` makes.
+
+    Apart from the samples themselves, so that those of several epochs can be had at
+    once: devices then exchange them once.
+    """
+    none: Any = ()
+    lean = batch._replace(
+        obs=none, action=none, dist=none, logp=none, value=none, return_=none
+    )._replace(start=none, action_mask=None)
+    parts, read = split_batch(lean, key, num_minibatches, shards)
+
+    def of_part(part: Any) -> tuple[Array, Array]:
+        minibatch = read(part)
+        return moments(minibatch.advantage, minibatch.weight)
+
+    return jax.vmap(of_part)(parts)
+
+
 Loss = Callable[[Params, Batch], tuple[Array, Metrics]]
 """(params, minibatch) -> (loss, metrics), each a weighted mean over the samples.
 
@@ -201,23 +243,23 @@ def _gradient(
 ) -> tuple[Metrics, Float[Array, " P"]]:
     """(metrics, gradient) of a loss on a minibatch.
 
-    Several devices take their own rows, and exchange once: the sum of one vector that
-    holds gradient and metrics.
+    Several devices take their own rows, each block by block, and exchange once: the sum
+    of one vector that holds gradient and metrics.
     """
     differentiate = jax.value_and_grad(loss, has_aux=True)
     if minibatch.recurrent:
         (_, metrics), grad = differentiate(flat, minibatch)
         return metrics, grad
-    if axis_size(DATA) == 1:
-        (_, metrics), grad = differentiate(flat, in_one_axis(minibatch))
-        return metrics, grad
+
+    def of_block(flat: Array, samples: Batch) -> Array:
+        (_, metrics), grad = differentiate(flat, samples)
+        names[:] = sorted(metrics)
+        share = jnp.sum(samples.weight)
+        values = jnp.stack([metrics[name] for name in names])
+        return jnp.concatenate([share * grad, share * values, share[None]])
 
     def part(flat: Array, rows: Batch) -> Array:
-        (_, metrics), grad = differentiate(flat, in_one_axis(rows))
-        names.extend(sorted(metrics))
-        share = jnp.sum(rows.weight)
-        values = jnp.stack([metrics[name] for name in sorted(metrics)])
-        return jnp.concatenate([share * grad, share * values, share[None]])[None]
+        return sum_blocks(partial(of_block, flat), in_one_axis(rows))[None]
 
     names: list[str] = []
     parts = per_device(part, in_specs=(EVERYWHERE, ROWS), out_specs=ROWS)
@@ -285,16 +327,24 @@ def run_epochs(
         seen = {**metrics, "grad_norm": norm}
         return (flat, opt_state, stopped), (seen, taken, allowed & ~taken)
 
-    def epoch(carry: Any, key: Array) -> Any:
-        now = batch if refresh is None else refresh(unravel(carry[0]))
+    def scales_of(batch: Batch, key: Array) -> tuple[Array, Array] | None:
+        if not standardize_advantage:
+            return None
+        return minibatch_moments(batch, key, num_minibatches, shards)
+
+    def epoch(carry: Any, inputs: Any) -> Any:
+        now, (key, scales) = batch, inputs
+        if refresh is not None:
+            now = refresh(unravel(carry[0]))
+            scales = scales_of(now, key)
         parts, read = split_batch(now, key, num_minibatches, shards)
-        scales = None
-        if standardize_advantage:  # of all at once: devices exchange them once
-            scales = jax.vmap(lambda part: advantage_moments(read(part)))(parts)
         return jax.lax.scan(lambda c, part: step(c, part, read), carry, (parts, scales))
 
+    keys, scales = jax.random.split(key, num_epochs), None
+    if refresh is None:
+        scales = jax.vmap(lambda key: scales_of(batch, key))(keys)
     (flat, opt_state, _), (seen, taken, skipped) = jax.lax.scan(
-        epoch, (flat, opt_state, jnp.array(False)), jax.random.split(key, num_epochs)
+        epoch, (flat, opt_state, jnp.array(False)), (keys, scales)
     )
     count = jnp.maximum(jnp.sum(taken), 1).astype(jnp.float32)
     metrics = {

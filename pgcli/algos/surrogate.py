@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from pgcli.algos.base import Metrics
 from pgcli.algos.credit import explained_variance, weighted_mean
-from pgcli.algos.minibatch import Batch
+from pgcli.algos.minibatch import Batch, per_sample
 from pgcli.nn.policy import Params, Policy, unroll
 from pgcli.shapes import Array, Float
 
@@ -54,17 +54,27 @@ def policy_diagnostics(
     the lecture's "p and q must not be far apart" as a number. With `clip_eps` also
     `clip_fraction`, the share of ratios outside 1 ± ε.
     """
-    seen = unroll(
-        policy, params, batch.first_carry, batch.obs, batch.start, batch.action_mask
-    )
-    ratio = jnp.exp(seen.dist.log_prob(batch.action) - batch.logp)
+
+    def compare(params: Params, samples: Batch) -> tuple[Array, Array, Array]:
+        seen = unroll(
+            policy,
+            params,
+            samples.first_carry,
+            samples.obs,
+            samples.start,
+            samples.action_mask,
+        )
+        ratio = jnp.exp(seen.dist.log_prob(samples.action) - samples.logp)
+        return ratio, samples.dist.kl(seen.dist), seen.dist.entropy()
+
+    ratio, kl, entropy = per_sample(compare, params, batch)
     mean = weighted_mean(ratio, batch.weight)
     mean_square = weighted_mean(ratio**2, batch.weight)
     metrics = {
-        "kl": weighted_mean(batch.dist.kl(seen.dist), batch.weight),
+        "kl": weighted_mean(kl, batch.weight),
         "ratio_max": jnp.max(jnp.where(batch.weight > 0, ratio, 0.0)),
         "ess": mean**2 / jnp.maximum(mean_square, 1e-30),
-        "entropy": weighted_mean(seen.dist.entropy(), batch.weight),
+        "entropy": weighted_mean(entropy, batch.weight),
     }
     if clip_eps is not None:
         outside = (jnp.abs(ratio - 1) > clip_eps).astype(jnp.float32)

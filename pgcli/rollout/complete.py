@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pgcli.blocks import map_blocks
 from pgcli.mesh import COLUMNS, EVERYWHERE, per_device
 from pgcli.nn.normalize import normalize_obs
-from pgcli.nn.policy import Agent, Params, Policy, Unrolled, unroll
+from pgcli.nn.policy import Agent, Carry, Params, Policy, Unrolled, unroll
 from pgcli.rollout.types import (
     ROLLOUT_SPECS,
     TRANSITION_SPECS,
@@ -51,9 +52,8 @@ def _complete(
     final_obs = normalize_obs(agent.obs_stats, transitions.final_obs)
     first = jax.tree.map(lambda x: x[:-1], obs)
     last = jax.tree.map(lambda x: x[-1], obs)
-    seen = unroll(
-        policy, agent.params, transitions.first_carry, first, transitions.start[:-1]
-    )
+    start = transitions.start[:-1]
+    seen = unroll_blocks(policy, agent.params, transitions.first_carry, first, start)
     rollout = Rollout(
         obs=first,
         action=transitions.action,
@@ -64,7 +64,7 @@ def _complete(
         reward=reward,
         terminated=transitions.terminated,
         truncated=transitions.truncated,
-        start=transitions.start[:-1],
+        start=start,
         weight=transitions.weight,
         first_carry=transitions.first_carry,
         last_obs=last,
@@ -75,11 +75,30 @@ def _complete(
     return rollout.replace(next_value=next_values(policy, agent.params, rollout, seen))
 
 
+def unroll_blocks(
+    policy: Policy, params: Params, first_carry: Carry, obs: Any, start: Array
+) -> Unrolled:
+    """`unroll` over [T, N], where nothing is carried in blocks of samples."""
+    if jax.tree.leaves(first_carry):
+        return unroll(policy, params, first_carry, obs, start)
+    batch = start.shape
+
+    def of_samples(samples: Any) -> Unrolled:
+        return unroll(policy, params, first_carry, *samples)
+
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, start))
+    seen = map_blocks(of_samples, flat)
+    unrolled: Unrolled = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), seen)
+    return unrolled
+
+
 def revalue(policy: Policy, params: Params, rollout: Rollout) -> Rollout:
     """The rollout with V of `params` at s_t and s'_t; everything else as it was."""
 
     def local(params: Params, rollout: Rollout) -> tuple[Array, Array]:
-        seen = unroll(policy, params, rollout.first_carry, rollout.obs, rollout.start)
+        seen = unroll_blocks(
+            policy, params, rollout.first_carry, rollout.obs, rollout.start
+        )
         return seen.value, next_values(policy, params, rollout, seen)
 
     value, next_value = per_device(

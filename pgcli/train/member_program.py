@@ -5,6 +5,7 @@ the last is repeated: copies fill the places that are left, take no part, and ar
 off wherever something is told of the members.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgcli.blocks import num_together
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn import counter
 from pgcli.shapes import Array
@@ -39,7 +41,9 @@ def run_members(
       a member's report of a row counts where it ran, [M] rows are filled.
     """
     one = jax.jit(partial(iterate, setup, env, budget=budget))
-    everyone = jax.vmap(one)
+    samples = setup.columns * setup.num_steps
+    samples //= getattr(knobs.hyper.algo, "num_minibatches", 1)
+    everyone = in_groups(one, num_together(samples))
 
     def is_due(states: DeviceState, alive: Array) -> Array:
         short = jax.vmap(lambda steps: counter.less(steps, until))(states.run.steps)
@@ -72,6 +76,26 @@ def run_members(
         going, body, (states, empty, alive, jnp.int32(0))
     )
     return states, rows, alive, jnp.full(alive.shape, count)
+
+
+def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
+    """A function of one member as one of M, at most so many of them at a time."""
+
+    def everyone(*args: Any) -> Any:
+        count = jax.tree.leaves(args)[0].shape[0]
+        groups = -(-count // most)
+        size = -(-count // groups)
+        if groups == 1:
+            return jax.vmap(one)(*args)
+        if size == 1:  # a batch axis of one would cost XLA its fast kernels
+            return jax.lax.map(lambda x: one(*x), args)
+        cut = jax.tree.map(
+            lambda x: x.reshape(groups, size, *x.shape[1:]), fill(args, groups * size)
+        )
+        found = jax.lax.map(lambda x: jax.vmap(one)(*x), cut)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+
+    return everyone
 
 
 def fill(stacked: Any, places: int) -> Any:

@@ -68,18 +68,26 @@ def update_tally(
     (return_, length), (returns, lengths) = jax.lax.scan(
         step, (tally.return_, tally.length), (reward, done, weight > 0)
     )
-    ended = done.reshape(-1)
+    # side by side, so that devices exchange them once
+    columns = (
+        jax.lax.bitcast_convert_type(returns, jnp.int32),
+        lengths,
+        done.astype(jnp.int32),
+    )
+    returns, lengths, ended = jnp.stack(columns).reshape(3, -1)
     order = jnp.cumsum(ended.astype(jnp.uint32))
     total = order[-1]
-    newest = ended & (order + RECENT > total)
+    newest = (ended > 0) & (order + RECENT > total)
     # the ring's place is the exact count modulo RECENT; 2³² is 96 modulo 100
     before = tally.count[0] % RECENT * (2**32 % RECENT) + tally.count[1] % RECENT
     slot = jnp.where(newest, (before + order - 1) % RECENT, RECENT)
     return EpisodeTally(
         return_,
         length,
-        tally.recent_return.at[slot].set(returns.reshape(-1), mode="drop"),
-        tally.recent_length.at[slot].set(lengths.reshape(-1), mode="drop"),
+        tally.recent_return.at[slot].set(
+            jax.lax.bitcast_convert_type(returns, jnp.float32), mode="drop"
+        ),
+        tally.recent_length.at[slot].set(lengths, mode="drop"),
         counter.add(tally.count, total),
     )
 

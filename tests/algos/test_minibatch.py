@@ -24,6 +24,7 @@ from pgcli.algos.base import as_leaves
 from pgcli.algos.minibatch import (
     Batch,
     make_batch,
+    minibatch_moments,
     run_epochs,
     shuffled_indices,
     split_batch,
@@ -306,3 +307,18 @@ def test_make_batch_keeps_what_the_rollout_says(action: Any, recurrent: bool) ->
         jax.tree.leaves(batch.dist), jax.tree.leaves(rollout.dist), strict=True
     ):
         np.testing.assert_array_equal(as_rollout(found), expected)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("num_minibatches", [1, 2])
+def test_minibatch_moments_are_those_of_the_parts(
+    num_minibatches: int, recurrent: bool
+) -> None:
+    batch, found = split(2, num_minibatches, recurrent)
+    moments = quick_jit(
+        lambda batch, key: minibatch_moments(batch, key, num_minibatches, 2)
+    )(batch, jax.random.key(0))
+    for part in range(num_minibatches):
+        advantage = np.asarray(found.advantage[part])
+        np.testing.assert_allclose(moments[0][part], advantage.mean(), rtol=1e-6)
+        np.testing.assert_allclose(moments[1][part], advantage.var(), rtol=1e-5)

@@ -16,6 +16,7 @@ from pgcli.envs.registry import make_host_env
 from pgcli.errors import AcceleratorError, CheckpointError, DivergedError
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.member_loops import HostMembers
+from pgcli.train.member_program import in_groups
 from pgcli.train.parallel import Layout, choose
 from pgcli.train.seeds import env_seeds
 
@@ -52,6 +53,14 @@ def test_members_are_what_each_is_alone(algo: str, seeds: int, devices: int) -> 
         )
         played, _ = single.evaluate(6, "reporting", member.seed)
         np.testing.assert_array_equal(returns[member.index], played)
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 5, 100])
+def test_members_in_groups_are_what_each_is_alone(most: int) -> None:
+    many = {"x": np.arange(10.0).reshape(5, 2)}, np.arange(5.0)
+    found = in_groups(lambda x, y: (x["x"].sum() * y, x), most)(*many)
+    np.testing.assert_array_equal(found[0], many[0]["x"].sum(axis=1) * many[1])
+    np.testing.assert_array_equal(found[1]["x"], many[0]["x"])
 
 
 def test_copies_that_fill_a_device_are_seen_nowhere() -> None:
