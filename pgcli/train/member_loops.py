@@ -23,6 +23,7 @@ from pgcli.train import env_state
 from pgcli.train.device_loop import (
     MAX_CHUNK,
     RUN_ONCE,
+    RUN_SELDOM,
     DeviceState,
     init_device,
     to_groups,
@@ -123,7 +124,10 @@ class DeviceMembers(_Members):
         self._eval_envs = config.eval.episodes
         play = partial(evaluate_on_device, env, self.setup.policy, self._eval_envs)
         self._evaluate = self._program(
-            jax.vmap(partial(play, True)), (STACKED, STACKED), STACKED
+            jax.vmap(partial(play, True)),
+            (STACKED, STACKED),
+            STACKED,
+            compiler_options=RUN_SELDOM,
         )
         self._begin = self._program(
             jax.vmap(partial(init_device, self.setup, env)),
