@@ -8,10 +8,16 @@ from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
 from pgcli.envs.base import EnvSpec, ObsSpace
 from pgcli.envs.check import Speed, check_host, measure_host, spec_of
 from pgcli.envs.look import Finding
-from pgcli.envs.registry import make_device_env, make_gymnasium, on_device
+from pgcli.envs.registry import (
+    make_device_env,
+    make_gymnasium,
+    make_host_env,
+    on_device,
+)
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import make_policy
 from pgcli.train import accelerator
+from pgcli.train.host_loop import why_not_exact
 
 WORKER_STEP = 20.0
 """Microseconds of a step from which help may pay."""
@@ -47,6 +53,8 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
         spec, findings = spec_of(config.env), check_host(config.env)
         speed = None if _failed(findings) else measure_host(config.env, seconds)
     findings.append(_policy(spec))
+    if not device and not _failed(findings):
+        findings.append(_resume(config))
     return {
         "ok": not _failed(findings),
         "env": config.env.id,
@@ -70,6 +78,23 @@ def _policy(spec: EnvSpec) -> Finding:
     except EnvironmentFailed as error:
         return Finding("error", error.message, error.help)
     return Finding("ok", "its spaces have a network and a distribution")
+
+
+def _resume(config: RunConfig) -> Finding:
+    """Can a run go on in the very episodes in which it was stopped?"""
+    alone = dataclasses.replace(config.env, workers=0)
+    env = make_host_env(alone, alone.num_envs, list(range(alone.num_envs)))
+    try:
+        reason = why_not_exact(config, env)
+    finally:
+        env.close()
+    if reason is None:
+        return Finding("ok", "a run that was stopped goes on exactly where it was")
+    return Finding(
+        "warning",
+        f"a run that was stopped goes on with new episodes: {reason}",
+        "nothing that was learned is lost; only --require-exact refuses it",
+    )
 
 
 def _rates(speed: Speed) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What `envs check` finds: each fault by name, and nothing where there is none."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from envs.user_module import Limited
 from gymnasium import spaces
+from train.small import config as small
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.check import check_host, measure_host
 from pgcli.envs.check_device import check_device, measure_device
 from pgcli.envs.functional import from_func_env
 from pgcli.envs.registry import make_device_env
+from pgcli.report.env_check import check_env
 
 LIMIT = 30
 
@@ -30,11 +33,14 @@ class Checked(gymnasium.Env[Any, Any]):
         self._kept = np.zeros(2, np.float32)
         self._episode = 0
         self._rng = np.random.default_rng()
+        self._calls = itertools.count()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
+        if seed is not None:
+            self._calls = itertools.count()
         self._episode += 1
         self._step = 0
         if self._fault == "cut" and self._episode > 1 and seed is None:
@@ -46,6 +52,8 @@ class Checked(gymnasium.Env[Any, Any]):
         obs = np.float32(rng.uniform(-1, 1, 2))
         if self._fault == "used":  # what an earlier episode left
             obs[0] = self._episode % 3 / 3
+        if self._fault == "counting":  # over resets, where it cannot be had
+            obs[0] = next(self._calls) % 7 / 7
         if self._fault == "constant":
             obs[:] = 0
         if self._fault == "alias":
@@ -141,6 +149,23 @@ def test_check_sees_the_environment_in_its_wrappers() -> None:
     wrappers = ({"RescaleObservation": {"min_obs": -1, "max_obs": 1}},)
     text = next(iter(found(kwargs={"fault": "outside"}, wrappers=wrappers)))
     assert "[1] is 1.75" in text  # 3.5 of 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "level", "words"),
+    [
+        ("", "ok", "goes on exactly where it was"),
+        ("counting", "warning", "took another course"),
+    ],
+)
+def test_check_tells_whether_a_run_could_go_on_exactly(
+    fault: str, level: str, words: str
+) -> None:
+    config = small("Checked-v0", f"env.kwargs={{fault: '{fault}'}}")
+    findings = check_env(config, 0.01)["findings"]
+    (found,) = (x for x in findings if "a run that was stopped" in x["message"])
+    assert found["level"] == level
+    assert words in found["message"]
 
 
 def test_measure_finds_that_waiting_takes_time() -> None:
