@@ -8,7 +8,7 @@ import numpy as np
 
 from pgcli.errors import DivergedError
 from pgcli.train.seeds import Role
-from pgcli.train.step import Report
+from pgcli.train.step import FIELDS, Report
 
 Row = dict[str, float | int | None]
 Groups = dict[str, dict[str, np.ndarray]]
@@ -88,21 +88,38 @@ def from_words(words: Any) -> int:
     return (int(words[0]) << 32) | int(words[1])
 
 
+def _named(field: int, row: int, column: int) -> str:
+    """What `first_fault` found, in words."""
+    match FIELDS[field]:
+        case "reward":
+            return f"reward of environment {column} is not finite at step {row}"
+        case "observation" if row == 0:
+            return f"observation of environment {column} is not finite when it is reset"
+        case "observation":
+            name = f"observation of environment {column}"
+            return f"{name} is not finite at step {row - 1}"
+        case name:
+            return f"{name} of an episode is not finite"
+
+
 def to_row(report: Report, iteration: int) -> Row:
     """An iteration's report, fetched, as a row of metrics.jsonl.
 
     Raises:
       DivergedError: observations, rewards or parameters are not finite.
     """
-    for finite, what in (
-        (report.finite_data, "an observation or reward"),
-        (report.finite_params, "a network parameter"),
-    ):
-        if not finite:
-            raise DivergedError(
-                f"{what} is not finite in iteration {iteration}",
-                help="a lower optimizer.lr, or normalize.obs and normalize.reward",
-            )
+    field, row, column = (int(x) for x in report.fault)
+    if field >= 0:
+        raise DivergedError(
+            f"the {_named(field, row, column)} in iteration {iteration}",
+            help="the agent was sound before: `pgcli envs check ID` looks at what its "
+            "environment returns",
+        )
+    if not report.finite_params:
+        raise DivergedError(
+            f"a network parameter is not finite in iteration {iteration}",
+            help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+        )
     values = {name: float(value) for name, value in sorted(report.metrics.items())}
     skipped = values.pop("skipped", 0.0)
     return {

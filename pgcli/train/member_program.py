@@ -57,7 +57,7 @@ def run_members(
         states, rows, alive, count = carry
         due = is_due(states, alive)
         after, report = everyone(knobs, states, run_keys)
-        sound = report.finite_data & report.finite_params
+        sound = (report.fault[:, 0] < 0) & report.finite_params
         moved = due & sound
 
         def choose(new: Array, old: Array) -> Array:

@@ -51,7 +51,7 @@ class Report(NamedTuple):
     metrics: dict[str, Array]
     steps: Array  # (high, low) words, after the iteration
     episodes: Array
-    finite_data: Array
+    fault: Array  # what `first_fault` found
     finite_params: Array
 
 
@@ -177,7 +177,7 @@ def learn(
         metrics,
         state.steps,
         tally.count,
-        _all_finite((transitions.obs, transitions.final_obs, raw)),
+        first_fault(transitions),
         _all_finite(learner.agent),
     )
     return state, report
@@ -192,6 +192,41 @@ def end_on_life_loss(transitions: Transitions) -> Transitions:
     return ended
 
 
+FIELDS = ("reward", "observation", "last observation")
+"""What `first_fault` looks at, in this order."""
+
+
+def first_fault(transitions: Transitions) -> Array:
+    """(field, row, column) of the first value that is not finite, as int32.
+
+    The field is an index of `FIELDS`, −1 where all is finite. A last observation has no
+    place: which row it is of, only its own device knows.
+    """
+    num_envs = transitions.reward.shape[1]
+    none = 2**31 - 1
+
+    def first(tree: Any) -> Array:
+        found: Array = jnp.int32(none)
+        for x in _floats(tree):
+            bad = ~jnp.isfinite(x.reshape(*x.shape[:2], -1)).all(axis=-1)
+            place = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 0) * num_envs
+            place += jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
+            found = jnp.minimum(found, jnp.min(jnp.where(bad, place, none)))
+        return found
+
+    last = jnp.where(_all_finite(transitions.final_obs), none, 0)
+    places = jnp.stack([first(transitions.reward), first(transitions.obs), last])
+    field = jnp.argmax(places < none)
+    row, column = jnp.divmod(places[field], num_envs)
+    field = jnp.where(jnp.any(places < none), field, -1)
+    fault: Array = jnp.stack([field, row, column]).astype(jnp.int32)
+    return fault
+
+
+def _floats(tree: Any) -> list[Array]:
+    return [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+
 def _all_finite(tree: Any) -> Array:
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))
+    every = [jnp.all(jnp.isfinite(x)) for x in _floats(tree)]
+    return jnp.all(jnp.stack(every)) if every else jnp.array(True)
