@@ -19,7 +19,10 @@ BLOCK = 1024
 
 
 def num_blocks(size: int) -> int:
-    """In how many equal blocks `size` samples are taken; 1 where none fit."""
+    """In how many equal blocks `size` samples are taken.
+
+    One where no number of them near the least fits: a rest would be a second program.
+    """
     if jax.default_backend() != "cpu":
         return 1
     least = -(-size // BLOCK)

@@ -87,19 +87,29 @@ def test_an_update_in_blocks_is_the_update_at_once(
     hyper = Hyperparameters(as_leaves(config), as_leaves(OptimizerConfig()))
     algorithm = ALGORITHMS["ppo2"](policy, 2)
 
-    def update(hyper: Hyperparameters, key: jax.Array) -> Any:
-        learner = algorithm.init(hyper, agent)
-        return algorithm.update(hyper, learner, rollout, jnp.float32(0), key)
+    counts: list[int] = []
+    num_blocks = blocks.num_blocks
+    monkeypatch.setattr(
+        blocks, "num_blocks", lambda size: counts.append(num_blocks(size)) or counts[-1]
+    )
 
     def run() -> Any:
+        def update(hyper: Hyperparameters, key: jax.Array) -> Any:  # traced anew
+            learner = algorithm.init(hyper, agent)
+            return algorithm.update(hyper, learner, rollout, jnp.float32(0), key)
+
+        counts.clear()
         learner, metrics = quick_jit(update)(hyper, jax.random.key(1))
         again = revalue(policy, learner.agent.params, rollout)
         return learner.agent.params, metrics, again.value, again.next_value
 
     at_once = run()
+    assert set(counts) == {1}
     monkeypatch.setattr(blocks, "BLOCK", 16)
+    in_blocks = run()
+    assert set(counts) == {4, 8}  # of a minibatch of 64, and of the 128 samples
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
-        run(),
+        in_blocks,
         at_once,
     )

@@ -181,52 +181,64 @@ def _pack(tree: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
     return [matrix, *others], unpack
 
 
-def split_batch(
+def shuffle(
     batch: Batch, key: Key[Array, ""], num_minibatches: int, shards: int
+) -> Array | None:
+    """Which samples each of k minibatches takes; None where one takes all.
+
+    They are columns of every row [k, S, m]; for a recurrent policy whole environments
+    [k, n]. Consumes the key.
+    """
+    if num_minibatches == 1:
+        return None
+    size = batch.weight.shape[1]
+    if not batch.recurrent:
+        return _row_indices(key, shards, size, num_minibatches)
+    index = _row_indices(key, shards, size // shards, num_minibatches)
+    first = jnp.arange(shards, dtype=index.dtype)[None, :, None] * (size // shards)
+    return (index + first).reshape(num_minibatches, -1)
+
+
+def split_batch(
+    batch: Batch, order: Array | None
 ) -> tuple[Any, Callable[[Any], Batch]]:
-    """The shuffled batch in k parts, and how to read one part. Consumes the key.
+    """The batch in the k parts that `shuffle` chose, and how to read one of them.
 
     Returns:
       (stacked, read): leaves of `stacked` have k first, for a scan; `read` turns one
       slice of it into a Batch.
     """
-    if num_minibatches == 1:
-        stacked = jax.tree.map(lambda x: x[None], batch)
-        return stacked, lambda part: part
-    if batch.recurrent:
-        num_envs = batch.weight.shape[1]
-        index = _row_indices(key, shards, num_envs // shards, num_minibatches)
-        offset = jnp.arange(shards, dtype=index.dtype)[None, :, None]
-        envs = (index + offset * (num_envs // shards)).reshape(num_minibatches, -1)
+    if order is None or batch.recurrent:
         sequences = batch._replace(first_carry=())
-        taken = jax.tree.map(lambda x: jnp.moveaxis(x[:, envs], 1, 0), sequences)
-        carry = jax.tree.map(lambda x: x[envs], batch.first_carry)
+        taken = jax.tree.map(lambda x: _take(x, order, recurrent=True), sequences)
+        carry = batch.first_carry
+        carry = jax.tree.map(lambda x: x[None] if order is None else x[order], carry)
         return taken._replace(first_carry=carry), lambda part: part
-    rows, row_size = batch.weight.shape
-    index = _row_indices(key, rows, row_size, num_minibatches)
     parts, unpack = _pack(batch)
-    return [_take_rows(x, index) for x in parts], unpack
+    return [_take(x, order, recurrent=False) for x in parts], unpack
+
+
+def _take(x: Array, order: Array | None, *, recurrent: bool) -> Array:
+    """Each minibatch's part of a leaf, side by side: [k, …]."""
+    if order is None:
+        return x[None]
+    return jnp.moveaxis(x[:, order], 1, 0) if recurrent else _take_rows(x, order)
 
 
 def minibatch_moments(
-    batch: Batch, key: Key[Array, ""], num_minibatches: int, shards: int
+    batch: Batch, order: Array | None
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-    """(mean, variance) of the advantages of each part that `split_batch` makes.
+    """(mean, variance) of the advantages in each of the parts that `shuffle` chose.
 
     Apart from the samples themselves, so that those of several epochs can be had at
     once: devices then exchange them once.
     """
-    none: Any = ()
-    lean = batch._replace(
-        obs=none, action=none, dist=none, logp=none, value=none, return_=none
-    )._replace(start=none, action_mask=None)
-    parts, read = split_batch(lean, key, num_minibatches, shards)
-
-    def of_part(part: Any) -> tuple[Array, Array]:
-        minibatch = read(part)
-        return moments(minibatch.advantage, minibatch.weight)
-
-    return jax.vmap(of_part)(parts)
+    advantage, weight = (
+        _take(x, order, recurrent=batch.recurrent)
+        for x in (batch.advantage, batch.weight)
+    )
+    mean, variance = jax.vmap(moments)(advantage, weight)
+    return mean, variance
 
 
 Loss = Callable[[Params, Batch], tuple[Array, Metrics]]
@@ -327,24 +339,24 @@ def run_epochs(
         seen = {**metrics, "grad_norm": norm}
         return (flat, opt_state, stopped), (seen, taken, allowed & ~taken)
 
-    def scales_of(batch: Batch, key: Array) -> tuple[Array, Array] | None:
-        if not standardize_advantage:
-            return None
-        return minibatch_moments(batch, key, num_minibatches, shards)
+    def scales_of(batch: Batch, order: Array | None) -> tuple[Array, Array] | None:
+        return minibatch_moments(batch, order) if standardize_advantage else None
 
     def epoch(carry: Any, inputs: Any) -> Any:
-        now, (key, scales) = batch, inputs
+        now, (order, scales) = batch, inputs
         if refresh is not None:
             now = refresh(unravel(carry[0]))
-            scales = scales_of(now, key)
-        parts, read = split_batch(now, key, num_minibatches, shards)
+            scales = scales_of(now, order)
+        parts, read = split_batch(now, order)
         return jax.lax.scan(lambda c, part: step(c, part, read), carry, (parts, scales))
 
-    keys, scales = jax.random.split(key, num_epochs), None
-    if refresh is None:
-        scales = jax.vmap(lambda key: scales_of(batch, key))(keys)
+    def plan(key: Array) -> tuple[Array | None, tuple[Array, Array] | None]:
+        order = shuffle(batch, key, num_minibatches, shards)
+        return order, None if refresh is not None else scales_of(batch, order)
+
+    plans = jax.vmap(plan)(jax.random.split(key, num_epochs))
     (flat, opt_state, _), (seen, taken, skipped) = jax.lax.scan(
-        epoch, (flat, opt_state, jnp.array(False)), (keys, scales)
+        epoch, (flat, opt_state, jnp.array(False)), plans, length=num_epochs
     )
     count = jnp.maximum(jnp.sum(taken), 1).astype(jnp.float32)
     metrics = {

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
 from pgcli.envs.base import EnvSpec, ObsSpace
 from pgcli.envs.check import Speed, check_host, measure_host, spec_of
@@ -14,10 +16,14 @@ from pgcli.envs.registry import (
     make_host_env,
     on_device,
 )
-from pgcli.errors import EnvironmentFailed
-from pgcli.nn.policy import make_policy
-from pgcli.train import accelerator
-from pgcli.train.host_loop import why_not_exact
+from pgcli.errors import EnvironmentFailed, PgcliError
+from pgcli.nn.policy import Agent, make_policy
+from pgcli.rollout.actor import make_actor
+from pgcli.rollout.host import HostCollector
+from pgcli.train import accelerator, env_state
+
+LOOKED_AT = 64
+"""Steps over which a copy is compared with its original."""
 
 WORKER_STEP = 20.0
 """Microseconds of a step from which help may pay."""
@@ -27,7 +33,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
     """What training on an environment would meet.
 
     Args:
-      config: of which `env` and `accelerator` are used.
+      config: of which `env`, `network`, `host` and `accelerator` are used.
       seconds: of measuring its speed.
 
     Returns:
@@ -82,12 +88,10 @@ def _policy(spec: EnvSpec) -> Finding:
 
 def _resume(config: RunConfig) -> Finding:
     """Can a run go on in the very episodes in which it was stopped?"""
-    alone = dataclasses.replace(config.env, workers=0)
-    env = make_host_env(alone, alone.num_envs, list(range(alone.num_envs)))
     try:
-        reason = why_not_exact(config, env)
-    finally:
-        env.close()
+        reason = _why_not_exact(config)
+    except PgcliError as error:
+        return Finding("error", error.message, error.help)
     if reason is None:
         return Finding("ok", "a run that was stopped goes on exactly where it was")
     return Finding(
@@ -95,6 +99,30 @@ def _resume(config: RunConfig) -> Finding:
         f"a run that was stopped goes on with new episodes: {reason}",
         "nothing that was learned is lost; only --require-exact refuses it",
     )
+
+
+def _why_not_exact(config: RunConfig) -> str | None:
+    """Why a run could not be resumed exactly, or None.
+
+    A fresh agent plays two rollouts; a copy of the first environment has to repeat the
+    second.
+    """
+    alone = dataclasses.replace(config.env, workers=0)
+    env = make_host_env(alone, alone.num_envs, list(range(alone.num_envs)))
+    try:
+        policy = make_policy(env.spec, config.network)
+        actor = make_actor(config.host, config.network, env.spec, policy)
+        collector = HostCollector(env, policy, LOOKED_AT, actor)
+        keys = jax.random.split(jax.random.key(0), 3)
+        agent = Agent(policy.init(keys[0]), None)
+        collector.collect(agent, keys[1])
+        states, reason = env_state.take(env)
+        if reason is not None:
+            return reason
+        seen = collector.collect(agent, keys[2])
+        return env_state.misfit(config, states, seen, "steps")
+    finally:
+        env.close()
 
 
 def _rates(speed: Speed) -> dict[str, float]:

@@ -35,7 +35,6 @@ from pgcli.train.seeds import Role, env_seeds, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
 from pgcli.train.step import (
     Setup,
-    init_agent,
     iteration_keys,
     make_knobs,
     make_setup,
@@ -73,25 +72,6 @@ def make_collector(
         state=state,
         devices=devices,
     )
-
-
-def why_not_exact(config: RunConfig, env: HostEnv) -> str | None:
-    """Why a run on these environments could not be resumed exactly; None if it could.
-
-    A fresh agent plays two rollouts, and a copy of an environment has to repeat the
-    second. They are left where that ends.
-    """
-    setup = make_setup(config, env.spec)
-    actor = make_actor(config.host, config.network, setup.spec, setup.policy)
-    collector = make_collector(env, setup, actor)
-    keys = jax.random.split(jax.random.key(0), 3)
-    agent = init_agent(setup, keys[0])
-    collector.collect(agent, keys[1])
-    states, reason = env_state.take(env)
-    if reason is not None:
-        return reason
-    seen = collector.collect(agent, keys[2])
-    return env_state.misfit(config, states, seen, setup.algorithm.collects)
 
 
 class HostLoop:

@@ -88,37 +88,35 @@ def from_words(words: Any) -> int:
     return (int(words[0]) << 32) | int(words[1])
 
 
-def _named(field: int, row: int, column: int) -> str:
+SMALLER_STEPS = "a lower optimizer.lr, or normalize.obs and normalize.reward"
+
+
+def _named(field: str, step: int, column: int) -> str:
     """What `first_fault` found, in words."""
-    match FIELDS[field]:
-        case "reward":
-            return f"reward of environment {column} is not finite at step {row}"
-        case "observation" if row == 0:
-            return f"observation of environment {column} is not finite when it is reset"
-        case "observation":
-            name = f"observation of environment {column}"
-            return f"{name} is not finite at step {row - 1}"
-        case name:
-            return f"{name} of an episode is not finite"
+    if field == "last observation":
+        return f"{field} of an episode is not finite"
+    when = f"at step {step} of the rollout" if step >= 0 else "when it was reset"
+    return f"{field} of environment {column} is not finite {when}"
 
 
 def to_row(report: Report, iteration: int) -> Row:
     """An iteration's report, fetched, as a row of metrics.jsonl.
 
     Raises:
-      DivergedError: observations, rewards or parameters are not finite.
+      DivergedError: actions, rewards, observations or parameters are not finite.
     """
-    field, row, column = (int(x) for x in report.fault)
-    if field >= 0:
+    index, step, column = (int(x) for x in report.fault)
+    if index >= 0:
+        field, help = FIELDS[index], SMALLER_STEPS
+        if field != "action":
+            help = f"`pgcli envs check` if the environment is at fault; else {help}"
         raise DivergedError(
-            f"the {_named(field, row, column)} in iteration {iteration}",
-            help="the agent was sound before: `pgcli envs check ID` looks at what its "
-            "environment returns",
+            f"the {_named(field, step, column)} (iteration {iteration})", help=help
         )
     if not report.finite_params:
         raise DivergedError(
             f"a network parameter is not finite in iteration {iteration}",
-            help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+            help=SMALLER_STEPS,
         )
     values = {name: float(value) for name, value in sorted(report.metrics.items())}
     skipped = values.pop("skipped", 0.0)

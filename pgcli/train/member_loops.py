@@ -32,6 +32,7 @@ from pgcli.train.device_loop import (
 from pgcli.train.evaluate_device import evaluate_on_device
 from pgcli.train.host_loop import HostLoop
 from pgcli.train.loop import (
+    SMALLER_STEPS,
     EvaluationStopped,
     Groups,
     Row,
@@ -62,8 +63,13 @@ class _Members:
         self.iterations = np.zeros(len(self.members), int)
         self.member_steps = [0] * len(self.members)
 
-    def retire(self, index: int, reason: str) -> None:
+    def retire(self, index: int, reason: str, help: str | None = SMALLER_STEPS) -> None:
         """A member has diverged: it takes no further part.
+
+        Args:
+          index: which.
+          reason: what was found.
+          help: what to do about it.
 
         Raises:
           DivergedError: none is left.
@@ -71,8 +77,7 @@ class _Members:
         self.diverged[index] = reason
         if len(self.diverged) == len(self.members):
             raise DivergedError(
-                f"every run diverged; {self.members[index]}: {reason}",
-                help="a lower optimizer.lr, or normalize.obs and normalize.reward",
+                f"every run diverged; {self.members[index]}: {reason}", help=help
             )
 
     def _mine(self) -> list[int]:
@@ -191,7 +196,7 @@ class DeviceMembers(_Members):
                 try:
                     row = to_row(report, int(self.iterations[m]) + 1)
                 except DivergedError as error:
-                    self.retire(m, error.message)
+                    self.retire(m, error.message, error.help)
                     continue
                 self.iterations[m] += 1
                 self.member_steps[m] = from_words(report.steps)
@@ -281,7 +286,7 @@ class HostMembers(_Members):
             try:
                 rows = loop.advance(until, seconds / len(self.members))
             except DivergedError as error:
-                self.retire(m, error.message)
+                self.retire(m, error.message, error.help)
                 continue
             self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
             found += [self._row(m, row) for row in rows]

@@ -192,34 +192,46 @@ def end_on_life_loss(transitions: Transitions) -> Transitions:
     return ended
 
 
-FIELDS = ("reward", "observation", "last observation")
-"""What `first_fault` looks at, in this order."""
+FIELDS = ("action", "reward", "observation", "last observation")
+"""What `first_fault` looks at; of those of one step the first is named."""
 
 
 def first_fault(transitions: Transitions) -> Array:
-    """(field, row, column) of the first value that is not finite, as int32.
+    """(field, step, column) of the first value that is not finite, as int32.
 
-    The field is an index of `FIELDS`, −1 where all is finite. A last observation has no
-    place: which row it is of, only its own device knows.
+    The field is an index of `FIELDS`, −1 where all is finite. An observation belongs to
+    the step that returned it, −1 where that was a reset. A last observation has no
+    place: which step it is of, only its own device knows.
     """
-    num_envs = transitions.reward.shape[1]
+    shape = transitions.reward.shape
     none = 2**31 - 1
+    # whole episodes have their last observation in the last row, wherever they ended
+    length = jnp.sum(transitions.weight > 0, axis=0, dtype=jnp.int32)
 
-    def first(tree: Any) -> Array:
+    def first(tree: Any, shift: int = 0) -> Array:
         found: Array = jnp.int32(none)
         for x in _floats(tree):
             bad = ~jnp.isfinite(x.reshape(*x.shape[:2], -1)).all(axis=-1)
-            place = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 0) * num_envs
-            place += jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
-            found = jnp.minimum(found, jnp.min(jnp.where(bad, place, none)))
+            step = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 0) - shift
+            step = jnp.minimum(step, jnp.broadcast_to(length - 1, bad.shape))
+            column = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
+            place = jnp.where(bad, step * shape[1] + column, none)
+            found = jnp.minimum(found, jnp.min(place))
         return found
 
-    last = jnp.where(_all_finite(transitions.final_obs), none, 0)
-    places = jnp.stack([first(transitions.reward), first(transitions.obs), last])
-    field = jnp.argmax(places < none)
-    row, column = jnp.divmod(places[field], num_envs)
-    field = jnp.where(jnp.any(places < none), field, -1)
-    fault: Array = jnp.stack([field, row, column]).astype(jnp.int32)
+    last = jnp.where(_all_finite(transitions.final_obs), none, none - 1)
+    places = jnp.stack(
+        [
+            first(transitions.action),
+            first(transitions.reward),
+            first(transitions.obs, shift=1),
+            last,
+        ]
+    )
+    field = jnp.argmin(places)
+    step, column = jnp.divmod(places[field], shape[1])
+    field = jnp.where(places[field] < none, field, -1)
+    fault: Array = jnp.stack([field, step, column]).astype(jnp.int32)
     return fault
 
 

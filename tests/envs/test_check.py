@@ -33,13 +33,13 @@ class Checked(gymnasium.Env[Any, Any]):
         self._kept = np.zeros(2, np.float32)
         self._episode = 0
         self._rng = np.random.default_rng()
-        self._calls = itertools.count()
+        self._calls = itertools.count() if fault == "counting" else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        if seed is not None:
+        if self._calls and seed is not None:
             self._calls = itertools.count()
         self._episode += 1
         self._step = 0
@@ -52,7 +52,7 @@ class Checked(gymnasium.Env[Any, Any]):
         obs = np.float32(rng.uniform(-1, 1, 2))
         if self._fault == "used":  # what an earlier episode left
             obs[0] = self._episode % 3 / 3
-        if self._fault == "counting":  # over resets, where it cannot be had
+        if self._calls:  # counts over resets, where that cannot be had
             obs[0] = next(self._calls) % 7 / 7
         if self._fault == "constant":
             obs[:] = 0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from train.small import arrays, config
 
+from pgcli import blocks
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import make_device_env
 from pgcli.train.device_loop import DeviceLoop
@@ -50,7 +51,7 @@ def alone(cfg: RunConfig, data: int = 1) -> DeviceLoop:
 def side_by_side(algo: str = "ppo2", devices: int = 1, **changes: Any) -> DeviceMembers:
     """Runs side by side before their first iteration; a loop begun anew, as above."""
     cfg = dataclasses.replace(config(ENV, algo=algo), **changes)
-    key = ("side by side", repr(cfg), devices)
+    key = ("side by side", repr(cfg), devices, blocks.BLOCK)
     if key not in _made:
         mesh = make_mesh(Layout(devices, 1))
         _made[key] = DeviceMembers(cfg, make_device_env(cfg.env), mesh)

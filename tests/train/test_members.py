@@ -9,6 +9,7 @@ import pytest
 from train.shared import ENV, advance, alone, params, side_by_side, stored
 from train.small import BATCH, arrays, assert_same_bytes, config, snapshot
 
+from pgcli import blocks
 from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
 from pgcli.config.schema import RunConfig
@@ -29,18 +30,24 @@ GRID: dict[str, Any] = {"grid": {"optimizer.lr": (1e-4, 1e-2)}, "seeds": 2}
 
 
 @pytest.mark.parametrize(
-    ("algo", "seeds", "devices"),
+    ("algo", "seeds", "devices", "block"),
     [
-        ("ppo2", 3, 2),  # a copy of the last fills the second device
-        ("reward-to-go", 2, 1),
-        pytest.param("ppo2", 2, 2, marks=pytest.mark.slow),
-        pytest.param("ppo2", 3, 1, marks=pytest.mark.slow),
-        pytest.param("reward-to-go", 2, 2, marks=pytest.mark.slow),
+        ("ppo2", 3, 2, 1024),  # a copy of the last fills the second device
+        ("ppo2", 2, 1, BATCH // 2),  # one minibatch: they take turns
+        ("reward-to-go", 2, 1, 1024),
+        pytest.param("ppo2", 2, 2, 1024, marks=pytest.mark.slow),
+        pytest.param("ppo2", 3, 1, 1024, marks=pytest.mark.slow),
+        pytest.param("ppo2", 5, 1, BATCH, marks=pytest.mark.slow),  # two at a time
+        pytest.param("reward-to-go", 2, 2, 1024, marks=pytest.mark.slow),
     ],
 )
-def test_members_are_what_each_is_alone(algo: str, seeds: int, devices: int) -> None:
+def test_members_are_what_each_is_alone(
+    algo: str, seeds: int, devices: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK", block)
     loop = side_by_side(algo, devices, seeds=seeds)
     rows = advance(loop, 3)
+    monkeypatch.undo()
     returns, _ = loop.evaluate(6, "reporting", 0)
     assert returns.shape == (seeds, 6)
     for member in loop.members:
