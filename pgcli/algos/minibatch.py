@@ -263,6 +263,8 @@ def _gradient(
         (_, metrics), grad = differentiate(flat, minibatch)
         return metrics, grad
 
+    names: list[str] = []  # of the metrics, known once the loss has been traced
+
     def of_block(flat: Array, samples: Batch) -> Array:
         (_, metrics), grad = differentiate(flat, samples)
         names[:] = sorted(metrics)
@@ -273,7 +275,6 @@ def _gradient(
     def part(flat: Array, rows: Batch) -> Array:
         return sum_blocks(partial(of_block, flat), in_one_axis(rows))[None]
 
-    names: list[str] = []
     parts = per_device(part, in_specs=(EVERYWHERE, ROWS), out_specs=ROWS)
     total = jnp.sum(parts(flat, minibatch), axis=0)
     mean = total[:-1] / jnp.maximum(total[-1], 1e-8)
