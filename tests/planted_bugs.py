@@ -65,8 +65,8 @@ BUGS: dict[str, Bug] = {
     ),
     "KL reversed in the diagnostics": Bug(
         "pgcli/algos/surrogate.py",
-        "weighted_mean(batch.dist.kl(seen.dist), batch.weight)",
-        "weighted_mean(seen.dist.kl(batch.dist), batch.weight)",
+        "return ratio, samples.dist.kl(seen.dist), seen.dist.entropy()",
+        "return ratio, seen.dist.kl(samples.dist), seen.dist.entropy()",
         ("tests/algos/test_surrogate.py", "tests/ladder/test_trpo.py"),
     ),
     "beta adapted per minibatch": Bug(
