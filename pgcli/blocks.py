@@ -40,13 +40,20 @@ def _cut(samples: Any, count: int) -> Any:
 
 
 def map_blocks(function: Callable[[Any], Any], samples: Any) -> Any:
-    """What a function of samples [B, …] gives for each of them, block by block."""
-    size = jax.tree.leaves(samples)[0].shape[0]
-    count = num_blocks(size)
+    """What a function of samples [B, …] gives for all of [S, M, …], in blocks.
+
+    Returns:
+      Its results, [S, M, …].
+    """
+    batch = jax.tree.leaves(samples)[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
+    count = num_blocks(batch[0] * batch[1])
     if count == 1:
-        return function(samples)
-    found = jax.lax.map(function, _cut(samples, count))
-    return jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), found)
+        found = function(flat)
+    else:
+        found = jax.lax.map(function, _cut(flat, count))
+        found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
 
 
 def sum_blocks(function: Callable[[Any], Array], samples: Any) -> Array:

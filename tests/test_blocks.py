@@ -53,7 +53,7 @@ def test_num_together_fill_a_block(samples: int, runs: int) -> None:
 
 def test_map_blocks_gives_each_sample_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 4)
-    x = jnp.arange(24.0).reshape(12, 2)
+    x = jnp.arange(24.0).reshape(2, 6, 2)
     shapes = []
 
     def function(samples: Any) -> Any:
@@ -62,7 +62,7 @@ def test_map_blocks_gives_each_sample_its_own(monkeypatch: pytest.MonkeyPatch) -
 
     found = blocks.map_blocks(function, {"x": x})
     assert set(shapes) == {(4, 2)}
-    np.testing.assert_array_equal(found["sum"], x.sum(axis=1))
+    np.testing.assert_array_equal(found["sum"], x.sum(axis=2))
     np.testing.assert_array_equal(found["twice"], 2 * x)
 
 

@@ -110,8 +110,7 @@ def per_sample(
         return function(params, batch)
 
     def part(params: Params, rows: Batch) -> Any:
-        found = map_blocks(partial(function, params), in_one_axis(rows))
-        return jax.tree.map(lambda x: x.reshape(rows.weight.shape), found)
+        return map_blocks(partial(function, params), rows)
 
     spread = per_device(part, in_specs=(EVERYWHERE, ROWS), out_specs=ROWS)
     return spread(params, batch)

@@ -81,14 +81,11 @@ def unroll_blocks(
     """`unroll` over [T, N], where nothing is carried in blocks of samples."""
     if jax.tree.leaves(first_carry):
         return unroll(policy, params, first_carry, obs, start)
-    batch = start.shape
 
     def of_samples(samples: Any) -> Unrolled:
         return unroll(policy, params, first_carry, *samples)
 
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, start))
-    seen = map_blocks(of_samples, flat)
-    unrolled: Unrolled = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), seen)
+    unrolled: Unrolled = map_blocks(of_samples, (obs, start))
     return unrolled
 
 

@@ -33,12 +33,7 @@ from pgcli.train.loop import (
 from pgcli.train.placement import make_learner, on_first
 from pgcli.train.seeds import Role, env_seeds, role_key
 from pgcli.train.state import RunState, from_arrays, to_arrays
-from pgcli.train.step import (
-    Setup,
-    iteration_keys,
-    make_knobs,
-    make_setup,
-)
+from pgcli.train.step import Setup, iteration_keys, make_knobs, make_setup
 
 
 def make_collector(
