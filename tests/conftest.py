@@ -9,21 +9,24 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
-XLA_FLAGS = (
-    "--xla_force_host_platform_device_count=2",
-    # tests compile much and run little: so they compile five times faster
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
+from pgcli.versions import xla_flags
+
+# Tests compile much and run little: without optimisation that is five times faster.
+XLA_FLAGS = xla_flags(
+    xla_force_host_platform_device_count=2,
+    xla_backend_optimization_level=0,
+    xla_cpu_use_fusion_emitters=False,
 )
 SETTINGS = {
-    "XLA_FLAGS": " ".join(XLA_FLAGS),
+    "XLA_FLAGS": XLA_FLAGS,
     "JAX_PLATFORMS": "cpu",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "PGCLI_CHECK_SHAPES": "1",
 }
-CACHE = "JAX_COMPILATION_CACHE_DIR"
+CACHE = "PGCLI_CACHE"
+PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 
 os.environ.update(SETTINGS)
 
@@ -40,9 +43,10 @@ hypothesis.settings.load_profile("pgcli")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One compilation cache for the session, its workers and all that they start."""
+    """One cache for the session, its workers and all that they start."""
     if not hasattr(config, "workerinput"):
         os.environ[CACHE] = tempfile.mkdtemp(prefix="pgcli-tests-")
+        os.environ[PROGRAMS] = os.path.join(os.environ[CACHE], "xla")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -57,5 +61,7 @@ def user_environ(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     Without the settings above, but still on the CPU, with a home that is empty.
     """
     home = str(tmp_path_factory.mktemp("home"))
-    kept = {k: v for k, v in os.environ.items() if k not in {*SETTINGS, CACHE}}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in {*SETTINGS, CACHE, PROGRAMS}
+    }
     return {**kept, "JAX_PLATFORMS": "cpu", "HOME": home, "XDG_CACHE_HOME": home}

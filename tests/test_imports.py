@@ -24,6 +24,7 @@ CORE = (
 )
 LEAVES = (
     "pgcli.errors",
+    "pgcli.cache",
     "pgcli.config.schema",
     "pgcli.config.algorithms",
     "pgcli.config.wrappers",
@@ -36,7 +37,7 @@ BELOW_CLI = ("pgcli.report", "pgcli.train", "pgcli.loggers", "pgcli.config")
 RULES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (("pgcli",), ("click", "pickle", "cloudpickle"), ()),
     (CORE, ("typer", "rich", "pydantic", "ruamel"), ()),
-    (CORE, ("pgcli",), (*CORE, *LEAVES)),
+    (CORE, ("pgcli",), (*CORE, *LEAVES, "pgcli.versions")),
     (tuple(c for c in CORE if c != "pgcli.envs"), ("gymnasium",), ()),
     (BELOW_CLI, ("pgcli.cli", "typer"), ()),
     (("pgcli.train", "pgcli.loggers", "pgcli.config"), ("pgcli.report",), ()),

@@ -95,7 +95,7 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 def test_sweep_that_was_killed_repeats_nothing(
     tmp_path: Path, user_environ: Mapping[str, str], number: signal.Signals
 ) -> None:
-    environ = {**user_environ, "PGCLI_CACHE": os.environ["JAX_COMPILATION_CACHE_DIR"]}
+    environ = {**user_environ, "PGCLI_CACHE": os.environ["PGCLI_CACHE"]}
     runs = tmp_path / "runs"
     settings = {
         "PGCLI": f"{sys.executable} -m pgcli",

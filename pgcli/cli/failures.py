@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from pgcli import versions
 from pgcli.cli.ui import Terminal
 from pgcli.errors import PgcliError, UsageError
 
@@ -29,14 +30,14 @@ def from_typer(error: typer.TyperException) -> UsageError:
         help = f"did you mean `{near[0]}`?" if near else help
     elif option is not None:
         message = f"option `{option}` needs a value"
-        if "not take a value" in error.message:
+        if versions.TYPER_NO_VALUE in error.message:
             message = f"option `{option}` takes no value"
     elif param is not None and not error.message:
         message = f"{param.display_name_raw} is missing"
     elif param is not None:
         name = max(param.opts, key=len) if param.opts else param.display_name_raw
         message = f"`{name}`: {error.message.rstrip('.')}"
-    elif "extra argument" in error.message:
+    elif versions.TYPER_EXTRA_ARGUMENT in error.message:
         message = (
             f"unexpected argument `{error.message.rpartition('(')[2].rstrip(')')}`"
         )

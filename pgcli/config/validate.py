@@ -14,6 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from pgcli import versions
 from pgcli.config.algorithms import (
     ALGORITHM_CONFIGS,
     DEFAULT_KL_TARGET,
@@ -30,7 +31,6 @@ SUGGESTIONS = 50  # beyond so many unknown keys, the search for near ones is lef
 Places = Mapping[KeyPath, Place]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
 
 def validate(
@@ -232,7 +232,7 @@ def _issue(
     detail: Any, path: KeyPath, algo: str, places: Places, suggesting: bool
 ) -> Issue:
     place = place_of(path, places)
-    if detail["type"] in _UNKNOWN:
+    if detail["type"] in versions.PYDANTIC_UNKNOWN_KEY:
         mark = None if place is None else place.key
         name = dotted(path)
         help = _short(name, algo, place) if suggesting else None

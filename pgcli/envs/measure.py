@@ -1,75 +1,92 @@
-"""How host environments are stepped fastest: measured on environments of its own.
+"""Decides how many worker processes help to step host environments.
 
+One vector step of N environments costs N·s in this process, where s is the time of one
+environment's step. With W workers it costs ⌈N/(W+1)⌉·s + h, where h is the cost of
+handing a step over to another process and waiting for it. Both numbers are measured and
+kept in the user's cache: h once per machine, by an exchange of bytes with a small child
+process; s once per machine, environment and version. No worker is started to find out.
 Training's environments are not touched, so that their random streams stay where they
-are; what comes out differs in speed alone.
+are: the choice changes speed alone.
 """
 
 import contextlib
 import functools
+import hashlib
+import json
 import os
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
+from pgcli import versions
+from pgcli.cache import cache_directory
 from pgcli.config.schema import EnvConfig
-from pgcli.envs import wire
+from pgcli.envs import modules, wire
 from pgcli.envs.base import HostEnv
-from pgcli.envs.lanes import Lanes
 from pgcli.envs.shared import Block, unnamed_file
 from pgcli.envs.vectorize import InProcess
 from pgcli.errors import PgcliError
 
-QUICK_STEP = 20e-6
-"""Seconds below which handing a step over costs more than it saves."""
+EXCHANGES_PER_HAND_OVER = 9
+"""h in exchanges of bytes: a worker also reads the command and wakes a busy core.
 
-SLOW_STEP = 5e-3
-"""Seconds above which it costs nothing to speak of, and measuring would."""
+Measured on CartPole-v1 with 8 environments: h = 50 µs, one exchange 5.5 µs.
+"""
 
-MARGIN = 1.1
-"""How much faster than this process alone, and than a thread, help must be."""
+MARGIN = 1.25
+"""How much faster workers must be: they take half a second or more to start."""
 
-MOST_ENVS = 8
 PROBE_SECONDS = 0.003
-ROUND_SECONDS = 0.06
 ROUNDS = 4
+WINDOW_SECONDS = 50e-6
+WINDOWS = 1000
+
+LIBRARIES = ("pgcli-jax", "gymnasium", "mujoco", "box2d", "ale-py", "minigrid")
+"""Distributions whose version a remembered step depends on."""
+
+ECHO = "import os\nwhile data := os.read(0, 64): os.write(1, data)"
 
 Workers = int | Literal["thread"]
 
 
 def choose_workers(config: EnvConfig, num_envs: int) -> Workers:
-    """Child processes or a thread, as configured; where `auto`, what is fastest here.
-
-    It is measured once per process and configuration.
-    """
+    """Child processes or a thread as configured; for `auto`, the fastest number."""
     if config.workers != "auto":
         return config.workers
-    cores = len(os.sched_getaffinity(0))
-    if min(cores, num_envs) == 1:
+    lanes = min(len(os.sched_getaffinity(0)), num_envs)
+    if lanes == 1:
         return 0
     try:
         text = wire.from_config(config)
-    except TypeError:  # arguments that no other process can be told
+    except TypeError:  # its arguments cannot be sent to another process
         return 0
-    return _fastest(text, num_envs, cores)
-
-
-@functools.cache
-def _fastest(text: str, num_envs: int, cores: int) -> Workers:
-    config = wire.to_config(text)
     try:
-        seconds = _seconds_per_step(config)
-        children = min(cores, num_envs) - 1
-        if seconds < QUICK_STEP:
-            return 0
-        if seconds > SLOW_STEP:
-            return children
-        return _compare(config, num_envs, children)
-    except PgcliError:  # whoever makes the environments for good will say why
+        step = _remembered(_key(text), lambda: step_seconds(config))
+        hand_over = _remembered("hand_over", hand_over_seconds)
+    except (PgcliError, OSError):  # an error of the environment is raised by its maker
         return 0
+    return lanes - 1 if workers_pay(step, hand_over, num_envs, lanes) else 0
 
 
-def _seconds_per_step(config: EnvConfig) -> float:
-    """Of one environment, at its best."""
+def workers_pay(step: float, hand_over: float, num_envs: int, lanes: int) -> bool:
+    """Whether `lanes` processes step faster than one, by more than `MARGIN`.
+
+    Args:
+      step: seconds of one step of one environment.
+      hand_over: seconds of handing a step over to another process.
+      num_envs: environments in all.
+      lanes: this process and its workers.
+    """
+    share = -(-num_envs // lanes)
+    return num_envs * step > MARGIN * (share * step + hand_over)
+
+
+def step_seconds(config: EnvConfig) -> float:
+    """Seconds of a step of one environment, the best of several rounds."""
     env = InProcess.make(config, [0])
     try:
         step = _stepper(env)
@@ -78,32 +95,84 @@ def _seconds_per_step(config: EnvConfig) -> float:
         env.close()
 
 
-def _compare(config: EnvConfig, num_envs: int, children: int) -> Workers:
-    """The fastest by steps per second, all measured in turn."""
-    candidates: tuple[Workers, ...] = ("thread", children)
-    count = min(num_envs, max(MOST_ENVS, children + 1))
-    seeds = list(range(count))
-    with contextlib.ExitStack() as open_envs:
+def hand_over_seconds() -> float:
+    """Seconds of handing a step over to a worker and waiting for it, estimated.
 
-        def opened(env: HostEnv) -> Callable[[], None]:
-            open_envs.callback(env.close)
-            return _stepper(env)
+    Raises:
+      OSError: no child process can be started.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-E", "-c", ECHO],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    there, back = child.stdin.fileno(), child.stdout.fileno()
 
-        steppers: dict[Workers, Callable[[], None]] = {}
-        # started first, so that they import and make while we do
-        for workers in reversed(candidates):
-            with contextlib.suppress(PgcliError):
-                steppers[workers] = opened(Lanes.make(config, seeds, workers))
-        steppers[0] = opened(InProcess.make(config, seeds))
-        best = dict.fromkeys(steppers, float("inf"))
-        for _ in range(ROUNDS):
-            for workers, step in steppers.items():
-                best[workers] = min(best[workers], _timed(step, ROUND_SECONDS))
-    chosen: Workers = 0
-    for workers in candidates:
-        if best.get(workers, float("inf")) * MARGIN < best[chosen]:
-            chosen = workers
-    return chosen
+    def exchange() -> None:
+        os.write(there, b"step")
+        if not os.read(back, 64):
+            raise OSError("the child process ended")
+
+    try:
+        exchange()  # waits until it has started
+        # many short windows, so that some fall between other processes' turns
+        best = min(_timed(exchange, WINDOW_SECONDS) for _ in range(WINDOWS))
+    finally:
+        child.stdin.close()
+        child.wait()
+        child.stdout.close()
+    return EXCHANGES_PER_HAND_OVER * best
+
+
+def _key(text: str) -> str | None:
+    """Names an environment and its versions; None if its code is the user's own.
+
+    That code may change from run to run.
+    """
+    if modules.NAMED:
+        return None
+    return _digest(text, *(versions.installed(name) for name in LIBRARIES))
+
+
+@functools.cache
+def _machine() -> str:
+    """Names this kind of machine: its processors and its Python."""
+    model = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((x for x in lines if x.startswith("model name")), model)
+    return _digest(platform.node(), model, os.cpu_count(), sys.version)
+
+
+def _digest(*facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _remembered(key: str | None, measure: Callable[[], float]) -> float:
+    """Seconds from the cache, or measured and put there; a failed write is ignored.
+
+    Args:
+      key: what is measured; None: do not remember it.
+      measure: takes the measurement.
+    """
+    directory = cache_directory()
+    if key is None or directory is None:
+        return measure()
+    file = directory / "seconds" / f"{_machine()}-{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        seconds = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(seconds, float) and 0 < seconds < float("inf"):
+            return seconds
+    seconds = measure()
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(seconds), encoding="utf-8")
+        partial.replace(file)
+    return seconds
 
 
 def _stepper(env: HostEnv) -> Callable[[], Any]:
@@ -118,7 +187,7 @@ def _stepper(env: HostEnv) -> Callable[[], Any]:
 
 
 def _timed(step: Callable[[], Any], seconds: float) -> float:
-    """Seconds per call, over at least so many."""
+    """Seconds per call, over at least `seconds` in all."""
     count, start = 0, time.perf_counter()
     while True:
         step()

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from pgcli import versions
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import modules
 from pgcli.envs.base import DeviceEnv, HostEnv
@@ -342,7 +343,8 @@ def unfit_kwargs(config: EnvConfig, entry_point: Any, error: TypeError) -> Usage
     help = f"it takes {', '.join(known)}" if known else "it takes none"
     if wrong and (close := difflib.get_close_matches(wrong[0], known, 1, 0.6)):
         help = f"did you mean `{close[0]}`?"
-    reason = str(error).partition(" was raised from the environment creator")[0]
+    reason = str(error).partition(versions.GYMNASIUM_CREATOR)[0]
+    reason = reason.partition(versions.PYTHON_HINT)[0]
     return UsageError(
         f"env.kwargs does not fit: {reason}",
         where=f"environment {config.id}",

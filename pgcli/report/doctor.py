@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pgcli import versions
 from pgcli.errors import AcceleratorError
 
 VARIABLES = (
@@ -28,10 +29,11 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 
 def examine(runs_dir: Path) -> dict[str, Any]:
-    """What there is: `ok, devices, cores, versions, extras, cache, runs, environment`.
+    """What this machine has, under stable keys.
 
-    `warnings` says in words what is amiss, and what to do about it; `ok` is false
-    where nothing can be trained: JAX finds no device.
+    The keys are `ok, devices, cores, versions, untested, extras, cache, runs,
+    environment, warnings`. `warnings` names each problem with its remedy; `ok` is false
+    if nothing can be trained because JAX finds no device.
 
     Args:
       runs_dir: where runs would be written.
@@ -40,15 +42,17 @@ def examine(runs_dir: Path) -> dict[str, Any]:
     # a look must not take a GPU's memory
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     from pgcli.train import accelerator, parallel
-    from pgcli.train.session import versions
 
     found, problem = _devices()
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or accelerator.cache_directory()
+    cache = (
+        os.environ.get("JAX_COMPILATION_CACHE_DIR") or accelerator.programs_directory()
+    )
     report = {
         "ok": problem is None,
         "devices": found,
         "cores": parallel.cores(),
-        "versions": dict(versions()),
+        "versions": dict(versions.recorded()),
+        "untested": versions.untested(),
         "extras": extras(),
         "cache": _cache(Path(cache)) if cache else None,
         "runs": {"path": str(runs_dir), "writable": _is_writable(runs_dir)},
@@ -160,5 +164,7 @@ def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
             f"the compilation cache {report['cache']['path']} cannot be written: "
             "set PGCLI_CACHE to a directory that can"
         )
+    for name, range in report["untested"].items():
+        yield f"{name} is outside the versions that pgcli was tested with: {range}"
     if not report["runs"]["writable"]:
         yield f"{report['runs']['path']} cannot be written: choose another --runs-dir"

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import jax
 
+from pgcli.cache import cache_directory
 from pgcli.errors import AcceleratorError
+from pgcli.versions import set_jax
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,6 @@ class Accelerator:
         }
 
 
-def _set(name: str, value: Any) -> None:
-    jax.config.update(name, value)  # type: ignore[no-untyped-call]
-
-
 def start(
     requested: Literal["auto", "cpu", "gpu", "tpu"],
     *,
@@ -67,19 +65,19 @@ def start(
     os.environ.setdefault("PJRT_NPROC", str(cpu_threads))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if host_envs:
-        _set("jax_cpu_enable_async_dispatch", False)
+        set_jax("jax_cpu_enable_async_dispatch", False)
     if requested == "cpu":
-        _set("jax_platforms", "cpu")
+        set_jax("jax_platforms", "cpu")
     if cpu_devices > 1:
         with contextlib.suppress(RuntimeError):  # JAX has started: it keeps what it has
-            _set("jax_num_cpu_devices", cpu_devices)
+            set_jax("jax_num_cpu_devices", cpu_devices)
     _enable_cache()
     try:
         devices = jax.devices(None if requested == "auto" else requested)
     except RuntimeError as error:
         raise _missing(requested, error) from None
     device = devices[0]
-    _set("jax_default_device", device)
+    set_jax("jax_default_device", device)
     return Accelerator(
         device.platform,
         device.device_kind,
@@ -103,27 +101,21 @@ def _missing(requested: str, error: Exception) -> AcceleratorError:
     )
 
 
-def cache_directory() -> Path | None:
-    """Where compiled programs are kept between processes; None if switched off.
-
-    `PGCLI_CACHE` names another directory; empty, it switches the cache off.
-    """
-    chosen = os.environ.get("PGCLI_CACHE")
-    if chosen is not None:
-        return Path(chosen) if chosen else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "pgcli" / "xla"
+def programs_directory() -> Path | None:
+    """Where compiled programs are kept between processes; None if switched off."""
+    directory = cache_directory()
+    return None if directory is None else directory / "xla"
 
 
 def _enable_cache() -> None:
-    directory = cache_directory()
+    directory = programs_directory()
     if directory is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
-    _set("jax_compilation_cache_dir", str(directory))
-    _set("jax_persistent_cache_min_compile_time_secs", 0.1)
-    _set("jax_persistent_cache_min_entry_size_bytes", -1)
-    _set("jax_compilation_cache_max_size", 2**30)
+    set_jax("jax_compilation_cache_dir", str(directory))
+    set_jax("jax_persistent_cache_min_compile_time_secs", 0.1)
+    set_jax("jax_persistent_cache_min_entry_size_bytes", -1)
+    set_jax("jax_compilation_cache_max_size", 2**30)

@@ -44,11 +44,12 @@ from pgcli.train.step import (
     make_knobs,
     make_setup,
 )
+from pgcli.versions import compiler_options
 
-RUN_ONCE = {"xla_backend_optimization_level": 0}
+RUN_ONCE = compiler_options(xla_backend_optimization_level=0)
 """Compiler options of a program that runs once: it compiles in half the time."""
 
-RUN_SELDOM = {"xla_backend_optimization_level": 1}
+RUN_SELDOM = compiler_options(xla_backend_optimization_level=1)
 """Of one that runs now and then: it compiles in three quarters of the time."""
 
 MAX_CHUNK = 256

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
+from pgcli import versions
 from pgcli.config.checks import default_shards, devices_for_runs
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import on_device
@@ -103,12 +104,8 @@ def make_mesh(layout: Layout) -> Mesh | None:
     if layout.devices == 1:
         return None
     devices = jax.devices()[: layout.devices]
-    return jax.make_mesh(
-        (layout.seed, layout.data),
-        (SEED, DATA),
-        axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=devices,
-    )
+    mesh: Mesh = versions.make_mesh((layout.seed, layout.data), (SEED, DATA), devices)
+    return mesh
 
 
 class Backend(NamedTuple):

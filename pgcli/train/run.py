@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from flax.traverse_util import flatten_dict
 
+from pgcli import versions
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import modules
@@ -26,7 +27,7 @@ from pgcli.train.member_loops import DeviceMembers, HostMembers
 from pgcli.train.reporter import Reporter, RunInfo, Silent, Status
 from pgcli.train.rundir import RunDirectory
 from pgcli.train.seeds import env_seeds
-from pgcli.train.session import Session, versions
+from pgcli.train.session import Session
 from pgcli.train.signals import Interrupted, StopFlag, stop_on_signal
 from pgcli.train.split import split_off
 
@@ -93,7 +94,7 @@ def train(
             "env_modules": list(modules.NAMED),
             "accelerator": backend.accelerator.fingerprint(),
             "helpers": helpers_of(env),
-            "versions": versions(),
+            "versions": versions.recorded(),
         }
         with _writable(runs_dir):
             run = RunDirectory.create(

@@ -1,15 +1,12 @@
 """One run from its first iteration to its result: logs, evaluations, checkpoints."""
 
-import contextlib
-import functools
-import importlib.metadata
-import platform
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
+from pgcli import versions
 from pgcli.config.load import Resolved, to_mapping
 from pgcli.envs.registry import on_device
 from pgcli.envs.spaces import spec_to_json
@@ -30,17 +27,6 @@ CHUNK_SECONDS = 0.5
 """How long a chunk may take: the live view and signals wait for it."""
 
 Stopped = Literal["budget", "until_return", "signal"]
-
-
-@functools.cache
-def versions() -> Mapping[str, str]:
-    """What the run was computed with; looked up once, for every checkpoint needs it."""
-    names = ("pgcli-jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium")
-    found = {"python": platform.python_version()}
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def next_multiple(steps: int, every: int) -> int:
@@ -186,7 +172,7 @@ class Session:
             "last_row": self._last_row,
             "members": self._members.state() if self._members else None,
             "accelerator": self._accelerator.fingerprint(),
-            "versions": versions(),
+            "versions": versions.recorded(),
             "log_offsets": {
                 name: writer.offset() for name, writer in self._writers().items()
             },

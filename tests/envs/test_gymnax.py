@@ -14,6 +14,8 @@ from pgcli.envs.base import DeviceEnv, Step
 from pgcli.envs.registry import make_device_env
 from pgcli.errors import UsageError
 
+pytest.importorskip("gymnax", reason="gymnax needs JAX below 0.12")
+
 
 def play(env: DeviceEnv, action: Any, num_steps: int) -> tuple[Any, Step]:
     """(states, steps) of one environment that is never reset, [T, …]."""

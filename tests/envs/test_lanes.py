@@ -16,7 +16,12 @@ import pytest
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Discrete, HostEnv, HostSlot
 from pgcli.envs.lanes import Lanes, split
-from pgcli.envs.measure import _fastest, choose_workers
+from pgcli.envs.measure import (
+    choose_workers,
+    hand_over_seconds,
+    step_seconds,
+    workers_pay,
+)
 from pgcli.envs.registry import helpers_of, make_host_env
 from pgcli.envs.shared import Block, unnamed_file
 from pgcli.envs.wire import decode, encode
@@ -315,45 +320,115 @@ def test_workers_die_with_their_parent(
         time.sleep(0.02)
 
 
-def test_auto_keeps_quick_environments_in_this_process() -> None:
-    _fastest.cache_clear()
-    started = time.process_time()
+MICROSECOND = 1e-6
+
+
+@pytest.mark.parametrize(
+    ("step", "hand_over", "num_envs", "lanes", "pays"),
+    [
+        (6, 50, 8, 2, False),  # CartPole: 48 against 24 + 50
+        (24, 200, 8, 2, False),  # the same on a machine four times as slow
+        (57, 50, 8, 2, True),  # HalfCheetah: 456 against 228 + 50
+        (57, 50, 1, 2, False),  # one environment cannot be split
+        (25, 50, 3, 2, False),  # the larger share counts: 75 against 50 + 50
+        (25, 50, 64, 4, True),  # 1600 against 400 + 50
+    ],
+)
+def test_workers_pay_where_their_share_saves_more_than_handing_over(
+    step: float, hand_over: float, num_envs: int, lanes: int, pays: bool
+) -> None:
+    measured = step * MICROSECOND, hand_over * MICROSECOND
+    assert workers_pay(*measured, num_envs, lanes) == pays
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What `auto` measures, in order: a step of 6 µs on a machine of four cores."""
+    asked: list[str] = []
+
+    def step(config: EnvConfig) -> float:
+        asked.append(config.id)
+        return 6 * MICROSECOND if config.id == "CartPole-v1" else 1.0
+
+    def hand_over() -> float:
+        asked.append("hand over")
+        return 50 * MICROSECOND
+
+    monkeypatch.setattr("pgcli.envs.measure.step_seconds", step)
+    monkeypatch.setattr("pgcli.envs.measure.hand_over_seconds", hand_over)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    monkeypatch.setenv("PGCLI_CACHE", str(tmp_path))
+    return asked
+
+
+def test_auto_starts_no_worker_for_a_cheap_environment(
+    measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("started"))
     env = make("CartPole-v1", "auto")
-    assert time.process_time() - started < 0.2  # mostly 0.03; a first import aside
     assert helpers_of(env) == ""
+    assert measured == ["CartPole-v1", "hand over"]
     env.close()
 
 
-def test_auto_measures_on_environments_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
+def test_auto_remembers_per_environment_and_version(
+    measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Any] = []
+    def chosen(env_id: str) -> Any:
+        measured.clear()
+        return choose_workers(EnvConfig(env_id), 8)
 
-    def compare(config: EnvConfig, num_envs: int, children: int) -> Any:
-        made.append((config.id, num_envs, children))
-        return "thread"
+    assert chosen("CartPole-v1") == 0
+    assert measured == ["CartPole-v1", "hand over"]
+    assert chosen("CartPole-v1") == 0
+    assert measured == []
+    assert chosen("Pendulum-v1") == 3  # this process and three workers
+    assert measured == ["Pendulum-v1"]
+    monkeypatch.setattr("pgcli.versions.installed", lambda name: "9.9")
+    assert chosen("CartPole-v1") == 0
+    assert measured == ["CartPole-v1"]
+    monkeypatch.setattr("pgcli.envs.modules.NAMED", ["mine"])  # code that may change
+    for _ in range(2):
+        assert chosen("CartPole-v1") == 0
+        assert measured == ["CartPole-v1"]
 
-    monkeypatch.setattr("pgcli.envs.measure._compare", compare)
-    monkeypatch.setattr("pgcli.envs.measure._seconds_per_step", lambda config: 1e-4)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
-    _fastest.cache_clear()
+
+@pytest.mark.parametrize("content", ["", "null", "-1.0", "NaN", "[1.0]"])
+def test_auto_measures_again_where_the_cache_is_damaged(
+    measured: list[str], tmp_path: Path, content: str
+) -> None:
+    choose_workers(EnvConfig("CartPole-v1"), 8)
+    for file in (tmp_path / "seconds").iterdir():
+        file.write_text(content)
+    choose_workers(EnvConfig("CartPole-v1"), 8)
+    assert measured == 2 * ["CartPole-v1", "hand over"]
+
+
+def test_auto_measures_every_time_without_a_cache(
+    measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLI_CACHE", "")
+    for _ in range(2):
+        assert choose_workers(EnvConfig("CartPole-v1"), 8) == 0
+    assert measured == 2 * ["CartPole-v1", "hand over"]
+
+
+def test_auto_is_overruled_and_needs_two_environments(measured: list[str]) -> None:
+    assert choose_workers(EnvConfig("CartPole-v1", 1), 1) == 0
+    assert choose_workers(EnvConfig("CartPole-v1", 8, workers=3), 8) == 3
+    assert choose_workers(EnvConfig("CartPole-v1", 8, workers="thread"), 8) == "thread"
+    assert measured == []
+
+
+def test_auto_leaves_the_streams_of_training_alone() -> None:
     played = []
     for workers in ("auto", 0):
         env = make("CartPole-v1", workers)
         played.append(play(env, 20))
         env.close()
-    assert made == [("CartPole-v1", NUM_ENVS, 3)]
     assert played[0]["obs"].tobytes() == played[1]["obs"].tobytes()
-    assert choose_workers(EnvConfig("CartPole-v1", 1), 1) == 0
-    assert choose_workers(EnvConfig("CartPole-v1", 8, workers=3), 8) == 3
-    _fastest.cache_clear()
 
 
-@pytest.mark.slow
-def test_auto_compares_in_process_thread_and_workers() -> None:
-    from pgcli.envs.measure import _compare
-
-    started = time.monotonic()
-    chosen = _compare(EnvConfig("Pendulum-v1", NUM_ENVS), NUM_ENVS, 1)
-    assert chosen in (0, "thread", 1)
-    assert time.monotonic() - started < 10
+def test_a_step_and_handing_it_over_are_measured() -> None:
+    assert 0 < step_seconds(EnvConfig("CartPole-v1")) < 1
+    assert 0 < hand_over_seconds() < 1

@@ -58,7 +58,7 @@ def test_device_environments_take_no_wrappers() -> None:
     from pgcli.envs.registry import make_device_env
 
     with pytest.raises(UsageError, match="runs on the device"):
-        make_device_env(EnvConfig("gymnax:CartPole-v1", wrappers=("X",)))
+        make_device_env(EnvConfig("func:CartPole-v1", wrappers=("X",)))
 
 
 def test_minigrid_is_its_image_unless_the_configuration_says_otherwise() -> None:

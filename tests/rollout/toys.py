@@ -32,13 +32,13 @@ from pgcli.nn.networks import flatten_obs
 from pgcli.nn.policy import Agent, Policy, zero_obs
 from pgcli.rollout.complete import complete
 from pgcli.rollout.types import Rollout, Transitions
+from pgcli.versions import compiler_options
 
 quick_jit = partial(
     jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_cpu_use_fusion_emitters": False,
-    },
+    compiler_options=compiler_options(
+        xla_backend_optimization_level=0, xla_cpu_use_fusion_emitters=False
+    ),
 )
 """`jax.jit` that compiles in a fifth of the time: what a test runs, it runs once."""
 

@@ -107,7 +107,7 @@ def test_train_without_the_accelerator_asked_for_exits_6(
 
 
 @pytest.mark.parametrize(
-    "words", [("--env", "CartPol-v1"), ("--env", "gymnax:CartPol-v1")]
+    "words", [("--env", "CartPol-v1"), ("--env", "func:CartPol-v1")]
 )
 def test_train_on_no_environment_exits_2_and_leaves_nothing(
     tmp_path: Path, call: Call, words: tuple[str, ...]

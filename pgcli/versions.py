@@ -1,0 +1,131 @@
+"""What depends on the version of Python or of a library, by name, each with a fallback.
+
+A version that behaves differently is handled here and nowhere else, so that a new
+release is supported by reading one file. Options of XLA are used only with versions
+that are known to have them: it ends the process on one that it does not know.
+"""
+
+import contextlib
+import functools
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+TESTED: Mapping[str, tuple[str, str]] = {
+    "python": ("3.11", "3.13"),
+    "jax": ("0.10", "0.12"),
+    "flax": ("0.12", "0.12"),
+    "optax": ("0.2", "0.2"),
+    "numpy": ("2.4", "2.5"),
+    "gymnasium": ("1.3", "1.4"),
+    "pydantic": ("2.14", "2.14"),
+    "typer": ("0.29", "0.29"),
+}
+"""(oldest, newest) series that the test suite was run with."""
+
+RECORDED = ("pgcli-jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium")
+"""Distributions whose versions every run and checkpoint records."""
+
+XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "xla_force_host_platform_device_count": ("0.10", "0.12"),
+    "xla_backend_optimization_level": ("0.10", "0.12"),
+    "xla_cpu_use_fusion_emitters": ("0.10", "0.10"),
+}
+"""(oldest, newest) series of jaxlib that know an option of XLA."""
+
+PYDANTIC_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""Types of pydantic's error about a key that does not exist."""
+
+TYPER_NO_VALUE = "not take a value"
+TYPER_EXTRA_ARGUMENT = "extra argument"
+"""Parts of Typer's messages; without them its own message is shown."""
+
+GYMNASIUM_CREATOR = " was raised from the environment creator"
+"""How Gymnasium ends the text of a constructor's TypeError, and begins a hint."""
+
+PYTHON_HINT = ". Did you mean "
+"""How Python 3.13 begins a hint at the end of a TypeError; earlier ones have none."""
+
+
+def _series(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version: (0, 12) of "0.12.0.1"."""
+    numbers = [part for part in version.split(".")[:2] if part.isdigit()]
+    return tuple(int(part) for part in numbers)
+
+
+def _within(version: str, oldest: str, newest: str) -> bool:
+    return _series(oldest) <= _series(version) <= _series(newest)
+
+
+@functools.cache
+def installed(distribution: str) -> str | None:
+    """The version of a distribution, or of `python`; None if it is not installed."""
+    if distribution == "python":
+        return platform.python_version()
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def recorded() -> Mapping[str, str]:
+    """Versions that a run is computed with, by distribution; missing ones left out."""
+    found = {name: installed(name) for name in ("python", *RECORDED)}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def untested() -> dict[str, str]:
+    """Installed versions outside the tested range -> that range, in words."""
+    return {
+        f"{name} {version}": f"{oldest} to {newest}" if oldest != newest else oldest
+        for name, (oldest, newest) in TESTED.items()
+        if (version := installed(name)) and not _within(version, oldest, newest)
+    }
+
+
+def known_to_xla(option: str) -> bool:
+    """Whether XLA is known to have an option, a key of `XLA_OPTIONS`."""
+    return _within(installed("jaxlib") or "", *XLA_OPTIONS[option])
+
+
+def compiler_options(**options: bool | int) -> dict[str, bool | int]:
+    """Those options of `jax.jit` that XLA is known to have.
+
+    XLA refuses to compile with an option that it does not know.
+
+    Args:
+      options: name -> value; names are keys of `XLA_OPTIONS`.
+    """
+    return {name: value for name, value in options.items() if known_to_xla(name)}
+
+
+def xla_flags(**options: bool | int) -> str:
+    """The same as a value of the variable XLA_FLAGS.
+
+    XLA ends the process on a flag that it does not know.
+    """
+    known = compiler_options(**options)
+    return " ".join(f"--{name}={str(value).lower()}" for name, value in known.items())
+
+
+def set_jax(name: str, value: Any) -> None:
+    """Sets an option of JAX; one that this version does not have is left out."""
+    import jax
+
+    with contextlib.suppress(AttributeError):
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def make_mesh(shape: tuple[int, ...], names: tuple[str, ...], devices: Any) -> Any:
+    """A mesh of devices whose axes the compiler shards.
+
+    The first parameter of `jax.make_mesh` is `axis_shapes` in JAX 0.10 and `axis_sizes`
+    in 0.12, so it is passed by position; the default type of the axes differs too.
+    """
+    import jax
+    from jax.sharding import AxisType
+
+    types = (AxisType.Auto,) * len(shape)
+    return jax.make_mesh(shape, names, axis_types=types, devices=devices)
