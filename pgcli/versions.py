@@ -30,6 +30,7 @@ RECORDED = ("pgcli-jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium")
 XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
     "xla_force_host_platform_device_count": ("0.10", "0.12"),
     "xla_backend_optimization_level": ("0.10", "0.12"),
+    "xla_cpu_parallel_codegen_split_count": ("0.10", "0.12"),
     "xla_cpu_use_fusion_emitters": ("0.10", "0.10"),
 }
 """(oldest, newest) series of jaxlib that know an option of XLA."""

@@ -1,5 +1,6 @@
 """What every test runs under: set before JAX is imported, and inherited by children."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -12,23 +13,28 @@ from jaxtyping import install_import_hook
 from pgcli.versions import xla_flags
 
 # Tests compile much and run little: without optimisation that is five times faster.
+# Small programs are not worth splitting among threads.
 XLA_FLAGS = xla_flags(
     xla_force_host_platform_device_count=2,
     xla_backend_optimization_level=0,
     xla_cpu_use_fusion_emitters=False,
+    xla_cpu_parallel_codegen_split_count=1,
 )
 SETTINGS = {
     "XLA_FLAGS": XLA_FLAGS,
     "JAX_PLATFORMS": "cpu",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "PGCLI_CHECK_SHAPES": "1",
 }
 CACHE = "PGCLI_CACHE"
 PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 
 os.environ.update(SETTINGS)
+
+# Tracing makes many objects and leaves little garbage.
+gc.set_threshold(50_000, 20, 100)
 
 # Shapes in the signatures of the core are checked at every call, here and nowhere else.
 install_import_hook(

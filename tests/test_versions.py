@@ -80,6 +80,7 @@ def test_every_option_that_is_said_to_be_known_is_known_here(
     values: dict[str, bool | int] = {
         "xla_force_host_platform_device_count": 2,
         "xla_backend_optimization_level": 0,
+        "xla_cpu_parallel_codegen_split_count": 1,
         "xla_cpu_use_fusion_emitters": False,
     }
     assert values.keys() == versions.XLA_OPTIONS.keys()
