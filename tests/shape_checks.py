@@ -7,12 +7,30 @@ from typing import Any
 
 from beartype import beartype
 
+_checked: dict[Any, Callable[..., Any]] = {}
+
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A checker for an empty function that has the signature of the one to check.
+
+    A function inside another is decorated at every call of the outer one, with equal
+    signatures, so checkers are kept: making one takes longer than most of its calls.
+    """
     if function.__qualname__.endswith("__init__"):
         return function
     function.__annotations__ = {
         name: Any if "typing.Self" in repr(hint) else hint
         for name, hint in function.__annotations__.items()
     }
-    return beartype(function)
+    signature = (
+        function.__module__,
+        function.__qualname__,
+        function.__code__,
+        *function.__annotations__.items(),
+    )
+    # defaults need not be hashable, and few inner functions have any
+    if function.__defaults__ or function.__kwdefaults__:
+        return beartype(function)
+    if signature not in _checked:
+        _checked[signature] = beartype(function)
+    return _checked[signature]
