@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -61,28 +62,39 @@ def orthogonal(gain: float) -> Callable[..., Array]:
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
-        long, short = max(num_rows, num_columns), min(num_rows, num_columns)
-
-        def orthonormalize(i: Array, matrix: Array) -> Array:
-            column, earlier = matrix[:, i], jnp.arange(short) < i
-            for _ in range(2):
-                overlap = jnp.where(earlier, matrix.T @ column, 0.0)
-                column = column - matrix @ overlap
-            return matrix.at[:, i].set(column / jnp.linalg.norm(column))
-
-        normal = jax.random.normal(key, (long, short), dtype)
-        matrix: Array
-        if long * short**2 > GRAM_SCHMIDT_UP_TO:
-            matrix, triangle = jnp.linalg.qr(normal)
-            # of all decompositions the one with a positive diagonal, as by Gram-Schmidt
-            matrix = matrix * jnp.sign(jnp.diagonal(triangle)).reshape(1, -1)
-        else:
-            matrix = jax.lax.fori_loop(0, short, orthonormalize, normal)
-        tall = num_rows >= num_columns
-        return gain * (matrix if tall else matrix.T).reshape(shape)
+        size, short = math.prod(shape), min(math.prod(shape[:-1]), shape[-1])
+        decomposed = size * short > GRAM_SCHMIDT_UP_TO
+        return gain * _orthonormal(key, shape, dtype, decomposed)
 
     return init
+
+
+# Flax evaluates the shape of every initialiser at every `apply`: traced once, not each.
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _orthonormal(
+    key: Array, shape: tuple[int, ...], dtype: Any, decomposed: bool
+) -> Array:
+    """A kernel with orthonormal rows or columns, whichever are fewer."""
+    num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
+    long, short = max(num_rows, num_columns), min(num_rows, num_columns)
+
+    def orthonormalize(i: Array, matrix: Array) -> Array:
+        column, earlier = matrix[:, i], jnp.arange(short) < i
+        for _ in range(2):
+            overlap = jnp.where(earlier, matrix.T @ column, 0.0)
+            column = column - matrix @ overlap
+        return matrix.at[:, i].set(column / jnp.linalg.norm(column))
+
+    normal = jax.random.normal(key, (long, short), dtype)
+    matrix: Array
+    if decomposed:
+        matrix, triangle = jnp.linalg.qr(normal)
+        # of all decompositions the one with a positive diagonal, as by Gram-Schmidt
+        matrix = matrix * jnp.sign(jnp.diagonal(triangle)).reshape(1, -1)
+    else:
+        matrix = jax.lax.fori_loop(0, short, orthonormalize, normal)
+    tall = num_rows >= num_columns
+    return (matrix if tall else matrix.T).reshape(shape)
 
 
 @jax.custom_jvp
