@@ -5,9 +5,9 @@ transitions are computed from that record by the definition, Â_t = Σ (γλ)^k 
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium
 import jax
@@ -38,6 +38,7 @@ from pgcli.rollout.host import HostCollector
 from pgcli.rollout.types import Transitions
 
 NUM_STEPS, ROLLOUTS = 7, 5
+LONG = 60
 GAMMA, GAE_LAMBDA = 0.9, 0.8
 # float32 sums of up to 7 terms of size 2: rounding stays below 1e-6
 TOLERANCE = 1e-6
@@ -107,12 +108,15 @@ class Collected(NamedTuple):
     advantages: list[np.ndarray]  # [T, N] each
     records: list[list[Seen]]
     seeds: list[list[int | None]]
-    value: Callable[[np.ndarray], np.ndarray]
 
 
-def acting(env: HostEnv) -> tuple[Policy, Agent]:
-    """A policy with a critic that tells states apart, and statistics that matter."""
-    policy = make_policy(env.spec, NetworkConfig(hidden=(8,)))
+@cache
+def acting() -> tuple[Policy, Agent]:
+    """A policy with a critic that tells states apart, and statistics that matter.
+
+    All scripted environments have the same spaces.
+    """
+    policy = make_policy(in_process().env.spec, NetworkConfig(hidden=(8,)))
     stats = ObsStats(
         jnp.array([0, 10], jnp.uint32),
         jnp.array([0.5, 1.0]),
@@ -122,28 +126,33 @@ def acting(env: HostEnv) -> tuple[Policy, Agent]:
     return policy, Agent(policy.init(jax.random.key(3)), stats)
 
 
-def make_advantage(policy: Policy, agent: Agent) -> Callable[[Transitions], jax.Array]:
+@jax.jit
+def advantage(transitions: Transitions) -> jax.Array:
     """Â [T, N] of transitions, the way that training computes it."""
+    policy, agent = acting()
+    rollout = complete(policy, agent, transitions, transitions.reward)
+    gamma, gae_lambda = jnp.float32(GAMMA), jnp.float32(GAE_LAMBDA)
+    return rollout_advantage(rollout, gamma, gae_lambda)[0]
 
-    @jax.jit
-    def advantage(transitions: Transitions) -> jax.Array:
-        rollout = complete(policy, agent, transitions, transitions.reward)
-        gamma, gae_lambda = jnp.float32(GAMMA), jnp.float32(GAE_LAMBDA)
-        return rollout_advantage(rollout, gamma, gae_lambda)[0]
 
-    return advantage
+@jax.jit
+def critic(obs: jax.Array) -> jax.Array:
+    policy, agent = acting()
+    return policy.apply(agent.params, (), obs, jnp.zeros(len(obs), bool))[2]
+
+
+def value(obs: np.ndarray) -> np.ndarray:
+    """V [n] of observations [n, 2]; as many rows as one compiled program has."""
+    scaled = (obs - np.array([0.5, 1.0])) / np.sqrt([0.25, 4.0])
+    rows = np.zeros((LONG, 2), np.float32)
+    rows[: len(obs)] = scaled
+    return np.asarray(critic(rows), np.float64)[: len(obs)]
 
 
 def collect(case: Case) -> Collected:
-    policy, agent = acting(case.env)
-    advantage = make_advantage(policy, agent)
-
-    def value(obs: np.ndarray) -> np.ndarray:
-        scaled = (obs - np.array([0.5, 1.0])) / np.sqrt([0.25, 4.0])
-        start = jnp.zeros(len(obs), bool)
-        outputs = policy.apply(agent.params, (), jnp.float32(scaled), start)
-        return np.asarray(outputs[2], np.float64)
-
+    policy, agent = acting()
+    spec, usual = case.env.spec, in_process().env.spec
+    assert (spec.obs, spec.action) == (usual.obs, usual.action)
     collector = HostCollector(case.env, policy, NUM_STEPS)
     rollouts, advantages = [], []
     for k in range(ROLLOUTS):
@@ -153,7 +162,7 @@ def collect(case: Case) -> Collected:
         advantages.append(np.asarray(advantage(rollouts[-1])))
     records = [env.record for env in case.scripted]
     return Collected(
-        rollouts, advantages, records, [env.seeds for env in case.scripted], value
+        rollouts, advantages, records, [env.seeds for env in case.scripted]
     )
 
 
@@ -172,7 +181,7 @@ def collected(mode: str, all_collected: dict[str, Collected]) -> Collected:
     return all_collected[mode]
 
 
-def closed_form(record: list[Seen], value: Any) -> np.ndarray:
+def closed_form(record: list[Seen]) -> np.ndarray:
     """Â of transitions that one rollout cut out of an environment's life."""
     now = value(np.stack([seen.obs for seen in record]))
     after = value(np.stack([seen.next_obs for seen in record]))
@@ -204,7 +213,7 @@ def test_autoreset_advantages_follow_the_definition(
         real = collected.rollouts[k].weight[:, n] > 0
         np.testing.assert_allclose(
             collected.advantages[k][real, n],
-            closed_form(record, collected.value),
+            closed_form(record),
             atol=TOLERANCE,
             rtol=TOLERANCE,
         )
@@ -276,10 +285,10 @@ def test_autoreset_modes_agree_on_whole_episodes() -> None:
 
     def whole(make: Callable[[], Case]) -> np.ndarray:
         case = make()
-        policy, agent = acting(case.env)
-        collector = HostCollector(case.env, policy, 60)
+        policy, agent = acting()
+        collector = HostCollector(case.env, policy, LONG)
         transitions = collector.collect(agent, jax.random.key(0))
-        credit = np.asarray(make_advantage(policy, agent)(transitions))
+        credit = np.asarray(advantage(transitions))
         real = transitions.weight > 0
         # 21 transitions make the seven episodes of environment 0, 15 the five of 1
         return np.concatenate(
@@ -287,8 +296,8 @@ def test_autoreset_modes_agree_on_whole_episodes() -> None:
         )
 
     ours, *theirs = [whole(make) for make in CASES.values()]
-    for advantage in theirs:
-        np.testing.assert_allclose(advantage, ours, atol=TOLERANCE, rtol=TOLERANCE)
+    for credits in theirs:
+        np.testing.assert_allclose(credits, ours, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_native_cartpole_follows_the_dynamics_and_weighs_its_resets_nothing() -> None:

@@ -1,11 +1,13 @@
 """The NumPy forward pass is the compiled one, for all that it can be asked for."""
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rollout.toys import quick_jit
 
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, MultiBinary, MultiDiscrete
@@ -53,42 +55,69 @@ def observations(space: Any) -> Any:
 
 def agent_of(spec: EnvSpec, config: NetworkConfig, normalized: bool) -> Agent:
     """Weights that are not small anywhere, and statistics whose bound is reached."""
-    params = make_policy(spec, config).init(jax.random.key(0))
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    leaves = [
-        x + 0.3 * jax.random.normal(key, x.shape)
-        for x, key in zip(leaves, keys, strict=True)
-    ]
+    shapes = jax.eval_shape(make_policy(spec, config).init, jax.random.key(0))
+    drawn = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda leaf: drawn.normal(0, 0.5, leaf.shape).astype(leaf.dtype), shapes
+    )
     stats = None
     if normalized:
-        stats = init_obs_stats(spec.obs, 1.5)
-        moved = jax.tree.map(lambda x: x + 0.7, (stats.mean, stats.var))
+        stats = jax.device_get(init_obs_stats(spec.obs, 1.5))
+        moved = jax.tree.map(lambda x: x + np.float32(0.7), (stats.mean, stats.var))
         stats = stats.replace(mean=moved[0], var=moved[1])
-    return Agent(jax.tree.unflatten(structure, leaves), stats)
+    return Agent(params, stats)
+
+
+class Acted(NamedTuple):
+    """What the compiled policy makes of observations, and from what."""
+
+    agent: Agent
+    noise: np.ndarray
+    action: np.ndarray
+    head: np.ndarray
+
+
+CONFIG = NetworkConfig(hidden=(8, 7))
+
+
+@cache
+def acted(obs: str) -> dict[tuple[str, bool], Acted]:
+    """By action space and whether observations are normalised: one program for all."""
+    specs = {action: EnvSpec("toy", SPACES[obs], ACTIONS[action]) for action in ACTIONS}
+    agents = {
+        (action, normalized): agent_of(specs[action], CONFIG, normalized)
+        for action in ACTIONS
+        for normalized in (False, True)
+    }
+
+    @quick_jit
+    def program(agents: dict[Any, Agent], seen: Any) -> dict[Any, Acted]:
+        start = jnp.zeros(NUM_ENVS, bool)
+        results = {}
+        for (action, normalized), agent in agents.items():
+            policy = make_policy(specs[action], CONFIG)
+            _, dist = act(policy, agent, (), seen, start)
+            noise = dist.noise(jax.random.key(2), (NUM_ENVS,))
+            head = dist.mean if action == "box" else dist.logits
+            results[action, normalized] = Acted(agent, noise, dist.sample(noise), head)
+        return results
+
+    return jax.device_get(program(agents, observations(SPACES[obs])))
 
 
 @pytest.mark.parametrize("normalized", [False, True], ids=["raw", "normalized"])
-@pytest.mark.parametrize("obs", sorted(SPACES))
 @pytest.mark.parametrize("action", sorted(ACTIONS))
+@pytest.mark.parametrize("obs", sorted(SPACES))
 def test_numpy_forward_and_sampler_act_as_the_policy(
     action: str, obs: str, normalized: bool
 ) -> None:
-    spec = EnvSpec("toy", SPACES[obs], ACTIONS[action])
-    config = NetworkConfig(hidden=(8, 7))
-    agent, seen = agent_of(spec, config, normalized), observations(spec.obs)
-    start = jnp.zeros(NUM_ENVS, bool)
-    compiled = jax.tree.map(jnp.asarray, seen)
-    _, dist = act(make_policy(spec, config), agent, (), compiled, start)
-    noise = dist.noise(jax.random.key(2), (NUM_ENVS,))
-    params, stats = jax.device_get((agent.params, agent.obs_stats))
-    head = make_forward(params, stats, spec.obs, "tanh")(seen)
-    taken = make_sampler(params, spec.action)(head, np.asarray(noise))
-    expected = np.asarray(dist.sample(noise))
+    agent, noise, expected, expected_head = acted(obs)[action, normalized]
+    seen = observations(SPACES[obs])
+    head = make_forward(agent.params, agent.obs_stats, SPACES[obs], "tanh")(seen)
+    taken = make_sampler(agent.params, ACTIONS[action])(head, noise)
     assert taken.dtype == expected.dtype
     np.testing.assert_allclose(taken, expected, rtol=1e-5, atol=1e-5)
-    mean = dist.mean if action == "box" else dist.logits
-    np.testing.assert_allclose(head, mean, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(head, expected_head, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from train.shared import advance, alone
 from train.small import BATCH, arrays, assert_same_bytes, config, snapshot
 
 from pgcli.envs.registry import make_device_env
@@ -17,27 +18,25 @@ from pgcli.train.loop import Groups, Row, from_words, to_row, to_words
 ITERATIONS = 10
 
 
-def device_loop(seed: int = 0) -> DeviceLoop:
-    cfg = config("func:CartPole-v1", f"steps={ITERATIONS * BATCH}", seed=seed)
+def made() -> DeviceLoop:
+    """A loop made from nothing."""
+    cfg = config("func:CartPole-v1", f"steps={ITERATIONS * BATCH}")
     return DeviceLoop(cfg, make_device_env(cfg.env))
 
 
-def advance(loop: DeviceLoop | HostLoop, iterations: int) -> list[Row]:
-    """Iterations one by one."""
-    rows: list[Row] = []
-    for _ in range(iterations):
-        rows += loop.advance(loop.steps + 1, 1.0)
-    return rows
+def begun(seed: int = 0) -> DeviceLoop:
+    """The loop that tests take in turn, before its first iteration."""
+    return alone(config("func:CartPole-v1", f"steps={ITERATIONS * BATCH}", seed=seed))
 
 
 @pytest.fixture(scope="module")
 def undisturbed() -> tuple[list[Row], Groups]:
-    loop = device_loop()
+    loop = begun()
     return advance(loop, ITERATIONS), snapshot(loop)
 
 
 def test_chunks_of_one_are_one_chunk(undisturbed: tuple[list[Row], Groups]) -> None:
-    loop = device_loop()
+    loop = begun()
     chunk = loop._chunk  # what `advance` calls, for all iterations at once
     state, reports, count = chunk(
         loop._knobs,
@@ -58,7 +57,7 @@ def test_chunks_of_one_are_one_chunk(undisturbed: tuple[list[Row], Groups]) -> N
 
 
 def test_chunk_ends_with_the_iteration_that_reaches_the_budget() -> None:
-    loop = device_loop()
+    loop = begun()
     advance(loop, 1)
     rows = loop.advance(3 * BATCH + 1, 100.0)
     while loop.steps < 3 * BATCH + 1:
@@ -70,13 +69,13 @@ def test_chunk_ends_with_the_iteration_that_reaches_the_budget() -> None:
 
 
 def test_same_seed_is_the_same_run(undisturbed: tuple[list[Row], Groups]) -> None:
-    loop = device_loop()
+    loop = made()
     assert advance(loop, ITERATIONS) == undisturbed[0]
     assert_same_bytes(snapshot(loop), undisturbed[1])
 
 
 def test_another_seed_is_another_run(undisturbed: tuple[list[Row], Groups]) -> None:
-    loop = device_loop(seed=1)
+    loop = begun(seed=1)
     advance(loop, 1)
     for name, mine in snapshot(loop).items():
         theirs = undisturbed[1][name]
@@ -87,13 +86,11 @@ def test_another_seed_is_another_run(undisturbed: tuple[list[Row], Groups]) -> N
 def test_restore_goes_on_byte_for_byte(
     undisturbed: tuple[list[Row], Groups], tmp_path: object
 ) -> None:
-    first = device_loop()
+    first = begun()
     rows = advance(first, 4)  # in the middle of episodes: 32 steps are 6 of 5 and 2
-    groups = {
-        g: {k: v.copy() for k, v in m.items()} for g, m in first.snapshot().items()
-    }
+    groups = copied(first.snapshot())
     advance(first, 1)  # what was taken back must not reach the copy
-    second = device_loop()
+    second = begun()  # the same loop: `groups` are copies
     assert second.restore(groups, "here") == "exact"
     assert (second.iteration, second.steps) == (4, 4 * BATCH)
     assert rows + advance(second, ITERATIONS - 4) == undisturbed[0]
@@ -102,7 +99,7 @@ def test_restore_goes_on_byte_for_byte(
 
 @pytest.mark.parametrize("word", [2**31, 2**32])
 def test_steps_are_exact_past_32_bits(word: int) -> None:
-    loop = device_loop()
+    loop = begun()
     advance(loop, 1)
     groups = loop.snapshot()
     (name,) = (key for key in groups["run"] if key == ".steps")
@@ -113,9 +110,14 @@ def test_steps_are_exact_past_32_bits(word: int) -> None:
     counted = [before + BATCH, before + 2 * BATCH, before + 3 * BATCH]
     assert [row["steps"] for row in advance(loop, 3)] == counted
     assert counted[0] < word < counted[1]
-    again = device_loop()
-    again.restore(loop.snapshot(), "here")
+    groups = copied(loop.snapshot())
+    again = begun()
+    again.restore(groups, "here")
     assert again.steps == counted[-1]
+
+
+def copied(groups: Groups) -> Groups:
+    return {g: {k: v.copy() for k, v in m.items()} for g, m in groups.items()}
 
 
 def without(groups: Groups, group: str, name: str) -> Groups:
@@ -125,7 +127,7 @@ def without(groups: Groups, group: str, name: str) -> Groups:
 
 @pytest.mark.parametrize("kind", ["device", "host"])
 def test_restore_needs_every_array(kind: str) -> None:
-    loop: DeviceLoop | HostLoop = device_loop()
+    loop: DeviceLoop | HostLoop = begun()
     if kind == "host":
         loop = HostLoop(config("CartPole-v1"))
         advance(loop, 1)
@@ -142,7 +144,7 @@ def test_restore_needs_every_array(kind: str) -> None:
 
 
 def test_restore_names_both_sides_of_what_does_not_fit() -> None:
-    loop = device_loop()
+    loop = begun()
     groups = loop.snapshot()
     extra = {**groups, "env": {**groups["env"], ".moon": np.zeros(1)}}
     with pytest.raises(CheckpointError, match=r"unknown \.moon"):
@@ -154,7 +156,7 @@ def test_restore_names_both_sides_of_what_does_not_fit() -> None:
 
 
 def test_checkpoint_without_a_group_is_refused_by_name(tmp_path: object) -> None:
-    loop = device_loop()
+    loop = begun()
     groups = loop.snapshot()
     del groups["env"]
     path = checkpoint.save(tmp_path, "000000000", groups, {})  # type: ignore[arg-type]
@@ -178,11 +180,9 @@ def test_host_restore_is_learner_exact_and_plays_no_episode_twice() -> None:
     cfg = config("CartPole-v1", "env.max_episode_steps=100")
     loop = HostLoop(cfg)
     advance(loop, 1)
-    begun = np.array(loop._collector._buffers[0].obs[0])
+    resets = np.array(loop._collector._buffers[0].obs[0])
     advance(loop, 2)
-    groups = {
-        g: {k: v.copy() for k, v in m.items()} for g, m in loop.snapshot().items()
-    }
+    groups = copied(loop.snapshot())
     other = HostLoop(cfg)
     del groups["env"]  # as in the checkpoints of old
     assert other.restore(groups, "here") == "learner-exact"
@@ -201,6 +201,6 @@ def test_host_restore_is_learner_exact_and_plays_no_episode_twice() -> None:
     assert [row["iteration"] for row in rows] == [4, 5]
     assert [row["steps"] for row in rows] == [4 * BATCH, 5 * BATCH]
     first = other._collector._buffers[0].obs[0]
-    assert not (first[:, None] == begun[None]).all(axis=-1).any()
+    assert not (first[:, None] == resets[None]).all(axis=-1).any()
     loop.close()
     other.close()
