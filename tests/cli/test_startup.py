@@ -1,14 +1,17 @@
-"""What help and a bad configuration may import, and how long they may take."""
+"""What help and a bad configuration may import: imports are what start-up costs."""
 
 import json
-import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-HEAVY = ("jax", "numpy", "gymnasium", "pydantic", "rich", "ruamel", "flax", "click")
+# whatever pgcli depends on, but for Typer, and what is slow of Python's own
+HEAVY = (
+    *("jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "safetensors"),
+    *("pydantic", "rich", "ruamel", "click"),
+    *("asyncio", "multiprocessing", "concurrent", "sqlite3", "unittest"),
+)
 PROGRAM = """
 import json, sys
 from pgcli.cli.main import main
@@ -56,22 +59,3 @@ def test_import_pgcli_is_lazy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.split()[1] == "False"
-
-
-def test_help_takes_at_most_0_3_seconds() -> None:
-    # The budget is 0.3 s and 0.1 s is usual. Processor time, the best of five: a busy
-    # machine must not turn this red, a heavy import (0.25 s at least) must.
-    seconds = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "pgcli", "--help"],
-            stdout=subprocess.DEVNULL,
-            check=True,
-            timeout=30,
-            cwd=Path(__file__).parent.parent.parent,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        seconds.append(used)
-    assert min(seconds) < 0.3
