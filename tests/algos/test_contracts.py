@@ -119,21 +119,25 @@ class Learned(NamedTuple):
 
 
 @cache
-def programs(algo: str, name: str) -> tuple[Any, Any]:
+def program(algo: str, name: str) -> Any:
+    """A run's beginning and its first update, compiled as one."""
     env, policy = world(name)
     setup = make_setup(config_of(algo), env.spec, policy)
-    return (
-        quick_jit(partial(init_run, setup)),
-        quick_jit(partial(learn, setup)),
-    )
+
+    @quick_jit
+    def run(knobs: Knobs, seen: Transitions, budget: jax.Array) -> Learned:
+        before = init_run(setup, knobs, jax.random.key(0))
+        key = jax.random.key(2)
+        return Learned(before, *learn(setup, knobs, before, seen, budget, key))
+
+    return run
 
 
 def learned(algo: str, name: str, host: bool, knobs: Knobs | None = None) -> Learned:
-    knobs = knobs or make_knobs(config_of(algo))
-    init, run = programs(algo, name)
-    before = init(knobs, jax.random.key(0))
     seen = transitions(name, ALGORITHM_CONFIGS[algo].collects, host)
-    return Learned(before, *run(knobs, before, seen, to_words(1000), jax.random.key(2)))
+    run = program(algo, name)
+    result: Learned = run(knobs or make_knobs(config_of(algo)), seen, to_words(1000))
+    return result
 
 
 @pytest.mark.parametrize("host", [False, True], ids=["device", "host"])
@@ -181,7 +185,7 @@ def test_every_algorithm_takes_other_numbers_without_compiling_again(
     algo: str,
 ) -> None:
     learned(algo, "box", host=False)
-    _, run = programs(algo, "box")
+    run = program(algo, "box")
     assert run._cache_size() > 0
     compiled = run._cache_size()
     knobs = make_knobs(config_of(algo))

@@ -44,23 +44,28 @@ def test_orthogonal_of_a_large_matrix_is_the_same(
 def test_orthogonal_columns_point_everywhere() -> None:
     # the mean of 2,000 uniform directions in the plane is about 1/√2000 = 0.02 long
     keys = jax.random.split(jax.random.key(0), 2000)
-    firsts = jax.vmap(lambda key: orthogonal(1.0)(key, (2, 2))[:, 0])(keys)
+    firsts = quick_jit(jax.vmap(lambda key: orthogonal(1.0)(key, (2, 2))[:, 0]))(keys)
     assert jnp.linalg.norm(firsts.mean(axis=0)) < 0.08
 
 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
 def test_patches_times_a_kernel_are_its_convolution(batch: tuple[int, ...]) -> None:
-    image = jax.random.normal(jax.random.key(0), (*batch, 10, 7, 4))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 4, 16))
-    ours = patches(image) @ kernel.reshape(-1, 16)
-    theirs = jax.lax.conv_general_dilated(
-        image.reshape(-1, 10, 7, 4),
-        kernel,
-        window_strides=(1, 1),
-        padding="VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
+    drawn = np.random.default_rng(0)
+    image = drawn.normal(size=(*batch, 10, 7, 4)).astype(np.float32)
+    kernel = drawn.normal(size=(3, 3, 4, 16)).astype(np.float32)
+
+    @quick_jit
+    def both(image: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return patches(image) @ kernel.reshape(-1, 16), jax.lax.conv_general_dilated(
+            image.reshape(-1, 10, 7, 4),
+            kernel,
+            window_strides=(1, 1),
+            padding="VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+
+    ours, theirs = both(image, kernel)
     assert ours.shape == (*batch, 8, 5, 16)
     # sums of 36 products of size 1 in float32
     assert jnp.abs(ours.reshape(theirs.shape) - theirs).max() < 2e-5
@@ -90,25 +95,27 @@ NATURE = NetworkConfig("nature_cnn", (16,), "relu", shared=True)
 def test_products_are_the_convolution_and_so_is_their_gradient(
     size: int, stride: int
 ) -> None:
-    image = jax.random.normal(jax.random.key(0), (2, 21, 18, 3))
-    kernel = jax.random.normal(jax.random.key(1), (size, size, 3, 5))
+    drawn = np.random.default_rng(0)
+    image = drawn.normal(size=(2, 21, 18, 3)).astype(np.float32)
+    kernel = drawn.normal(size=(size, size, 3, 5)).astype(np.float32)
 
-    def weighed(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    def with_gradient(form: Callable[..., jax.Array]) -> Any:
         # every output counts differently, so that none can stand for another
-        def total(image: jax.Array, kernel: jax.Array) -> jax.Array:
+        def total(image: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
             found = form(image, kernel, stride)
-            return jnp.sum(found * jnp.cos(jnp.arange(found.size)).reshape(found.shape))
+            by = jnp.cos(jnp.arange(found.size)).reshape(found.shape)
+            return jnp.sum(found * by), found
 
-        return total
+        return jax.grad(total, (0, 1), has_aux=True)
+
+    @quick_jit
+    def both(image: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
+        return tuple(
+            with_gradient(form)(image, kernel) for form in (as_products, as_convolution)
+        )
 
     with jax.default_matmul_precision("highest"):
-        ours, theirs = (
-            (
-                form(image, kernel, stride),
-                jax.grad(weighed(form), (0, 1))(image, kernel),
-            )
-            for form in (as_products, as_convolution)
-        )
+        ours, theirs = both(image, kernel)
     # gradients of the kernel are sums of up to 2·20·17 products of size 1
     for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert mine.shape == other.shape
@@ -196,16 +203,18 @@ def test_nature_cnn_refuses_what_is_no_image(shape: tuple[int, ...]) -> None:
 
 
 def test_product_is_differentiated_as_a_matrix_product_both_ways() -> None:
-    keys = jax.random.split(jax.random.key(0), 4)
-    x, kernel = (
-        jax.random.normal(k, s) for k, s in zip(keys, ((5, 3), (3, 2)), strict=False)
+    drawn = np.random.default_rng(0)
+    x, kernel, *along = (
+        drawn.normal(size=shape).astype(np.float32) for shape in 2 * ((5, 3), (3, 2))
     )
-    along = (jax.random.normal(keys[2], (5, 3)), jax.random.normal(keys[3], (3, 2)))
 
     def curved(multiply: Any) -> Any:
         return jax.grad(lambda x, w: jnp.sum(jnp.tanh(multiply(x, w))), argnums=(0, 1))
 
-    ours = jax.jvp(curved(product), (x, kernel), along)
-    plain = jax.jvp(curved(jnp.matmul), (x, kernel), along)
+    @quick_jit
+    def both(at: Any, along: Any) -> Any:
+        return [jax.jvp(curved(f), at, along) for f in (product, jnp.matmul)]
+
+    ours, plain = both((x, kernel), tuple(along))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)  # rounding of sums of 5 terms

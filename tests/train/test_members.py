@@ -1,6 +1,7 @@
 """Runs side by side are what each would be alone; devices change rounding only."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -80,10 +81,12 @@ def test_copies_that_fill_a_device_are_seen_nowhere() -> None:
     kept = snapshot(loop)
     assert {array.shape[0] for array in kept.values()} == {3}
     # one that learned nothing and whose values are not finite: nobody notices
-    loop._states = jax.tree.map(
-        lambda x: x.at[3].set(0.0 * np.nan) if x.dtype == np.float32 else x,
-        loop._states,
-    )
+    loop._states = jax.jit(
+        partial(
+            jax.tree.map,
+            lambda x: x.at[3].set(0.0 * np.nan) if x.dtype == np.float32 else x,
+        )
+    )(loop._states)
     assert [row["member"] for row in advance(loop, 1)] == [0, 1, 2]
     assert (loop.iteration, loop.steps, loop.diverged) == (3, 3 * BATCH, {})
     after = snapshot(loop)
@@ -141,12 +144,14 @@ def test_members_resume_byte_for_byte() -> None:
 def test_member_that_diverges_leaves_the_others_alone() -> None:
     expected = advance(side_by_side(**GRID), 2)
     loop = side_by_side(**GRID)
-    loop._states = jax.tree_util.tree_map_with_path(
-        lambda path, x: (
-            x.at[0].set(np.nan) if "policy" in jax.tree_util.keystr(path) else x
-        ),
-        loop._states,
-    )
+    loop._states = jax.jit(
+        partial(
+            jax.tree_util.tree_map_with_path,
+            lambda path, x: (
+                x.at[0].set(np.nan) if "policy" in jax.tree_util.keystr(path) else x
+            ),
+        )
+    )(loop._states)
     rows = advance(loop, 2)
     assert list(loop.diverged) == [0]
     assert [row["member"] for row in rows] == [1, 2, 3] * 2
