@@ -286,9 +286,10 @@ def registered_name(env_id: str) -> str:
 
     if env_id.partition(":")[0] in DEVICE_BACKENDS:  # `func:X` is none of Gymnasium's
         raise unknown_env(env_id)
-    ours = [f"{p}:{name}" for p, b in DEVICE_BACKENDS.items() for name in b.names()]
-    if ":" in env_id and difflib.get_close_matches(env_id, ours, 1, 0.85):
-        raise unknown_env(env_id)  # a prefix of ours, mistyped
+    if ":" in env_id:  # listing device environments may import JAX: only if needed
+        ours = [f"{p}:{name}" for p, b in DEVICE_BACKENDS.items() for name in b.names()]
+        if difflib.get_close_matches(env_id, ours, 1, 0.85):
+            raise unknown_env(env_id)  # a prefix of ours, mistyped
     module, name = modules.split(env_id)
     modules.named()
     for prefix, package in REGISTERED_BY.items():

@@ -321,6 +321,20 @@ def test_workers_die_with_their_parent(
         time.sleep(0.02)
 
 
+def test_environments_in_a_worker_import_no_jax() -> None:
+    code = """
+import sys
+from pgcli.config.schema import EnvConfig
+from pgcli.envs import worker
+from pgcli.envs.vectorize import InProcess
+InProcess.make(EnvConfig("CartPole-v1"), [1])
+print(sorted({"jax", "flax", "gymnax"} & set(sys.modules)))
+"""
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 MICROSECOND = 1e-6
 
 
