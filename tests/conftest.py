@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 
@@ -32,6 +33,10 @@ CACHE = "PGCLI_CACHE"
 PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
 
 os.environ.update(SETTINGS)
+
+# Some hundred processes import pgcli: compiled once, not by each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Tracing makes many objects and leaves little garbage.
 gc.set_threshold(50_000, 20, 100)
