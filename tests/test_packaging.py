@@ -1,4 +1,4 @@
-"""The wheel: what it carries, and that it finds its presets where it is installed."""
+"""The wheel: what it contains, and that it finds its data where it is installed."""
 
 import email
 import subprocess
@@ -14,6 +14,7 @@ import pgcli
 from pgcli.envs import registry
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "algorithms"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,11 @@ def test_wheel_carries_every_preset(wheel: Path) -> None:
     assert any(p.suffix == ".yaml" for p in configs)
     expected = {f"pgcli/_configs/{p.relative_to(ROOT / 'configs')}" for p in configs}
     assert {f for f in files(wheel) if f.startswith("pgcli/_configs/")} == expected
+
+
+def test_wheel_carries_the_pages_of_explain(wheel: Path) -> None:
+    pages = {f"pgcli/_docs/algorithms/{p.name}" for p in DOCS.glob("*.md")}
+    assert {f for f in files(wheel) if f.startswith("pgcli/_docs/")} == pages
 
 
 def test_wheel_carries_the_package_and_nothing_else(wheel: Path) -> None:
@@ -60,22 +66,26 @@ def test_wheel_has_the_version_and_the_extras_of_the_source(wheel: Path) -> None
     assert "pgcli = pgcli.cli.main:main" in scripts
 
 
-def test_wheel_finds_its_presets_outside_the_source_tree(
+def test_wheel_finds_its_data_outside_the_source_tree(
     wheel: Path, tmp_path: Path, user_environ: Mapping[str, str]
 ) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "from pgcli.config import presets; print(presets.find('ppo2', 'CartPole-v1'))"
+        "from pgcli.cli import pages; from pgcli.config import presets; "
+        "print(presets.find('ppo2', 'CartPole-v1')); print(pages.directory()); "
+        "assert pages.read('ppo2').text.startswith('# ppo2')"
     )
-    found = subprocess.run(
+    preset, page_directory = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env={**user_environ, "PYTHONPATH": str(tmp_path / "site")},
         check=True,
         capture_output=True,
         text=True,
-    ).stdout
-    assert Path(found.strip()).is_relative_to(tmp_path / "site" / "pgcli" / "_configs")
+    ).stdout.splitlines()
+    package = tmp_path / "site" / "pgcli"
+    assert Path(preset).is_relative_to(package / "_configs")
+    assert Path(page_directory) == package / "_docs" / "algorithms"
 
 
 def test_constraints_pin_every_dependency_and_every_test_tool() -> None:

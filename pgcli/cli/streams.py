@@ -162,6 +162,13 @@ class ResultStream:
         self._forwarders: tuple[LineForwarder, ...] = ()
         self.failure: OSError | None = None
 
+    def isatty(self) -> bool:
+        """Whether results go to a terminal."""
+        try:
+            return bool(self._stream and self._stream.isatty())
+        except ValueError:  # closed
+            return False
+
     def reserve(
         self, say_out: Callable[[str], None], say_err: Callable[[str], None]
     ) -> None:

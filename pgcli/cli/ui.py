@@ -57,6 +57,16 @@ class Terminal:
         return self.err.isatty() and not (self._dumb or self.quiet)
 
     @property
+    def formats(self) -> bool:
+        """Whether results are formatted: on a terminal, except with `--json`."""
+        return self._results.isatty() and not (self._dumb or self.json)
+
+    @property
+    def no_color(self) -> bool:
+        """Whether colours are switched off."""
+        return self._no_color
+
+    @property
     def unicode(self) -> bool:
         """Whether stderr can show bars and sparklines."""
         return self.err.encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")

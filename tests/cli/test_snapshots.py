@@ -54,8 +54,6 @@ CASES = {
     "wrapper_misspelt": "train --set env.wrappers=[FlatenObservation]",
     "wrapper_refused": "train --set env.wrappers=[NormalizeReward]",
     "help_explain": "explain -h",
-    "explain_ladder": "explain",
-    "explain_ppo1": "explain ppo1",
     "explain_no_algorithm": "explain ppo3",
     "explain": "config explain algo.clip_eps",
     "explain_unknown": "config explain algo.clip_epss",
