@@ -64,7 +64,8 @@ def orthogonal(gain: float) -> Callable[..., Array]:
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         size, short = math.prod(shape), min(math.prod(shape[:-1]), shape[-1])
         decomposed = size * short > GRAM_SCHMIDT_UP_TO
-        return gain * _orthonormal(key, shape, dtype, decomposed)
+        kernel: Array = gain * _orthonormal(key, shape, dtype, decomposed)
+        return kernel
 
     return init
 
