@@ -8,23 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgcli.train.evaluate import evaluate as evaluate
-    from pgcli.train.policy_file import load_policy as load_policy
-    from pgcli.train.run import train as train
+    from pgcli.training.evaluation.evaluate import evaluate as evaluate
+    from pgcli.training.evaluation.load_policy import load_policy as load_policy
+    from pgcli.training.run import train as train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "load_policy", "train"]
 
 _LAZY = {
-    "evaluate": "pgcli.train.evaluate",
-    "load_policy": "pgcli.train.policy_file",
+    "evaluate": "pgcli.training.evaluation.evaluate",
+    "load_policy": "pgcli.training.evaluation.load_policy",
+    "train": "pgcli.training.run",
 }
 
 
 def __getattr__(name: str) -> Any:
     """The public function `name`, imported now: `import pgcli` stays cheap."""
-    if name == "train":  # the package itself, which can be called
-        return import_module("pgcli.train")
     if name not in _LAZY:
         raise AttributeError(f"module 'pgcli' has no attribute {name!r}")
     function = getattr(import_module(_LAZY[name]), name)

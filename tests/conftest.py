@@ -43,7 +43,8 @@ gc.set_threshold(50_000, 20, 100)
 
 # Shapes in the signatures of the core are checked at every call, here and nowhere else.
 install_import_hook(
-    ["pgcli.algos", "pgcli.nn", "pgcli.rollout"], "shape_checks.checked"
+    ["pgcli.algos", "pgcli.nn", "pgcli.rollout", "pgcli.arrays.exact_count"],
+    "shape_checks.checked",
 )
 
 # Compilation makes deadlines meaningless; the same examples on every machine.

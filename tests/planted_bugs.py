@@ -33,41 +33,41 @@ class Bug(NamedTuple):
 
 BUGS: dict[str, Bug] = {
     "truncation as termination": Bug(
-        "pgcli/algos/credit.py",
+        "pgcli/algos/advantage.py",
         "jnp.where(terminated, 0.0, next_value)",
         "jnp.where(terminated | truncated, 0.0, next_value)",
-        ("tests/algos/test_credit.py", "tests/algos/test_updates.py"),
+        ("tests/algos/test_advantage.py", "tests/algos/test_updates.py"),
     ),
     "trace across episodes": Bug(
-        "pgcli/algos/credit.py",
+        "pgcli/algos/advantage.py",
         "decay = gamma * gae_lambda * (~(terminated | truncated)).astype(jnp.float32)",
         "decay = gamma * gae_lambda * (~terminated).astype(jnp.float32)",
-        ("tests/algos/test_credit.py", "tests/algos/test_updates.py"),
+        ("tests/algos/test_advantage.py", "tests/algos/test_updates.py"),
     ),
     "GAE off by one": Bug(
-        "pgcli/algos/credit.py",
+        "pgcli/algos/advantage.py",
         "        advantage = delta + decay * advantage\n"
         "        return advantage, advantage\n",
         "        after = delta + decay * advantage\n        return after, advantage\n",
-        ("tests/algos/test_credit.py", "tests/ladder/test_variance.py"),
+        ("tests/algos/test_advantage.py", "tests/algos/test_gradient_variance.py"),
     ),
     "KL reversed in the penalty": Bug(
         "pgcli/algos/ppo1.py",
         "kl = sample.old_dist.kl(sample.dist)",
         "kl = sample.dist.kl(sample.old_dist)",
-        ("tests/ladder/test_ppo1.py",),
+        ("tests/algos/test_ppo1.py",),
     ),
     "KL reversed in the trust region": Bug(
         "pgcli/algos/trpo.py",
         "weighted_mean(sample.old_dist.kl(sample.dist), batch.weight)",
         "weighted_mean(sample.dist.kl(sample.old_dist), batch.weight)",
-        ("tests/ladder/test_trpo.py",),
+        ("tests/algos/test_trpo.py",),
     ),
     "KL reversed in the diagnostics": Bug(
         "pgcli/algos/surrogate.py",
         "return ratio, samples.dist.kl(seen.dist), seen.dist.entropy()",
         "return ratio, seen.dist.kl(samples.dist), seen.dist.entropy()",
-        ("tests/algos/test_surrogate.py", "tests/ladder/test_trpo.py"),
+        ("tests/algos/test_surrogate.py", "tests/algos/test_trpo.py"),
     ),
     "beta adapted per minibatch": Bug(
         "pgcli/algos/actor_critic.py",
@@ -75,63 +75,63 @@ BUGS: dict[str, Bug] = {
         "memory, more = remember(config, learner.memory, metrics)\n"
         "        for _ in range(plan.num_epochs * plan.num_minibatches - 1):\n"
         "            memory, more = remember(config, memory, metrics)",
-        ("tests/ladder/test_ppo1.py",),
+        ("tests/algos/test_ppo1.py",),
     ),
     "line search accepts everything": Bug(
         "pgcli/algos/trpo.py",
         "accepted = (mean_kl(candidate) <= config.max_kl) & (gained > 0)",
         "accepted = (mean_kl(candidate) < jnp.inf) | (gained > 0)",
-        ("tests/ladder/test_trpo.py",),
+        ("tests/algos/test_trpo.py",),
     ),
     "line search ignores the surrogate": Bug(
         "pgcli/algos/trpo.py",
         "accepted = (mean_kl(candidate) <= config.max_kl) & (gained > 0)",
         "accepted = mean_kl(candidate) <= config.max_kl",
-        ("tests/ladder/test_trpo.py",),
+        ("tests/algos/test_trpo.py",),
     ),
     "curvature without damping": Bug(
         "pgcli/algos/trpo.py",
         "damped: Array = product + config.cg_damping * vector",
         "damped: Array = product",
-        ("tests/ladder/test_trpo.py",),
+        ("tests/algos/test_trpo.py",),
     ),
     "critic of trpo moves the policy": Bug(
         "pgcli/algos/trpo.py",
         "        loss = weighted_mean(errors, batch.weight)\n",
         "        seen, _ = see(policy, params, batch)\n"
         "        loss = weighted_mean(errors - 1e-3 * seen.logp, batch.weight)\n",
-        ("tests/ladder/test_trpo.py",),
+        ("tests/algos/test_trpo.py",),
     ),
     "tails dropped on the device": Bug(
-        "pgcli/rollout/device_episodes.py",
+        "pgcli/rollout/device_episode_collector.py",
         '    obs = rows.pop("obs")\n',
         '    obs = rows.pop("obs")\n'
         '    rows["weight"] *= ~jnp.any(rows["truncated"], axis=0, keepdims=True)\n',
-        ("tests/ladder/test_episodes.py",),
+        ("tests/rollout/test_whole_episodes.py",),
     ),
     "tails dropped on the host": Bug(
-        "pgcli/rollout/host_episodes.py",
+        "pgcli/rollout/host_episode_collector.py",
         "weight=whole.active.astype(np.float32),",
         "weight=(whole.active & ~whole.truncated.any(0)).astype(np.float32),",
-        ("tests/ladder/test_episodes.py",),
+        ("tests/rollout/test_whole_episodes.py",),
     ),
     "baseline that standardises": Bug(
         "pgcli/algos/reinforce.py",
         'if getattr(hyper.algo, "standardize_advantage", False):',
         'if hasattr(hyper.algo, "standardize_advantage"):',
-        ("tests/ladder/test_monte_carlo.py",),
+        ("tests/algos/test_monte_carlo.py",),
     ),
     "mean over steps, not trajectories": Bug(
         "pgcli/algos/reinforce.py",
         "policy_loss = -mean * steps_per_trajectory",
         "policy_loss = -mean",
-        ("tests/ladder/test_monte_carlo.py",),
+        ("tests/algos/test_monte_carlo.py",),
     ),
     "baseline of its own trajectory": Bug(
-        "pgcli/algos/credit.py",
+        "pgcli/algos/advantage.py",
         "return (jnp.sum(total) - total) / jnp.maximum(jnp.sum(count) - count, 1e-8)",
         "return 0 * total + jnp.sum(total) / jnp.maximum(jnp.sum(count), 1e-8)",
-        ("tests/ladder/test_monte_carlo.py",),
+        ("tests/algos/test_monte_carlo.py",),
     ),
     "weight of the discounted states": Bug(
         "pgcli/algos/reinforce.py",
@@ -139,10 +139,10 @@ BUGS: dict[str, Bug] = {
         "credit = reward_to_go(rollout.reward, weight, config.gamma)\n"
         "        steps = jnp.arange(len(credit), dtype=jnp.float32)[:, None]\n"
         "        credit = credit * config.gamma**steps",
-        ("tests/ladder/test_monte_carlo.py",),
+        ("tests/algos/test_monte_carlo.py",),
     ),
     "normaliser updated before the update": Bug(
-        "pgcli/train/step.py",
+        "pgcli/training/step.py",
         "    rollout = complete(setup.policy, learner.agent, transitions, reward)\n",
         "    if learner.agent.obs_stats is not None:\n"
         "        early = jax.tree.map(lambda x: x[:-1], transitions.obs)\n"
@@ -156,7 +156,7 @@ BUGS: dict[str, Bug] = {
         "pgcli/algos/surrogate.py",
         "return jnp.minimum(ratio * advantage, clipped * advantage)",
         "return jnp.maximum(ratio * advantage, clipped * advantage)",
-        ("tests/algos/test_surrogate.py", "tests/ladder/test_limits.py"),
+        ("tests/algos/test_surrogate.py", "tests/algos/test_limit_cases.py"),
     ),
     "entropy sign": Bug(
         "pgcli/algos/actor_critic.py",

@@ -1,4 +1,4 @@
-"""The layers: cli → report → train → core, and nothing heavy before a command needs it.
+"""The layers: cli → reports → training → core; nothing heavy before a command needs it.
 
 Imports are read from the source, not from `sys.modules`, so that an import inside a
 function or under `TYPE_CHECKING` counts too where a layer is concerned.
@@ -18,20 +18,20 @@ CORE = (
     "pgcli.nn",
     "pgcli.envs",
     "pgcli.rollout",
-    "pgcli.shapes",
-    "pgcli.mesh",
-    "pgcli.blocks",
+    "pgcli.arrays",
 )
 LEAVES = (
     "pgcli.errors",
     "pgcli.cache",
     "pgcli.config.schema",
     "pgcli.config.algorithms",
-    "pgcli.config.wrappers",
+    "pgcli.config.env_wrappers",
 )
 ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
 HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib")
-BELOW_CLI = ("pgcli.report", "pgcli.train", "pgcli.loggers", "pgcli.config")
+REPORTS = ("pgcli.ladder", "pgcli.report", "pgcli.diagnose")
+BELOW_REPORTS = ("pgcli.training", "pgcli.storage", "pgcli.config")
+BELOW_CLI = (*REPORTS, *BELOW_REPORTS)
 
 # (who, must not import, except); all of them hold.
 RULES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
@@ -40,9 +40,9 @@ RULES: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (CORE, ("pgcli",), (*CORE, *LEAVES, "pgcli.versions")),
     (tuple(c for c in CORE if c != "pgcli.envs"), ("gymnasium",), ()),
     (BELOW_CLI, ("pgcli.cli", "typer"), ()),
-    (("pgcli.train", "pgcli.loggers", "pgcli.config"), ("pgcli.report",), ()),
-    (("pgcli.report",), ("rich",), ()),
-    (("pgcli.config",), ("pgcli.train", "pgcli.loggers", *ARRAYS), ()),
+    (BELOW_REPORTS, REPORTS, ()),
+    (REPORTS, ("rich",), ()),
+    (("pgcli.config",), ("pgcli.training", "pgcli.storage", *ARRAYS), ()),
     (LEAVES, (*HEAVY, "rich", "typer"), ()),
 )
 
@@ -174,9 +174,10 @@ def test_cli_imports_nothing_heavy_at_start() -> None:
 def tree(tmp_path: Path) -> Path:
     """A small package with the layers of the real one, in which all is well."""
     files = {
-        "__init__.py": "def __getattr__(name):\n    import pgcli.train.run\n",
+        "__init__.py": "def __getattr__(name):\n    import pgcli.training.run\n",
         "errors.py": "from enum import IntEnum\n",
-        "shapes.py": "from jax import Array\n",
+        "arrays/__init__.py": "",
+        "arrays/shapes.py": "from jax import Array\n",
         "config/__init__.py": "",
         "config/schema.py": "from pgcli.config.algorithms import PPO2Config\n",
         "config/algorithms.py": "from dataclasses import dataclass\n",
@@ -186,23 +187,25 @@ def tree(tmp_path: Path) -> Path:
         "nn/__init__.py": "",
         "nn/policy.py": "from pgcli import errors\nimport flax\n",
         "envs/__init__.py": "",
-        "envs/functional.py": "def make():\n    import gymnasium\n",
+        "envs/device/__init__.py": "",
+        "envs/device/functional.py": "def make():\n    import gymnasium\n",
         "rollout/__init__.py": "",
-        "rollout/device.py": "from pgcli.envs import functional\n",
-        "train/__init__.py": "",
-        "train/run.py": "import jax, gymnasium, pgcli.config.load\n",
-        "report/__init__.py": "",
-        "report/ladder.py": (
-            "import numpy\nfrom pgcli.train.run import train\n"
+        "rollout/device_collector.py": "from pgcli.envs.device import functional\n",
+        "training/__init__.py": "",
+        "training/run.py": "import jax, gymnasium, pgcli.config.load\n",
+        "ladder/__init__.py": "",
+        "ladder/comparison.py": (
+            "import numpy\nfrom pgcli.training.run import train\n"
             "def draw():\n    import matplotlib\n"
         ),
         "cli/__init__.py": "",
-        "cli/main.py": "import typer\nfrom pgcli.cli import train\n",
-        "cli/train.py": (
+        "cli/commands/__init__.py": "",
+        "cli/main.py": "import typer\nfrom pgcli.cli.commands import train\n",
+        "cli/commands/train.py": (
             "from typing import TYPE_CHECKING\n"
             "from pgcli import errors\n"
             "if TYPE_CHECKING:\n    import numpy\n"
-            "def train():\n    from pgcli.train.run import train\n"
+            "def train():\n    from pgcli.training.run import train\n"
         ),
     }
     package = tmp_path / "pgcli"
@@ -227,31 +230,31 @@ def test_layers_accept_a_tree_that_keeps_them(tree: Path) -> None:
     [
         ("algos/ppo2.py", "import rich.console\n"),
         ("nn/policy.py", "def f():\n    from typer import echo\n"),
-        ("envs/functional.py", "import pydantic\n"),
-        ("rollout/device.py", "import ruamel.yaml\n"),
-        ("rollout/device.py", "import gymnasium\n"),
-        ("algos/ppo2.py", "from pgcli.train import run\n"),
-        ("algos/ppo2.py", "from ..train import run\n"),
+        ("envs/device/functional.py", "import pydantic\n"),
+        ("rollout/device_collector.py", "import ruamel.yaml\n"),
+        ("rollout/device_collector.py", "import gymnasium\n"),
+        ("algos/ppo2.py", "from pgcli.training import run\n"),
+        ("algos/ppo2.py", "from ..training import run\n"),
         ("nn/policy.py", "from pgcli.config import load\n"),
         ("nn/policy.py", "import pgcli.cli.main\n"),
         ("nn/policy.py", "from pgcli import __version__\n"),
-        ("shapes.py", "from pgcli.loggers import LOGGERS\n"),
-        ("train/run.py", "from pgcli import cli\n"),
-        ("train/run.py", "def f():\n    import pgcli.cli.ui\n"),
-        ("train/run.py", "def f():\n    import pgcli.report.ladder\n"),
-        ("report/ladder.py", "from pgcli.cli import ui\n"),
-        ("report/ladder.py", "import rich\n"),
-        ("algos/ppo2.py", "from pgcli.report import ladder\n"),
-        ("train/run.py", "if TYPE_CHECKING:\n    from pgcli.cli import ui\n"),
-        ("config/load.py", "from pgcli.train.run import train\n"),
+        ("arrays/shapes.py", "from pgcli.storage.loggers import LOGGERS\n"),
+        ("training/run.py", "from pgcli import cli\n"),
+        ("training/run.py", "def f():\n    import pgcli.cli.terminal\n"),
+        ("training/run.py", "def f():\n    import pgcli.ladder.comparison\n"),
+        ("ladder/comparison.py", "from pgcli.cli import terminal\n"),
+        ("ladder/comparison.py", "import rich\n"),
+        ("algos/ppo2.py", "from pgcli.ladder import comparison\n"),
+        ("training/run.py", "if TYPE_CHECKING:\n    from pgcli.cli import terminal\n"),
+        ("config/load.py", "from pgcli.training.run import train\n"),
         ("config/load.py", "import jax\n"),
         ("config/schema.py", "import pydantic\n"),
         ("errors.py", "from rich import print\n"),
         ("cli/main.py", "import click\n"),
         ("cli/main.py", "try:\n    from click import echo\nexcept: pass\n"),
-        ("train/run.py", "import pickle\n"),
-        ("train/run.py", "m = importlib.import_module('pickle')\n"),
-        ("train/run.py", "m = __import__('pickle')\n"),
+        ("training/run.py", "import pickle\n"),
+        ("training/run.py", "m = importlib.import_module('pickle')\n"),
+        ("training/run.py", "m = __import__('pickle')\n"),
     ],
 )
 def test_layers_refuse_a_planted_import(tree: Path, file: str, text: str) -> None:
@@ -262,18 +265,30 @@ def test_layers_refuse_a_planted_import(tree: Path, file: str, text: str) -> Non
 @pytest.mark.parametrize(
     ("file", "text", "chain"),
     [
-        ("cli/train.py", "import jax\n", "pgcli.cli.train -> jax"),
+        ("cli/commands/train.py", "import jax\n", "pgcli.cli.commands.train -> jax"),
         ("cli/main.py", "import numpy.random\n", "pgcli.cli.main -> numpy.random"),
         ("cli/main.py", "try:\n    import gymnasium\nexcept: pass\n", "gymnasium"),
         ("cli/main.py", "class A:\n    import ruamel.yaml\n", "-> ruamel.yaml"),
-        ("cli/main.py", "from . import ui\n", None),
+        ("cli/main.py", "from . import terminal\n", None),
         ("cli/main.py", "from pgcli.config.load import f\n", "load -> pydantic"),
-        ("cli/main.py", "from pgcli.train import run\n", "pgcli.train.run -> jax"),
-        ("cli/main.py", "from pgcli.report import ladder\n", "ladder -> numpy"),
+        (
+            "cli/main.py",
+            "from pgcli.training import run\n",
+            "pgcli.training.run -> jax",
+        ),
+        ("cli/main.py", "from pgcli.ladder import comparison\n", "comparison -> numpy"),
         ("config/__init__.py", "import jax\n", None),
         ("errors.py", "import jax\n", "pgcli.errors -> jax"),
-        ("__init__.py", "import pgcli.train.run\n", "pgcli -> pgcli.train.run -> jax"),
-        ("cli/train.py", "if TYPE_CHECKING: pass\nelse:\n    import jax\n", "-> jax"),
+        (
+            "__init__.py",
+            "import pgcli.training.run\n",
+            "pgcli -> pgcli.training.run -> jax",
+        ),
+        (
+            "cli/commands/train.py",
+            "if TYPE_CHECKING: pass\nelse:\n    import jax\n",
+            "-> jax",
+        ),
     ],
 )
 def test_cli_refuses_a_planted_heavy_import(

@@ -71,7 +71,8 @@ def test_wheel_finds_its_data_outside_the_source_tree(
 ) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "from pgcli.cli import pages; from pgcli.config import presets; "
+        "from pgcli.cli import algorithm_pages as pages; "
+        "from pgcli.config.source import presets; "
         "print(presets.find('ppo2', 'CartPole-v1')); print(pages.directory()); "
         "assert pages.read('ppo2').text.startswith('# ppo2')"
     )

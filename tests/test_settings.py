@@ -12,7 +12,7 @@ import pytest
 from jax.dtypes import TypePromotionError
 from jaxtyping import TypeCheckError
 
-from pgcli.algos.credit import gae
+from pgcli.algos.advantage import gae
 
 
 def test_settings_give_two_cpu_devices() -> None:

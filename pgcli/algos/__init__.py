@@ -1,4 +1,8 @@
-"""The ladder of algorithms: pure updates, one file each."""
+"""The algorithms: pure updates, one file each, and the mathematics they share.
+
+An update takes a `Rollout` and never sees an environment. May import `pgcli.rollout`,
+`pgcli.nn`, `pgcli.arrays` and the data classes of `pgcli.config`.
+"""
 
 from collections.abc import Callable
 

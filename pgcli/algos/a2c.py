@@ -10,9 +10,9 @@ from typing import Any
 
 from pgcli.algos.actor_critic import Passes, Sample, actor_critic
 from pgcli.algos.base import Algorithm
+from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import A2CConfig
 from pgcli.nn.policy import Policy
-from pgcli.shapes import Array
 
 
 def a2c(policy: Policy, shards: int) -> Algorithm:

@@ -12,16 +12,16 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from pgcli.algos.advantage import rollout_advantage, weighted_mean
 from pgcli.algos.base import Algorithm, Hyperparameters, LearnerState, Metrics
-from pgcli.algos.credit import rollout_advantage, weighted_mean
 from pgcli.algos.minibatch import Batch, make_batch, run_epochs
 from pgcli.algos.optimizer import init_optimizer, scheduled
 from pgcli.algos.surrogate import update_diagnostics, value_loss
+from pgcli.arrays.shapes import Array
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.policy import Agent, Params, Policy, unroll
-from pgcli.rollout.complete import revalue
+from pgcli.rollout.policy_outputs import revalue
 from pgcli.rollout.types import Rollout
-from pgcli.shapes import Array
 
 
 class Sample(NamedTuple):

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from flax import struct
 
+from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import NormalizeConfig, OptimizerConfig
 from pgcli.nn.policy import Agent
 from pgcli.rollout.types import Rollout
-from pgcli.shapes import Array
 
 Metrics = dict[str, Array]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pgcli.algos.actor_critic import Passes, Sample, actor_critic
 from pgcli.algos.base import Algorithm
+from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import ISPGConfig
 from pgcli.nn.policy import Policy
-from pgcli.shapes import Array
 
 
 def is_pg(policy: Policy, shards: int) -> Algorithm:

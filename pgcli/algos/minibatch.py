@@ -14,16 +14,16 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from pgcli.algos.advantage import moments, scale_to
 from pgcli.algos.base import Metrics
-from pgcli.algos.credit import moments, scale_to
 from pgcli.algos.optimizer import descend
-from pgcli.blocks import map_blocks, sum_blocks
+from pgcli.arrays.device_mesh import EVERYWHERE, ROWS, per_device
+from pgcli.arrays.sample_blocks import map_blocks, sum_blocks
+from pgcli.arrays.shapes import Array, Float, Int, Key
 from pgcli.config.schema import OptimizerConfig
-from pgcli.mesh import EVERYWHERE, ROWS, per_device
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.policy import Params
 from pgcli.rollout.types import Rollout
-from pgcli.shapes import Array, Float, Int, Key
 
 
 class Batch(NamedTuple):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pgcli.arrays.shapes import Array, Bool, Float
 from pgcli.config.algorithms import Schedule
 from pgcli.config.schema import OptimizerConfig
-from pgcli.shapes import Array, Bool, Float
 
 
 def _adam(config: OptimizerConfig) -> optax.GradientTransformation:

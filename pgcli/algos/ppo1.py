@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from pgcli.algos.actor_critic import Passes, Sample, actor_critic
 from pgcli.algos.base import Algorithm, Metrics
+from pgcli.arrays.shapes import Array, Float
 from pgcli.config.algorithms import PPO1Config
 from pgcli.nn.policy import Policy
-from pgcli.shapes import Array, Float
 
 BETA_MIN, BETA_MAX = 1e-4, 1e4
 """Bounds that adaptation never leaves."""

@@ -12,9 +12,9 @@ from pgcli.algos.actor_critic import Passes, Sample, actor_critic
 from pgcli.algos.base import Algorithm
 from pgcli.algos.optimizer import scheduled
 from pgcli.algos.surrogate import clipped_surrogate
+from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import PPO2Config
 from pgcli.nn.policy import Policy
-from pgcli.shapes import Array
 
 
 def ppo2(policy: Policy, shards: int) -> Algorithm:

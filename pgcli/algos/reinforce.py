@@ -15,20 +15,20 @@ from typing import Any
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from pgcli.algos.base import Algorithm, Hyperparameters, LearnerState, Metrics
-from pgcli.algos.credit import (
+from pgcli.algos.advantage import (
     leave_one_out,
     reward_to_go,
     standardize,
     weighted_mean,
     whole_return,
 )
+from pgcli.algos.base import Algorithm, Hyperparameters, LearnerState, Metrics
 from pgcli.algos.minibatch import Batch, make_batch, run_epochs
 from pgcli.algos.optimizer import init_optimizer, scheduled
 from pgcli.algos.surrogate import policy_diagnostics
+from pgcli.arrays.shapes import Array
 from pgcli.nn.policy import Agent, Params, Policy, unroll
 from pgcli.rollout.types import Rollout
-from pgcli.shapes import Array
 
 RUNNING_DECAY = 0.9
 """Weight of earlier batches in the running baseline."""

@@ -5,11 +5,11 @@ Everywhere r = π_θ(a|s)/π_θ'(a|s), where π_θ' is the policy that acted.
 
 import jax.numpy as jnp
 
+from pgcli.algos.advantage import explained_variance, weighted_mean
 from pgcli.algos.base import Metrics
-from pgcli.algos.credit import explained_variance, weighted_mean
 from pgcli.algos.minibatch import Batch, per_sample
+from pgcli.arrays.shapes import Array, Float
 from pgcli.nn.policy import Params, Policy, unroll
-from pgcli.shapes import Array, Float
 
 
 def clipped_surrogate(

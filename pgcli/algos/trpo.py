@@ -14,16 +14,16 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from pgcli.algos.actor_critic import see
+from pgcli.algos.advantage import rollout_advantage, standardize, weighted_mean
 from pgcli.algos.base import Algorithm, Hyperparameters, LearnerState, Metrics
-from pgcli.algos.conjugate import conjugate_gradient
-from pgcli.algos.credit import rollout_advantage, standardize, weighted_mean
+from pgcli.algos.conjugate_gradient import conjugate_gradient
 from pgcli.algos.minibatch import Batch, make_batch, run_epochs
 from pgcli.algos.optimizer import init_optimizer, scheduled
 from pgcli.algos.surrogate import update_diagnostics, value_loss
+from pgcli.arrays.shapes import Array, Float
 from pgcli.config.algorithms import TRPOConfig
 from pgcli.nn.policy import Agent, Params, Policy
 from pgcli.rollout.types import Rollout
-from pgcli.shapes import Array, Float
 
 
 class Step(NamedTuple):

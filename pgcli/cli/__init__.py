@@ -1,1 +1,5 @@
-"""What the user touches: one thin file per command; the terminal; errors."""
+"""The command line: commands, flags and the terminal.
+
+May import everything, but nothing heavy (JAX, NumPy, pydantic) until a command needs
+it.
+"""

@@ -140,7 +140,7 @@ def rate(text: str, chosen: Sequence[str]) -> tuple[str, float]:
     Raises:
       UsageError: it does not, or that rung is not trained.
     """
-    from pgcli.report.plan import algorithms
+    from pgcli.ladder.plan import algorithms
 
     name, equals, value = text.partition("=")
     if not equals:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import typer
 from typer.main import get_command
 
-from pgcli.cli import (
+from pgcli.cli.commands import (
     bench,
     config,
     doctor,
@@ -19,10 +19,10 @@ from pgcli.cli import (
     runs,
     train,
 )
-from pgcli.cli.failures import from_typer, keep_trace, unexpected
-from pgcli.cli.help import HelpGroup
 from pgcli.cli.options import add_command, missing_command, with_global_flags
-from pgcli.cli.ui import Terminal
+from pgcli.cli.terminal.console import Terminal
+from pgcli.cli.terminal.errors import from_typer, keep_trace, unexpected
+from pgcli.cli.terminal.help import HelpGroup
 from pgcli.errors import PgcliError
 
 EXAMPLES = """\

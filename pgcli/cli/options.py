@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import pgcli
-from pgcli.cli.help import GLOBAL_PANEL, HelpCommand
-from pgcli.cli.ui import Terminal
+from pgcli.cli.terminal.console import Terminal
+from pgcli.cli.terminal.help import GLOBAL_PANEL, HelpCommand
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.schema import RunConfig
 from pgcli.errors import ExitCode, PgcliError, UsageError
@@ -391,6 +391,6 @@ def use_modules(names: list[str] | None) -> None:
     Raises:
       UsageError: there is no such module.
     """
-    from pgcli.envs.modules import use
+    from pgcli.envs.user_modules import use
 
     use(names or ())

@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from pgcli.config import wrappers
+from pgcli.config import env_wrappers
 from pgcli.config.algorithms import (
     PPO1Config,
     ReinforceBaselineConfig,
     RewardToGoConfig,
     TRPOConfig,
 )
-from pgcli.config.document import KeyPath
 from pgcli.config.schema import RunConfig
+from pgcli.config.source.document import KeyPath
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
 DEVICE_PREFIXES = ("func", "gymnax", "brax", "playground", "xminigrid", "pgx")
@@ -116,7 +116,7 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
         message = "`env.wrappers` and `env.vectorizer: native` exclude each other"
         yield [("env", "wrappers"), ("env", "vectorizer")], message, None
     for index, item in enumerate(env.wrappers):
-        for message, remedy in wrappers.faults(item, f"env.wrappers[{index}]"):
+        for message, remedy in env_wrappers.faults(item, f"env.wrappers[{index}]"):
             yield [("env", "wrappers", index)], message, remedy
 
 

@@ -11,23 +11,23 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pgcli.config import presets, yaml_file
 from pgcli.config.algorithms import (
     ALGORITHM_ALIASES,
     ALGORITHM_CONFIGS,
     PPO2Config,
 )
-from pgcli.config.command_line import (
+from pgcli.config.dump import to_mapping, to_yaml
+from pgcli.config.errors import ConfigError, Issue, Place
+from pgcli.config.fields import fields, lookup, sections, suggest, unused
+from pgcli.config.schema import EnvConfig, RunConfig
+from pgcli.config.source import presets, yaml_file
+from pgcli.config.source.command_line import (
     Assignment,
     from_env_kwargs,
     from_flags,
     from_sets,
 )
-from pgcli.config.document import Document, KeyPath
-from pgcli.config.dump import to_mapping, to_yaml
-from pgcli.config.errors import ConfigError, Issue, Place
-from pgcli.config.fields import fields, lookup, sections, suggest, unused
-from pgcli.config.schema import EnvConfig, RunConfig
+from pgcli.config.source.document import Document, KeyPath
 from pgcli.config.validate import place_of, say, section_issue, validate
 
 __all__ = [

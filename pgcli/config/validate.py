@@ -21,10 +21,10 @@ from pgcli.config.algorithms import (
     PPO1Config,
 )
 from pgcli.config.checks import complaints, default_shards
-from pgcli.config.document import KeyPath
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import Kind, fields, sections, suggest, unused
 from pgcli.config.schema import RunConfig
+from pgcli.config.source.document import KeyPath
 
 SUGGESTIONS = 50  # beyond so many unknown keys, the search for near ones is left out
 

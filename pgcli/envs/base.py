@@ -16,7 +16,7 @@ from typing import (
 import numpy as np
 
 if TYPE_CHECKING:  # a worker process must not wait for JAX
-    from pgcli.shapes import Array
+    from pgcli.arrays.shapes import Array
 
 Bound = float | tuple[float, ...]
 

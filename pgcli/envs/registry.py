@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from pgcli import versions
 from pgcli.config.schema import EnvConfig
-from pgcli.envs import modules
+from pgcli.envs import user_modules
 from pgcli.envs.base import DeviceEnv, HostEnv
-from pgcli.envs.failure import CAUGHT, failed
-from pgcli.envs.quiet import quiet_mujoco
+from pgcli.envs.failures import CAUGHT, failed
+from pgcli.envs.host.mujoco_warnings import quiet_mujoco
 from pgcli.errors import PgcliError, UsageError
 
 
@@ -36,23 +36,23 @@ class Backend(NamedTuple):
 def _make_functional(
     name: str, kwargs: Mapping[str, Any], limit: int | None
 ) -> DeviceEnv:
-    from pgcli.envs.functional import make_functional
+    from pgcli.envs.device.functional import make_functional
 
     return make_functional(name, kwargs, limit)
 
 
 def functional_names() -> list[str]:
     """What `func:` can be followed by: ours, and those of modules named by the user."""
-    from pgcli.envs.user_functional import names
+    from pgcli.envs.device.user_functional import names
 
     return ["CartPole-v1", "Pendulum-v1", *names()]
 
 
 def _from_library(adapter: str, extra: str, module: str) -> Backend:
-    """The back end in `pgcli.envs.ADAPTER`, which is imported when it is asked."""
+    """The back end in `pgcli.envs.device.ADAPTER`, imported when it is asked."""
 
     def load() -> Any:
-        return importlib.import_module(f"pgcli.envs.{adapter}")
+        return importlib.import_module(f"pgcli.envs.device.{adapter}")
 
     return Backend(
         lambda name, kwargs, limit: load().make(name, kwargs, limit),
@@ -136,16 +136,16 @@ def make_host_env(config: EnvConfig, num_envs: int, seeds: list[int]) -> HostEnv
       UsageError: no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
-    from pgcli.envs import atari
-    from pgcli.envs.lanes import Lanes
-    from pgcli.envs.measure import choose_workers
-    from pgcli.envs.native import NativeVector
-    from pgcli.envs.vectorize import InProcess
+    from pgcli.envs.host import atari
+    from pgcli.envs.host.in_process import InProcess
+    from pgcli.envs.host.native_vector import NativeVector
+    from pgcli.envs.workers.parallel_stepping import Lanes
+    from pgcli.envs.workers.worker_count import choose_workers
 
     if config.id.startswith("envpool:"):
         if importlib.util.find_spec("envpool") is None:
             raise not_installed(config.id, "envpool")
-        from pgcli.envs.envpool import make_envpool
+        from pgcli.envs.host.envpool import make_envpool
 
         return make_envpool(config, num_envs, seeds)
     if config.stepped == "native":
@@ -167,7 +167,7 @@ def list_envs(filter: str = "") -> list[EnvRow]:
     """Every environment that an id can name, on-device first; `filter` in the id."""
     import gymnasium
 
-    modules.named()
+    user_modules.named()
     rows = [
         EnvRow(f"{prefix}:{name}", "device", backend.extra, backend.installed)
         for prefix, backend in DEVICE_BACKENDS.items()
@@ -240,8 +240,8 @@ def make_gymnasium(config: EnvConfig) -> Any:
     """
     import gymnasium
 
-    from pgcli.envs import atari
-    from pgcli.envs.wrap import wrap
+    from pgcli.envs.host import atari
+    from pgcli.envs.host.wrappers import wrap
 
     name = registered_name(config.id)
     limit = (
@@ -290,8 +290,8 @@ def registered_name(env_id: str) -> str:
         ours = [f"{p}:{name}" for p, b in DEVICE_BACKENDS.items() for name in b.names()]
         if difflib.get_close_matches(env_id, ours, 1, 0.85):
             raise unknown_env(env_id)  # a prefix of ours, mistyped
-    module, name = modules.split(env_id)
-    modules.named()
+    module, name = user_modules.split(env_id)
+    user_modules.named()
     for prefix, package in REGISTERED_BY.items():
         if name.startswith(prefix):
             if importlib.util.find_spec(package) is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from pgcli.shapes import Array, Float
+from pgcli.arrays.shapes import Array, Float
 
 CACHED_IMAGES = 32
 """Images that go through all layers together on the CPU, so that what lies between the

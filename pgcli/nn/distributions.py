@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pgcli.shapes import Array, Bool, Float, Int, Key
+from pgcli.arrays.shapes import Array, Bool, Float, Int, Key
 
 MASKED_LOGIT = -1e9
 """Logit of a forbidden action: large and finite, since −inf makes the KL NaN."""

@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pgcli.arrays.shapes import Array
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace, Space
 from pgcli.errors import UsageError
 from pgcli.nn.convolution import convolutions, patches
-from pgcli.shapes import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,

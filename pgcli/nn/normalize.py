@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from pgcli.arrays import exact_count
+from pgcli.arrays.exact_count import Counter
+from pgcli.arrays.shapes import Array, Bool, Float
 from pgcli.envs.base import Box, ObsSpace, Space
-from pgcli.nn import counter
-from pgcli.nn.counter import Counter
-from pgcli.shapes import Array, Bool, Float
 
 EPS = 1e-8
 
@@ -54,7 +54,7 @@ def init_obs_stats(space: ObsSpace, clip: float) -> ObsStats:
         return {name: full(part, value) for name, part in space.items()}
 
     return ObsStats(
-        counter.zero(), full(space, 0.0), full(space, 1.0), jnp.float32(clip)
+        exact_count.zero(), full(space, 0.0), full(space, 1.0), jnp.float32(clip)
     )
 
 
@@ -96,13 +96,13 @@ def merge_moments(
     delta = jnp.sum(weight * shifted, axis=batch) / safe
     spread = (shifted - delta.reshape(centre.shape)) ** 2
     batch_var = jnp.sum(weight * spread, axis=batch) / safe
-    share = num_new / jnp.maximum(counter.to_float(count) + num_new, 1)
+    share = num_new / jnp.maximum(exact_count.to_float(count) + num_new, 1)
     new_var = (1 - share) * var + share * batch_var + share * (1 - share) * delta**2
     return mean + share * delta, jnp.where(num_new > 0, new_var, var)
 
 
 def _add_weight(count: Counter, weight: Array) -> Counter:
-    return counter.add(count, jnp.sum(weight > 0, dtype=jnp.uint32))
+    return exact_count.add(count, jnp.sum(weight > 0, dtype=jnp.uint32))
 
 
 def update_obs_stats(
@@ -126,7 +126,7 @@ def update_obs_stats(
 def init_reward_scaler(num_envs: int) -> RewardScaler:
     """A scale of 1 until the first update."""
     return RewardScaler(
-        counter.zero(), jnp.float32(0), jnp.float32(1), jnp.zeros(num_envs)
+        exact_count.zero(), jnp.float32(0), jnp.float32(1), jnp.zeros(num_envs)
     )
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from pgcli.arrays.shapes import Array, Bool, Float, Key
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import (
     Box,
@@ -29,7 +30,6 @@ from pgcli.nn.distributions import (
 )
 from pgcli.nn.networks import ActorCritic
 from pgcli.nn.normalize import ObsStats, normalize_obs
-from pgcli.shapes import Array, Bool, Float, Key
 
 Params = Any
 Carry = Any

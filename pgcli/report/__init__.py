@@ -1,1 +1,4 @@
-"""What runs say together: statistics over seeds, tables, pictures."""
+"""What runs look like together: statistics over seeds, pictures.
+
+May import `pgcli.training` and all below; neither the terminal nor rich.
+"""

@@ -7,7 +7,7 @@ resampling seeds.
 
 import numpy as np
 
-from pgcli.train.statistics import bootstrap_interval, iqm, mean
+from pgcli.training.evaluation.return_statistics import bootstrap_interval, iqm, mean
 
 CURVE_RESAMPLES = 2_000
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from flax import struct
 
-from pgcli.mesh import COLUMNS, ROWS
+from pgcli.arrays.device_mesh import COLUMNS, ROWS
+from pgcli.arrays.shapes import Array
 from pgcli.nn.distributions import Distribution
-from pgcli.shapes import Array
 
 
 class Transitions(struct.PyTreeNode):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import jax
 import numpy as np
 import pytest
-from rollout.toys import (
+from support.toys import (
     CONTINUOUS,
     DISCRETE,
     FLAT,
@@ -26,14 +26,14 @@ from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import NormalizeConfig, RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Policy
-from pgcli.rollout.device import begin, collect
-from pgcli.rollout.device_episodes import collect_episodes
-from pgcli.rollout.host import HostCollector
-from pgcli.rollout.host_episodes import EpisodeCollector
+from pgcli.rollout.device_collector import begin, collect
+from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.rollout.host_collector import HostCollector
+from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
-from pgcli.train.loop import from_words, to_words
-from pgcli.train.step import Knobs, init_run, learn, make_knobs, make_setup
-from pgcli.train.step import init_agent as new_agent
+from pgcli.training.loop import from_words, to_words
+from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
+from pgcli.training.step import init_agent as new_agent
 
 NUM_ENVS, NUM_STEPS, LIMIT, CAPACITY = 4, 8, 5, 8
 CASES = ("box", "dict-recurrent")

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rollout.toys import (
+from scipy import stats
+from support.toys import (
     CONTINUOUS,
     DISCRETE,
     gated_policy,
@@ -18,7 +19,6 @@ from rollout.toys import (
     random_transitions,
     spec_of,
 )
-from scipy import stats
 
 from pgcli.algos.base import as_leaves
 from pgcli.algos.minibatch import (

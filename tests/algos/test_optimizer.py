@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rollout.toys import quick_jit
+from support.toys import quick_jit
 
 from pgcli.algos.base import as_leaves
 from pgcli.algos.optimizer import clip_norm, descend, init_optimizer, scheduled

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from rollout.toys import (
+from support.toys import (
     DISCRETE,
     linear_policy,
     quick_jit,
     random_rollout,
     random_transitions,
 )
-from rollout.toys import spec_of as toy_spec
+from support.toys import spec_of as toy_spec
 
 from pgcli.algos.minibatch import make_batch
 from pgcli.algos.surrogate import clipped_surrogate, update_diagnostics, value_loss

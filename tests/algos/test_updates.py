@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.flatten_util import ravel_pytree
-from rollout.toys import (
+from support.toys import (
     CONTINUOUS,
     DISCRETE,
     forever,
@@ -24,16 +24,16 @@ from rollout.toys import (
 )
 
 from pgcli.algos import ALGORITHMS
+from pgcli.algos.advantage import rollout_advantage
 from pgcli.algos.base import Hyperparameters, LearnerState, as_leaves
-from pgcli.algos.credit import rollout_advantage
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import OptimizerConfig
 from pgcli.nn.policy import Agent, Policy, Unrolled
-from pgcli.rollout.complete import next_values
-from pgcli.rollout.device import begin, collect
+from pgcli.rollout.device_collector import begin, collect
+from pgcli.rollout.policy_outputs import next_values
 from pgcli.rollout.types import Rollout, Transitions
-from pgcli.train.loop import to_words
-from pgcli.train.step import Knobs, init_run, learn, make_knobs, make_setup
+from pgcli.training.loop import to_words
+from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 
 NUM_STEPS, NUM_ENVS, SIZE = 8, 4, 32
 ACTIONS = {"discrete": DISCRETE, "box": CONTINUOUS}

@@ -94,7 +94,7 @@ def is_installed(settings: dict[str, Any]) -> bool:
 def measure(settings: dict[str, Any], seconds: float) -> dict[str, float]:
     """The rates of one configuration."""
     from pgcli.config.load import resolve
-    from pgcli.report.bench import bench
+    from pgcli.diagnose.bench import bench
 
     sets = [f"{key}={value}" for key, value in settings.items()]
     rates: dict[str, float] = bench(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cli import fake_training
+from support import fake_training
 
 from pgcli.cli.main import main
 
@@ -34,9 +34,9 @@ def run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("pgcli.cli.live.LINE_SECONDS", 1e9)
+    monkeypatch.setattr("pgcli.cli.terminal.live_view.LINE_SECONDS", 1e9)
     for name, module in fake_training.modules().items():
-        monkeypatch.setattr(f"pgcli.train.{name}", module, raising=False)
+        monkeypatch.setattr(f"pgcli.training.{name}", module, raising=False)
 
     def call(*words: str) -> Outcome:
         code = main(words)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cli import fake_training
+from support import fake_training
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.errors import (
@@ -33,7 +33,7 @@ def stop_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         reporter.progress(fake_training.status(10_000))
         raise error
 
-    monkeypatch.setattr("pgcli.train.run", SimpleNamespace(train=train))
+    monkeypatch.setattr("pgcli.training.run", SimpleNamespace(train=train))
 
 
 def the_only_object(text: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_train_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
         seen.update(options, config=resolved.config)
         return fake_training.RESULT
 
-    monkeypatch.setattr("pgcli.train.run", SimpleNamespace(train=train))
+    monkeypatch.setattr("pgcli.training.run", SimpleNamespace(train=train))
     words = "train --algo a2c --env Pendulum-v1 --no-preset --seed 7 --steps 5e4"
     more = "--until-return -200.5 --accelerator cpu --name x --runs-dir d --resume auto"
     outcome = run(*words.split(), *more.split(), "--set", "optimizer.lr=0.5")
@@ -71,7 +71,7 @@ def test_resume_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         seen.update(options, run=name)
         return fake_training.RESULT
 
-    monkeypatch.setattr("pgcli.train.run", SimpleNamespace(resume=resume))
+    monkeypatch.setattr("pgcli.training.run", SimpleNamespace(resume=resume))
     assert run("resume", "x", "--steps", "1_000", "--require-exact").code == 0
     assert (seen["run"], seen["steps"], seen["require_exact"]) == ("x", 1000, True)
 
@@ -83,7 +83,9 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         seen.update(options, target=target)
         return fake_training.evaluate(target)
 
-    monkeypatch.setattr("pgcli.train.evaluate", SimpleNamespace(evaluate=evaluate))
+    monkeypatch.setattr(
+        "pgcli.training.evaluation.evaluate", SimpleNamespace(evaluate=evaluate)
+    )
     words = "eval x --episodes 3 --best --env E-v0 --stochastic --seed 4 --runs-dir d"
     assert run(*words.split()).code == 0
     assert seen == {
@@ -107,7 +109,7 @@ def test_eval_nan_return_is_below_any_minimum(
 ) -> None:
     result = fake_training.EVALUATION | {"return_mean": float("nan")}
     module = SimpleNamespace(evaluate=lambda *_, **__: dict(result))
-    monkeypatch.setattr("pgcli.train.evaluate", module)
+    monkeypatch.setattr("pgcli.training.evaluation.evaluate", module)
     outcome = run("eval", "r", "--min-return", "-1e9", "--json")
     assert outcome.code == 8
     assert the_only_object(outcome.out)["return_mean"] is None
@@ -250,15 +252,15 @@ def test_runs_verify_names_the_damaged_checkpoint(
 ) -> None:
     directory = SimpleNamespace(name="r", path=Path("r"), checkpoints=Path("r/c"))
     find = SimpleNamespace(find=lambda *_: directory)
-    monkeypatch.setattr("pgcli.train.rundir.RunDirectory", find)
+    monkeypatch.setattr("pgcli.storage.run_directory.RunDirectory", find)
     paths = [Path("r/c/1"), Path("r/c/2")]
-    monkeypatch.setattr("pgcli.train.checkpoint.committed", lambda _: paths)
+    monkeypatch.setattr("pgcli.storage.checkpoint.committed", lambda _: paths)
 
     def verify(path: Path) -> None:
         if path.name == "2":
             raise CheckpointError("size is 3, not 4", where=str(path))
 
-    monkeypatch.setattr("pgcli.train.checkpoint.verify", verify)
+    monkeypatch.setattr("pgcli.storage.checkpoint.verify", verify)
     outcome = run("runs", "verify", "r", "--json")
     described = the_only_object(outcome.out)
     assert outcome.code == 4

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pgcli.cli import pages
-from pgcli.cli.markdown import narrow_tables, render
-from pgcli.cli.ui import Terminal
+from pgcli.cli import algorithm_pages as pages
+from pgcli.cli.terminal.console import Terminal
+from pgcli.cli.terminal.markdown import narrow_tables, render
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 
 TABLE = """\

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgcli.config import yaml_file
 from pgcli.config.dump import flow
 from pgcli.config.load import ConfigError, from_mapping, resolve, to_mapping, to_yaml
 from pgcli.config.schema import OptimizerConfig
+from pgcli.config.source import yaml_file
 
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 plain = st.recursive(

@@ -35,7 +35,7 @@ def test_every_prefix_of_device_environments_has_a_back_end() -> None:
 
 
 def test_every_logger_that_may_be_named_is_registered() -> None:
-    import pgcli.loggers
+    import pgcli.storage.loggers
     from pgcli.config.checks import SINKS
 
-    assert set(SINKS) == set(pgcli.loggers.LOGGERS) - {"jsonl"}
+    assert set(SINKS) == set(pgcli.storage.loggers.LOGGERS) - {"jsonl"}

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from train.small import config, resolved
+from support.small_runs import config, resolved
 
 from pgcli.algos import ALGORITHMS
 from pgcli.envs.registry import make_device_env
-from pgcli.rollout.device import begin, collect
-from pgcli.rollout.device_episodes import collect_episodes
-from pgcli.train.loop import to_row, to_words
-from pgcli.train.run import train
-from pgcli.train.step import Knobs, init_run, learn, make_knobs, make_setup
+from pgcli.rollout.device_collector import begin, collect
+from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.training.loop import to_row, to_words
+from pgcli.training.run import train
+from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ENV = "func:CartPole-v1"

@@ -7,18 +7,18 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from envs.scripted import TERMINATED, TRUNCATED, Faulty, Scripted
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from support.scripted_envs import TERMINATED, TRUNCATED, Faulty, Scripted
 
 from pgcli.config.schema import EnvConfig, NetworkConfig
 from pgcli.envs.base import HostEnv
-from pgcli.envs.native import NativeVector
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.host.native_vector import NativeVector
 from pgcli.envs.registry import list_envs, make_device_env, make_host_env
-from pgcli.envs.vectorize import InProcess
 from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
 from pgcli.nn.policy import Agent, make_policy
-from pgcli.rollout.host import HostCollector
+from pgcli.rollout.host_collector import HostCollector
 from pgcli.rollout.types import Transitions
 
 SEEDS = [21, 22, 23]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults.disk import (
+from support.disk_faults import (
     CODES,
     Failing,
     Killed,
@@ -19,8 +19,8 @@ from faults.disk import (
 )
 
 from pgcli.errors import CheckpointError
-from pgcli.train import checkpoint
-from pgcli.train.files import intercept, remove_tree
+from pgcli.storage import checkpoint
+from pgcli.storage.files import intercept, remove_tree
 
 
 def groups(iteration: int) -> dict[str, dict[str, np.ndarray]]:

@@ -8,14 +8,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from envs.user_module import Lamps, Rooms
+from support.user_module import Lamps, Rooms
 
 from pgcli.config.load import resolve
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.host.wrappers import NamedParts
 from pgcli.envs.registry import make_host_env
-from pgcli.envs.vectorize import InProcess
-from pgcli.envs.wrap import NamedParts
 from pgcli.errors import PgcliError
-from pgcli.train.host_loop import HostLoop
+from pgcli.training.host_loop import HostLoop
 
 SMALL = (
     "env.num_envs=2",

@@ -8,9 +8,9 @@ import pytest
 import pgcli
 from pgcli.config.load import resolve
 from pgcli.envs.registry import make_device_env
-from pgcli.train.device_loop import DeviceLoop
-from pgcli.train.evaluate import evaluate
-from pgcli.train.seeds import role_key
+from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.evaluation.evaluate import evaluate
+from pgcli.training.seeds import role_key
 
 
 def test_ppo2_learns_cartpole_a_little_in_20_000_steps() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgcli.config import presets
 from pgcli.config.load import resolve
+from pgcli.config.source import presets
 from pgcli.envs.registry import DEVICE_BACKENDS, make_device_env, on_device
 from pgcli.errors import UsageError
-from pgcli.train.device_loop import DeviceLoop
-from pgcli.train.host_loop import HostLoop
-from pgcli.train.loop import Loop
+from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.host_loop import HostLoop
+from pgcli.training.loop import Loop
 
 # Each compiles for seconds. Both loops, kinds of action and of batch are among these.
 BY_DEFAULT = {"ppo2/CartPole-v1", "reward-to-go/func-Pendulum-v1"}

@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rollout.toys import CONTINUOUS, quick_jit, run_config, walk
+from support.toys import CONTINUOUS, quick_jit, run_config, walk
 
 from pgcli.config.errors import ConfigError
 from pgcli.config.load import resolve
 from pgcli.config.schema import NetworkConfig, NormalizeConfig
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec
 from pgcli.nn.policy import Policy, make_policy
-from pgcli.rollout.device import begin, collect
-from pgcli.train.loop import to_words
-from pgcli.train.step import init_run, learn, make_knobs, make_setup
+from pgcli.rollout.device_collector import begin, collect
+from pgcli.training.loop import to_words
+from pgcli.training.step import init_run, learn, make_knobs, make_setup
 
 SPECS = {
     "mlp": EnvSpec("Toy-v0", Box((4,), "float32", -9.0, 9.0), CONTINUOUS),

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rollout.toys import quick_jit
 from scipy import integrate, special, stats
+from support.toys import quick_jit
 
 from pgcli.nn.distributions import (
     Bernoulli,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout.toys import (
+from support.toys import (
     DISCRETE,
     FLAT,
     TWO_KEYS,
@@ -19,7 +19,7 @@ from rollout.toys import (
     random_transitions,
     run_config,
 )
-from rollout.toys import spec_of as toy_spec
+from support.toys import spec_of as toy_spec
 
 from pgcli.config.schema import NormalizeConfig
 from pgcli.envs.base import Box, Discrete
@@ -33,9 +33,9 @@ from pgcli.nn.normalize import (
     update_obs_stats,
     update_reward_scaler,
 )
-from pgcli.rollout.complete import complete
-from pgcli.train.loop import from_words, to_words
-from pgcli.train.step import init_run, learn, make_knobs, make_setup
+from pgcli.rollout.policy_outputs import complete
+from pgcli.training.loop import from_words, to_words
+from pgcli.training.step import init_run, learn, make_knobs, make_setup
 
 WRAP = 2**32
 SHAPE = (4, 3)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rollout.toys import quick_jit
+from support.toys import quick_jit
 
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, MultiBinary, MultiDiscrete

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rollout.toys import (
+from support.toys import (
     CONTINUOUS,
     DISCRETE,
     TWO_KEYS,

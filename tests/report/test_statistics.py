@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pgcli.report.statistics import difference_interval, iqm_band
-from pgcli.train.statistics import (
+from pgcli.training.evaluation.return_statistics import (
     bootstrap_interval,
     iqm,
     iqm_weights,

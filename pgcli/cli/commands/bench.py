@@ -1,0 +1,97 @@
+"""`pgcli bench`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.terminal.console import Terminal, table
+from pgcli.cli.terminal.formatting import number, short
+from pgcli.errors import UsageError
+
+EXAMPLES = """\
+pgcli bench
+pgcli bench --env func:CartPole-v1 --set env.num_envs=64
+pgcli bench -c my.yaml --json"""
+
+NAMES = {
+    "bare": "environments alone, random actions",
+    "collection": "collection: policy and environments",
+    "update": "update",
+    "whole": "whole iterations",
+}
+
+Seconds = Annotated[
+    float, typer.Option("--seconds", metavar="X", help="how long to measure in all")
+]
+
+
+def bench(
+    terminal: Terminal,
+    algo: options.Algo = None,
+    env: options.Env = None,
+    env_modules: options.EnvModules = None,
+    env_kwargs: options.EnvKwargs = None,
+    config: options.ConfigFile = None,
+    no_preset: options.NoPreset = False,
+    accelerator: options.Accelerator = None,
+    devices: options.Devices = None,
+    seconds: Seconds = 10.0,
+    sets: options.Sets = None,
+) -> None:
+    """Measure where the time of training goes on this machine."""
+    if not 0 < seconds < 3600:
+        raise UsageError(f"`--seconds {seconds:g}`: expected above 0, below an hour")
+    resolved = options.resolve_config(
+        algo=algo,
+        env=env,
+        config=config,
+        no_preset=no_preset,
+        accelerator=accelerator,
+        devices=devices,
+        env_modules=env_modules,
+        env_kwargs=env_kwargs,
+        sets=sets,
+    )
+    chosen: Path | str | None = config or resolved.preset
+    terminal.note(f"configuration: {chosen or 'defaults'}; measuring {seconds:g} s…")
+    from pgcli.diagnose import bench as measuring
+
+    result = measuring.bench(resolved.config, seconds)
+    terminal.answer(_text(result), result)
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    rates, shares = result["rates"], result["shares"]
+    parts = {"bare": "stepping", "collection": "acting", "update": "update"}
+    rows = [
+        (
+            NAMES[name],
+            f"{rates[name]:,.0f}",
+            f"{shares[parts[name]]:.0%}" if name in parts else "100%",
+        )
+        for name in NAMES
+    ]
+    helpers = f", {result['helpers']}" if result["helpers"] else ""
+    where = (
+        f"{result['algo']} on {result['env']} ({result['backend']} "
+        f"×{result['num_envs']}{helpers}), {result['accelerator']} ×{result['devices']}"
+    )
+    memory = result["device_memory_bytes"]
+    more = table(
+        [
+            ("acting, per step", f"{number(result['act_microseconds'])} µs"),
+            ("compile", f"{number(result['compile_seconds'])} s"),
+            ("memory", f"{short(result['memory_bytes'])}B resident at most")
+            if memory is None
+            else (
+                "memory",
+                f"{short(result['memory_bytes'])}B resident, "
+                f"{short(memory)}B on the device at most",
+            ),
+        ]
+    )
+    rated = table(rows, header=(where, "STEPS/S", "OF AN ITERATION"))
+    return f"{rated}\n\n{more}\n\n{result['bottleneck']}"

@@ -1,0 +1,113 @@
+"""`pgcli config show`, `config check`, `config explain`, `config schema`."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.terminal.console import Terminal, describe_error, render_error
+
+EXAMPLES = """\
+pgcli config show --algo ppo2 --env CartPole-v1 > my.yaml
+pgcli config check my.yaml
+pgcli config explain algo.clip_eps
+pgcli config schema > pgcli.schema.json"""
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files")]
+Key = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY",
+        help="dotted path, such as algo.clip_eps",
+        autocompletion=options.complete_key,
+    ),
+]
+
+
+def show(
+    terminal: Terminal,
+    algo: options.Algo = None,
+    env: options.Env = None,
+    config: options.ConfigFile = None,
+    no_preset: options.NoPreset = False,
+    seed: options.Seed = None,
+    steps: options.Steps = None,
+    until_return: options.UntilReturn = None,
+    accelerator: options.Accelerator = None,
+    sets: options.Sets = None,
+) -> None:
+    """Show every value that would run, with its origin, as YAML."""
+    resolved = options.resolve_config(
+        algo=algo,
+        env=env,
+        config=config,
+        no_preset=no_preset,
+        seed=seed,
+        steps=steps,
+        until_return=until_return,
+        accelerator=accelerator,
+        sets=sets,
+    )
+    from pgcli.config.load import to_mapping, to_yaml
+
+    data = {
+        "ok": True,
+        "preset": resolved.preset,
+        "config": to_mapping(resolved.config),
+        "origins": dict(resolved.origins),
+    }
+    text = to_yaml(resolved.config, resolved.origins).rstrip("\n")
+    terminal.answer(text, data)
+
+
+def check(terminal: Terminal, files: Files) -> None:
+    """Check configuration files; reports every mistake in them."""
+    from pgcli.config.load import ConfigError, resolve
+
+    rows: list[dict[str, Any]] = []
+    failures: list[ConfigError] = []
+    for path in files:
+        try:
+            resolve(file=path, flags={}, sets=())
+            rows.append({"file": str(path), "ok": True})
+        except ConfigError as error:
+            failures.append(error)
+            described = describe_error(error)
+            rows.append({"file": str(path), "ok": False, "error": described})
+    if not failures:
+        text = "\n".join(f"ok  {path}" for path in files)
+        terminal.answer(text, {"ok": True, "files": rows})
+        return
+    for failure in failures[:-1]:
+        terminal.say(render_error(failure, terminal) + "\n")
+    last = failures[-1]
+    last.result = {"files": rows}  # type: ignore[attr-defined]
+    raise last
+
+
+def explain(terminal: Terminal, key: Key, algo: options.Algo = None) -> None:
+    """Explain one key: meaning, type, bounds and default."""
+    from pgcli.config.explain import describe
+
+    found = describe(key, algo)
+    terminal.answer(str(found), {"ok": True, **dataclasses.asdict(found)})
+
+
+def schema(terminal: Terminal) -> None:
+    """Print the JSON Schema of a configuration file, for editors."""
+    from pgcli.config.explain import json_schema
+
+    data = json_schema()
+    terminal.answer(json.dumps(data, indent=2), data)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "show": show,
+    "check": check,
+    "explain": explain,
+    "schema": schema,
+}

@@ -1,0 +1,174 @@
+"""`pgcli eval`."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.terminal.console import Terminal, table, to_json
+from pgcli.cli.terminal.formatting import interval, members_table, number
+from pgcli.errors import ExitCode, PgcliError, UsageError
+
+EXAMPLES = """\
+pgcli eval runs/NAME
+pgcli eval NAME --best --episodes 100 --json
+pgcli eval NAME --min-return 475             (exit 8 below it)"""
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT",
+        help="name or path of a run, or path of a checkpoint",
+        autocompletion=options.complete_run,
+    ),
+]
+Episodes = Annotated[
+    int,
+    typer.Option(
+        "--episodes",
+        metavar="N",
+        help="how many episodes",
+        parser=options.whole_number(1),
+    ),
+]
+Best = Annotated[bool, typer.Option("--best", help="the best checkpoint, not the last")]
+OtherEnv = Annotated[
+    str | None,
+    typer.Option(
+        "--env", metavar="ID", help="another environment", show_default="its own"
+    ),
+]
+Stochastic = Annotated[
+    bool, typer.Option("--stochastic", help="sample actions instead of their mode")
+]
+EvalSeed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="seed of the episodes",
+        parser=options.whole_number(0),
+    ),
+]
+Member = Annotated[
+    str | None,
+    typer.Option(
+        "--member",
+        metavar="SEED[,KEY=V]",
+        help="of runs side by side, this one",
+        show_default="all",
+    ),
+]
+EpisodesOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--episodes-out",
+        metavar="FILE",
+        help="write one row per episode (.csv, else JSON lines)",
+    ),
+]
+MinReturn = Annotated[
+    float | None,
+    typer.Option(
+        "--min-return", metavar="X", help="exit 8 if the mean return is below"
+    ),
+]
+
+
+class BelowMinReturn(PgcliError):  # noqa: N818 - the result, not a fault
+    """The agent is worse than the caller demands."""
+
+    exit_code = ExitCode.BELOW_MIN_RETURN
+
+    def __init__(self, message: str, result: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def evaluate(
+    terminal: Terminal,
+    target: Target,
+    episodes: Episodes = 100,
+    best: Best = False,
+    member: Member = None,
+    env: OtherEnv = None,
+    env_modules: options.EnvModules = None,
+    stochastic: Stochastic = False,
+    seed: EvalSeed = 0,
+    episodes_out: EpisodesOut = None,
+    min_return: MinReturn = None,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Evaluate the agent of a run or checkpoint."""
+    if episodes_out is not None and not episodes_out.parent.is_dir():
+        raise UsageError(
+            f"`--episodes-out`: there is no directory {episodes_out.parent}"
+        )
+    options.use_modules(env_modules)
+    terminal.note(f"evaluating {target}: {episodes} episodes…")
+    from pgcli.training.evaluation import evaluate as evaluation
+
+    result = evaluation.evaluate(
+        target,
+        runs_dir=runs_dir,
+        episodes=episodes,
+        best=best,
+        env_id=env,
+        deterministic=not stochastic,
+        seed=seed,
+        member=member,
+    )
+    rows = result.pop("per_episode", [])
+    for each in result.get("members", []):
+        label = {key: each[key] for key in ("member", "seed")}
+        label["run_seed"] = label.pop("seed")
+        rows += [label | row for row in each.pop("per_episode")]
+    if episodes_out is not None:
+        _write_episodes(episodes_out, rows)
+    mean = result["return_mean"]
+    if min_return is not None and not mean >= min_return:
+        if not terminal.json:
+            terminal.answer(_text(result), result)
+        raise BelowMinReturn(
+            f"mean return {number(mean, 2)} is below --min-return {min_return:g}",
+            result,
+        )
+    terminal.answer(_text(result), result)
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    bounds = f"{number(result['return_min'])} to {number(result['return_max'])}"
+    return table(
+        [
+            ("run", str(result["run"])),
+            ("checkpoint", f"{result['checkpoint']} (iteration {result['iteration']})"),
+            ("agent", f"{result['algo']} on {result['env']}, seed {result['seed']}"),
+            ("return", interval(result)),
+            (
+                "spread",
+                f"median {number(result['return_median'])}, {bounds}, "
+                f"std {number(result['return_std'])}",
+            ),
+            ("length", number(result["length_mean"])),
+        ]
+    ) + members_table(result)
+
+
+def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    if path.suffix == ".csv":
+        buffer = io.StringIO()
+        fields = list(rows[0])
+        writer = csv.DictWriter(buffer, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = buffer.getvalue()
+    else:
+        text = "".join(to_json(row) + "\n" for row in rows)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"`--episodes-out {path}`: {error.strerror}") from error

@@ -1,0 +1,113 @@
+"""`pgcli explain [ALGO]`: the pages of `docs/algorithms`.
+
+`NOTES` lists what `--json` has. `below` is the algorithm before, or null; `sections`
+holds the Markdown under each heading.
+"""
+
+import shutil
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import typer
+
+from pgcli.cli import algorithm_pages, options
+from pgcli.cli.terminal.console import Terminal
+from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.errors import UsageError
+
+EXAMPLES = """\
+pgcli explain
+pgcli explain ppo1
+pgcli explain ppo1 > ppo1.md
+pgcli explain trpo --json | jq '.failures[]'"""
+
+NOTES = """\
+On a terminal the page is formatted; elsewhere it is Markdown.
+
+Keys are those of `--set`, metrics those of metrics.jsonl.
+
+JSON
+  with ALGO  name, aliases, below, title, new, formula, lecture, collects,
+             sections {heading: Markdown},
+             symbols [{symbol, meaning, keys, metrics, code}],
+             hyperparameters [{key, default, allowed, typical, effect}],
+             failures [{symptom, cause, remedy}]
+  without    ladder [{name, aliases, new, formula, lecture, collects}]"""
+
+Algorithm = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ALGO",
+        help="algorithm or alias; without it, an index of all",
+        autocompletion=options.complete_algorithm,
+    ),
+]
+
+MAX_WIDTH = 100
+
+
+def explain(terminal: Terminal, algo: Algorithm = None) -> None:
+    """Explain an algorithm, or list all of them."""
+    if algo is None:
+        page = algorithm_pages.read("README")
+        data = {
+            "ladder": [
+                _summary(algorithm_pages.read(name)) for name in ALGORITHM_CONFIGS
+            ]
+        }
+    else:
+        page = algorithm_pages.read(real_name(algo))
+        data = _details(page) if terminal.json else {}
+    text = page.text.rstrip("\n")
+    if terminal.formats:
+        from pgcli.cli.terminal.markdown import render
+
+        width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
+        text = render(text, width, color=not terminal.no_color)
+    terminal.answer(text, {"ok": True} | data)
+
+
+def real_name(name: str) -> str:
+    """The algorithm of a name or an alias.
+
+    Raises:
+      UsageError: there is none.
+    """
+    real = ALGORITHM_ALIASES.get(name, name)
+    if real in ALGORITHM_CONFIGS:
+        return real
+    near = get_close_matches(
+        name.lower().replace("_", "-"), [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES], 1
+    )
+    help = f"there are {', '.join(ALGORITHM_CONFIGS)}"
+    if near:
+        help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
+    elif "." in name:
+        help = f"a key of the configuration: pgcli config explain {name}"
+    raise UsageError(f"unknown algorithm `{name}`", help=help)
+
+
+def _summary(page: algorithm_pages.Page) -> dict[str, Any]:
+    summary = page.summary
+    return {
+        "name": page.name,
+        "aliases": [a for a, real in ALGORITHM_ALIASES.items() if real == page.name],
+        "new": summary["New"],
+        "formula": summary["Weight or objective"],
+        "lecture": summary["Lecture"],
+        "collects": summary["Collects"],
+    }
+
+
+def _details(page: algorithm_pages.Page) -> dict[str, Any]:
+    names = list(ALGORITHM_CONFIGS)
+    place = names.index(page.name)
+    return {
+        **_summary(page),
+        "below": names[place - 1] if place else None,
+        "title": page.title,
+        "sections": page.sections,
+        "symbols": page.symbols,
+        "hyperparameters": page.hyperparameters,
+        "failures": page.failures,
+    }

@@ -1,0 +1,182 @@
+"""`pgcli ladder`: the rungs side by side, by returns or by the noise of gradients."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgcli.cli import ladder_options as own
+from pgcli.cli import options
+from pgcli.cli.terminal import ladder_text
+from pgcli.cli.terminal.console import Terminal
+from pgcli.cli.terminal.formatting import clock, number
+from pgcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pgcli.ladder.jobs import Job, Outcome
+    from pgcli.ladder.plan import Request
+
+EXAMPLES = """\
+pgcli ladder --env CartPole-v1 --seeds 10
+pgcli ladder --algos a2c,ppo2 --steps 100_000 --set network.hidden=[32,32]
+pgcli ladder --seeds 0:20 --tune 3e-4,1e-3,3e-3,1e-2 --tune-seeds 100:105
+pgcli ladder --env func:CartPole-v1 --gradient-variance"""
+
+NOTES = """\
+Each run is a `pgcli train` of its own under OUT/runs; what is finished is not
+trained again, so a ladder that was stopped goes on by the same command. A rung
+keeps its preset's settings, but all share network, environments, budget and seeds.
+
+  final return  mean of the last 100 training episodes, raw
+  area          mean of that over the budget: area under the training curve
+  IQM [95 %]    interquartile mean over seeds; interval by bootstrap over seeds
+  threshold     median steps until the mean of 100 episodes reached it, and in how
+                many seeds it did
+  KL, ESS       of an update: KL(π_old‖π) in nats, effective share of samples
+
+--gradient-variance looks at a fresh policy and at one that the last rung named has
+trained for a while, under the first seed.
+
+OUT/ladder.json holds what --json prints, and the curves; ladder.csv the table;
+curves.png and curves.svg the picture (extra: plot).
+
+JSON
+  env, steps, seeds, threshold, maximum, common, tuning, files,
+  rungs [{algo, preset, lr, settings, final, auc, eval, threshold, kl, ess,
+  diverged, runs}], order [{lower, relation, upper, difference, ci, tolerance,
+  seeds, verdict}]
+  with --gradient-variance: env, algo, seed, episodes, gamma, files, points
+  [{policy, steps, rows [{weight, estimates, variance, signal, ratio, ci}]}]"""
+
+
+def ladder(
+    terminal: Terminal,
+    env: options.Env = None,
+    env_modules: options.EnvModules = None,
+    seeds: own.Seeds = "10",
+    algos: own.Algos = None,
+    steps: own.Steps = None,
+    threshold: own.Threshold = None,
+    out: own.Out = None,
+    rates: own.Rates = None,
+    tune: own.Tune = None,
+    tune_seeds: own.TuneSeeds = None,
+    jobs: own.Jobs = 1,
+    gradient_variance: own.GradientVariance = False,
+    episodes: own.Episodes = None,
+    sets: options.Sets = None,
+) -> None:
+    """Train the rungs on the same seeds and compare them in one table."""
+    from pgcli.ladder.plan import Request, algorithms
+
+    options.use_modules(env_modules)
+    env_id = env or options.DEFAULTS.env.id
+    slug = re.sub(r"[^A-Za-z0-9._-]", "-", env_id)
+    chosen = algorithms(algos.split(",") if algos is not None else None)
+    numbers = tuple(own.seed_range(seeds, "--seeds"))
+    if tune_seeds is not None and tune is None:
+        raise UsageError("`--tune-seeds` belongs to --tune")
+    others = own.seed_range(tune_seeds or own.TUNE_SEEDS, "--tune-seeds")
+    lrs = dict(own.rate(text, chosen) for text in rates or ())
+    grid = (
+        tuple(own.positive(text, "--tune") for text in tune.split(",")) if tune else ()
+    )
+    request = Request(
+        env=env_id,
+        algos=chosen,
+        seeds=numbers,
+        out=out or Path("runs") / f"ladder-{slug}",
+        steps=steps,
+        threshold=threshold,
+        sets=tuple(sets or ()),
+        lrs=lrs,
+        tune=grid,
+        tune_seeds=tuple(others) if grid else (),
+        jobs=jobs,
+    )
+    if set(request.tune_seeds) & set(numbers):
+        raise UsageError("`--tune-seeds` must share no seed with `--seeds`")
+    if gradient_variance:
+        if lrs or grid or threshold is not None or jobs != 1:
+            raise UsageError(
+                "`--gradient-variance` takes no --lr, --tune, --threshold or --jobs"
+            )
+        _variance(terminal, request, episodes or own.EPISODES)
+        return
+    if episodes is not None:
+        raise UsageError("`--episodes` belongs to --gradient-variance")
+    _compare(terminal, request)
+
+
+def _compare(terminal: Terminal, request: "Request") -> None:
+    from pgcli.ladder import comparison as ladders
+    from pgcli.report import plot
+
+    result = ladders.run_ladder(request, Progress(terminal))
+    paths = ladders.write(result, request.out)
+    if plot.is_available():
+        paths |= plot.learning_curves(result, request.out)
+    else:
+        terminal.note(f"no picture: pip install 'pgcli-jax[{plot.EXTRA}]' for one")
+    del result["curves"]
+    result["files"] = paths
+    terminal.answer(ladder_text.comparison(result), result)
+
+
+def _variance(terminal: Terminal, request: "Request", episodes: int) -> None:
+    from pgcli.ladder import comparison as ladders
+    from pgcli.ladder.plan import make_rungs
+
+    # the budget of schedules is the presets': `--steps` is something else here
+    [*_, rung] = make_rungs(dataclasses.replace(request, steps=None))
+    from pgcli.ladder.gradient_noise_over_training import (
+        gradient_variance,  # JAX, after the mistakes
+    )
+
+    result = gradient_variance(
+        rung.config,
+        steps=request.steps or own.TRAINED_STEPS,
+        episodes=episodes,
+        tell=terminal.note,
+    )
+    result["files"] = ladders.write_variance(result, request.out)
+    terminal.answer(ladder_text.variance(result), result)
+
+
+class Progress:
+    """One line on stderr for each run that ends."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._count = self._done = 0
+        self._workers = 1
+        self._seconds: list[float] = []
+
+    def begin(self, title: str, count: int, workers: int) -> None:
+        """`count` runs begin."""
+        self._count, self._done, self._workers = count, 0, workers
+        self._seconds = []
+        self._terminal.note(f"{title}: {count} runs, {workers} at a time")
+
+    def ended(self, outcome: "Outcome") -> None:
+        """A run has ended."""
+        self._done += 1
+        place = f"[{self._done:{len(str(self._count))}}/{self._count}]"
+        name = outcome.job.name
+        if outcome.seconds is None:
+            self._terminal.note(f"{place} {name}  finished before")
+            return
+        self._seconds.append(outcome.seconds)
+        each = sum(self._seconds) / len(self._seconds)
+        left = each * (self._count - self._done) / self._workers
+        said = f"diverged: {outcome.diverged}"
+        if outcome.result is not None:
+            train, final = outcome.result["train"], outcome.result["eval"]
+            said = f"train return {number(train['return_mean'])}"
+            said += f"  eval {number(final['return_mean'])}"
+        rest = f"  {clock(left)} left" if self._done < self._count else ""
+        self._terminal.note(f"{place} {name}  {said}  {outcome.seconds:.0f} s{rest}")
+
+    def waiting(self, job: "Job") -> None:
+        """Another process is training this run."""
+        self._terminal.note(f"{job.name} is being trained by another process: waiting")

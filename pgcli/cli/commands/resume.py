@@ -1,0 +1,72 @@
+"""`pgcli resume`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.terminal.console import Terminal
+from pgcli.cli.terminal.formatting import next_step, summary
+
+EXAMPLES = """\
+pgcli resume runs/NAME
+pgcli resume NAME --steps 1_000_000          (extend its budget)
+pgcli resume NAME --member 3 --steps 500_000 (one of several, alone)"""
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="name or path", autocompletion=options.complete_run
+    ),
+]
+MoreSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        help="new budget, counted from the beginning",
+        parser=options.whole_number(1),
+    ),
+]
+RequireExact = Annotated[
+    bool,
+    typer.Option(
+        "--require-exact", help="refuse to go on where it would not be byte-equal"
+    ),
+]
+Member = Annotated[
+    str | None,
+    typer.Option(
+        "--member",
+        metavar="SEED[,KEY=VALUE…]",
+        help="of runs side by side, go on with this one, as a run of its own",
+    ),
+]
+
+
+def resume(
+    terminal: Terminal,
+    run: Run,
+    steps: MoreSteps = None,
+    require_exact: RequireExact = False,
+    env_modules: options.EnvModules = None,
+    member: Member = None,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Continue a run from its newest checkpoint."""
+    options.use_modules(env_modules)
+    from pgcli.cli.terminal.live_view import reporting
+    from pgcli.training import run as training
+
+    with reporting(terminal) as reporter:
+        result = training.resume(
+            run,
+            runs_dir=runs_dir,
+            steps=steps,
+            require_exact=require_exact,
+            member=member,
+            reporter=reporter,
+        )
+    terminal.answer(summary(result), result)
+    terminal.note(next_step(result))

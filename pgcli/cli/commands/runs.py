@@ -1,0 +1,122 @@
+"""`pgcli runs list`, `runs show`, `runs verify`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.terminal.console import Terminal, table
+from pgcli.cli.terminal.formatting import NOTHING, number, short
+from pgcli.errors import CheckpointError
+
+EXAMPLES = """\
+pgcli runs list
+pgcli runs show NAME
+pgcli runs verify NAME"""
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="name or path", autocompletion=options.complete_run
+    ),
+]
+
+
+def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
+    """List runs with their state and score."""
+    from pgcli.storage.run_directory import list_runs
+
+    rows = [dataclasses.asdict(row) for row in list_runs(runs_dir)]
+    text = table(
+        [
+            (
+                str(row["name"]),
+                str(row["algo"]),
+                str(row["env"]),
+                str(row["seed"]),
+                str(row["status"]),
+                short(row["steps"]),
+                number(row["eval_return"]),
+            )
+            for row in rows
+        ],
+        header=("RUN", "ALGO", "ENV", "SEED", "STATUS", "STEPS", "EVAL RETURN"),
+    )
+    if not rows:
+        terminal.note(f"no runs in {runs_dir}")
+        text = ""
+    terminal.answer(text, {"ok": True, "runs": rows})
+
+
+def show(
+    terminal: Terminal, run: Run, runs_dir: options.RunsDir = Path("runs")
+) -> None:
+    """Show what a run is and where it stands."""
+    from pgcli.storage.run_directory import RunDirectory
+
+    directory = RunDirectory.find(run, runs_dir)
+    data = {
+        "ok": True,
+        "run": directory.name,
+        "path": str(directory.path),
+        "meta": directory.read_meta(),
+        "result": directory.read_result(),
+        "best": directory.best(),
+    }
+    terminal.answer(_tree(data), data)
+
+
+def verify(
+    terminal: Terminal, run: Run, runs_dir: options.RunsDir = Path("runs")
+) -> None:
+    """Check size and SHA-256 of every file of every checkpoint."""
+    from pgcli.storage import checkpoint
+    from pgcli.storage.run_directory import RunDirectory
+
+    directory = RunDirectory.find(run, runs_dir)
+    rows: list[dict[str, Any]] = []
+    for path in checkpoint.committed(directory.checkpoints):
+        try:
+            checkpoint.verify(path)
+            rows.append({"checkpoint": str(path), "ok": True, "message": None})
+        except CheckpointError as error:
+            rows.append(
+                {"checkpoint": str(path), "ok": False, "message": error.message}
+            )
+    damaged = [row for row in rows if not row["ok"]]
+    data = {"ok": not damaged, "run": directory.name, "checkpoints": rows}
+    if not rows:
+        raise CheckpointError("there is no checkpoint", where=str(directory.path))
+    if damaged:
+        failure = CheckpointError(
+            f"{len(damaged)} of {len(rows)} checkpoints are damaged: "
+            f"{damaged[0]['message']}",
+            where=damaged[0]["checkpoint"],
+            help="`pgcli resume` falls back to the newest sound one",
+        )
+        failure.result = data  # type: ignore[attr-defined]
+        raise failure
+    text = "\n".join(f"ok  {row['checkpoint']}" for row in rows)
+    terminal.answer(text, data)
+
+
+def _tree(data: Mapping[str, Any], indent: str = "") -> str:
+    lines = []
+    for key, value in data.items():
+        if key == "ok":
+            continue
+        if isinstance(value, Mapping) and value:
+            lines += [f"{indent}{key}:", _tree(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {NOTHING if value is None else value}")
+    return "\n".join(lines)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_,
+    "show": show,
+    "verify": verify,
+}

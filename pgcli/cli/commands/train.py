@@ -1,0 +1,200 @@
+"""`pgcli train`."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.terminal.console import Terminal, table
+from pgcli.cli.terminal.formatting import next_step, summary
+from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pgcli.config.load import Resolved
+
+EXAMPLES = """\
+pgcli train                                  (ppo2 on CartPole-v1)
+pgcli train --algo a2c --env Pendulum-v1 --seed 3
+pgcli train -c my.yaml --set optimizer.lr=1e-3 --set network.hidden=[32,32]
+pgcli train --name lr1e-3 --resume auto -q --json"""
+
+TRAPS = """\
+Names that mean something else elsewhere
+  `ppo1` is the adaptive KL penalty of section 4 of the PPO paper (arXiv
+  1707.06347); the folder `ppo1` of openai/baselines is clipped PPO, our ppo2.
+  `vpg` is reinforce; Spinning Up's VPG has a critic: it is our a2c."""
+
+
+def _algorithms() -> str:
+    """Every algorithm: its name and aliases, one sentence, its equation."""
+    lines = ["Algorithms (what is ascended; θ' is the policy that acted)"]
+    for name, cls in ALGORITHM_CONFIGS.items():
+        aliases = [alias for alias, real in ALGORITHM_ALIASES.items() if real == name]
+        label = ", ".join([name, *aliases])
+        sentence = (cls.__doc__ or "").partition("\n")[0]
+        lines += [f"  {label:20}{sentence}", f"  {'':22}{cls.equation}"]
+    return "\n".join(lines)
+
+
+NOTES = f"{_algorithms()}\n\n{TRAPS}"
+
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="name of the run", show_default="new"),
+]
+Resume = Annotated[
+    str,
+    typer.Option(
+        "--resume",
+        metavar="never|auto",
+        help="auto: start, continue, or end at once where the run is finished",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace the run of this name")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="show what would run, and stop")
+]
+
+
+def train(
+    terminal: Terminal,
+    algo: options.Algo = None,
+    env: options.Env = None,
+    env_modules: options.EnvModules = None,
+    env_kwargs: options.EnvKwargs = None,
+    config: options.ConfigFile = None,
+    no_preset: options.NoPreset = False,
+    seed: options.Seed = None,
+    seeds: options.Seeds = None,
+    grid: options.Grid = None,
+    steps: options.Steps = None,
+    until_return: options.UntilReturn = None,
+    accelerator: options.Accelerator = None,
+    devices: options.Devices = None,
+    name: Name = None,
+    runs_dir: options.RunsDir = Path("runs"),
+    resume: Resume = "never",
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    sets: options.Sets = None,
+) -> None:
+    """Train an agent; with no option, ppo2 on CartPole-v1."""
+    if resume not in ("never", "auto"):
+        raise UsageError(f"`--resume {resume}`: expected never or auto")
+    if resume == "auto" and overwrite:
+        raise UsageError("`--resume auto` and `--overwrite` exclude each other")
+    resolved = options.resolve_config(
+        algo=algo,
+        env=env,
+        config=config,
+        no_preset=no_preset,
+        seed=seed,
+        seeds=seeds,
+        grid=grid,
+        devices=devices,
+        steps=steps,
+        until_return=until_return,
+        accelerator=accelerator,
+        env_modules=env_modules,
+        env_kwargs=env_kwargs,
+        sets=sets,
+    )
+    if dry_run:
+        data = plan(resolved)
+        terminal.answer(_plan_text(data), data)
+        return
+    terminal.note(_source(resolved, config))
+    from pgcli.cli.terminal.live_view import reporting
+    from pgcli.training import run as training
+
+    with reporting(terminal) as reporter:
+        result = training.train(
+            resolved,
+            runs_dir=runs_dir,
+            name=name,
+            resume=cast(Literal["never", "auto"], resume),
+            overwrite=overwrite,
+            reporter=reporter,
+        )
+    terminal.answer(summary(result), result)
+    terminal.note(next_step(result))
+
+
+def _source(resolved: "Resolved", file: Path | None) -> str:
+    config = resolved.config
+    if file is not None:
+        return f"configuration: {file}"
+    if resolved.preset is not None:
+        return f"configuration: preset {resolved.preset}"
+    return f"configuration: defaults of {config.algo.name}, no preset"
+
+
+def plan(resolved: "Resolved") -> dict[str, Any]:
+    """What a run of this configuration would do, from the configuration alone.
+
+    Where whole episodes are collected, what depends on their lengths is None.
+    `gradient_steps` counts the steps of Adam: for trpo those of its critic.
+    """
+    from pgcli.config.load import to_mapping
+
+    config = resolved.config
+    algo, num_envs = config.algo, config.env.num_envs
+    episodes = algo.collects == "episodes"
+    batch = None if episodes else num_envs * config.rollout.num_steps
+    iterations = None if batch is None else math.ceil(config.steps / batch)
+    passes = getattr(algo, "num_epochs", 1) * getattr(algo, "num_minibatches", 1)
+    return {
+        "ok": True,
+        "dry_run": True,
+        "algo": algo.name,
+        "env": config.env.id,
+        "preset": resolved.preset,
+        "seed": config.seed,
+        "accelerator": config.accelerator,
+        "batch_size": batch,
+        "trajectories": num_envs * config.rollout.episodes_per_env
+        if episodes
+        else None,
+        "iterations": iterations,
+        "steps": {
+            "asked": config.steps,
+            "used": None if batch is None or iterations is None else iterations * batch,
+        },
+        "gradient_steps": None if iterations is None else iterations * passes,
+        "trust_region_steps": iterations if algo.name == "trpo" else None,
+        "config": to_mapping(config),
+    }
+
+
+def _plan_text(data: dict[str, Any]) -> str:
+    depends = "depends on episode lengths"
+    steps, count = data["steps"], data["gradient_steps"]
+    batch = f"{data['batch_size']:,}" if data["batch_size"] else ""
+    iterations = f"{data['iterations']:,}" if data["iterations"] else depends
+    used = f"{steps['used']:,} used" if steps["used"] else f"what is used {depends}"
+    updates = f"{count:,}" if count else "one per iteration"
+    if data["trust_region_steps"]:
+        updates += f" of the critic, {data['trust_region_steps']:,} of the policy"
+    elif data["config"]["algo"].get("kl_stop") is not None:
+        updates = f"at most {updates}"
+    if data["trajectories"]:
+        noun = "trajectory" if data["trajectories"] == 1 else "trajectories"
+        batch = f"{data['trajectories']:,} {noun}"
+    return table(
+        [
+            ("algorithm", data["algo"]),
+            ("environment", data["env"]),
+            ("preset", data["preset"] or "none"),
+            ("seed", str(data["seed"])),
+            ("accelerator", data["accelerator"]),
+            ("batch size", batch),
+            ("iterations", iterations),
+            ("steps", f"{steps['asked']:,} asked, {used}"),
+            ("gradient steps", updates),
+        ]
+    )

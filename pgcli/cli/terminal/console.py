@@ -1,0 +1,189 @@
+"""The terminal: one object owns both consoles, and nothing else prints."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pgcli.cli.terminal.streams import BackgroundWriter, ResultStream
+from pgcli.errors import ExitCode, PgcliError
+
+_STYLES = {"error": "1;31", "warning": "1;33", "help": "1;32", "bold": "1", "dim": "2"}
+
+
+class Terminal:
+    """Results to stdout, everything else to stderr.
+
+    Attributes:
+      err: stderr, safe to write to whatever its reader does.
+      quiet, verbose, json, debug: the global flags.
+      print_above: how a live view prints a message above itself, while there is one.
+      run_path: the run directory that this command writes to, once it is known.
+    """
+
+    def __init__(
+        self, stdout: IO[str] | None, stderr: IO[str] | None, environ: Mapping[str, str]
+    ) -> None:
+        self._results = ResultStream(stdout)
+        self.err = BackgroundWriter(stderr)
+        self.quiet = self.verbose = self.json = self.debug = False
+        self._dumb = environ.get("TERM", "") == "dumb"
+        self._no_color = bool(environ.get("NO_COLOR"))
+        self._answered = False
+        self.print_above: Callable[[str], None] | None = None
+        self.run_path: Path | None = None
+
+    def configure(
+        self, *, quiet: bool, verbose: bool, no_color: bool, json: bool, debug: bool
+    ) -> None:
+        """Switches global flags on; one given before the command stays on."""
+        self.quiet |= quiet
+        self.verbose |= verbose
+        self.json |= json
+        self.debug |= debug
+        self._no_color |= no_color
+
+    @property
+    def color(self) -> bool:
+        """Whether stderr shows colours."""
+        return self.err.isatty() and not (self._dumb or self._no_color)
+
+    @property
+    def redraws(self) -> bool:
+        """Whether stderr is a terminal on which a view can be redrawn in place."""
+        return self.err.isatty() and not (self._dumb or self.quiet)
+
+    @property
+    def formats(self) -> bool:
+        """Whether results are formatted: on a terminal, except with `--json`."""
+        return self._results.isatty() and not (self._dumb or self.json)
+
+    @property
+    def no_color(self) -> bool:
+        """Whether colours are switched off."""
+        return self._no_color
+
+    @property
+    def unicode(self) -> bool:
+        """Whether stderr can show bars and sparklines."""
+        return self.err.encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")
+
+    def style(self, text: str, style: str) -> str:
+        """`text` in one of the few styles, where colours are shown."""
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.color else text
+
+    @contextmanager
+    def reserved_stdout(self) -> Iterator[None]:
+        """Keeps stdout clean of what environments and libraries print."""
+        self._results.reserve(self.note, self.say)
+        try:
+            yield
+        finally:
+            self._results.release()
+
+    def say(self, text: str) -> None:
+        """One message to stderr, above a live view where there is one."""
+        if self.print_above is not None:
+            self.print_above(text)
+        else:
+            self.err.write(text + "\n")
+
+    def note(self, text: str) -> None:
+        """A message that `--quiet` silences."""
+        if not self.quiet:
+            self.say(text)
+
+    def detail(self, text: str) -> None:
+        """A message that only `--verbose` shows."""
+        if self.verbose and not self.quiet:
+            self.say(text)
+
+    def warn(self, text: str) -> None:
+        """A warning; `--quiet` keeps it."""
+        self.say(f"{self.style('warning', 'warning')}: {text}")
+
+    def answer(self, text: str, data: Mapping[str, Any]) -> None:
+        """The command's result: `text`, or with `--json` the one object `data`."""
+        if self._answered:
+            raise RuntimeError("a command answers once")
+        self._answered = True
+        self.err.drain()
+        text = to_json(data) if self.json else text
+        if text:
+            self._results.write(text + "\n")
+
+    def fail(self, error: PgcliError) -> int:
+        """Shows an error in the chosen format; returns the exit code."""
+        self.say(render_error(error, self))
+        if self.json and not self._answered:
+            partial = getattr(error, "result", None) or {}
+            self.answer("", {**partial, "ok": False, "error": describe_error(error)})
+        return int(error.exit_code)
+
+    def close(self, exit_code: int) -> int:
+        """Writes what is pending; returns the exit code, 1 if the result was lost."""
+        failure = self._results.failure
+        if failure is not None:
+            self.warn(f"the result could not be written: {failure.strerror}")
+        self.err.drain()
+        return int(ExitCode.UNEXPECTED) if failure and exit_code == 0 else exit_code
+
+
+def to_json(value: Any) -> str:
+    """`value` as strict JSON on one line; what is not finite becomes null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def describe_error(error: PgcliError) -> dict[str, Any]:
+    """The `error` object of `--json`; several errors are listed under `errors`."""
+    described: dict[str, Any] = {
+        "code": ExitCode(error.exit_code).name.lower(),
+        "exit_code": int(error.exit_code),
+        "message": error.message,
+        "where": error.where,
+        "help": error.help,
+    }
+    to_list = getattr(error, "to_list", None)
+    if to_list is not None:
+        described["errors"] = to_list()
+    return described
+
+
+def render_error(error: PgcliError, terminal: Terminal) -> str:
+    """An error as text: what happened, where, and the remedy last."""
+    render = getattr(error, "render", None)
+    if render is not None:
+        text = str(render()).rstrip("\n")
+    else:
+        text = f"error: {error.message}"
+        text += f"\n  {error.where}" if error.where else ""
+        text += f"\n  help: {error.help}" if error.help else ""
+    for word in ("error", "help"):
+        pattern = rf"^( *){word}(?=: )"
+        text = re.sub(pattern, rf"\1{terminal.style(word, word)}", text, flags=re.M)
+    return text
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
+    """Rows as aligned columns, two spaces apart."""
+    lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
+    if not lines:
+        return ""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,152 @@
+"""Numbers as text, and the summary of a finished run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pgcli.cli.terminal.console import table
+
+NOTHING = "–"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number with `digits` decimals; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:,.{digits}f}"
+
+
+def short(value: float | None) -> str:
+    """A number in at most five characters, such as 0.008, 8.31, 14.8k, 1.2M."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    size = abs(value)
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size >= 0.9995 * limit:
+            scaled = value / limit
+            return (
+                f"{scaled:.0f}{unit}" if abs(scaled) >= 100 else f"{scaled:.1f}{unit}"
+            )
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    if size == 0 or size >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if size >= 1e-3 else f"{value:.0e}"
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as h:mm:ss."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-:--:--"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """Mean return of an evaluation with its interval and what it rests on."""
+    text = number(row.get("return_mean"))
+    low, high = row.get("return_ci") or (None, None)
+    if low is not None and high is not None:
+        text += f"  [{number(low)}, {number(high)}] 95 %"
+    how = "deterministic" if row.get("deterministic", True) else "stochastic"
+    if "runs" in row:
+        iqm, (low, high) = row["return_iqm"], row["return_iqm_ci"]
+        text += f", IQM {number(iqm)} [{number(low)}, {number(high)}]"
+        how = f"{row['runs']} runs, {how}"
+    return f"{text}, {row.get('episodes')} episodes, {how}"
+
+
+def members_table(result: Mapping[str, Any]) -> str:
+    """Runs side by side: a line for each, or for each combination of a grid's values.
+
+    Empty for a single run.
+    """
+    members = result.get("members")
+    if not members:
+        return ""
+    cells = result.get("cells") or []
+    if len(cells) > 1:
+        names = list(cells[0]["values"])
+        head = [*names, "RUNS", "EVAL RETURN, IQM", "TRAIN RETURN, IQM", "DIVERGED"]
+        rows = [
+            (
+                *(f"{cell['values'][name]:g}" for name in names),
+                str(cell["seeds"]),
+                _iqm(cell["eval"]),
+                _iqm(cell["train"]),
+                str(cell["diverged"] or ""),
+            )
+            for cell in cells
+        ]
+        return _columns(head, rows)
+    rows = [
+        (
+            str(member["seed"]),
+            number((member.get("eval") or member).get("return_mean")),
+            number(member["train_return_mean"])
+            if member.get("train_return_mean") is not None
+            else "",
+            member.get("diverged") or "",
+        )
+        for member in members
+    ]
+    head = ["SEED", "EVAL RETURN", "TRAIN RETURN", "DIVERGED"]
+    return _columns(head, rows)
+
+
+def _iqm(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return NOTHING
+    low, high = score["iqm_ci"]
+    return f"{number(score['iqm'])} [{number(low)}, {number(high)}]"
+
+
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table without the columns that say nothing."""
+    told = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    kept = [[row[i] for i in told] for row in rows]
+    return "\n\n" + table(kept, [head[i] for i in told])
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result of `train` and `resume` as a table."""
+    steps, seconds = result["steps"], result["seconds"]
+    stopped = {
+        "budget": "budget spent",
+        "until_return": "--until-return reached",
+        "signal": "stopped by a signal",
+    }.get(result["stopped"], result["stopped"])
+    preset = f", preset {result['preset']}" if result.get("preset") else ""
+    rows = [
+        ("run", str(result["path"])),
+        ("trained", f"{result['algo']} on {result['env']}{preset}"),
+        ("steps", f"{steps['used']:,} of {steps['asked']:,} asked, {stopped}"),
+    ]
+    if result.get("eval"):
+        rows.append(("eval return", interval(result["eval"])))
+    best = result.get("best")
+    if best:
+        score = number(best.get("return_mean"))
+        rows.append(("best eval", f"{score}, {best.get('checkpoint')}"))
+    training = (result.get("train") or {}).get("return_mean")
+    rows += [
+        ("train return", number(training)),
+        (
+            "time",
+            f"{clock(seconds['total'])} (compile {number(seconds['compile'])} s), "
+            f"{short(result.get('steps_per_second'))} steps/s",
+        ),
+        ("checkpoint", str(result.get("checkpoint") or NOTHING)),
+    ]
+    if result.get("resume_level"):
+        rows.append(("resumed", str(result["resume_level"])))
+    return table(rows) + members_table(result)
+
+
+def next_step(result: Mapping[str, Any]) -> str:
+    """What to do after training, as a command."""
+    best = (result.get("best") or {}).get("checkpoint")
+    which = " --best" if best and best != result.get("checkpoint") else ""
+    return f"next: pgcli eval {result['path']}{which}"

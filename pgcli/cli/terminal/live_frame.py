@@ -1,0 +1,184 @@
+"""The live view as lines of styled text, for any width: pure, no terminal involved."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pgcli.cli.terminal.formatting import NOTHING, clock, number, short
+
+if TYPE_CHECKING:
+    from pgcli.training.reporter import RunInfo, Status
+
+Line = list[tuple[str, str]]
+MAX_BAR = 40
+MIN_BAR = 8
+TWO_COLUMNS = 76
+LABEL = 16
+LEFT_COLUMN = 36
+RIGHT_LABEL = 8
+NUMBER = 8
+SPARK_CELLS = 10
+SPARKS = "▁▂▃▄▅▆▇█"
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+ASCII = str.maketrans(
+    "━╸─·×–…" + SPARKS + SPINNER,
+    "##-|x-." + "_.-~=+*#" + "-\\|/-\\|/-\\",
+)
+
+
+@dataclass
+class Frame:
+    """What the view shows; written by training, read by the thread that draws."""
+
+    info: "RunInfo | None" = None
+    status: "Status | None" = None
+    saved_iteration: int | None = None
+    compiling_since: float | None = None
+    returns: list[float] = field(default_factory=list)
+
+    def update(self, status: "Status") -> None:
+        """Takes over the numbers of a report."""
+        self.status = status
+        self.compiling_since = None
+        if status.last_saved_iteration is not None:
+            self.saved_iteration = status.last_saved_iteration
+        value = status.metrics.get("return_mean")
+        if value is not None:
+            self.returns.append(value)
+
+
+def header(info: "RunInfo") -> str:
+    """Algorithm, environment, seed and accelerator of a run."""
+    backend = f"{info.backend} ×{info.num_envs}"
+    if info.helpers:
+        backend += f", {info.helpers}"
+    seeds = f"seed {info.seed}"
+    if info.members > 1:
+        seeds = f"{info.members} runs from seed {info.seed}"
+    device = info.accelerator + (f" ×{info.devices}" if info.devices > 1 else "")
+    return f"{info.algo} · {info.env} ({backend}) · {seeds} · {device}"
+
+
+def sparkline(values: Sequence[float], cells: int = SPARK_CELLS) -> str:
+    """The course of `values` in at most `cells` characters."""
+    count = min(cells, len(values))
+    if count < 2:
+        return ""
+    edges = [len(values) * i // count for i in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    if not high > low:
+        return SPARKS[3] * count
+    top = len(SPARKS) - 1
+    return "".join(SPARKS[round((m - low) / (high - low) * top)] for m in means)
+
+
+def render(
+    frame: Frame, width: int, *, unicode: bool = True, now: float | None = None
+) -> list[Line]:
+    """The view, no line wider than `width` where the contents can be cut.
+
+    Args:
+      frame: what to show.
+      width: columns of the terminal.
+      unicode: False replaces bars and sparklines by ASCII.
+      now: monotonic seconds, for the spinner; the present one if None.
+    """
+    if frame.info is None:
+        return []
+    now = time.monotonic() if now is None else now
+    lines = _head(frame.info, width)
+    lines.append(_bar(frame, width, now))
+    if frame.status is not None:
+        lines += _numbers(frame, frame.status, width)
+    if not unicode:
+        lines = [[(_ascii(text), style) for text, style in line] for line in lines]
+    return lines
+
+
+def _head(info: "RunInfo", width: int) -> list[Line]:
+    title, path = header(info), str(info.path)
+    room = width - len(title) - len(path) - 1
+    if room >= 2:
+        return [[(title, "bold"), (" " * room, ""), (path, "dim")]]
+    return [[(title, "bold")], [(path, "dim")]]
+
+
+def _bar(frame: Frame, width: int, now: float) -> Line:
+    status, waiting = frame.status, ""
+    if frame.compiling_since is not None:
+        seconds = now - frame.compiling_since
+        turn = SPINNER[int(seconds * 8) % len(SPINNER)]
+        waiting = f"{turn} compiling… {seconds:.0f} s"
+    if status is None:
+        return [(waiting or "starting…", "cyan")]
+    done = min(1.0, status.steps / max(1, status.budget))
+    speed = status.steps_per_second
+    rest = max(0, status.budget - status.steps)
+    left = clock(rest / speed if speed else None) + " left"
+    text = f"{done:4.0%}  {status.steps:,}/{status.budget:,} steps  {waiting or left}"
+    cells = min(MAX_BAR, width - len(text) - 3)
+    if cells < MIN_BAR:
+        steps = f"{short(status.steps)}/{short(status.budget)}"
+        return [(f"{done:.0%}  {steps}  {waiting or left}", "")]
+    full = int(done * cells)
+    half = "╸" if done * cells - full >= 0.5 else ""
+    empty = cells - full - len(half)
+    return [("━" * full + half, "green"), ("─" * empty, "dim"), (f" {text}", "")]
+
+
+def _numbers(frame: Frame, status: "Status", width: int) -> list[Line]:
+    metrics = status.metrics
+    best = (
+        f" · best eval {_fitting(status.best_eval)}"
+        if status.best_eval is not None
+        else ""
+    )
+    saved = (
+        NOTHING
+        if frame.saved_iteration is None
+        else f"iteration {frame.saved_iteration}"
+    )
+    clip = metrics.get("clip_fraction")
+    policy = [
+        f"kl {short(metrics.get('kl'))}",
+        f"entropy {short(metrics.get('entropy'))}",
+    ]
+    if clip is not None:
+        policy.insert(1, f"clip {clip:.0%}")
+    value = [
+        f"loss {short(metrics.get('value_loss'))}",
+        f"explained var. {number(metrics.get('explained_variance'), 2)}",
+    ]
+    episode_return = _fitting(metrics.get("return_mean")).ljust(NUMBER)
+    left = [
+        ("episode return", f"{episode_return} {sparkline(frame.returns)}"),
+        ("episode length", _fitting(metrics.get("length_mean"))),
+        ("steps/s", short(status.steps_per_second)),
+    ]
+    right = [
+        ("policy", "  ".join(policy)),
+        ("value", "  ".join(value)),
+        ("saved", saved + best),
+    ]
+    if width < TWO_COLUMNS:
+        return [_cell(name, text, LABEL) for name, text in [*left, *right]]
+    return [
+        [*_cell(a, b, LABEL, LEFT_COLUMN - LABEL), *_cell(c, d, RIGHT_LABEL)]
+        for (a, b), (c, d) in zip(left, right, strict=True)
+    ]
+
+
+def _cell(name: str, text: str, label: int, width: int = 0) -> Line:
+    return [(f" {name}".ljust(label), "dim"), (text.ljust(width), "")]
+
+
+def _fitting(value: float | None) -> str:
+    text = number(value)
+    return text if len(text) <= NUMBER else short(value)
+
+
+def _ascii(text: str) -> str:
+    return text.translate(ASCII)

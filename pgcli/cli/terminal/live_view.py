@@ -1,0 +1,215 @@
+"""What a user sees while training runs: one view redrawn in place, or stable lines."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgcli.cli.terminal.console import Terminal
+from pgcli.cli.terminal.formatting import clock
+from pgcli.cli.terminal.live_frame import Frame, header, render
+from pgcli.cli.terminal.training_warnings import Advisor
+
+if TYPE_CHECKING:
+    from pgcli.training.reporter import Reporter, RunInfo, Status
+
+LINE_SECONDS = 5.0
+FRAMES_PER_SECOND = 8
+
+# name in a line, key in the metrics
+LINE_METRICS = (
+    ("return", "return_mean"),
+    ("length", "length_mean"),
+    ("kl", "kl"),
+    ("clip", "clip_fraction"),
+    ("entropy", "entropy"),
+    ("value_loss", "value_loss"),
+    ("explained_variance", "explained_variance"),
+)
+
+
+class LineReporter:
+    """One greppable line of `key=value` per interval: for files and pipes."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._advisor = Advisor()
+        self._last_line = 0.0
+        self._status: Status | None = None
+        self._shown: Status | None = None
+
+    def started(self, info: "RunInfo") -> None:
+        """Names the run, where it is kept and what it runs on."""
+        self._terminal.run_path = Path(info.path)
+        self._terminal.note(f"{header(info)} · {info.path}")
+        self._say_resumed(info)
+
+    def compiling(self) -> None:
+        """Says that nothing will move for a while."""
+        self._terminal.note("compiling…")
+
+    def progress(self, status: "Status") -> None:
+        """One line, if the last one is old enough."""
+        self._status = status
+        self._advise(status)
+        now = time.monotonic()
+        if now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self._line()
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """One line per evaluation, after one with the state of training."""
+        self._line()
+        self._terminal.note(evaluation_line(row))
+
+    def saved(self, path: Path, iteration: int) -> None:
+        """One line per checkpoint, with `--verbose`."""
+        self._terminal.detail(f"saved iteration={iteration} path={path}")
+
+    def warn(self, message: str) -> None:
+        """A warning."""
+        self._terminal.warn(message)
+
+    def close(self) -> None:
+        """The last state of training, if it was not shown."""
+        self._line()
+
+    def _line(self) -> None:
+        if self._status is not None and self._status is not self._shown:
+            self._shown = self._status
+            self._terminal.note(progress_line(self._status))
+
+    def _advise(self, status: "Status") -> None:
+        for message in self._advisor.advise(status.metrics):
+            self.warn(message)
+
+    def _say_resumed(self, info: "RunInfo") -> None:
+        if info.resume_level:
+            self._terminal.note(
+                f"resumed at step {info.first_step:,}: {info.resume_level}"
+            )
+
+
+class LiveReporter(LineReporter):
+    """The view of a terminal, redrawn in place on stderr."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(terminal)
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        self._text = Text
+
+        class SteadyConsole(Console):
+            """Leaves the cursor alone: a killed process could not bring it back."""
+
+            def show_cursor(self, show: bool = True) -> bool:
+                """Does nothing."""
+                return False
+
+        self._console = SteadyConsole(
+            file=terminal.err,  # type: ignore[arg-type]
+            force_terminal=True,
+            no_color=not terminal.color,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        self._frame = Frame()
+        self._live = Live(
+            get_renderable=self._render,
+            console=self._console,
+            refresh_per_second=FRAMES_PER_SECOND,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def started(self, info: "RunInfo") -> None:
+        """Begins to draw."""
+        self._terminal.run_path = Path(info.path)
+        self._frame.info = info
+        self._say_resumed(info)
+        self._live.start()
+        self._terminal.print_above = self._print_above
+
+    def compiling(self) -> None:
+        """Shows the spinner until the next progress."""
+        self._frame.compiling_since = time.monotonic()
+
+    def progress(self, status: "Status") -> None:
+        """Hands the numbers to the view."""
+        self._frame.update(status)
+        self._advise(status)
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """One line per evaluation, with `--verbose`: the view shows the best."""
+        self._terminal.detail(evaluation_line(row))
+
+    def saved(self, path: Path, iteration: int) -> None:
+        """Keeps the iteration for the view."""
+        self._frame.saved_iteration = iteration
+        super().saved(path, iteration)
+
+    def close(self) -> None:
+        """Draws the last state and leaves it standing."""
+        self._frame.compiling_since = None
+        self._terminal.print_above = None
+        if self._live.is_started:
+            self._live.stop()
+
+    def _print_above(self, text: str) -> None:
+        self._console.print(self._text.from_ansi(text))
+
+    def _render(self) -> Any:
+        width = self._console.width
+        lines = render(self._frame, width, unicode=self._terminal.unicode)
+        newline = self._text("\n", no_wrap=True, overflow="ellipsis")
+        return newline.join(self._text.assemble(*line) for line in lines)
+
+
+def progress_line(status: "Status") -> str:
+    """The state of training as `key=value`, always the same keys in the same order."""
+    left = status.budget - status.steps
+    speed = status.steps_per_second
+    words = [
+        "progress",
+        f"steps={status.steps}/{status.budget}",
+        f"iteration={status.iteration}",
+    ]
+    words += [
+        f"{name}={_plain(status.metrics[key])}"
+        for name, key in LINE_METRICS
+        if key in status.metrics
+    ]
+    words += [
+        f"best_eval={_plain(status.best_eval)}",
+        f"steps_per_second={speed:.0f}",
+        f"left={clock(max(0, left) / speed if speed else None)}",
+    ]
+    return " ".join(words)
+
+
+def evaluation_line(row: Mapping[str, Any]) -> str:
+    """An evaluation as `key=value`."""
+    low, high = row.get("return_ci") or (None, None)
+    return (
+        f"eval steps={row.get('steps')} return={_plain(row.get('return_mean'))} "
+        f"low={_plain(low)} high={_plain(high)} episodes={row.get('episodes')}"
+    )
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+@contextmanager
+def reporting(terminal: Terminal) -> Iterator["Reporter"]:
+    """A reporter for this terminal, closed at the end whatever happens."""
+    kind = LiveReporter if terminal.redraws else LineReporter
+    reporter = kind(terminal)
+    try:
+        yield reporter
+    finally:
+        reporter.close()

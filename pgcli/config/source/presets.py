@@ -1,0 +1,48 @@
+"""Presets: `configs/<algo>/<env>.yaml`, chosen by algorithm and environment.
+
+`configs/style/` holds ways to train any environment, chosen by name: `-c style/openai`.
+"""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def directory() -> Path | None:
+    """Where the presets are: inside the wheel, or beside the package."""
+    for path in (_PACKAGE / "_configs", _PACKAGE.parent / "configs"):
+        if path.is_dir():
+            return path
+    return None
+
+
+def file_name(env_id: str) -> str:
+    """The name of an environment's preset file: `func:X-v1` is `func-X-v1.yaml`."""
+    return env_id.replace(":", "-").replace("/", "-") + ".yaml"
+
+
+def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
+    """The preset of an algorithm and an environment, or None.
+
+    Args:
+      algo: real name of the algorithm.
+      env_id: as in `env.id`.
+      root: directory to look in; the installed presets if None.
+    """
+    root = directory() if root is None else root
+    if root is None or not env_id.isprintable() or len(env_id) > 200:
+        return None
+    path = root / algo / file_name(env_id)
+    return path if path.is_file() else None
+
+
+def named(name: str, root: Path | None = None) -> Path | None:
+    """The preset called `directory/stem`, such as `trpo/CartPole-v1`, or None."""
+    known = {f"{path.parent.name}/{path.stem}": path for path in available(root)}
+    return known.get(name)
+
+
+def available(root: Path | None = None) -> list[Path]:
+    """Every preset there is, sorted."""
+    root = directory() if root is None else root
+    return [] if root is None else sorted(root.glob("*/*.yaml"))

@@ -1,0 +1,286 @@
+"""Where the time of training goes on this machine.
+
+Each part is measured warm and alone: the bare environments, collection, the update, and
+whole iterations. What an iteration takes beyond its parts is its own.
+"""
+
+import contextlib
+import dataclasses
+import resource
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import EnvSpec, HostEnv, random_action
+from pgcli.envs.registry import (
+    helpers_of,
+    make_device_env,
+    make_host_env,
+    on_device,
+)
+from pgcli.errors import UsageError
+from pgcli.rollout.device_collector import begin, collect, step_and_reset
+from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.rollout.host_actor import make_actor
+from pgcli.rollout.host_collector import empty_slot
+from pgcli.rollout.types import Transitions
+from pgcli.training.backend import layout
+from pgcli.training.backend.sharding import make_learner
+from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.host_loop import HostLoop, make_collector
+from pgcli.training.seeds import env_seeds
+from pgcli.training.step import Setup, init_run, make_knobs, make_setup
+from pgcli.training.timing import Clock
+
+FOREVER = 10**12
+"""A budget that no measurement reaches: schedules stay where they begin."""
+
+REPEATS = 4
+"""Stretches of each part; the best counts, since disturbance only slows."""
+
+
+class Parts(NamedTuple):
+    """What is measured: each returns the environment steps that it made."""
+
+    bare: Callable[[], int]
+    collection: Callable[[], int]
+    update: Callable[[], int]
+    whole: Callable[[], int]
+
+
+def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
+    """Rates of a configuration's parts, in environment steps per second.
+
+    Args:
+      config: a run's configuration, resolved.
+      seconds: of measuring in all, compilation excepted.
+
+    Returns:
+      `ok, algo, env, backend, num_envs, helpers, accelerator, devices, rates, shares,
+      act_microseconds, compile_seconds, memory_bytes, device_memory_bytes,
+      bottleneck`.
+
+    Raises:
+      UsageError: several runs side by side.
+      AcceleratorError, EnvironmentFailed: as in training.
+    """
+    if config.has_members:
+        raise UsageError("bench measures one run: leave out --seeds and --grid")
+    config = dataclasses.replace(config, steps=FOREVER)
+    backend, clock = layout.start(config), Clock()
+    mesh = backend.mesh
+    device = on_device(config.env.id)
+    # host environments are collected from outside the mesh, as in training
+    inside = mesh if device else None
+    with jax.set_mesh(inside) if inside else contextlib.nullcontext():
+        helpers = ""
+        if device:
+            parts, close = _on_device(config, mesh)
+        else:
+            parts, close, helpers = _on_host(config, mesh)
+        try:
+            parts.whole()  # compiles
+            compiled = clock.compile
+            each = seconds / len(parts) / REPEATS
+            rates = {name: rate(part, each) for name, part in parts._asdict().items()}
+        finally:
+            close()
+    shares = split(rates)
+    memory = jax.devices()[0].memory_stats() or {}
+    acting = max(1 / rates["collection"] - 1 / rates["bare"], 0.0)
+    return {
+        "ok": True,
+        "algo": config.algo.name,
+        "env": config.env.id,
+        "backend": "device" if device else "host",
+        "num_envs": config.env.num_envs,
+        "helpers": helpers,
+        "accelerator": backend.accelerator.platform,
+        "devices": backend.accelerator.devices,
+        "rates": {name: round(value, 1) for name, value in rates.items()},
+        "shares": {name: round(value, 4) for name, value in shares.items()},
+        "act_microseconds": round(1e6 * acting * config.env.num_envs, 2),
+        "compile_seconds": round(compiled, 3),
+        "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device_memory_bytes": memory.get("peak_bytes_in_use"),
+        "bottleneck": bottleneck(shares),
+    }
+
+
+def rate(part: Callable[[], int], seconds: float) -> float:
+    """The best of several stretches of about `seconds`, after a first call."""
+    part()
+    best = 0.0
+    for _ in range(REPEATS):
+        steps, start = 0, time.perf_counter()
+        while True:
+            steps += part()
+            elapsed = time.perf_counter() - start
+            if elapsed >= seconds:
+                break
+        best = max(best, steps / elapsed)
+    return best
+
+
+def split(rates: Mapping[str, float]) -> dict[str, float]:
+    """Shares of an iteration's time: stepping, acting, update and the rest.
+
+    Parts that are slower alone than within an iteration are scaled to fill it.
+    """
+    collection = 1 / rates["collection"]
+    stepping = min(1 / rates["bare"], collection)
+    parts = {
+        "stepping": stepping,
+        "acting": collection - stepping,
+        "update": 1 / rates["update"],
+    }
+    whole = max(1 / rates["whole"], sum(parts.values()))
+    shares = {name: part / whole for name, part in parts.items()}
+    return {**shares, "rest": 1 - sum(shares.values())}
+
+
+def bottleneck(shares: Mapping[str, float]) -> str:
+    """What an iteration spends most of its time on, in words."""
+    words = {
+        "stepping": "stepping the environments",
+        "acting": "acting: the policy's forward pass at every step, and storing",
+        "update": "the update",
+        "rest": "neither collection nor update: dispatch, logging, waiting",
+    }
+    name = max(shares, key=lambda name: shares[name])
+    return f"{shares[name]:.0%} of an iteration is {words[name]}"
+
+
+def wait(result: Any) -> None:
+    """Waits until a result is there."""
+    jax.block_until_ready(result)  # type: ignore[no-untyped-call]
+
+
+def _count(transitions: Transitions) -> int:
+    return int(np.sum(np.asarray(transitions.weight) > 0))
+
+
+def _updater(
+    setup: Setup, config: RunConfig, made: Transitions, mesh: Any
+) -> Callable[[], int]:
+    """The update on the same transitions, again and again."""
+    knobs, key = make_knobs(config), jax.random.key(0)
+    begin_run, fit = make_learner(setup, mesh, knobs)
+    state = begin_run(knobs, key)
+    budget, steps = np.array([2**8, 0], np.uint32), _count(made)
+
+    def update() -> int:
+        nonlocal state
+        state, report = fit(knobs, state, made, budget, key)
+        wait(report)
+        return steps
+
+    return update
+
+
+def _whole(loop: DeviceLoop | HostLoop) -> Callable[[], int]:
+    def whole() -> int:
+        before = loop.steps
+        loop.advance(FOREVER, 0.25)
+        return loop.steps - before
+
+    return whole
+
+
+def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
+    """Actions [T, N, …] as a policy gives them."""
+    generator = np.random.default_rng(0)
+    return random_action(spec.action, (num_steps, num_envs), generator)
+
+
+def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]:
+    env = make_device_env(config.env)
+    loop = DeviceLoop(config, env, mesh=mesh)
+    setup, policy = loop.setup, loop.setup.policy
+    num_envs, num_steps = setup.columns, setup.num_steps
+    key = jax.random.key(0)
+    agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    first = jax.jit(lambda key: begin(env, policy, key, num_envs))(key)
+    actions = jnp.asarray(_random_actions(env.spec, num_steps, num_envs))
+
+    @jax.jit
+    def bare_steps(state: Any, actions: Any) -> Any:
+        def step(state: Any, inputs: Any) -> Any:
+            action, key = inputs
+            state, _, outcome = step_and_reset(env, key, state, action)
+            return state, outcome.reward
+
+        return jax.lax.scan(step, state, (actions, jax.random.split(key, num_steps)))
+
+    @jax.jit
+    def gather(agent: Any, first: Any) -> Transitions:
+        if setup.algorithm.collects == "episodes":
+            return collect_episodes(env, policy, agent, key, num_envs, num_steps)
+        return collect(env, policy, agent, first, key, num_steps)[1]
+
+    def bare() -> int:
+        wait(bare_steps(first.state, actions))
+        return num_envs * num_steps
+
+    made = gather(agent, first)
+    steps = _count(made)
+
+    def collection() -> int:
+        wait(gather(agent, first))
+        return steps
+
+    update = _updater(setup, config, made, mesh)
+    return Parts(bare, collection, update, _whole(loop)), loop.close
+
+
+def policy_agent(setup: Setup) -> Callable[..., Any]:
+    """(knobs, key) -> a fresh agent, as training begins with."""
+    return lambda knobs, key: init_run(setup, knobs, key).learner.agent
+
+
+def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], str]:
+    """The parts, what closes the environments, and who helps to step them."""
+    loop = HostLoop(config, mesh=mesh)
+    num_envs = config.env.num_envs
+
+    def make(first_seed: int) -> HostEnv:
+        seeds = env_seeds(config.seed, "train", num_envs, first_seed)
+        return make_host_env(config.env, num_envs, seeds)
+
+    envs = [make(1), make(2)]
+    setup = make_setup(config, envs[0].spec)
+    key = jax.random.key(0)
+    agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    devices = mesh.size if mesh else 1
+    actor = make_actor(config.host, config.network, setup.spec, setup.policy)
+    with_lives = config.rollout.end_on_life_loss
+    collector = make_collector(
+        envs[0], setup, actor, with_lives=with_lives, devices=devices
+    )
+    num_steps = min(setup.num_steps, 256)
+    actions = _random_actions(setup.spec, num_steps, num_envs)
+    slot = empty_slot(envs[1])
+    envs[1].reset(slot.obs)
+
+    def bare() -> int:
+        for action in actions:
+            envs[1].step(action, slot)
+        return num_steps * num_envs
+
+    made = jax.device_get(collector.collect(agent, key))
+
+    def collection() -> int:
+        return _count(collector.collect(agent, key))
+
+    def close() -> None:
+        loop.close()
+        for env in envs:
+            env.close()
+
+    update = _updater(setup, config, made, mesh)
+    return Parts(bare, collection, update, _whole(loop)), close, helpers_of(envs[0])

@@ -1,0 +1,197 @@
+"""Whether an on-device environment keeps the contract, and what it costs."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.diagnose.host_env_check import Speed
+from pgcli.diagnose.random_episodes import Finding, Wrong, place
+from pgcli.envs.base import (
+    Box,
+    DeviceEnv,
+    Discrete,
+    MultiBinary,
+    ObsSpace,
+    env_action,
+    random_action,
+)
+from pgcli.errors import PgcliError
+
+NUM_ENVS, NUM_STEPS = 16, 128
+
+
+def check_device(env: DeviceEnv) -> list[Finding]:
+    """What is right and wrong with an on-device environment."""
+    findings: list[Finding] = []
+    for what, part in (("tracing", _shapes), ("playing", _episodes)):
+        try:
+            findings += part(env)
+        except Wrong as wrong:
+            return [*findings, wrong.finding]
+        except PgcliError:
+            raise
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            message = f"{what}: {type(error).__name__}: {first}"
+            help = f"raised at {place(error)}; see `--debug`"
+            return [*findings, Finding("error", message, help)]
+    return findings
+
+
+def _shapes(env: DeviceEnv) -> Iterator[Finding]:
+    """Shapes and dtypes of a reset and a step, from tracing them alone."""
+
+    def both(key: Any) -> Any:
+        state, obs = env.reset(key)
+        action = random_action(env.spec.action, (), np.random.default_rng(0))
+        return state, obs, *env.step(key, state, env_action(env.spec.action, action))
+
+    state, first, after, step = jax.eval_shape(both, jax.random.key(0))
+    for what, obs in (("of a reset", first), ("of a step", step.obs)):
+        _check_kind(f"the observation {what}", obs, env.spec.obs)
+    for name, dtype in (
+        ("reward", "float32"),
+        ("terminated", "bool"),
+        ("truncated", "bool"),
+    ):
+        leaf = getattr(step, name)
+        if leaf.shape != () or leaf.dtype != dtype:
+            raise Wrong(
+                f"`{name}` is {leaf.dtype}{list(leaf.shape)}, not one {dtype}",
+                "return a scalar: `[0]`, `jnp.all`, `jnp.any` or `jnp.sum`",
+            )
+    before, later = (str(jax.tree.structure(tree)) for tree in (state, after))
+    if before != later:
+        raise Wrong(
+            f"a step returns a state of another structure than a reset: {later}, not "
+            f"{before}",
+            "return the same containers with the same keys from both",
+        )
+    paths = jax.tree_util.tree_flatten_with_path(state)[0]
+    for (path, old), new in zip(paths, jax.tree.leaves(after), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            raise Wrong(
+                f"the state{jax.tree_util.keystr(path)} is {_kind(new)} after a step, "
+                f"{_kind(old)} after a reset",
+                "a scan needs the same shapes and dtypes from both",
+            )
+    yield Finding("ok", "shapes and dtypes are those of its spaces, and stay")
+
+
+def _check_kind(what: str, obs: Any, space: ObsSpace) -> None:
+    if isinstance(space, Mapping):
+        for name, part in space.items():
+            _check_kind(f"`{name}` of {what}", obs[name], part)
+    elif obs.shape != space.shape:
+        raise Wrong(
+            f"{what} has shape {list(obs.shape)}, not {list(space.shape)}",
+            "let observation_space declare the shape that is returned",
+        )
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], Any]:
+    """Key -> (first obs, steps [T, N, …]) of random actions, with resets."""
+    from pgcli.rollout.device_collector import env_keys, step_and_reset
+
+    drawn = random_action(
+        env.spec.action, (num_steps, num_envs), np.random.default_rng(0)
+    )
+
+    def one(carry: Any, inputs: Any) -> Any:
+        state, _ = carry
+        action, key = inputs
+        state, obs, step = step_and_reset(env, key, state, action)
+        return (state, obs), step
+
+    def run(key: Any) -> Any:
+        state, obs = jax.vmap(env.reset)(env_keys(key, num_envs))
+        keys = jax.random.split(key, num_steps)
+        inputs = (jnp.asarray(drawn), keys)
+        return obs, jax.lax.scan(one, (state, obs), inputs)[1]
+
+    return jax.jit(run)
+
+
+def _episodes(env: DeviceEnv) -> Iterator[Finding]:
+    """Random episodes of several environments under jit and vmap."""
+    run = _runner(env, NUM_ENVS, NUM_STEPS)
+    first, step = jax.device_get(run(jax.random.key(0)))
+    _check_values("an observation of a reset", first, env.spec.obs)
+    _check_values("an observation of a step", step.obs, env.spec.obs)
+    if not np.isfinite(step.reward).all():
+        t, n = np.argwhere(~np.isfinite(step.reward))[0]
+        raise Wrong(
+            f"the reward is not finite at step {t} of environment {n}",
+            "training stops at such a value: find the division or overflow",
+        )
+    ends = int((step.terminated | step.truncated).sum())
+    yield Finding(
+        "ok",
+        f"{NUM_ENVS} × {NUM_STEPS} random steps under jit and vmap, {ends} ends of "
+        "episodes: observations in their space, rewards finite",
+    )
+    limit = env.spec.max_episode_steps
+    if limit is None:
+        yield Finding("warning", "no time limit is known", "set env.max_episode_steps")
+    else:
+        yield Finding("ok", f"episodes are cut after {limit} steps")
+    starts = np.asarray(jax.tree.leaves(first)[0]).reshape(NUM_ENVS, -1)
+    if len(np.unique(starts, axis=0)) == 1:
+        yield Finding(
+            "warning",
+            f"{NUM_ENVS} keys give the same first observation",
+            "fine if nothing is random; else use the key that `initial` gets",
+        )
+
+
+def _check_values(what: str, obs: Any, space: ObsSpace) -> None:
+    if isinstance(space, Mapping):
+        for name, part in space.items():
+            _check_values(f"`{name}` of {what}", obs[name], part)
+        return
+    if obs.dtype.kind == "f" and not np.isfinite(obs).all():
+        raise Wrong(f"{what} is not finite", "find the division or overflow")
+    if isinstance(space, Box):
+        low, high = space.bounds()
+    elif isinstance(space, Discrete):
+        low, high = np.asarray(space.start), np.asarray(space.start + space.n - 1)
+    elif isinstance(space, MultiBinary):
+        low, high = np.asarray(0), np.asarray(1)
+    else:
+        start = np.asarray(space.start).reshape(space.shape)
+        low, high = start, start + np.asarray(space.nvec).reshape(space.shape) - 1
+    if (obs < low).any() or (obs > high).any():
+        raise Wrong(
+            f"{what} leaves its space: values from {obs.min():g} to {obs.max():g}",
+            "widen observation_space, or clip the observation",
+        )
+
+
+def measure_device(env: DeviceEnv, num_envs: int, seconds: float) -> Speed:
+    """Microseconds of a step and of a reset, per environment of `num_envs`, warm."""
+    run = _runner(env, num_envs, NUM_STEPS)
+    reset = jax.jit(lambda key: jax.vmap(env.reset)(jax.random.split(key, num_envs)))
+    key = jax.random.key(1)
+    return Speed(
+        1e6 * _best(lambda: run(key), seconds) / (num_envs * NUM_STEPS),
+        1e6 * _best(lambda: reset(key), seconds / 4) / num_envs,
+    )
+
+
+def _best(call: Callable[[], Any], seconds: float) -> float:
+    jax.block_until_ready(call())  # type: ignore[no-untyped-call]
+    taken: list[float] = []
+    deadline = time.perf_counter() + seconds
+    while not taken or time.perf_counter() < deadline:
+        start = time.perf_counter()
+        jax.block_until_ready(call())  # type: ignore[no-untyped-call]
+        taken.append(time.perf_counter() - start)
+    return min(taken)

@@ -1,0 +1,170 @@
+"""What this machine and installation offer, and what stands in the way."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pgcli import versions
+from pgcli.errors import AcceleratorError
+
+VARIABLES = (
+    "JAX_PLATFORMS",
+    "XLA_FLAGS",
+    "PJRT_NPROC",
+    "PGCLI_CACHE",
+    "JAX_COMPILATION_CACHE_DIR",
+    "CUDA_VISIBLE_DEVICES",
+    "NO_COLOR",
+)
+"""Variables of the environment that change what happens."""
+
+DISTRIBUTION = "pgcli-jax"
+
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([^\]]*)\])?")
+_EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
+
+
+def examine(runs_dir: Path) -> dict[str, Any]:
+    """What this machine has, under stable keys.
+
+    The keys are `ok, devices, cores, versions, untested, extras, cache, runs,
+    environment, warnings`. `warnings` names each problem with its remedy; `ok` is false
+    if nothing can be trained because JAX finds no device.
+
+    Args:
+      runs_dir: where runs would be written.
+    """
+    seen = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    # a look must not take a GPU's memory
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from pgcli.training.backend import accelerator, layout
+
+    found, problem = _devices()
+    cache = (
+        os.environ.get("JAX_COMPILATION_CACHE_DIR") or accelerator.programs_directory()
+    )
+    report = {
+        "ok": problem is None,
+        "devices": found,
+        "cores": layout.cores(),
+        "versions": dict(versions.recorded()),
+        "untested": versions.untested(),
+        "extras": extras(),
+        "cache": _cache(Path(cache)) if cache else None,
+        "runs": {"path": str(runs_dir), "writable": _is_writable(runs_dir)},
+        "environment": seen,
+    }
+    return {**report, "warnings": list(_warnings(report, problem))}
+
+
+def _devices() -> tuple[list[dict[str, Any]], str | None]:
+    """(platform, kind and number of JAX's devices, why there are none)."""
+    from pgcli.training.backend import accelerator
+
+    try:
+        accelerator.start("auto", host_envs=False, cpu_threads=os.cpu_count() or 1)
+    except AcceleratorError as error:
+        return [], error.message
+    import jax
+
+    count: dict[tuple[str, str], int] = {}
+    for device in jax.devices():
+        key = (device.platform, device.device_kind)
+        count[key] = count.get(key, 0) + 1
+    return [
+        {"platform": platform, "kind": kind, "count": number}
+        for (platform, kind), number in count.items()
+    ], None
+
+
+def extras() -> dict[str, list[str]]:
+    """Every extra of this distribution, and which packages it lacks.
+
+    Extras of other distributions are followed, so that `gymnasium[mujoco]` counts as
+    installed only with what it brings.
+    """
+    try:
+        metadata = importlib.metadata.metadata(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    names = metadata.get_all("Provides-Extra") or []
+    return {name: sorted(set(_missing(DISTRIBUTION, name, set()))) for name in names}
+
+
+def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
+    """Packages that an extra of a distribution needs and that are not installed."""
+    if (distribution, extra) in seen:
+        return
+    seen.add((distribution, extra))
+    for text in importlib.metadata.requires(distribution) or []:
+        condition = _EXTRA.search(text)
+        parts = _REQUIREMENT.match(text)
+        if condition is None or condition[1] != extra or parts is None:
+            continue
+        if "python_version" in text or "sys_platform" in text:
+            continue  # not for every machine: its absence says nothing
+        name = parts[1]
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield name
+            continue
+        for inner in filter(None, (parts[2] or "").split(",")):
+            yield from _missing(name, inner.strip(), seen)
+
+
+def _environment_extras() -> set[str]:
+    """Extras that environments are said to need."""
+    from pgcli.envs.registry import DEVICE_BACKENDS, EXTRAS
+
+    ours = {backend.extra for backend in DEVICE_BACKENDS.values() if backend.extra}
+    return ours | {extra for extra, _ in EXTRAS.values()} | {"envpool"}
+
+
+def _cache(directory: Path) -> dict[str, Any]:
+    files = [p for p in directory.glob("*") if p.is_file()]
+    return {
+        "path": str(directory),
+        "programs": sum(p.name.endswith("-cache") for p in files),
+        "bytes": sum(p.stat().st_size for p in files),
+        "writable": _is_writable(directory),
+    }
+
+
+def _is_writable(directory: Path) -> bool:
+    """Whether files can be made there, or the directory itself."""
+    for path in (directory, *directory.absolute().parents):
+        if path.exists():
+            return path.is_dir() and os.access(path, os.W_OK)
+    return False
+
+
+def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
+    if problem is not None:
+        yield f"JAX finds no device to train on: {problem}"
+    platforms = {device["platform"] for device in report["devices"]}
+    if shutil.which("nvidia-smi") and "gpu" not in platforms:
+        yield (
+            "an NVIDIA driver is installed, and JAX sees no GPU: "
+            f"pip install '{DISTRIBUTION}[cuda13]' (or cuda12)"
+        )
+    if lacking := _environment_extras() - report["extras"].keys():
+        yield (
+            f"the installation is older than the code and does not know the extras "
+            f"{', '.join(sorted(lacking))}: install {DISTRIBUTION} again"
+        )
+    if report["cache"] is None:
+        yield "the compilation cache is off: every run compiles anew"
+    elif not report["cache"]["writable"]:
+        yield (
+            f"the compilation cache {report['cache']['path']} cannot be written: "
+            "set PGCLI_CACHE to a directory that can"
+        )
+    for name, range in report["untested"].items():
+        yield f"{name} is outside the versions that pgcli was tested with: {range}"
+    if not report["runs"]["writable"]:
+        yield f"{report['runs']['path']} cannot be written: choose another --runs-dir"

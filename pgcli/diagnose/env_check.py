@@ -1,0 +1,171 @@
+"""One environment looked at from all sides: what is wrong, what it costs, what pays."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
+from pgcli.diagnose.host_env_check import Speed, check_host, measure_host, spec_of
+from pgcli.diagnose.random_episodes import Finding
+from pgcli.envs.base import EnvSpec, ObsSpace
+from pgcli.envs.registry import (
+    make_device_env,
+    make_gymnasium,
+    make_host_env,
+    on_device,
+)
+from pgcli.errors import EnvironmentFailed, PgcliError
+from pgcli.nn.policy import Agent, make_policy
+from pgcli.rollout.host_actor import make_actor
+from pgcli.rollout.host_collector import HostCollector
+from pgcli.training import host_env_checkpoint
+from pgcli.training.backend import accelerator
+
+LOOKED_AT = 64
+"""Steps over which a copy is compared with its original."""
+
+WORKER_STEP = 20.0
+"""Microseconds of a step from which help may pay."""
+
+
+def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
+    """What training on an environment would meet.
+
+    Args:
+      config: of which `env`, `network`, `host` and `accelerator` are used.
+      seconds: of measuring its speed.
+
+    Returns:
+      `ok, env, backend, spaces {obs, action}, max_episode_steps, findings
+      [{level, message, help}], speed {step_us, reset_us, steps_per_second},
+      suggestions [text]`.
+
+    Raises:
+      UsageError: there is no such environment, or it is not installed.
+      EnvironmentFailed: it cannot be made, or has a space without a policy.
+    """
+    device = on_device(config.env.id)
+    accelerator.start(config.accelerator, host_envs=not device, cpu_threads=1)
+    if device:
+        from pgcli.diagnose.device_env_check import check_device, measure_device
+
+        env = make_device_env(config.env)
+        spec, findings = env.spec, check_device(env)
+        speed = None
+        if not _failed(findings):
+            speed = measure_device(env, config.env.num_envs, seconds)
+    else:
+        spec, findings = spec_of(config.env), check_host(config.env)
+        speed = None if _failed(findings) else measure_host(config.env, seconds)
+    findings.append(_policy(spec))
+    if not device and not _failed(findings):
+        findings.append(_resume(config))
+    return {
+        "ok": not _failed(findings),
+        "env": config.env.id,
+        "backend": "device" if device else "host",
+        "spaces": {"obs": words(spec.obs), "action": words(spec.action)},
+        "max_episode_steps": spec.max_episode_steps,
+        "findings": [finding._asdict() for finding in findings],
+        "speed": None if speed is None else _rates(speed),
+        "suggestions": [] if device or speed is None else _suggest(config.env, speed),
+    }
+
+
+def _failed(findings: list[Finding]) -> bool:
+    return any(finding.level == "error" for finding in findings)
+
+
+def _policy(spec: EnvSpec) -> Finding:
+    """Is there a distribution for its actions?"""
+    try:
+        make_policy(spec, NetworkConfig())
+    except EnvironmentFailed as error:
+        return Finding("error", error.message, error.help)
+    return Finding("ok", "its spaces have a network and a distribution")
+
+
+def _resume(config: RunConfig) -> Finding:
+    """Can a run go on in the very episodes in which it was stopped?"""
+    try:
+        reason = _why_not_exact(config)
+    except PgcliError as error:
+        return Finding("error", error.message, error.help)
+    if reason is None:
+        return Finding("ok", "a run that was stopped goes on exactly where it was")
+    return Finding(
+        "warning",
+        f"a run that was stopped goes on with new episodes: {reason}",
+        "nothing that was learned is lost; only --require-exact refuses it",
+    )
+
+
+def _why_not_exact(config: RunConfig) -> str | None:
+    """Why a run could not be resumed exactly, or None.
+
+    A fresh agent plays two rollouts; a copy of the first environment has to repeat the
+    second.
+    """
+    alone = dataclasses.replace(config.env, workers=0)
+    env = make_host_env(alone, alone.num_envs, list(range(alone.num_envs)))
+    try:
+        policy = make_policy(env.spec, config.network)
+        actor = make_actor(config.host, config.network, env.spec, policy)
+        collector = HostCollector(env, policy, LOOKED_AT, actor)
+        keys = jax.random.split(jax.random.key(0), 3)
+        agent = Agent(policy.init(keys[0]), None)
+        collector.collect(agent, keys[1])
+        states, reason = host_env_checkpoint.take(env)
+        if reason is not None:
+            return reason
+        seen = collector.collect(agent, keys[2])
+        return host_env_checkpoint.misfit(config, states, seen, "steps")
+    finally:
+        env.close()
+
+
+def _rates(speed: Speed) -> dict[str, float]:
+    return {
+        "step_us": round(speed.step, 2),
+        "reset_us": round(speed.reset, 2),
+        "steps_per_second": round(1e6 / speed.step),
+    }
+
+
+def _suggest(config: EnvConfig, speed: Speed) -> list[str]:
+    """Settings of the collector that may be faster."""
+    found = []
+    env = make_gymnasium(dataclasses.replace(config, wrappers=()))
+    native = env.spec.vector_entry_point is not None
+    env.close()
+    if native and not config.wrappers:
+        found.append(
+            "it has a vector entry point of its own: --set env.vectorizer=native"
+        )
+    elif speed.step >= WORKER_STEP:
+        found.append(
+            "a step is long enough for help by a thread or processes: env.workers, "
+            "whose default `auto` measures what is fastest"
+        )
+    if speed.reset > 100 * speed.step:
+        ratio = speed.reset / speed.step
+        found.append(f"a reset takes as long as {ratio:,.0f} steps: make it cheaper")
+    return found
+
+
+def words(space: ObsSpace) -> str:
+    """A space in a few words: kind, shape or sizes, dtype."""
+    if not isinstance(space, Mapping):
+        name = type(space).__name__
+        match dataclasses.asdict(space):
+            case {"nvec": nvec}:
+                return f"{name}{list(nvec)}"
+            case {"n": n}:
+                return f"{name}({n})"
+            case {"shape": shape}:
+                return f"{name}{list(shape)} {space.dtype}"
+        raise TypeError(f"{space} is no space")
+    parts = [f"{name}: {words(part)}" for name, part in space.items()]
+    return "Dict {" + ", ".join(parts) + "}"

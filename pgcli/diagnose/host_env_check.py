@@ -1,0 +1,270 @@
+"""Is this host environment what it says, and what would training on it meet?
+
+Gymnasium's checker looks at the bare environment; the rest plays episodes in it as a
+run would see it, in its wrappers.
+"""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+from pgcli.diagnose.random_episodes import (
+    Finding,
+    Seen,
+    Wrong,
+    check_obs,
+    copied,
+    place,
+    play,
+    same,
+)
+from pgcli.envs.base import Box, EnvSpec
+from pgcli.envs.registry import make_gymnasium
+from pgcli.envs.spaces import from_gymnasium
+from pgcli.errors import PgcliError
+
+NUM_STEPS = 400
+"""Steps that are looked at one by one."""
+
+SHORT = 3
+"""A time limit that is reached at once, to see what comes after it."""
+
+
+OF_NO_MATTER = (
+    "This is probably too",  # bounds of ±∞, which most environments have
+    "we recommend using a symmetric and normalized space",  # see `_actions`
+)
+"""Warnings of Gymnasium's checker that need nothing done here."""
+
+
+class Speed(NamedTuple):
+    """What one environment costs, in microseconds of this machine."""
+
+    step: float
+    reset: float
+
+
+def spec_of(config: EnvConfig) -> EnvSpec:
+    """What a policy must know of the environment.
+
+    Raises:
+      UsageError: there is no such environment, or it is not installed.
+      EnvironmentFailed: it cannot be made, or has a space without a policy.
+    """
+    env = make_gymnasium(config)
+    try:
+        return EnvSpec(
+            config.id,
+            from_gymnasium(env.observation_space, config.id),
+            from_gymnasium(env.action_space, config.id),
+            env.spec.max_episode_steps,
+        )
+    finally:
+        env.close()
+
+
+def check_host(config: EnvConfig) -> list[Finding]:
+    """What is right and wrong with a host environment; it can be made (`spec_of`)."""
+    parts: list[tuple[str, Callable[[EnvConfig], Iterator[Finding]]]] = [
+        ("Gymnasium's checker", _gymnasium),
+        ("an episode", _episodes),
+        ("seeding", _seeding),
+        ("a time limit", _time_limit),
+        ("the action space", _actions),
+    ]
+    findings: list[Finding] = []
+    for what, part in parts:
+        try:
+            findings += part(config)
+        except Wrong as wrong:
+            findings.append(wrong.finding)
+        except PgcliError:
+            raise
+        except Exception as error:
+            message = f"{what}: {type(error).__name__}: {error}"
+            findings.append(Finding("error", message, f"raised at {place(error)}"))
+    return findings
+
+
+def _gymnasium(config: EnvConfig) -> Iterator[Finding]:
+    """What `gymnasium.utils.env_checker.check_env` says of the bare environment."""
+    from gymnasium.utils.env_checker import check_env
+
+    env = make_gymnasium(config).unwrapped
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            check_env(env, skip_render_check=True)
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            help = "see the documentation of gymnasium.Env"
+            if not isinstance(error, AssertionError):
+                help = f"raised at {place(error)}"
+            yield Finding("error", f"Gymnasium's checker: {first}", help)
+            return
+    for warning in caught:
+        text = _plain(str(warning.message))
+        idle = any(part in text for part in OF_NO_MATTER)
+        if text in said or idle or issubclass(warning.category, DeprecationWarning):
+            continue
+        said.append(text)
+        yield Finding("warning", f"Gymnasium's checker: {text}")
+    if not said:
+        yield Finding("ok", "Gymnasium's checker finds nothing")
+
+
+def _plain(text: str) -> str:
+    """A warning of Gymnasium's without colours and prefix."""
+    for part in ("\x1b[33m", "\x1b[0m", "WARN: "):
+        text = text.replace(part, "")
+    return text.strip()
+
+
+def _episodes(config: EnvConfig) -> Iterator[Finding]:
+    """Observations, rewards and ends of random episodes."""
+    env = make_gymnasium(config)
+    space = env.observation_space
+    kept: list[tuple[Any, Any]] = []
+    overwritten: list[int] = []
+
+    def look(what: str, obs: Any, step: int) -> None:
+        check_obs(space, what, obs, step)
+        if kept and not same(*kept[-1]):
+            overwritten.append(step)
+        kept[:] = [(obs, copied(obs))]
+
+    try:
+        seen = play(env, 0, NUM_STEPS, look)
+    finally:
+        env.close()
+    ends = sum(each.ended for each in seen)
+    yield Finding(
+        "ok",
+        f"{NUM_STEPS} random steps, {ends} ends of episodes: every observation is in "
+        "its space, every reward a finite number",
+    )
+    if overwritten:
+        yield Finding(
+            "warning",
+            f"step {overwritten[0]} overwrites the observation returned before it",
+            "return a copy; pgcli copies at once, other programs may not",
+        )
+
+
+def _seeding(config: EnvConfig) -> Iterator[Finding]:
+    """The same seed, the same episodes; in a new environment and in a used one."""
+    first, second = make_gymnasium(config), make_gymnasium(config)
+    try:
+        once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))
+        used, other = (play(first, seed, NUM_STEPS // 4) for seed in (1, 2))
+    finally:
+        first.close()
+        second.close()
+    help = (
+        "draw random numbers from `self.np_random` only, and call "
+        "`super().reset(seed=seed)` first"
+    )
+    for runs, where in (
+        ((once, again), "in two environments"),
+        ((once, used), "after earlier episodes"),
+    ):
+        differing = _difference(*runs)
+        if differing is not None:
+            message = f"seed 1 gives other {differing} {where}"
+            yield Finding("error", message, help)
+            return
+    yield Finding("ok", "the same seed gives the same observations and rewards")
+    if _difference(once, other) is None:
+        yield Finding(
+            "warning",
+            "seeds 1 and 2 give the same episode under the same actions",
+            "fine if nothing in it is random",
+        )
+
+
+def _difference(a: list[Seen], b: list[Seen]) -> str | None:
+    for step, (one, two) in enumerate(zip(a, b, strict=False)):
+        if not same(one.obs, two.obs):
+            return f"observations (call {step})"
+        if one.reward != two.reward or one.ended != two.ended:
+            return f"rewards or ends (call {step})"
+    return None if len(a) == len(b) else "lengths of episodes"
+
+
+def _time_limit(config: EnvConfig) -> Iterator[Finding]:
+    """Is one known, and can an episode that was cut be followed by another?"""
+    env = make_gymnasium(dataclasses.replace(config, max_episode_steps=SHORT))
+    try:
+        play(env, 3, 4 * SHORT)  # that nothing is raised is the result
+    finally:
+        env.close()
+    env = make_gymnasium(config)
+    limit = env.spec.max_episode_steps
+    env.close()
+    if limit is None:
+        yield Finding(
+            "warning",
+            "no time limit is known: reinforce, reinforce-baseline and reward-to-go "
+            "need one, and an episode that never ends is never evaluated",
+            "register it with max_episode_steps=…, or set env.max_episode_steps",
+        )
+    else:
+        yield Finding("ok", f"episodes are cut after {limit} steps, and begun anew")
+
+
+def _actions(config: EnvConfig) -> Iterator[Finding]:
+    """Do bounds suit a policy that begins as a standard normal?"""
+    space = spec_of(config).action
+    if not isinstance(space, Box):
+        return
+    low, high = (np.atleast_1d(x) for x in space.bounds())
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        yield Finding("warning", "actions have no bounds, so that none is clipped")
+        return
+    reach = np.maximum(high, -low).max()
+    off_centre = ((low >= 0) | (high <= 0)).any()
+    if reach > 5 or reach < 0.2 or off_centre:
+        yield Finding(
+            "warning",
+            f"actions range from {low.min():g} to {high.max():g}, and a policy begins "
+            "with a standard normal",
+            "env.wrappers: [{RescaleAction: {min_action: -1.0, max_action: 1.0}}]",
+        )
+
+
+def measure_host(config: EnvConfig, seconds: float) -> Speed:
+    """Microseconds of a step and of a reset, the best of several stretches."""
+    env = make_gymnasium(config)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(64)]
+    env.reset(seed=0)
+    step: list[float] = []
+    reset: list[float] = []
+    deadline = time.perf_counter() + seconds
+    try:
+        while not step or time.perf_counter() < deadline:
+            stepping = resetting = 0.0
+            resets = 1
+            start = time.perf_counter()
+            env.reset()
+            resetting += time.perf_counter() - start
+            for action in actions:
+                start = time.perf_counter()
+                _, _, terminated, truncated, _ = env.step(action)
+                stepping += time.perf_counter() - start
+                if terminated or truncated:
+                    start = time.perf_counter()
+                    env.reset()
+                    resetting += time.perf_counter() - start
+                    resets += 1
+            step.append(stepping / len(actions))
+            reset.append(resetting / resets)
+    finally:
+        env.close()
+    return Speed(1e6 * min(step), 1e6 * min(reset))

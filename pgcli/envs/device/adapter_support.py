@@ -1,0 +1,142 @@
+"""What the adapters of environment libraries share: promotion, dtypes, time, spaces."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, ObsSpace, Space, Step
+from pgcli.envs.spaces import unsupported as unsupported
+from pgcli.errors import UsageError
+
+
+@contextmanager
+def their_rules() -> Iterator[None]:
+    """What foreign code is traced under: JAX's ordinary promotion, whatever ours is.
+
+    What it warns of is for its own developers and is dropped.
+    """
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """What libraries are imported and environments made under: their rules, in silence.
+
+    They print of optional packages that are not there. Errors are not touched.
+    """
+    with (
+        their_rules(),
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+    ):
+        yield
+
+
+def cast(space: ObsSpace, obs: Any) -> Any:
+    """An observation in the dtypes of our spaces."""
+    if isinstance(space, Mapping):
+        return {name: cast(part, obs[name]) for name, part in space.items()}
+    return jnp.asarray(obs, space.dtype)
+
+
+def from_reset_and_step(
+    spec: EnvSpec,
+    reset: Callable[[Array], tuple[Any, Any]],
+    step: Callable[[Array, Any, Array], tuple[Any, Step]],
+) -> DeviceEnv:
+    """Foreign functions under our contract: their rules inside, our dtypes outside.
+
+    A state keeps the dtypes that it has after a reset, so that it can be carried by a
+    scan; Python scalars in it become arrays. Only the time limit may truncate.
+    """
+
+    def first(key: Array) -> tuple[Any, Any]:
+        with their_rules():
+            state, obs = reset(key)
+            return jax.tree.map(jnp.asarray, state), cast(spec.obs, obs)
+
+    kinds = jax.eval_shape(lambda key: first(key)[0], jax.random.key(0))
+
+    def after(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        with their_rules():
+            state, (obs, reward, terminated, truncated) = step(key, state, action)
+            return like(kinds, state), Step(
+                cast(spec.obs, obs),
+                jnp.asarray(reward, jnp.float32),
+                jnp.asarray(terminated, bool),
+                jnp.asarray(truncated, bool),
+            )
+
+    return DeviceEnv(spec, first, after, cuts_at_limit_only=True)
+
+
+def with_time_limit(
+    limit: int,
+    reset: Callable[[Array], tuple[Any, Any]],
+    step: Callable[[Array, Any, Array], tuple[Any, Any, Any, Any]],
+) -> tuple[Callable[..., tuple[Any, Any]], Callable[..., tuple[Any, Step]]]:
+    """(reset, step) that count the steps of an episode and truncate at `limit`.
+
+    Args:
+      limit: steps of an episode at most.
+      reset: key -> (state, obs).
+      step: (key, state, action) -> (state, obs, reward, terminated).
+    """
+
+    def first(key: Array) -> tuple[Any, Any]:
+        state, obs = reset(key)
+        return (state, jnp.int32(0)), obs
+
+    def after(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        inner, elapsed = state
+        inner, obs, reward, terminated = step(key, inner, action)
+        truncated = elapsed + 1 >= limit
+        return (inner, elapsed + 1), Step(obs, reward, terminated, truncated)
+
+    return first, after
+
+
+def like(kinds: Any, state: Any) -> Any:
+    """A state with the dtypes of another."""
+
+    def one(kind: Any, x: Any) -> Any:
+        is_key = jnp.issubdtype(kind.dtype, jax.dtypes.prng_key)
+        return x if is_key else jnp.asarray(x, kind.dtype)
+
+    return jax.tree.map(one, kinds, state)
+
+
+def box(shape: Any, low: Any, high: Any) -> Box:
+    """A float32 Box from bounds that are numbers or arrays."""
+
+    def bound(value: Any) -> float | tuple[float, ...]:
+        flat = np.broadcast_to(np.asarray(value, np.float32), shape).reshape(-1)
+        values = [float(x) for x in flat]
+        return values[0] if len(set(values)) == 1 else tuple(values)
+
+    return Box(tuple(shape), "float32", bound(low), bound(high))
+
+
+def unknown_kwargs(env_id: str, error: Exception) -> UsageError:
+    """`env.kwargs` that the library did not take."""
+    return UsageError(
+        f"env.kwargs does not fit: {error}", where=f"environment {env_id}"
+    )
+
+
+def discrete(n: Any) -> Space:
+    """The integers below `n`."""
+    return Discrete(int(n))

@@ -1,0 +1,115 @@
+"""On-device environments of gymnax (prefix `gymnax:`).
+
+Stepped with `step_env`, which neither resets nor knows the time limit: its flag is
+the end of the MDP, and `is_truncated` compares the elapsed steps with
+`max_steps_in_episode` (gymnax 1.0; before that the two were one flag).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import DeviceEnv, EnvSpec, ObsSpace, Step
+from pgcli.envs.device.adapter_support import (
+    box,
+    discrete,
+    from_reset_and_step,
+    quietly,
+    unknown_kwargs,
+    unsupported,
+)
+
+NAMES = (
+    "CartPole-v1",
+    "Pendulum-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Asterix-MinAtar",
+    "Breakout-MinAtar",
+    "Freeway-MinAtar",
+    "Seaquest-MinAtar",
+    "SpaceInvaders-MinAtar",
+    "Catch-bsuite",
+    "DeepSea-bsuite",
+    "UmbrellaChain-bsuite",
+    "DiscountingChain-bsuite",
+    "SimpleBandit-bsuite",
+    "FourRooms-misc",
+    "MetaMaze-misc",
+    "PointRobot-misc",
+    "Reacher-misc",
+    "Swimmer-misc",
+    "Pong-misc",
+    "FrozenLake-misc",
+)
+"""All but the bandit on MNIST, which downloads its images, and three whose observations
+or types are not what they declare (seen in 1.0.1): two bandits and MemoryChain."""
+
+
+def names() -> list[str]:
+    """What `gymnax:` can be followed by; gymnax is not imported."""
+    return list(NAMES)
+
+
+def _space(space: Any, env_id: str) -> Any:
+    from gymnax.environments import spaces
+
+    if isinstance(space, spaces.Discrete):
+        return discrete(space.n)
+    if isinstance(space, spaces.Box):
+        return box(space.shape, space.low, space.high)
+    raise unsupported(space, env_id)
+
+
+def make(
+    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    """The environment `gymnax:NAME`.
+
+    Args:
+      name: one of `NAMES`.
+      kwargs: overrides of its parameters, or arguments of its constructor.
+      max_episode_steps: time limit; None for gymnax's own.
+
+    Raises:
+      UsageError: `kwargs` names neither.
+    """
+    with quietly():
+        return _make(name, kwargs, max_episode_steps)
+
+
+def _make(
+    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    import gymnax
+
+    env_id = f"gymnax:{name}"
+    known = vars(gymnax.make(name)[1])
+    try:
+        env, params = gymnax.make(
+            name, **{k: v for k, v in kwargs.items() if k not in known}
+        )
+    except TypeError as error:
+        raise unknown_kwargs(env_id, error) from None
+    params = params.replace(**{k: v for k, v in kwargs.items() if k in known})
+    if max_episode_steps is not None:
+        kind = type(known["max_steps_in_episode"])
+        params = params.replace(max_steps_in_episode=kind(max_episode_steps))
+    obs_space: ObsSpace = _space(env.observation_space(params), env_id)
+    spec = EnvSpec(
+        env_id,
+        obs_space,
+        _space(env.action_space(params), env_id),
+        int(params.max_steps_in_episode),
+    )
+
+    def reset(key: Array) -> tuple[Any, Any]:
+        obs, state = env.reset_env(key, params)
+        return state, obs
+
+    def step(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
+        return state, Step(obs, reward, terminated, env.is_truncated(state, params))
+
+    return from_reset_and_step(spec, reset, step)

@@ -1,0 +1,78 @@
+"""On-device MinAtar of pgx (prefix `pgx:`), its games for one player.
+
+A game ends when it is lost, and can go on for ever. It has no time limit but here, the
+one of gymnax's MinAtar, so that returns can be compared: 1000 steps, and 2500 for
+Freeway, which otherwise declares itself over a step later.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import Box, DeviceEnv, EnvSpec
+from pgcli.envs.device.adapter_support import (
+    discrete,
+    from_reset_and_step,
+    quietly,
+    unknown_kwargs,
+    with_time_limit,
+)
+
+GAMES = {
+    "minatar-asterix": ("Asterix", 1000),
+    "minatar-breakout": ("Breakout", 1000),
+    "minatar-freeway": ("Freeway", 2500),
+    "minatar-seaquest": ("Seaquest", 1000),
+    "minatar-space_invaders": ("SpaceInvaders", 1000),
+}
+"""Name -> (class without its prefix, time limit)."""
+
+
+def names() -> list[str]:
+    """What `pgx:` can be followed by; pgx is not imported."""
+    return list(GAMES)
+
+
+def make(
+    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    """The environment `pgx:NAME`.
+
+    Args:
+      name: a key of `GAMES`.
+      kwargs: arguments of its constructor, such as `sticky_action_prob`.
+      max_episode_steps: time limit; None for the one of `GAMES`.
+
+    Raises:
+      UsageError: `kwargs` holds what the constructor does not take.
+    """
+    with quietly():
+        return _make(f"pgx:{name}", name, kwargs, max_episode_steps)
+
+
+def _make(
+    env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    short, limit = GAMES[name]
+    limit = max_episode_steps or limit
+    suite, _, game = name.partition("-")
+    module = importlib.import_module(f"pgx.{suite}.{game}")
+    try:
+        env = getattr(module, f"MinAtar{short}")(**kwargs)
+    except TypeError as error:
+        raise unknown_kwargs(env_id, error) from None
+    shape = tuple(env.observation_shape)
+    spec = EnvSpec(
+        env_id, Box(shape, "uint8", 0.0, 1.0), discrete(env.num_actions), limit
+    )
+
+    def reset(key: Array) -> tuple[Any, Any]:
+        state = env.init(key)
+        return state, state.observation
+
+    def step(key: Array, state: Any, action: Array) -> tuple[Any, Any, Any, Any]:
+        state = env.step(state, action, key)
+        return state, state.observation, state.rewards[0], state.terminated
+
+    return from_reset_and_step(spec, *with_time_limit(limit, reset, step))

@@ -1,0 +1,133 @@
+"""On-device environments of MuJoCo Playground (prefix `playground:`).
+
+They speak Brax's protocol. The physics is MJX's own, in JAX: Playground's default is
+Warp, which compiles kernels of its own and is for NVIDIA GPUs (`impl: warp` in
+`env.kwargs` chooses it). The control suite comes with the package; models of robots do
+not, and Playground clones them with git when the first one is loaded. Here nothing is
+downloaded unasked: without the models a robot is refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flax.traverse_util import flatten_dict
+
+from pgcli.envs.base import DeviceEnv
+from pgcli.envs.device.adapter_support import quietly, unknown_kwargs
+from pgcli.envs.device.brax import from_brax
+from pgcli.errors import UsageError
+
+CONTROL_SUITE = (
+    "AcrobotSwingup",
+    "AcrobotSwingupSparse",
+    "BallInCup",
+    "CartpoleBalance",
+    "CartpoleBalanceSparse",
+    "CartpoleSwingup",
+    "CartpoleSwingupSparse",
+    "CheetahRun",
+    "FingerSpin",
+    "FingerTurnEasy",
+    "FingerTurnHard",
+    "FishSwim",
+    "HopperHop",
+    "HopperStand",
+    "HumanoidRun",
+    "HumanoidStand",
+    "HumanoidWalk",
+    "PendulumSwingup",
+    "PointMass",
+    "ReacherEasy",
+    "ReacherHard",
+    "SwimmerSwimmer6",
+    "WalkerRun",
+    "WalkerStand",
+    "WalkerWalk",
+)
+ROBOTS = (
+    "AeroCubeRotateZAxis",
+    "AlohaHandOver",
+    "AlohaSinglePegInsertion",
+    "ApolloJoystickFlatTerrain",
+    "BarkourJoystick",
+    "BerkeleyHumanoidJoystickFlatTerrain",
+    "BerkeleyHumanoidJoystickRoughTerrain",
+    "G1JoystickFlatTerrain",
+    "G1JoystickRoughTerrain",
+    "Go1Footstand",
+    "Go1Getup",
+    "Go1Handstand",
+    "Go1JoystickFlatTerrain",
+    "Go1JoystickRoughTerrain",
+    "H1InplaceGaitTracking",
+    "H1JoystickGaitTracking",
+    "LeapCubeReorient",
+    "LeapCubeRotateZAxis",
+    "Op3Joystick",
+    "PandaOpenCabinet",
+    "PandaPickCube",
+    "PandaPickCubeCartesian",
+    "PandaPickCubeOrientation",
+    "PandaRobotiqPushCube",
+    "SpotFlatTerrainJoystick",
+    "SpotGetup",
+    "SpotJoystickGaitTracking",
+    "T1JoystickFlatTerrain",
+    "T1JoystickRoughTerrain",
+)
+"""Those whose models are in another repository, mujoco_menagerie."""
+
+DOWNLOAD = (
+    "python -c 'from mujoco_playground._src.mjx_env import ensure_menagerie_exists as "
+    "get; get()'"
+)
+
+
+def names() -> list[str]:
+    """What `playground:` can be followed by; mujoco_playground is not imported."""
+    return [*CONTROL_SUITE, *ROBOTS]
+
+
+def make(
+    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    """The environment `playground:NAME`.
+
+    Action repeat and time limit are those that it is registered with.
+
+    Args:
+      name: one of `CONTROL_SUITE` or `ROBOTS`.
+      kwargs: overrides of its registered configuration, nested or with dots.
+      max_episode_steps: time limit; None for the registered one.
+
+    Raises:
+      UsageError: `kwargs` holds what its configuration has not, or the models of the
+        robots are not there.
+    """
+    env_id = f"playground:{name}"
+    with quietly():
+        import mujoco_playground
+        from mujoco_playground import registry
+
+        models = Path(mujoco_playground.__file__).parent / "external_deps"
+        if name in ROBOTS and not (models / "mujoco_menagerie").is_dir():
+            raise UsageError(
+                "the models of Playground's robots are not installed",
+                where=f"environment {env_id}",
+                help=f"download them with git: {DOWNLOAD}",
+            )
+        config = registry.get_default_config(name)
+        changes = {"impl": "jax"} if "impl" in config else {}
+        changes |= flatten_dict(dict(kwargs), sep=".")
+        try:
+            env = registry.load(name, config, changes)
+        except (KeyError, TypeError, ValueError) as error:
+            raise unknown_kwargs(env_id, error) from None
+        return from_brax(
+            env_id,
+            env,
+            config.episode_length,
+            config.action_repeat,
+            max_episode_steps,
+        )

@@ -1,0 +1,154 @@
+"""On-device environments of the user's own: `func:NAME` with `--env-module my_pkg`.
+
+NAME is an attribute of a named module: a `gymnasium.experimental.functional.FuncEnv`,
+class or instance. `env.kwargs` are values of its parameters, where
+`get_default_params()` has such, and else arguments of its constructor. The time limit
+is `env.max_episode_steps`, or the environment's own attribute of that name.
+"""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pgcli.envs import user_modules
+from pgcli.envs.base import DeviceEnv, env_action, random_action
+from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
+
+
+def found() -> dict[str, Any]:
+    """The functional environments of every named module, by attribute.
+
+    What a module has imported from elsewhere counts too, but not the base class.
+    """
+    if not user_modules.NAMED:
+        return {}
+    from gymnasium.experimental.functional import FuncEnv
+
+    def is_one(value: Any) -> bool:
+        return isinstance(value, FuncEnv) or (
+            isinstance(value, type)
+            and issubclass(value, FuncEnv)
+            and value is not FuncEnv
+        )
+
+    return {
+        name: value
+        for module in user_modules.named().values()
+        for name, value in vars(module).items()
+        if is_one(value) and not name.startswith("_")
+    }
+
+
+def names() -> list[str]:
+    """What `func:` can be followed by because of `--env-module`."""
+    return sorted(found())
+
+
+def make_users(
+    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    """The environment `func:NAME` of a module that the user named.
+
+    Args:
+      name: one of `names()`.
+      kwargs: its parameters, or arguments of its constructor.
+      max_episode_steps: time limit; None for its own.
+
+    Raises:
+      UsageError: `kwargs` does not fit, or it has no time limit.
+      EnvironmentFailed: its constructor failed, or JAX cannot trace its functions.
+    """
+    env_id = f"func:{name}"
+    func, params = _built(found()[name], kwargs, env_id)
+    limit = max_episode_steps or getattr(func, "max_episode_steps", None)
+    if limit is None:
+        raise UsageError(
+            "an on-device environment needs a time limit",
+            where=f"environment {env_id}",
+            help="--set env.max_episode_steps=500, or an attribute `max_episode_steps` "
+            "of the class",
+        )
+    return _traced(env_id, func, params, int(limit))
+
+
+def _built(given: Any, kwargs: Mapping[str, Any], env_id: str) -> tuple[Any, Any]:
+    """(environment, its parameters or None) with the keyword arguments put in."""
+    func, taken = given, set()
+    if isinstance(given, type):
+        signature = inspect.signature(given).parameters
+        taken = {key for key in kwargs if key in signature}
+        try:
+            func = given(**{key: kwargs[key] for key in taken})
+        except Exception as error:
+            raise _failed("could not be made", error, env_id) from error
+    params = func.get_default_params()
+    fields = _fields(params)
+    chosen = {key: value for key, value in kwargs.items() if key not in taken}
+    for key in chosen:
+        if key not in fields:
+            known = [*fields, *(signature if func is not given else ())]
+            close = difflib.get_close_matches(key, known, 1, 0.6)
+            raise UsageError(
+                f"env.kwargs does not fit: there is no `{key}`",
+                where=f"environment {env_id}",
+                help=f"did you mean `{close[0]}`?"
+                if close
+                else f"it has {', '.join(known) or 'no parameters'}",
+            )
+    return func, _replaced(params, chosen)
+
+
+def _fields(params: Any) -> list[str]:
+    if isinstance(params, Mapping):
+        return list(params)
+    if dataclasses.is_dataclass(params):
+        return [field.name for field in dataclasses.fields(params)]
+    return list(getattr(params, "_fields", ()))
+
+
+def _replaced(params: Any, chosen: Mapping[str, Any]) -> Any:
+    if not chosen:
+        return params
+    if isinstance(params, Mapping):
+        return {**params, **chosen}
+    if dataclasses.is_dataclass(params) and not isinstance(params, type):
+        return dataclasses.replace(params, **chosen)
+    return params._replace(**chosen)
+
+
+def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
+    """The environment, once JAX has seen a reset and a step of it."""
+    import jax
+
+    from pgcli.envs.device.functional import from_func_env
+
+    def step(key: Any) -> Any:
+        state, _ = env.reset(key)
+        action = random_action(env.spec.action, (), np.random.default_rng(0))
+        return env.step(key, state, env_action(env.spec.action, action))
+
+    when = "its first state"
+    try:
+        env = from_func_env(env_id, func, params, limit)
+        when = "a step"
+        jax.eval_shape(step, jax.random.key(0))
+    except PgcliError:
+        raise
+    except Exception as error:
+        raise _failed(f"JAX cannot trace {when}", error, env_id) from error
+    return env
+
+
+def _failed(what: str, error: Exception, env_id: str) -> EnvironmentFailed:
+    first = str(error).strip().splitlines()[:1]
+    said = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    return EnvironmentFailed(
+        f"{what}: {said}",
+        where=f"environment {env_id}",
+        help="its functions must be pure and use jax.numpy, with jnp.where in place of "
+        "`if` on values; `pgcli envs check` shows the line",
+    )

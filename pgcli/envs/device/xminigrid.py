@@ -1,0 +1,100 @@
+"""On-device grid worlds of XLand-MiniGrid's port of MiniGrid (prefix `xminigrid:`).
+
+An observation is the agent's view [H, W, 2], turned the way that it looks: kind and
+colour of each tile, as numbers. A goal that is reached ends the MDP; the step counter
+of the library only cuts.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import Box, DeviceEnv, EnvSpec, Step
+from pgcli.envs.device.adapter_support import (
+    discrete,
+    from_reset_and_step,
+    quietly,
+    unknown_kwargs,
+)
+
+NAMES = (
+    "MiniGrid-BlockedUnlockPickUp",
+    "MiniGrid-DoorKey-5x5",
+    "MiniGrid-DoorKey-6x6",
+    "MiniGrid-DoorKey-8x8",
+    "MiniGrid-DoorKey-16x16",
+    "MiniGrid-Empty-5x5",
+    "MiniGrid-Empty-6x6",
+    "MiniGrid-Empty-8x8",
+    "MiniGrid-Empty-16x16",
+    "MiniGrid-EmptyRandom-5x5",
+    "MiniGrid-EmptyRandom-6x6",
+    "MiniGrid-EmptyRandom-8x8",
+    "MiniGrid-EmptyRandom-16x16",
+    "MiniGrid-FourRooms",
+    "MiniGrid-LockedRoom",
+    "MiniGrid-MemoryS8",
+    "MiniGrid-MemoryS16",
+    "MiniGrid-MemoryS32",
+    "MiniGrid-MemoryS64",
+    "MiniGrid-MemoryS128",
+    "MiniGrid-Playground",
+    "MiniGrid-Unlock",
+    "MiniGrid-UnlockPickUp",
+)
+"""All but the XLand ones, which mean nothing without a file of rules to download."""
+
+
+def names() -> list[str]:
+    """What `xminigrid:` can be followed by; xminigrid is not imported."""
+    return list(NAMES)
+
+
+def make(
+    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    """The environment `xminigrid:NAME`.
+
+    Args:
+      name: one of `NAMES`.
+      kwargs: overrides of its parameters, such as `view_size`.
+      max_episode_steps: time limit; None for its own. The reward for the goal falls
+        with the fraction of it that has gone by, as in MiniGrid.
+
+    Raises:
+      UsageError: `kwargs` names no parameter.
+    """
+    with quietly():
+        return _make(f"xminigrid:{name}", name, kwargs, max_episode_steps)
+
+
+def _make(
+    env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> DeviceEnv:
+    import xminigrid
+    from xminigrid.core.constants import NUM_COLORS, NUM_TILES
+
+    try:
+        env, params = xminigrid.make(name, **kwargs)
+    except TypeError as error:
+        raise unknown_kwargs(env_id, error) from None
+    params = params.replace(max_steps=max_episode_steps or params.max_steps)
+    largest = float(max(NUM_TILES, NUM_COLORS) - 1)
+    spec = EnvSpec(
+        env_id,
+        Box(tuple(env.observation_shape(params)), "uint8", 0.0, largest),
+        discrete(env.num_actions(params)),
+        int(params.max_steps),
+    )
+
+    def reset(key: Array) -> tuple[Any, Any]:
+        now = env.reset(params, key)
+        return now, now.observation
+
+    def step(_: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        after = env.step(params, state, action)  # chance is in the state
+        terminated = after.last() & (after.discount == 0)
+        truncated = after.state.step_num >= params.max_steps
+        return after, Step(after.observation, after.reward, terminated, truncated)
+
+    return from_reset_and_step(spec, reset, step)

@@ -1,0 +1,65 @@
+"""EnvPool's environments, `envpool:ID`: stepped by its own threads, reset a step later.
+
+Whatever it does beyond the environment itself goes by `env.kwargs` in its own names;
+what it calls the same as we do stays ours.
+"""
+
+from typing import Any
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs.host.native_vector import NativeVector
+from pgcli.errors import UsageError
+
+PREFIX = "envpool:"
+
+_ELSEWHERE = {
+    "num_envs": "env.num_envs",
+    "seed": "seed",
+    "env_seed": "seed",
+    "max_episode_steps": "env.max_episode_steps",
+    "reward_clip": "normalize.reward_sign",
+    "episodic_life": "rollout.end_on_life_loss",
+    "zero_discount_on_life_loss": "rollout.end_on_life_loss",
+    "batch_size": None,
+    "gym_reset_return_info": None,
+}
+"""Arguments of theirs -> the key of ours that does it, for any environment."""
+
+
+def make_envpool(config: EnvConfig, num_envs: int, seeds: list[int]) -> NativeVector:
+    """`num_envs` environments of EnvPool, environment n seeded with `seeds[n]`.
+
+    Raises:
+      UsageError: no such environment, or arguments that do not fit.
+      EnvironmentFailed: it could not be made.
+    """
+    import envpool
+
+    from pgcli.envs.registry import close_to, unusable
+
+    name = config.id.removeprefix(PREFIX)
+    known = envpool.list_all_envs()
+    if name not in known:
+        raise UsageError(
+            f"unknown environment `{config.id}`",
+            help=close_to(config.id, [PREFIX + each for each in known]),
+        )
+    for argument in _ELSEWHERE.keys() & config.kwargs.keys():
+        key = _ELSEWHERE[argument]
+        raise UsageError(
+            f"env.kwargs.{argument} is not passed on to EnvPool",
+            help=f"set {key}" if key else "leave it out",
+        )
+    arguments: dict[str, Any] = dict(config.kwargs)
+    if config.max_episode_steps is not None:
+        arguments["max_episode_steps"] = config.max_episode_steps
+    # seeds are given here and for good: those of a reset are ignored
+    arguments["seed"] = [min(seed, 2**31 - 2) for seed in seeds]
+    try:
+        env = envpool.make_gymnasium(name, num_envs=num_envs, **arguments)
+        limit = env.config["max_episode_steps"]
+    except TypeError as error:
+        raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error
+    except Exception as error:
+        raise unusable(config.id, error) from error
+    return NativeVector(env, seeds, config.id, limit, seeded=True)

@@ -1,0 +1,288 @@
+"""Gymnasium environments stepped one after the other in this process."""
+
+import contextlib
+from collections.abc import MutableSequence
+from typing import Any
+
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs.base import Box, Discrete, EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.failures import CAUGHT, failed
+from pgcli.envs.host.lives import Lives
+from pgcli.envs.host.obs_space_check import complaint
+from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.state.capture import (
+    can_replay,
+    capture,
+    first_obs,
+    malformed,
+    restore,
+    seed_spaces,
+)
+from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.state.replay import Recording, replay
+from pgcli.envs.state.state_arrays import pack, unpack
+from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
+
+
+def set_row(target: Any, row: int, obs: Any) -> None:
+    """Writes one observation into row `row` of buffers [N, …]."""
+    if isinstance(target, dict):
+        for name, part in target.items():
+            set_row(part, row, obs[name])
+    else:
+        target[row] = obs
+
+
+def copy_obs(obs: Any) -> Any:
+    """A copy that the environment cannot overwrite."""
+    if isinstance(obs, dict):
+        return {name: copy_obs(part) for name, part in obs.items()}
+    return np.array(obs)
+
+
+def other_count(stored: int, here: int) -> CheckpointError:
+    """States of more or fewer environments than there are."""
+    return CheckpointError(
+        f"the states of {stored} environments are in the checkpoint; "
+        f"{here} are in this configuration"
+    )
+
+
+class InProcess:
+    """N environments that begin a new episode in the step that ends one.
+
+    Each is seeded once and goes on from there; environment n never sees another's
+    random numbers. They may be a share of more, the rows from `first` on of the
+    actions and buffers that all have together.
+
+    Attributes:
+      seeds: one per environment.
+      now: one item, the row that is being reset or stepped: for whoever waits.
+    """
+
+    now: MutableSequence[int] | np.ndarray
+
+    def __init__(
+        self, envs: list[Any], seeds: list[int], env_id: str, first: int = 0
+    ) -> None:
+        """Takes ownership of `envs`.
+
+        Args:
+          envs: environments with the same spaces.
+          seeds: one per environment, for its first reset.
+          env_id: how errors name them.
+          first: row of the first of them.
+        """
+        self.num_envs = len(envs)
+        limit = getattr(envs[0].spec, "max_episode_steps", None)
+        self.spec = EnvSpec(
+            env_id,
+            from_gymnasium(envs[0].observation_space, env_id),
+            from_gymnasium(envs[0].action_space, env_id),
+            limit,
+        )
+        for env, seed in zip(envs, seeds, strict=True):
+            seed_spaces(env, seed)
+        self.now = [first]
+        self._envs = envs
+        self.seeds = seeds
+        self._first = first
+        self._steps = 0
+        self._begun = False
+        self._lives = Lives(self.num_envs, env_id)
+        self._recordings: list[Recording] | None = None
+        self._discrete = isinstance(self.spec.action, Discrete)
+        self._scalar = self.spec.action.shape == ()
+        self._form: tuple[Any, Any] | None = None  # shape and dtype of arrays
+        self._dtypes: list[Any] = []
+
+    @property
+    def counts_lives(self) -> bool:
+        """Whether the environments say how many lives are left."""
+        return self._lives.counted
+
+    @classmethod
+    def make(cls, config: EnvConfig, seeds: list[int], first: int = 0) -> "InProcess":
+        """Environments by their Gymnasium id."""
+        from pgcli.envs.registry import make_gymnasium
+
+        return cls([make_gymnasium(config) for _ in seeds], seeds, config.id, first)
+
+    def reset(self, obs: Any) -> None:
+        """Begins an episode everywhere; writes the observations into `obs`."""
+        for i, env in enumerate(self._envs):
+            n = self.now[0] = self._first + i
+            try:
+                if self._recordings is not None and self._begun:
+                    self._recordings[i].begin(env)
+                # seeded once: from then on a stream goes on, and repeats no episode
+                seed = None if self._begun else self.seeds[i]
+                first, info = env.reset(seed=seed)
+                self._check(n, first)
+                set_row(obs, n, first)
+                self._lives.begin(info, i)
+            except CAUGHT as error:
+                raise self._failed(n, error) from error
+            if i == 0 and not self._begun and can_replay(env, capture(env)):
+                self._recordings = [Recording(begun=False) for _ in self._envs]
+            if self._recordings is not None:
+                self._recordings[i].last_obs = first
+        self._note_form(first)
+        self._begun = True
+
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
+        """See `HostEnv.step`."""
+        actions = env_action(self.spec.action, action)
+        if self._scalar:  # an int, or an array without axes
+            actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
+        finals = []
+        recordings = self._recordings
+        obs, reward, terminated, truncated, start, _, life_lost = slot
+        now, form, array = self.now, self._form, np.ndarray
+        shape, dtype = form or (None, None)
+        n = self._first
+        try:
+            for n, env in enumerate(self._envs, self._first):
+                if active is not None and not active[n]:
+                    continue
+                now[0] = n
+                after, reward[n], ended, cut, info = env.step(actions[n])
+                terminated[n] = ended
+                truncated[n] = cut
+                start[n] = ended or cut
+                if life_lost is not None:
+                    life_lost[n] = (
+                        self._lives.lost(info, n - self._first) and not start[n]
+                    )
+                if recordings is not None:
+                    recordings[n - self._first].actions.append(actions[n])
+                if active is None and (ended or cut):
+                    if not ended:
+                        self._check(n, after)
+                        finals.append((n, copy_obs(after)))
+                    if recordings is not None:
+                        recordings[n - self._first].begin(env)
+                    after, info = env.reset()
+                    self._lives.begin(info, n - self._first)
+                if recordings is not None:
+                    recordings[n - self._first].last_obs = after
+                # a row would take an array of fewer axes without a word
+                if form is None:
+                    self._check(n, after)
+                    set_row(obs, n, after)
+                else:
+                    if (
+                        after.__class__ is not array
+                        or after.shape != shape
+                        or after.dtype is not dtype
+                    ):
+                        self._check(n, after)
+                    obs[n] = after
+        except CAUGHT as error:
+            raise self._failed(n, error) from error
+        self._steps += 1
+        return finals
+
+    def get_state(self) -> list[EnvState]:
+        """See `Resumable.get_state`: one state per environment."""
+        states = [capture(env) for env in self._envs]
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            if can_replay(env, state):
+                if self._recordings is None:
+                    self._recordings = [Recording(begun=True) for _ in self._envs]
+                states[i] = self._recordings[i].state(env, state.facts["reason"])
+            states[i].facts["seed"] = self.seeds[i]
+            states[i].facts["lives"] = int(self._lives.left[i])
+        return states
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """See `Resumable.set_state`."""
+        if len(states) != self.num_envs:
+            raise other_count(len(states), self.num_envs)
+        recordings = []
+        for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
+            n = self.now[0] = self._first + i
+            try:
+                self.seeds[i] = seed = int(state.facts["seed"])
+                seed_spaces(env, seed)
+                first = first_obs(env, state, seed)
+                self._check(n, first)
+                self._lives.put(int(state.facts["lives"]), i)
+                if state.facts["way"] == "replay":
+                    recordings.append(replay(env, state, first))
+                else:
+                    restore(env, state)
+                    recordings.append(Recording(begun=True))
+            except NotRestoredError as error:
+                raise NotRestoredError(f"environment {n}: {error}") from error
+            except KeyError as error:
+                raise malformed(error) from error
+        if any(state.facts["way"] == "replay" for state in states):
+            self._recordings = recordings
+        self._note_form(first)
+        self._begun = True
+
+    def get_packed(self) -> list[dict[str, np.ndarray]]:
+        """`get_state` as arrays alone, for another process."""
+        return [pack({}, [state]) for state in self.get_state()]
+
+    def set_packed(self, packed: list[dict[str, np.ndarray]]) -> None:
+        """The inverse of `get_packed`. Raises as `Resumable.set_state` does."""
+        self.set_state([unpack(each, self.spec.id)[1][0] for each in packed])
+
+    def close(self) -> None:
+        """Closes every environment; one that cannot loses nothing by it any more."""
+        for env in self._envs:
+            with contextlib.suppress(*CAUGHT):
+                env.close()
+
+    def _note_form(self, obs: Any) -> None:
+        """Notes what an observation is like that has been checked."""
+        if isinstance(self.spec.obs, Box) and isinstance(obs, np.ndarray):
+            self._form = obs.shape, obs.dtype
+
+    def _check(self, n: int, obs: Any) -> None:
+        """Refuses an observation whose form is not its space's, or no longer the same.
+
+        What the first reset and the first step return is known: some environments do
+        not agree with themselves on the width of a float.
+        """
+        problem = complaint(self.spec.obs, obs)
+        dtype = np.asarray(obs).dtype if isinstance(self.spec.obs, Box) else None
+        if dtype not in self._dtypes:
+            if self._steps:
+                before = " or ".join(map(str, self._dtypes))
+                problem = problem or f"has the dtype {dtype}, and had {before} before"
+            self._dtypes.append(dtype)
+        if problem is not None:
+            raise EnvironmentFailed(
+                f"the observation of environment {n} {problem}, "
+                f"at its step {self._steps}",
+                where=self._where(n),
+                help="wrap the environment to one that keeps to its space",
+            )
+
+    @property
+    def rows(self) -> range:
+        """The rows that these environments have."""
+        return range(self._first, self._first + self.num_envs)
+
+    def failure(self, how: str, **more: str | None) -> EnvironmentFailed:
+        """What goes wrong with the row that is at work, named by whoever sees it."""
+        n = self.now[0]
+        return EnvironmentFailed(
+            f"{self._what(n)}: {how}", where=self._where(n), **more
+        )
+
+    def _what(self, n: int) -> str:
+        return f"environment {n} failed at its step {self._steps}"
+
+    def _where(self, n: int) -> str:
+        return f"environment {self.spec.id}, seed {self.seeds[n - self._first]}"
+
+    def _failed(self, n: int, error: BaseException) -> PgcliError:
+        return failed(self._what(n), self._where(n), error)

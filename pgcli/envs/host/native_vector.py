@@ -1,0 +1,220 @@
+"""Natively vectorised environments, their autoreset mapped to ours.
+
+Gymnasium's vector environments reset in one of three ways:
+
+* NEXT_STEP: the step after an episode's end ignores the action and returns the reset
+  observation. That row is no transition (`real` is False), and the observation in it
+  is the one that followed the last action, so nothing more is needed.
+* SAME_STEP: the reset observation comes back at once, the last one in `final_obs`.
+* DISABLED: we reset, by mask.
+
+Which rows of `final_obs` count is taken from the flags of the step, since not every
+environment (ale_py's) brings a mask of its own.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs.base import EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.host.in_process import copy_obs
+from pgcli.envs.host.lives import Lives
+from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
+from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
+
+
+def _rows(obs: Any, mask: np.ndarray) -> list[tuple[int, Any]]:
+    """(n, a copy of row n) wherever the mask holds."""
+
+    def row(part: Any, n: int) -> Any:
+        if isinstance(part, dict):
+            return {name: row(value, n) for name, value in part.items()}
+        return part[n]
+
+    return [(int(n), copy_obs(row(obs, int(n)))) for n in np.flatnonzero(mask)]
+
+
+def _write(target: Any, value: Any) -> None:
+    if isinstance(target, dict):
+        for name, part in target.items():
+            _write(part, value[name])
+    else:
+        target[...] = value
+
+
+class NativeVector:
+    """A `gymnasium.vector.VectorEnv` under our contract."""
+
+    def __init__(
+        self,
+        env: Any,
+        seeds: list[int],
+        env_id: str,
+        limit: int | None,
+        *,
+        seeded: bool = False,
+    ) -> None:
+        """Takes ownership of `env`.
+
+        Args:
+          env: the vector environment; `metadata["autoreset_mode"]` says how it resets.
+          seeds: one per sub-environment, for the first reset; an environment with one
+            random stream for all is seeded with the first.
+          env_id: how errors name it.
+          limit: time limit of an episode, where known.
+          seeded: whether it has its seeds already, from when it was made.
+        """
+        from gymnasium.vector import AutoresetMode
+
+        self.num_envs = env.num_envs
+        self.spec = EnvSpec(
+            env_id,
+            from_gymnasium(env.single_observation_space, env_id),
+            from_gymnasium(env.single_action_space, env_id),
+            limit,
+        )
+        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode = AutoresetMode(mode)
+        seed_spaces(env, seeds[0])
+        self._env = env
+        self.seeds = seeds
+        self._steps = 0
+        self._begun = seeded
+        self._lives = Lives(self.num_envs, env_id)
+        self._done = np.zeros(self.num_envs, bool)
+
+    @classmethod
+    def make(cls, config: EnvConfig, num_envs: int, seeds: list[int]) -> "NativeVector":
+        """The environment's own vector entry point.
+
+        Raises:
+          UsageError: it has none.
+        """
+        import gymnasium
+
+        from pgcli.envs.registry import make_gymnasium, unusable
+
+        single = make_gymnasium(config)
+        spec, limit = single.spec, single.spec.max_episode_steps
+        single.close()
+        if spec.vector_entry_point is None:
+            raise UsageError(
+                f"environment `{config.id}` has no vector entry point of its own",
+                help="set env.vectorizer to in_process",
+            )
+        kwargs = dict(config.kwargs)
+        if config.max_episode_steps is not None:
+            kwargs["max_episode_steps"] = config.max_episode_steps
+        try:
+            env = gymnasium.make_vec(
+                config.id,
+                num_envs=num_envs,
+                vectorization_mode="vector_entry_point",
+                **kwargs,
+            )
+        except Exception as error:
+            raise unusable(config.id, error) from error
+        return cls(env, seeds, config.id, limit)
+
+    def reset(self, obs: Any) -> None:
+        """Begins an episode everywhere; writes the observations into `obs`."""
+        try:
+            _write(obs, self._first())
+        except Exception as error:
+            raise self._failed("reset", error) from error
+        self._done[:] = False
+
+    def _first(self) -> Any:
+        obs, info = self._env.reset() if self._begun else self._seeded_reset()
+        self._begun = True
+        self._lives.begin(info)
+        return obs
+
+    def _seeded_reset(self) -> Any:
+        """By a list as Gymnasium's own, an array as ale_py's, or one for all."""
+        from gymnasium.error import Error
+
+        for seed in (self.seeds, np.asarray(self.seeds)):
+            try:
+                return self._env.reset(seed=seed)
+            except (TypeError, ValueError, Error):
+                continue
+        return self._env.reset(seed=self.seeds[0])
+
+    def get_state(self) -> list[EnvState]:
+        """See `Resumable.get_state`: one state for all environments."""
+        state = capture(self._env)
+        mine = {
+            "seeds": [int(seed) for seed in self.seeds],
+            "done": self._done.tolist(),
+            "lives": self._lives.left.tolist(),
+        }
+        return [EnvState({**state.facts, **mine}, state.arrays)]
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """See `Resumable.set_state`."""
+        if len(states) != 1 or len(states[0].facts.get("done", ())) != self.num_envs:
+            raise CheckpointError(
+                f"the states of {len(states)} environments are in the checkpoint; one "
+                f"of {self.num_envs} side by side is in this configuration"
+            )
+        (state,) = states
+        try:
+            self.seeds = [int(seed) for seed in state.facts["seeds"]]
+            lives = np.array(state.facts["lives"], np.int64)
+            self._first()
+            self._lives.put(lives)
+            self._done[:] = state.facts["done"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise malformed(error) from error
+        restore(self._env, state)
+
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
+        """See `HostEnv.step`."""
+        try:
+            return self._step(env_action(self.spec.action, action), slot)
+        except Exception as error:
+            raise self._failed(f"step {self._steps}", error) from error
+
+    def _failed(self, when: str, error: Exception) -> PgcliError:
+        if isinstance(error, PgcliError):
+            return error
+        return EnvironmentFailed(
+            f"failed at {when}: {type(error).__name__}: {error}",
+            where=f"environment {self.spec.id}, seed {self.seeds[0]}",
+        )
+
+    def _step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
+        from gymnasium.vector import AutoresetMode
+
+        obs, reward, terminated, truncated, info = self._env.step(action)
+        self._steps += 1
+        slot.reward[:] = reward
+        slot.terminated[:] = terminated
+        slot.truncated[:] = truncated
+        finals = []
+        cut = slot.truncated & ~slot.terminated
+        if self._mode is AutoresetMode.NEXT_STEP:
+            np.logical_not(self._done, out=slot.real)
+            np.logical_not(slot.real, out=slot.start)
+            np.logical_or(slot.terminated, slot.truncated, out=self._done)
+        else:
+            done = np.logical_or(slot.terminated, slot.truncated, out=slot.start)
+            if cut.any():
+                same_step = self._mode is AutoresetMode.SAME_STEP
+                finals = _rows(info["final_obs"] if same_step else obs, cut)
+            if self._mode is AutoresetMode.DISABLED and done.any():
+                obs, info = self._env.reset(options={"reset_mask": done.copy()})
+        _write(slot.obs, obs)
+        if slot.life_lost is not None:
+            lost = self._lives.lost(info) & slot.real
+            slot.life_lost[:] = lost & ~slot.terminated & ~slot.truncated
+        return finals
+
+    def close(self) -> None:
+        """Closes the vector environment."""
+        self._env.close()

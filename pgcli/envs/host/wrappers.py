@@ -1,0 +1,107 @@
+"""Wrappers around a host environment: those of `env.wrappers`, and one of our own.
+
+Ours gives observations that are Tuples, or Dicts in Dicts, as one Dict of plain spaces,
+which is what networks take.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+
+from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, parse
+from pgcli.config.schema import EnvConfig
+from pgcli.envs.spaces import by_part
+from pgcli.errors import PgcliError, UsageError
+
+FAMILY_WRAPPERS: Mapping[str, tuple[str, ...]] = {
+    "MiniGrid-": ("ImgObsWrapper",),
+    "BabyAI-": ("ImgObsWrapper",),
+}
+"""How ids begin -> what they are wrapped in unless the configuration says otherwise.
+
+MiniGrid's own observation holds a sentence beside the image.
+"""
+
+
+def wrap(env: Any, config: EnvConfig, name: str) -> Any:
+    """`env` in the wrappers of a configuration, its observations in plain parts.
+
+    Args:
+      env: what `gymnasium.make` returned.
+      config: whose `wrappers` to apply.
+      name: the id under which it is registered.
+
+    Raises:
+      UsageError: a wrapper does not fit the environment, or lacks its package.
+    """
+    items: Sequence[Any] | None = config.wrappers
+    if items is None:
+        family = next((key for key in FAMILY_WRAPPERS if name.startswith(key)), None)
+        items = FAMILY_WRAPPERS[family] if family else ()
+    for item in items:
+        env = _wrapped(env, *parse(item), config.id)
+    space = env.observation_space
+    compound = isinstance(space, spaces.Tuple | spaces.Dict)
+    if compound and any("/" in path or path.isdigit() for path, _ in parts(space)):
+        return NamedParts(env)
+    return env
+
+
+def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any:
+    where = f"environment {env_id}"
+    home = WRAPPERS[name].module
+    try:
+        cls = getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError:
+        extra = "pip install 'pgcli-jax[minigrid]'" if home == MINIGRID else None
+        raise UsageError(
+            f"env.wrappers: {name} needs a package that is not installed",
+            where=where,
+            help=extra,
+        ) from None
+    kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
+    try:
+        return cls(env, **kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise UsageError(f"env.wrappers: {name}: {error}", where=where) from None
+    except PgcliError:
+        raise
+    except Exception as error:
+        said = str(error).strip() or type(error).__name__
+        given = ", ".join(f"{key}: {value}" for key, value in kwargs.items())
+        raise UsageError(
+            f"env.wrappers: {name} does not fit: {said}",
+            where=where,
+            help=f"its observations are {env.observation_space}, its actions "
+            f"{env.action_space}" + (f"; given were {given}" if given else ""),
+        ) from None
+
+
+def parts(space: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, plain space) of every part; `a/0` is the first part of the part `a`."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        named = space.items() if isinstance(space, spaces.Dict) else enumerate(space)
+        for key, part in named:
+            yield from parts(part, f"{path}/{key}" if path else str(key))
+    else:
+        yield path, space
+
+
+class NamedParts(
+    gymnasium.ObservationWrapper[Any, Any, Any],
+    gymnasium.utils.RecordConstructorArgs,
+):
+    """The observation as one Dict of its plain parts, named by their paths."""
+
+    def __init__(self, env: Any) -> None:
+        """Wraps `env`."""
+        gymnasium.utils.RecordConstructorArgs.__init__(self)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        self.observation_space = spaces.Dict(dict(parts(env.observation_space)))
+
+    def observation(self, observation: Any) -> dict[str, Any]:
+        """The parts of one observation."""
+        return by_part(observation)

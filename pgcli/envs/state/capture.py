@@ -1,0 +1,262 @@
+"""The state of one Gymnasium environment, taken and given back.
+
+In this order: the environment's own `get_state` and `set_state`, where it has both and
+they deal in arrays and JSON; else all that it holds, by attribute, at every level of
+wrappers, if all of it has a plain form; else it is played again from its last reset
+(`pgcli.envs.state.replay`); else there is none, and the state says why.
+
+A state is restored into an environment that was made anew in the same way. Nothing is
+computed afterwards: derived values that were stored stay as they were.
+"""
+
+import contextlib
+import functools
+import importlib.metadata
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.envs.base import EnvState
+from pgcli.envs.state.decoding import Decoder, restore_vars
+from pgcli.envs.state.encoding import CONSTRUCTION, Encoder, NotPlainError, Tree, digest
+from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.state.value_kinds import is_ordinary, is_random, is_space, name_of
+from pgcli.errors import CheckpointError
+
+_LIBRARIES = ("gymnasium", "numpy", "mujoco", "box2d", "box2d-py")
+
+ATARI = (
+    "the stored state of the Arcade Learning Environment does not hold all of it: Pong "
+    "took another course after it was restored"
+)
+
+MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What comes of trees that pgcli did not write."""
+
+
+@functools.cache
+def libraries() -> Mapping[str, str]:
+    """Versions of what environments are made of: another may compute other numbers."""
+    found = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def walk(env: Any) -> list[Any]:
+    """An environment with its wrappers, outermost first."""
+    from gymnasium import Wrapper
+    from gymnasium.vector import VectorWrapper
+
+    levels = [env]
+    while isinstance(levels[-1], Wrapper | VectorWrapper):
+        levels.append(levels[-1].env)
+    return levels
+
+
+def seed_spaces(env: Any, seed: int) -> None:
+    """Seeds what an environment may sample from its spaces: else it is by chance."""
+    for level in walk(env):
+        for value in vars(level).values():
+            if is_space(value):
+                value.seed(seed)
+
+
+def _is_atari(levels: list[Any]) -> bool:
+    """Whether an emulator is inside, whose random numbers cannot be replayed."""
+    return any(
+        type(value).__name__ == "ALEInterface"
+        for level in levels
+        for value in vars(level).values()
+    )
+
+
+def refused(reason: str) -> EnvState:
+    """No state, and why."""
+    return EnvState({"way": "none", "reason": reason}, {})
+
+
+def refusal(states: list[EnvState]) -> str | None:
+    """Why these states are not enough to go on with; None where they are."""
+    for number, state in enumerate(states):
+        if state.facts.get("way") == "none":
+            return f"environment {number}: {state.facts['reason']}"
+    return None
+
+
+def capture(env: Any) -> EnvState:
+    """All that an environment is between two steps; the reason where it has no form."""
+    levels = walk(env)
+    if _is_atari(levels):
+        return refused(ATARI)
+    encoder = Encoder(levels)
+    try:
+        facts = [
+            _encode_level(encoder, level, f"{number}.{type(level).__name__}")
+            for number, level in enumerate(levels)
+        ]
+        encoder.check_memory()
+    except NotPlainError as error:
+        return refused(str(error))
+    return EnvState({"way": "plain", "levels": facts}, encoder.arrays)
+
+
+def can_replay(env: Any, state: EnvState) -> bool:
+    """Whether there is no state, but an episode may be played again in its place."""
+    return refusal([state]) is not None and not _is_atari(walk(env))
+
+
+def restore(env: Any, state: EnvState) -> None:
+    """Brings an environment that has just been made and reset into a state.
+
+    Raises:
+      NotRestoredError: it is not quite the environment that was captured.
+      CheckpointError: it is another environment, or the state is no state.
+    """
+    levels = walk(env)
+    check_chain(state.facts, levels)
+    decoder = Decoder(levels, state.arrays)
+    try:
+        for number, (level, tree) in enumerate(
+            zip(levels, state.facts["levels"], strict=True)
+        ):
+            _decode_level(decoder, level, tree, f"{number}.{type(level).__name__}")
+    except MALFORMED as error:
+        raise malformed(error) from error
+
+
+def first_obs(env: Any, state: EnvState, seed: int) -> Any:
+    """What an environment shows at its first reset, which makes what it makes late.
+
+    Raises:
+      NotRestoredError: it failed.
+      CheckpointError: the state is of another environment.
+    """
+    check_chain(state.facts, walk(env))
+    try:
+        return env.reset(seed=seed)[0]
+    except Exception as error:
+        raise NotRestoredError(f"reset: {type(error).__name__}: {error}") from error
+
+
+def malformed(error: Exception) -> CheckpointError:
+    """The state of an environment that is not as `capture` makes it."""
+    return CheckpointError(
+        f"the state of an environment is damaged: {type(error).__name__}: {error}"
+    )
+
+
+def check_chain(facts: Mapping[str, Any], levels: list[Any]) -> None:
+    """Compares the wrappers of an environment with those in a state.
+
+    Raises:
+      CheckpointError: they differ.
+    """
+    try:
+        stored = [tree["class"] for tree in facts["levels"]]
+    except MALFORMED as error:
+        raise malformed(error) from error
+    here = [name_of(type(level)) for level in levels]
+    if stored != here:
+        raise CheckpointError(
+            f"the environment is {' of '.join(map(str, stored))} in the checkpoint "
+            f"and {' of '.join(here)} in this configuration"
+        )
+
+
+def fingerprint(env: Any) -> dict[str, str]:
+    """SHA-256 of every attribute that has a plain form, by level and name."""
+    found = {}
+    levels = walk(env)
+    for number, level in enumerate(levels):
+        for name, value in sorted(_attributes(level).items()):
+            encoder = Encoder(levels)
+            path = f"{number}.{type(level).__name__}.{name}"
+            with contextlib.suppress(NotPlainError):
+                found[path] = digest(encoder.encode(value, path), encoder.arrays)
+    return found
+
+
+def random_numbers(env: Any) -> EnvState:
+    """The random number generators of every level, by name."""
+    levels = walk(env)
+    encoder = Encoder(levels)
+    trees = [
+        _random_trees(encoder, level, str(number))
+        for number, level in enumerate(levels)
+    ]
+    return EnvState({"levels": trees}, encoder.arrays)
+
+
+def restore_random_numbers(env: Any, state: EnvState) -> None:
+    """Gives back what `random_numbers` returned."""
+    levels = walk(env)
+    decoder = Decoder(levels, state.arrays)
+    for number, (level, trees) in enumerate(
+        zip(levels, state.facts["levels"], strict=True)
+    ):
+        for name, tree in trees.items():
+            setattr(level, name, decoder.decode(tree, None, f"{number}.{name}"))
+
+
+def _random_trees(encoder: Encoder, level: Any, path: str) -> dict[str, Tree]:
+    return {
+        name: encoder.encode(value, f"{path}.{name}")
+        for name, value in sorted(_attributes(level).items())
+        if is_random(value)
+    }
+
+
+def _attributes(level: Any) -> dict[str, Any]:
+    attributes = vars(level).items()
+    return {name: value for name, value in attributes if name not in CONSTRUCTION}
+
+
+def _has_own_state(level: Any) -> bool:
+    """Whether it has `get_state()` and `set_state(state)`; others may take more."""
+    get, set_ = (getattr(level, name, None) for name in ("get_state", "set_state"))
+    if not callable(get) or not callable(set_):
+        return False
+
+    def required(function: Any) -> int:
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        return sum(p.default is p.empty and p.kind not in kinds for p in parameters)
+
+    return required(get) == 0 and required(set_) == 1
+
+
+def _encode_level(encoder: Encoder, level: Any, path: str) -> Tree:
+    head = {"class": name_of(type(level))}
+    if _has_own_state(level):
+        try:
+            state = level.get_state()
+        except Exception as error:
+            raise NotPlainError(
+                f"{path}.get_state failed: {type(error).__name__}: {error}"
+            ) from error
+        own = encoder.encode([state], f"{path}.get_state()")
+        return {**head, "own": own, "random": _random_trees(encoder, level, path)}
+    if not is_ordinary(level):
+        raise NotPlainError(f"{path} is more than its attributes")
+    trees = {
+        name: encoder.encode(value, f"{path}.{name}")
+        for name, value in sorted(_attributes(level).items())
+    }
+    return {**head, "vars": trees}
+
+
+def _decode_level(decoder: Decoder, level: Any, tree: Tree, path: str) -> None:
+    if "own" not in tree:
+        restore_vars(decoder, level, tree["vars"], path, but=CONSTRUCTION)
+        return
+    (state,) = decoder.decode(tree["own"], None, f"{path}.get_state()")
+    try:
+        level.set_state(state)
+    except Exception as error:
+        raise NotRestoredError(
+            f"{path}.set_state failed: {type(error).__name__}: {error}"
+        ) from error
+    for name, random in tree["random"].items():
+        setattr(level, name, decoder.decode(random, None, f"{path}.{name}"))

@@ -1,0 +1,279 @@
+"""Values that environments hold, as JSON and named arrays.
+
+What has no plain form is refused by name. Decoding is `pgcli.envs.state.decoding`'s.
+
+Values:
+  none, truth values, integers, finite floats and strings stand for themselves, and a
+  list for a list; everything else is an object with one of the keys below.
+
+  float, bytes, scalar, tuple, dict, deque, array: as they are called.
+  generator, random_state, random: random number generators by their state.
+  engine: the state of a physics engine (`pgcli.envs.state.physics_engines`).
+  object: the attributes of an object of an ordinary Python class.
+  table: a large mapping of numbers and strings by its SHA-256; it must be the same.
+  member: of an enumeration, by name.
+  space: the random numbers of a Gymnasium space, which itself does not change.
+  static: a function, class or module, which must be the same where it is restored.
+  level: the environment, or a wrapper of it, by number.
+  same: the very object that has occurred at that place already.
+"""
+
+import collections
+import hashlib
+import itertools
+import json
+import math
+import random
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from pgcli.envs.state.physics_engines import engine_state
+from pgcli.envs.state.value_kinds import (
+    is_ordinary,
+    is_random,
+    is_space,
+    member_name,
+    name_of,
+    space_parts,
+    static_name,
+    table_digest,
+)
+
+Tree = Any
+"""What JSON has a form for."""
+
+SCALARS = frozenset(
+    {"bool", "float16", "float32", "float64"}
+    | {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+)
+BIT_GENERATORS = frozenset({"PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"})
+
+CONSTRUCTION = frozenset(
+    {"env", "spec", "_cached_spec", "_saved_kwargs"}
+    | {"_ezpickle_args", "_ezpickle_kwargs"}
+)
+"""Attributes that say how an environment was made: the same wherever it is made so."""
+
+
+MAX_VALUES = 20_000
+MAX_BYTES = 16 * 2**20
+"""An environment that holds more, a data set for instance, has no plain form."""
+
+
+class NotPlainError(Exception):
+    """What an environment holds that has no plain form; one line."""
+
+
+def dump(tree: Tree) -> str:
+    """The text of a tree; equal trees have equal texts."""
+    return json.dumps(tree, allow_nan=False, separators=(",", ":"))
+
+
+class Encoder:
+    """Encodes the values of one environment; `arrays` are those that they hold."""
+
+    def __init__(self, levels: Sequence[Any]) -> None:
+        """An encoder for an environment, given with its wrappers, outermost first."""
+        self.arrays: dict[str, np.ndarray] = {}
+        self._levels = {id(level): number for number, level in enumerate(levels)}
+        self._seen: dict[int, tuple[str, Any]] = {}
+        self._memory: list[tuple[int, int, str]] = []
+        self._in_container = 0
+        self._values = 0
+        self._bytes = 0
+
+    def encode(self, value: Any, path: str) -> Tree:
+        """The value as a tree.
+
+        Raises:
+          NotPlainError: it has no plain form.
+        """
+        kind = type(value)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise NotPlainError(f"{path} is one of more than {MAX_VALUES:,} values")
+        if value is None or kind in (bool, int, str):
+            return value
+        if kind is float:
+            return value if math.isfinite(value) else {"float": repr(value)}
+        if kind is bytes:
+            return {"bytes": value.hex()}
+        if kind is tuple:
+            return {"tuple": self._items(value, path)}
+        if isinstance(value, np.generic):
+            return self._scalar(value, path)
+        if id(value) in self._levels:
+            return {"level": self._levels[id(value)]}
+        member = member_name(value)
+        if member is not None:
+            return {"member": [name_of(kind), member]}
+        return self._still(value, path) or self._once(value, path)
+
+    def check_memory(self) -> None:
+        """Refuses arrays that share memory: a copy of each would not.
+
+        Raises:
+          NotPlainError: two do.
+        """
+        ordered = sorted(self._memory)
+        for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
+            if start < end:
+                raise NotPlainError(f"{one} and {other} share memory")
+
+    def _once(self, value: Any, path: str) -> Tree:
+        """What can change: the second time that it occurs it is the same."""
+        if id(value) in self._seen:
+            return {"same": self._seen[id(value)][0]}
+        self._seen[id(value)] = (path, value)  # kept, so that its id stays its own
+        kind = type(value)
+        if kind is list:
+            return self._items(value, path)
+        if kind is dict:
+            table = table_digest(value)
+            if table is not None:
+                return {"table": table}
+            keys, values = self._items(value, path + "@"), value.values()
+            pairs = zip(keys, self._items(values, path), strict=True)
+            return {"dict": [list(pair) for pair in pairs]}
+        if kind is collections.deque:
+            return {"deque": self._items(value, path), "maxlen": value.maxlen}
+        if isinstance(value, np.ndarray):
+            return self._array(value, path)
+        if is_random(value):
+            return self._random(value, path)
+        engine = engine_state(value)
+        if engine is not None:
+            for name, array in engine.arrays.items():
+                self.arrays[f"{path}.{name}"] = array
+            return dict(engine.facts)
+        if is_ordinary(value) and not self._in_container:
+            return {
+                "object": name_of(kind),
+                "vars": {
+                    name: self.encode(item, f"{path}.{name}")
+                    for name, item in sorted(vars(value).items())
+                },
+            }
+        raise NotPlainError(f"{path} is a {name_of(kind)}")
+
+    def _items(self, values: Iterable[Any], path: str) -> list[Tree]:
+        self._in_container += 1
+        found = [self.encode(x, f"{path}[{i}]") for i, x in enumerate(values)]
+        self._in_container -= 1
+        return found
+
+    def _scalar(self, value: np.generic, path: str) -> Tree:
+        if isinstance(value, np.str_):
+            return {"scalar": ["str", str(value)]}
+        if value.dtype.name not in SCALARS:
+            raise NotPlainError(f"{path} is a {name_of(type(value))}")
+        return {"scalar": [value.dtype.name, self.encode(value.item(), path)]}
+
+    def _array(self, value: np.ndarray, path: str) -> Tree:
+        contiguous = value.flags.c_contiguous or value.flags.f_contiguous
+        plain = value.dtype.kind in "biufcSU" and value.dtype.isnative
+        if type(value) is not np.ndarray or not plain or not contiguous:
+            raise NotPlainError(
+                f"{path} is a {type(value).__name__} of {value.dtype} with strides "
+                f"{value.strides}"
+            )
+        self._own(value, path)
+        if value.dtype.name in SCALARS:
+            if value.flags.c_contiguous:
+                self.arrays[path] = value.copy()
+                return {"array": path}
+            self.arrays[path] = value.T.copy()
+            return {"array": path, "order": "F"}
+        order: Literal["C", "F"] = "C" if value.flags.c_contiguous else "F"
+        self.arrays[path] = np.frombuffer(value.tobytes(order), np.uint8).copy()
+        raw = [value.dtype.str, list(value.shape)]
+        return {"array": path, "order": order, "raw": raw}
+
+    def _own(self, value: np.ndarray, path: str) -> None:
+        """Notes where an array lies, and refuses the memory of somebody else."""
+        base: Any = value.base
+        while isinstance(base, np.ndarray):
+            base = base.base
+        returned = (  # nanobind's form of an array that was returned
+            isinstance(base, memoryview) and type(base.obj).__name__ == "nb_ndarray"
+        )
+        if base is not None and not isinstance(base, bytes) and not returned:
+            raise NotPlainError(f"{path} is a view of a {name_of(type(base))}")
+        self._bytes += value.nbytes
+        if self._bytes > MAX_BYTES:
+            size = f"{self._bytes / 2**20:.0f} MiB"
+            raise NotPlainError(f"{path} and the arrays before it have {size}")
+        if value.nbytes:
+            start = value.__array_interface__["data"][0]
+            self._memory.append((start, start + value.nbytes, path))
+
+    def _random(self, value: Any, path: str) -> Tree:
+        if isinstance(value, random.Random):
+            return {"random": self.encode(value.getstate(), path)}
+        if isinstance(value, np.random.RandomState):
+            return {"random_state": self.encode(value.get_state(legacy=False), path)}
+        bits = value.bit_generator
+        if type(bits).__name__ not in BIT_GENERATORS:
+            raise NotPlainError(f"{path} is a generator of {name_of(type(bits))}")
+        if getattr(bits.seed_seq, "n_children_spawned", 0):
+            raise NotPlainError(f"{path} is a generator that has spawned others")
+        return {"generator": self.encode(bits.state, path)}
+
+    def _still(self, value: Any, path: str) -> Tree:
+        """What does not change: functions, classes, modules and spaces."""
+        name = static_name(value, self._levels)
+        if name is not None:
+            return {"static": name}
+        if isinstance(value, types.FunctionType):
+            name = f"{value.__module__}.{value.__qualname__}"
+            return {"static": name, "closure": self.closure(value, path)}
+        if is_space(value):
+            return {
+                "space": [
+                    self.encode(getattr(part, "_np_random", None), f"{path}[{i}]")
+                    for i, part in enumerate(space_parts(value))
+                ]
+            }
+        return None
+
+    def closure(self, function: types.FunctionType, path: str) -> str:
+        """SHA-256 of what a function has seen: values that do not change.
+
+        Raises:
+          NotPlainError: they could change.
+        """
+        held = [cell.cell_contents for cell in function.__closure__ or ()]
+        held += [*(function.__defaults__ or ()), *vars(function).values()]
+        held += (function.__kwdefaults__ or {}).values()
+        own = Encoder([])
+        own._levels = self._levels
+        for number, value in enumerate(held):
+            self._refuse_mutable(value, f"{path}({number})")
+        trees = [own.encode(x, f"({i})") for i, x in enumerate(held)]
+        self._memory += own._memory
+        return digest(trees, own.arrays)
+
+    def _refuse_mutable(self, value: Any, path: str) -> None:
+        if type(value) is tuple:
+            for item in value:
+                self._refuse_mutable(item, path)
+            return
+        plain = value is None or type(value) in (bool, int, str, float, bytes)
+        if plain or isinstance(value, np.generic | np.ndarray | types.FunctionType):
+            return
+        if id(value) in self._levels or static_name(value, self._levels) is not None:
+            return
+        if member_name(value) is None and not is_space(value):
+            raise NotPlainError(f"{path} of a function is a {name_of(type(value))}")
+
+
+def digest(tree: Tree, arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of a tree and its arrays."""
+    total = hashlib.sha256(dump(tree).encode())
+    for name, array in sorted(arrays.items()):
+        total.update(f"{name}{array.dtype}{array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

@@ -1,0 +1,268 @@
+"""Environments stepped in several lanes: this process, and who helps it.
+
+The calling process always steps a share itself; one that only waited would waste its
+core. The lanes go in step with each other, and what they return is byte for byte what
+`InProcess` returns: every environment has its seed and its place.
+"""
+
+import queue
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs.base import EnvState, HostSlot
+from pgcli.envs.host.in_process import InProcess, other_count
+from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.state.state_arrays import pack, unpack
+from pgcli.envs.workers.pool import CLOSE_SECONDS, LATE_HELP, Raises, Workers
+from pgcli.errors import CheckpointError
+
+BUSY_SECONDS = 0.2
+"""How long a thread that did not answer before gets at the end."""
+
+
+class Helper(Protocol):
+    """Steps the rows that the calling process does not."""
+
+    @property
+    def shares(self) -> list[range]:
+        """The rows of each of its lanes, adjoining."""
+
+    def begin_reset(self, obs: Any) -> None:
+        """Begins to reset; `end_reset` must follow."""
+
+    def end_reset(self, obs: Any) -> None:
+        """Waits for it; the observations are then in `obs`."""
+
+    def begin_step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
+    ) -> None:
+        """Begins a step; `end_step` must follow."""
+
+    def end_step(
+        self, slot: HostSlot, active: np.ndarray | None
+    ) -> list[tuple[int, Any]]:
+        """Waits for it; the outcome is then in `slot`. See `HostEnv.step`."""
+
+    def call(
+        self, method: str, arguments: list[list[Any]], raises: Raises = ()
+    ) -> list[Any]:
+        """What a method of every share returns.
+
+        Args:
+          method: of `InProcess`, or of `Worker` in its place.
+          arguments: of each share, as plain data: numbers, texts, lists, mappings,
+            arrays. What is returned must be plain too.
+          raises: exceptions that the caller tells from failures.
+        """
+
+    def close(self) -> None:
+        """Frees the environments."""
+
+
+def _work(jobs: Any, results: Any) -> None:
+    """Does jobs until there is None."""
+    while (job := jobs.get()) is not None:
+        try:
+            results.put((job(), None))
+        except BaseException as error:
+            results.put((None, error))
+
+
+class HelperThread:
+    """One share stepped by a thread, while native code lets go of the interpreter."""
+
+    def __init__(self, env: InProcess, timeout: float) -> None:
+        """Starts the thread.
+
+        Args:
+          env: its share.
+          timeout: seconds after which a step counts as hung.
+        """
+        self._env = env
+        self._timeout = timeout
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._busy = False
+        self._thread = threading.Thread(
+            target=_work,
+            args=(self._jobs, self._results),
+            name="pgcli-lane",
+            daemon=True,
+        )
+        self._thread.start()
+        self._end = weakref.finalize(self, self._jobs.put, None)
+
+    def begin_reset(self, obs: Any) -> None:
+        """See `Helper.begin_reset`."""
+        self._begin(partial(self._env.reset, obs))
+
+    def end_reset(self, obs: Any) -> None:
+        """See `Helper.end_reset`."""
+        self._wait()
+
+    def begin_step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
+    ) -> None:
+        """See `Helper.begin_step`."""
+        self._begin(partial(self._env.step, action, slot, active))
+
+    def end_step(
+        self, slot: HostSlot, active: np.ndarray | None
+    ) -> list[tuple[int, Any]]:
+        """See `Helper.end_step`."""
+        finals: list[tuple[int, Any]] = self._wait()
+        return finals
+
+    @property
+    def shares(self) -> list[range]:
+        """See `Helper.shares`."""
+        return [self._env.rows]
+
+    def call(
+        self, method: str, arguments: list[list[Any]], raises: Raises = ()
+    ) -> list[Any]:
+        """See `Helper.call`."""
+        self._begin(partial(getattr(self._env, method), *arguments[0]))
+        return [self._wait()]
+
+    def close(self) -> None:
+        """Closes the environments, unless the thread is still at one of them."""
+        self._end()
+        self._thread.join(BUSY_SECONDS if self._busy else CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._env.close()
+
+    def _begin(self, job: Callable[[], Any]) -> None:
+        if self._busy:
+            raise self._env.failure("the helper thread cannot go on from a failure")
+        self._busy = True
+        self._jobs.put(job)
+
+    def _wait(self) -> Any:
+        try:
+            result, error = self._results.get(timeout=self._timeout)
+        except queue.Empty:
+            raise self._env.failure(
+                f"no answer in {self._timeout:g} s",
+                help=LATE_HELP,
+                trace=self._trace(),
+            ) from None
+        self._busy = False
+        if error is not None:
+            raise error
+        return result
+
+    def _trace(self) -> str | None:
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return None if frame is None else "".join(traceback.format_stack(frame))
+
+
+def split(num_envs: int, lanes: int) -> list[range]:
+    """The rows of each lane: adjoining, and as even as can be."""
+    ends = [num_envs * i // lanes for i in range(lanes + 1)]
+    return [range(a, b) for a, b in pairwise(ends)]
+
+
+class Lanes:
+    """Environments of which this process steps some, and a helper the rest.
+
+    Attributes:
+      seeds: one per environment.
+      helpers: they, for a person: `1 worker`.
+    """
+
+    def __init__(
+        self, own: InProcess, helper: Helper, seeds: list[int], helpers: str
+    ) -> None:
+        """Takes ownership of both; the helper has the rows behind those of `own`."""
+        self.spec = own.spec
+        self.num_envs = helper.shares[-1].stop
+        self.seeds = seeds
+        self.helpers = helpers
+        self._own = own
+        self._helper = helper
+
+    @classmethod
+    def make(
+        cls, config: EnvConfig, seeds: list[int], workers: int | Literal["thread"]
+    ) -> "Lanes":
+        """Environments by their Gymnasium id.
+
+        Args:
+          config: which.
+          seeds: one per environment.
+          workers: child processes, fewer than there are environments; or one helper
+            thread.
+
+        Raises:
+          UsageError, EnvironmentFailed: as `make_gymnasium` does.
+        """
+        count = 1 if workers == "thread" else workers
+        mine, *others = split(len(seeds), count + 1)
+        if workers == "thread":
+            (other,) = others
+            made = InProcess.make(config, [seeds[n] for n in other], other.start)
+            helper = HelperThread(made, config.timeout)
+            own = InProcess.make(config, [seeds[n] for n in mine])
+            return cls(own, helper, seeds, "1 helper thread")
+        children = Workers(config, seeds, others)
+        try:
+            own = InProcess.make(config, [seeds[n] for n in mine])
+            children.attach(own.spec, len(seeds))
+        except BaseException:
+            children.close()
+            raise
+        return cls(own, children, seeds, f"{count} worker{'s' if count > 1 else ''}")
+
+    def reset(self, obs: Any) -> None:
+        """Begins an episode everywhere; writes the observations into `obs`."""
+        self._helper.begin_reset(obs)
+        self._own.reset(obs)
+        self._helper.end_reset(obs)
+
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
+        """See `HostEnv.step`."""
+        self._helper.begin_step(action, slot, active)
+        finals = self._own.step(action, slot, active)
+        return finals + self._helper.end_step(slot, active)
+
+    def gather(self, method: str) -> list[Any]:
+        """What a method of every share lists, one item per row. See `Helper.call`."""
+        others = self._helper.call(method, [[] for _ in self._helper.shares])
+        own: list[Any] = getattr(self._own, method)()
+        return own + [item for part in others for item in part]
+
+    def scatter(self, method: str, items: list[Any], raises: Raises = ()) -> None:
+        """Calls a method of every share with its rows' items. See `Helper.call`."""
+        parts = [[[items[n] for n in rows]] for rows in self._helper.shares]
+        self._helper.call(method, parts, raises)
+        getattr(self._own, method)([items[n] for n in self._own.rows])
+
+    def get_state(self) -> list[EnvState]:
+        """See `Resumable.get_state`: one state per environment, as of `InProcess`."""
+        packed = self.gather("get_packed")
+        return [unpack(each, self.spec.id)[1][0] for each in packed]
+
+    def set_state(self, states: list[EnvState]) -> None:
+        """See `Resumable.set_state`."""
+        if len(states) != self.num_envs:
+            raise other_count(len(states), self.num_envs)
+        packed = [pack({}, [state]) for state in states]
+        self.scatter("set_packed", packed, (NotRestoredError, CheckpointError))
+        self.seeds[:] = [int(state.facts["seed"]) for state in states]
+
+    def close(self) -> None:
+        """Closes every environment and ends the helpers."""
+        self._helper.close()
+        self._own.close()

@@ -1,0 +1,355 @@
+"""Child processes that step a share of the environments each, as their parent."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from typing import Any
+
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs import user_modules
+from pgcli.envs.base import EnvSpec, HostSlot
+from pgcli.envs.failures import from_data
+from pgcli.envs.host.in_process import copy_obs
+from pgcli.envs.spaces import spec_to_json
+from pgcli.envs.workers import messages
+from pgcli.envs.workers.shared_memory import Block, unnamed_file
+from pgcli.errors import EnvironmentFailed
+
+START_SECONDS = 60.0
+"""The least that a worker gets for importing and making its environments."""
+
+CLOSE_SECONDS = 2.0
+Raises = tuple[type[Exception], ...]
+"""Exceptions that come through from another process as themselves."""
+
+LATE_HELP = "raise env.timeout if a step may take so long"
+TRACE_SECONDS = 0.5
+
+
+class _Process:
+    """One worker and the pipes to it."""
+
+    def __init__(self, memory: int, first: int, seeds: list[int]) -> None:
+        self.first = first
+        self.rows = range(first, first + len(seeds))
+        self._trace = unnamed_file("pgcli-trace")
+        reads, its_writes = os.pipe()
+        its_reads, writes = os.pipe()
+        theirs = (its_reads, its_writes, memory, self._trace)
+        try:
+            # not by multiprocessing, which would run the user's `__main__` again;
+            # a group of its own, since Ctrl-C is for the parent
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pgcli.envs.workers.worker_process"]
+                + [str(number) for number in (*theirs, os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=_stderr(),
+                pass_fds=theirs,
+                process_group=0,
+                env={**os.environ, "PYTHONPATH": _search_path()},
+            )
+        finally:
+            os.close(its_reads)
+            os.close(its_writes)
+        self.channel = messages.Channel(reads, writes)
+        self.closed = weakref.finalize(
+            self, _end, self.process, self.channel, self._trace
+        )
+
+    def trace(self, ask: bool) -> str | None:
+        """The traceback that it has left, after asking for one where it still lives."""
+        end = time.monotonic() + (TRACE_SECONDS if ask else 0.0)
+        if ask:
+            os.kill(self.process.pid, signal.SIGUSR2)
+        while os.fstat(self._trace).st_size == 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        text = os.pread(self._trace, os.fstat(self._trace).st_size, 0)
+        return text.decode(errors="replace") or None
+
+
+def _end(process: Any, channel: messages.Channel, trace: int) -> None:
+    """Lets a worker close its environments, and kills it if it takes too long."""
+    channel.close()
+    try:
+        process.wait(CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    os.close(trace)
+
+
+def _stderr() -> int:
+    """What a worker's stdout becomes: results alone go to ours."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2
+
+
+def _search_path() -> str:
+    """Our search path for modules, as it stands, for a child."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+
+
+def _registered(env_id: str) -> str | None:
+    """How a child registers an environment that this process has; None if it cannot."""
+    import gymnasium
+
+    spec = gymnasium.registry.get(env_id)
+    try:
+        return None if spec is None else spec.to_json()
+    except (TypeError, ValueError):  # it names code by an object
+        return None
+
+
+class Workers:
+    """Some child processes over one block of shared arrays: a `Helper`."""
+
+    def __init__(
+        self, config: EnvConfig, seeds: list[int], shares: list[range]
+    ) -> None:
+        """Starts the processes; `attach` waits for them.
+
+        Args:
+          config: which environments.
+          seeds: of all environments.
+          shares: the rows of each process, adjoining.
+        """
+        self._count = len(shares)
+        self._config = config
+        self._seeds = seeds
+        self._rows = slice(shares[0].start, shares[-1].stop)
+        self._steps = 0
+        self._broken = self._busy = False
+        self._memory = unnamed_file("pgcli-lanes")
+        self._processes = [
+            _Process(self._memory, share.start, [seeds[n] for n in share])
+            for share in shares
+        ]
+        how = (messages.from_config(config), user_modules.NAMED, _registered(config.id))
+        for process in self._processes:
+            mine = [seeds[n] for n in process.rows]
+            self._send(process, "make", *how, mine, process.first)
+
+    def attach(self, spec: EnvSpec, num_envs: int) -> None:
+        """Waits until every process has made its environments, and shares the arrays.
+
+        Raises:
+          EnvironmentFailed: one could not, or its spaces differ from `spec`.
+        """
+        seconds = max(self._config.timeout, START_SECONDS)
+        expected = json.loads(json.dumps(spec_to_json(spec)))
+        for process in self._processes:
+            if self._answer(process, seconds) != expected:
+                raise self._failure(
+                    f"the spaces of environment {process.first} are not those of "
+                    "environment 0",
+                    process.first,
+                )
+        self._block = Block(self._memory, spec, num_envs, self._count)
+        self._views = _rows_of(self._block.slot, self._rows)
+        for index, process in enumerate(self._processes):
+            self._send(process, "attach", num_envs, self._count, index)
+            self._answer(process, seconds)
+
+    def begin_reset(self, obs: Any) -> None:
+        """See `Helper.begin_reset`."""
+        self._post(messages.RESET)
+
+    def end_reset(self, obs: Any) -> None:
+        """See `Helper.end_reset`."""
+        self._wait()
+        _copy(obs, self._views.obs, self._rows, None)
+
+    def begin_step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
+    ) -> None:
+        """See `Helper.begin_step`."""
+        self._block.action[...] = action
+        if active is None:
+            self._post(messages.STEP)
+        else:
+            self._block.active[...] = active
+            self._post(messages.STEP_ACTIVE)
+
+    def end_step(
+        self, slot: HostSlot, active: np.ndarray | None
+    ) -> list[tuple[int, Any]]:
+        """See `Helper.end_step`."""
+        with_finals = self._wait()
+        self._steps += 1
+        rows = self._rows
+        mask = None if active is None else active[rows]
+        _copy(slot.obs, self._views.obs, rows, mask)
+        for target, source in zip(slot[1:5], self._views[1:5], strict=True):
+            _copy(target, source, rows, mask)
+        if slot.life_lost is not None:
+            _copy(slot.life_lost, self._block.life_lost[rows], rows, mask)
+        block = self._block
+        return [
+            (n, _row(block.final_obs, n))
+            for process in with_finals
+            for n in process.rows
+            if block.has_final[n]
+        ]
+
+    def call(
+        self, method: str, arguments: list[list[Any]], raises: Raises = ()
+    ) -> list[Any]:
+        """See `Helper.call`; tuples arrive and come back as lists."""
+        for process, own in zip(self._processes, arguments, strict=True):
+            self._send(process, method, *own)
+        seconds = max(self._config.timeout, START_SECONDS)
+        return [self._answer(process, seconds, raises) for process in self._processes]
+
+    @property
+    def shares(self) -> list[range]:
+        """See `Helper.shares`."""
+        return [process.rows for process in self._processes]
+
+    def close(self) -> None:
+        """Ends the processes, by force if need be."""
+        for process in self._processes:
+            process.channel.close()
+            if self._broken or self._busy:
+                process.process.kill()
+        for process in self._processes:
+            process.closed()
+        with contextlib.suppress(OSError):
+            os.close(self._memory)
+
+    # -- messages ------------------------------------------------------------------
+
+    def _usable(self) -> None:
+        if self._broken or self._busy:
+            raise self._failure(
+                "the workers cannot go on from a failure", self._rows.start
+            )
+
+    def _post(self, kind: bytes) -> None:
+        self._usable()
+        self._busy = True
+        for process in self._processes:
+            try:
+                process.channel.post(kind)
+            except messages.ClosedError:
+                raise self._died(process) from None
+
+    def _send(self, process: _Process, method: str, *arguments: Any) -> None:
+        self._usable()
+        try:
+            process.channel.send(
+                messages.CALL, [method, arguments], self._config.timeout
+            )
+        except messages.ClosedError:
+            raise self._died(process) from None
+        except messages.LateError:
+            raise self._late(process, self._config.timeout) from None
+
+    def _wait(self) -> list[_Process]:
+        """Waits for all; those that have last observations to hand over."""
+        found = []
+        for process in self._processes:
+            kind, _ = self._receive(process, self._config.timeout)
+            if kind == messages.DONE_WITH_FINALS:
+                found.append(process)
+        self._busy = False
+        return found
+
+    def _answer(self, process: _Process, seconds: float, raises: Raises = ()) -> Any:
+        return self._receive(process, seconds, raises)[1]
+
+    def _receive(
+        self, process: _Process, seconds: float, raises: Raises = ()
+    ) -> tuple[bytes, Any]:
+        try:
+            kind, data = process.channel.receive(seconds)
+        except messages.ClosedError:
+            raise self._died(process) from None
+        except messages.LateError:
+            if process.process.poll() is not None:
+                raise self._died(process) from None
+            raise self._late(process, seconds) from None
+        if kind == messages.FAILED:
+            self._broken = True
+            name, text = data["raised"]
+            for known in raises:
+                if known.__name__ == name:
+                    raise known(text)
+            raise from_data(data)
+        return kind, data
+
+    # -- failures ------------------------------------------------------------------
+
+    def _at(self, process: _Process) -> int:
+        """The environment that a process was at."""
+        if not hasattr(self, "_block"):
+            return process.first
+        return int(self._block.now[self._processes.index(process)])
+
+    def _died(self, process: _Process) -> EnvironmentFailed:
+        try:
+            code = process.process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            how = "closed its connection"
+        else:
+            how = f"exited with code {code}"
+            if code < 0:
+                how = f"was killed by {signal.Signals(-code).name}"
+        n = self._at(process)
+        return self._failure(
+            f"environment {n} failed at its step {self._steps}: its worker {how}",
+            n,
+            trace=process.trace(ask=False),
+        )
+
+    def _late(self, process: _Process, seconds: float) -> EnvironmentFailed:
+        n = self._at(process)
+        return self._failure(
+            f"environment {n} failed at its step {self._steps}: no answer in "
+            f"{seconds:g} s",
+            n,
+            help=LATE_HELP,
+            trace=process.trace(ask=True),
+        )
+
+    def _failure(self, message: str, n: int, **more: str | None) -> EnvironmentFailed:
+        self._broken = True
+        where = f"environment {self._config.id}, seed {self._seeds[n]}"
+        return EnvironmentFailed(message, where=where, **more)
+
+
+def _rows_of(slot: HostSlot, rows: slice) -> HostSlot:
+    def part(tree: Any) -> Any:
+        if tree is None:
+            return None
+        if isinstance(tree, dict):
+            return {name: part(value) for name, value in tree.items()}
+        return tree[rows]
+
+    return HostSlot(*(part(field) for field in slot))
+
+
+def _row(tree: Any, n: int) -> Any:
+    if isinstance(tree, dict):
+        return {name: _row(part, n) for name, part in tree.items()}
+    return copy_obs(tree[n])
+
+
+def _copy(target: Any, source: Any, rows: slice, mask: np.ndarray | None) -> None:
+    """Writes rows of shared arrays into the caller's, all or those of a mask."""
+    if isinstance(target, dict):
+        for name, part in target.items():
+            _copy(part, source[name], rows, mask)
+    elif mask is None:
+        target[rows] = source
+    else:
+        target[rows][mask] = source[mask]

@@ -1,0 +1,198 @@
+"""Decides how many worker processes help to step host environments.
+
+One vector step of N environments costs N·s in this process, where s is the time of one
+environment's step. With W workers it costs ⌈N/(W+1)⌉·s + h, where h is the cost of
+handing a step over to another process and waiting for it. Both numbers are measured and
+kept in the user's cache: h once per machine, by an exchange of bytes with a small child
+process; s once per machine, environment and version. No worker is started to find out.
+Training's environments are not touched, so that their random streams stay where they
+are: the choice changes speed alone.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pgcli import versions
+from pgcli.cache import cache_directory
+from pgcli.config.schema import EnvConfig
+from pgcli.envs import user_modules
+from pgcli.envs.base import HostEnv
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.workers import messages
+from pgcli.envs.workers.shared_memory import Block, unnamed_file
+from pgcli.errors import PgcliError
+
+EXCHANGES_PER_HAND_OVER = 9
+"""h in exchanges of bytes: a worker also reads the command and wakes a busy core.
+
+Measured on CartPole-v1 with 8 environments: h = 50 µs, one exchange 5.5 µs.
+"""
+
+MARGIN = 1.25
+"""How much faster workers must be: they take half a second or more to start."""
+
+PROBE_SECONDS = 0.003
+ROUNDS = 4
+WINDOW_SECONDS = 50e-6
+WINDOWS = 1000
+
+LIBRARIES = ("pgcli-jax", "gymnasium", "mujoco", "box2d", "ale-py", "minigrid")
+"""Distributions whose version a remembered step depends on."""
+
+ECHO = "import os\nwhile data := os.read(0, 64): os.write(1, data)"
+
+Workers = int | Literal["thread"]
+
+
+def choose_workers(config: EnvConfig, num_envs: int) -> Workers:
+    """Child processes or a thread as configured; for `auto`, the fastest number."""
+    if config.workers != "auto":
+        return config.workers
+    lanes = min(len(os.sched_getaffinity(0)), num_envs)
+    if lanes == 1:
+        return 0
+    try:
+        text = messages.from_config(config)
+    except TypeError:  # its arguments cannot be sent to another process
+        return 0
+    try:
+        step = _remembered(_key(text), lambda: step_seconds(config))
+        hand_over = _remembered("hand_over", hand_over_seconds)
+    except (PgcliError, OSError):  # an error of the environment is raised by its maker
+        return 0
+    return lanes - 1 if workers_pay(step, hand_over, num_envs, lanes) else 0
+
+
+def workers_pay(step: float, hand_over: float, num_envs: int, lanes: int) -> bool:
+    """Whether `lanes` processes step faster than one, by more than `MARGIN`.
+
+    Args:
+      step: seconds of one step of one environment.
+      hand_over: seconds of handing a step over to another process.
+      num_envs: environments in all.
+      lanes: this process and its workers.
+    """
+    share = -(-num_envs // lanes)
+    return num_envs * step > MARGIN * (share * step + hand_over)
+
+
+def step_seconds(config: EnvConfig) -> float:
+    """Seconds of a step of one environment, the best of several rounds."""
+    env = InProcess.make(config, [0])
+    try:
+        step = _stepper(env)
+        return min(_timed(step, PROBE_SECONDS) for _ in range(ROUNDS))
+    finally:
+        env.close()
+
+
+def hand_over_seconds() -> float:
+    """Seconds of handing a step over to a worker and waiting for it, estimated.
+
+    Raises:
+      OSError: no child process can be started.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-E", "-c", ECHO],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    there, back = child.stdin.fileno(), child.stdout.fileno()
+
+    def exchange() -> None:
+        os.write(there, b"step")
+        if not os.read(back, 64):
+            raise OSError("the child process ended")
+
+    try:
+        exchange()  # waits until it has started
+        # many short windows, so that some fall between other processes' turns
+        best = min(_timed(exchange, WINDOW_SECONDS) for _ in range(WINDOWS))
+    finally:
+        child.stdin.close()
+        child.wait()
+        child.stdout.close()
+    return EXCHANGES_PER_HAND_OVER * best
+
+
+def _key(text: str) -> str | None:
+    """Names an environment and its versions; None if its code is the user's own.
+
+    That code may change from run to run.
+    """
+    if user_modules.NAMED:
+        return None
+    return _digest(text, *(versions.installed(name) for name in LIBRARIES))
+
+
+@functools.cache
+def _machine() -> str:
+    """Names this kind of machine: its processors and its Python."""
+    model = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((x for x in lines if x.startswith("model name")), model)
+    return _digest(platform.node(), model, os.cpu_count(), sys.version)
+
+
+def _digest(*facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _remembered(key: str | None, measure: Callable[[], float]) -> float:
+    """Seconds from the cache, or measured and put there; a failed write is ignored.
+
+    Args:
+      key: what is measured; None: do not remember it.
+      measure: takes the measurement.
+    """
+    directory = cache_directory()
+    if key is None or directory is None:
+        return measure()
+    file = directory / "seconds" / f"{_machine()}-{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        seconds = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(seconds, float) and 0 < seconds < float("inf"):
+            return seconds
+    seconds = measure()
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(seconds), encoding="utf-8")
+        partial.replace(file)
+    return seconds
+
+
+def _stepper(env: HostEnv) -> Callable[[], Any]:
+    """Steps the environments with the same action again and again, from a reset on."""
+    file = unnamed_file("pgcli-measure")
+    try:
+        block = Block(file, env.spec, env.num_envs, 0)
+    finally:
+        os.close(file)
+    env.reset(block.slot.obs)
+    return functools.partial(env.step, block.action, block.slot)
+
+
+def _timed(step: Callable[[], Any], seconds: float) -> float:
+    """Seconds per call, over at least `seconds` in all."""
+    count, start = 0, time.perf_counter()
+    while True:
+        step()
+        count += 1
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds:
+            return elapsed / count

@@ -1,0 +1,153 @@
+"""A child process that steps some of the environments.
+
+Started as `python -m pgcli.envs.workers.worker_process`.
+It imports neither JAX nor the program that started it, so that it is ready soon.
+"""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from typing import Any
+
+from pgcli.envs import user_modules
+from pgcli.envs.failures import failed, text_of, to_data
+from pgcli.envs.host.in_process import InProcess, set_row
+from pgcli.envs.spaces import spec_to_json
+from pgcli.envs.workers import messages
+from pgcli.envs.workers.shared_memory import Block
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_OTHERS_DECIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+def die_with(parent: int) -> None:
+    """Has this process killed when its parent dies, whatever it is doing then."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before
+        os._exit(1)
+
+
+def settle(trace: int) -> None:
+    """Leaves signals of the terminal and of schedulers to the parent.
+
+    Args:
+      trace: a file that gets the traceback of a crash, or on SIGUSR2 of a hang.
+    """
+    for number in _OTHERS_DECIDE:
+        # not SIG_IGN, which processes of the environment would inherit
+        signal.signal(number, lambda *_: None)
+    faulthandler.enable(trace, all_threads=False)
+    faulthandler.register(signal.SIGUSR2, trace, all_threads=False)
+
+
+class Worker:
+    """Does what the parent says, until that is gone."""
+
+    def __init__(self, channel: messages.Channel, memory: int) -> None:
+        """Nothing is made before the parent asks for it."""
+        self._channel = channel
+        self._memory = memory
+        self._env: InProcess | None = None
+        self._block: Block | None = None
+        self._rows = slice(0, 0)
+
+    def serve(self) -> None:
+        """Answers every message by one; a failure is told as text."""
+        while True:
+            try:
+                kind, data = self._channel.receive(None)
+            except messages.ClosedError:
+                break
+            try:
+                self._answer(kind, data)
+            except messages.ClosedError:
+                break
+            except BaseException as error:
+                told = failed(
+                    "a worker process failed", f"process {os.getpid()}", error
+                )
+                raised = [type(error).__name__, text_of(error)]
+                self._channel.send(messages.FAILED, {**to_data(told), "raised": raised})
+        if self._env is not None:
+            self._env.close()
+
+    def _answer(self, kind: bytes, data: Any) -> None:
+        if kind == messages.CALL:
+            name, arguments = data
+            owner = self if hasattr(self, name) else self._env
+            self._channel.send(messages.ANSWER, getattr(owner, name)(*arguments))
+        elif kind == messages.RESET:
+            env, block = self._ready()
+            env.reset(block.slot.obs)
+            self._channel.post(messages.DONE)
+        else:
+            self._channel.post(self._step(kind == messages.STEP_ACTIVE))
+
+    def make(
+        self,
+        config: str,
+        named: list[str],
+        registered: str | None,
+        seeds: list[int],
+        first: int,
+    ) -> dict[str, Any]:
+        """Makes the environments; returns their specification."""
+        user_modules.use(named)
+        user_modules.named()
+        if registered is not None:
+            import gymnasium
+            from gymnasium.envs.registration import EnvSpec as Registered
+
+            spec = Registered.from_json(registered)
+            gymnasium.registry.setdefault(spec.id, spec)
+        self._env = InProcess.make(messages.to_config(config), seeds, first)
+        self._rows = slice(first, first + len(seeds))
+        return spec_to_json(self._env.spec)
+
+    def attach(self, num_envs: int, workers: int, index: int) -> None:
+        """Maps the shared arrays."""
+        if self._env is None:
+            raise RuntimeError("no environments have been made")
+        self._block = Block(self._memory, self._env.spec, num_envs, workers)
+        self._env.now = self._block.now[index : index + 1]
+
+    def _ready(self) -> tuple[InProcess, Block]:
+        if self._env is None or self._block is None:
+            raise RuntimeError("the environments are not attached")
+        return self._env, self._block
+
+    def _step(self, some: bool) -> bytes:
+        env, block = self._ready()
+        slot = block.slot
+        if env.counts_lives:
+            slot = slot._replace(life_lost=block.life_lost)
+        finals = env.step(block.action, slot, block.active if some else None)
+        if not finals:
+            return messages.DONE
+        block.has_final[self._rows] = False
+        for n, obs in finals:
+            set_row(block.final_obs, n, obs)
+            block.has_final[n] = True
+        return messages.DONE_WITH_FINALS
+
+
+def main(arguments: list[str]) -> None:
+    """Serves until the parent closes its end, or dies.
+
+    Args:
+      arguments: descriptors of what to read from, write to, share and leave tracebacks
+        in, and the process id of the parent.
+    """
+    *descriptors, parent = map(int, arguments)
+    die_with(parent)
+    for descriptor in descriptors:  # not for what an environment starts
+        os.set_inheritable(descriptor, False)
+    reads, writes, memory, trace = descriptors
+    settle(trace)
+    Worker(messages.Channel(reads, writes), memory).serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

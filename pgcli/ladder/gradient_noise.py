@@ -1,0 +1,298 @@
+"""How noisy the policy gradient is under each weight Ψ on ∇log π.
+
+    ĝ_n = Σ_t Ψ_t ∇log π_θ(a_t|s_t)      of one trajectory n
+
+All Ψ see the same trajectories at the same θ. Noise over signal is
+tr Cov(ĝ)/‖E ĝ‖²: that many trajectories make the error of the mean as large as the
+gradient itself.
+"""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from pgcli.algos.advantage import (
+    explained_variance,
+    leave_one_out,
+    reward_to_go,
+    weighted_mean,
+    whole_return,
+)
+from pgcli.arrays.shapes import Array, Float, Key
+from pgcli.ladder.fitted_baseline import fitted_value
+from pgcli.nn.normalize import normalize_obs
+from pgcli.nn.policy import Agent, Params, Policy
+from pgcli.rollout.types import Transitions
+
+AT_ONCE = 16
+"""Trajectories whose gradients are computed side by side."""
+
+
+class Weighting(NamedTuple):
+    """One choice of Ψ."""
+
+    name: str
+    estimates: str
+    """What its mean is: the gradient of the return, or of the discounted one."""
+
+
+WHOLE = (
+    Weighting("R(τ)", "∇J"),
+    Weighting("R(τ) − mean", "(1 − 1/N) ∇J"),
+    Weighting("R(τ) − leave-one-out", "∇J"),
+)
+TO_GO = (
+    Weighting("G", "∇J"),
+    Weighting("G − mean", "∇J, nearly"),
+    Weighting("G − leave-one-out", "∇J"),
+    Weighting("G − V(s)", "∇J"),
+)
+DISCOUNTED = tuple(
+    Weighting(name.replace("G", "G_γ"), estimates.replace("∇J", "∇J_γ"))
+    for name, estimates in TO_GO
+)
+
+
+class Noise(NamedTuple):
+    """What single-trajectory gradients ĝ_n say of their mean and spread.
+
+    Attributes:
+      squares: ‖ĝ_n‖², [N].
+      products: ĝ_n · Σ_m ĝ_m, [N].
+    """
+
+    squares: np.ndarray
+    products: np.ndarray
+
+    def variance(self) -> np.ndarray:
+        """Tr Cov(ĝ): [0] of all trajectories, [1:] without each in turn."""
+        total, norm, count = self._sums()
+        return np.asarray((total - norm / count) / (count - 1))
+
+    def signal(self) -> np.ndarray:
+        """‖E ĝ‖² without bias, by pairs of different trajectories; as `variance`."""
+        total, norm, count = self._sums()
+        return np.asarray((norm - total) / (count * (count - 1)))
+
+    def _sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(Σ‖ĝ‖², ‖Σĝ‖², N) of all, then without each."""
+        total, norm, count = (
+            self.squares.sum(),
+            self.products.sum(),
+            len(self.squares),
+        )
+        return (
+            np.append(total, total - self.squares),
+            np.append(norm, norm - 2 * self.products + self.squares),
+            np.append(count, np.full(count, count - 1)),
+        )
+
+
+def whole_weights(
+    reward: Float[Array, "T N"], weight: Float[Array, "T N"]
+) -> list[Float[Array, "T N"]]:
+    """Ψ of `WHOLE`, on N complete trajectories, one per column."""
+    whole = whole_return(reward, weight)
+    each = whole[0]
+    others = leave_one_out(each, jnp.ones_like(each))[None]
+    return [
+        whole,
+        whole - jnp.mean(each),
+        whole - jnp.broadcast_to(others, whole.shape),
+    ]
+
+
+def to_go_weights(
+    reward: Float[Array, "T N"],
+    weight: Float[Array, "T N"],
+    gamma: Float[Array, ""],
+    value: Float[Array, "T N"],
+) -> list[Float[Array, "T N"]]:
+    """Ψ of `TO_GO` under a discount.
+
+    The last is the advantage for λ = 1, G_t − V(s_t). As on the Monte Carlo rungs a
+    time limit ends the trajectory: nothing is bootstrapped, so that all estimate the
+    same gradient.
+    """
+    credit = reward_to_go(reward, weight, gamma)
+    total, count = jnp.sum(credit * weight, axis=0), jnp.sum(weight, axis=0)
+    others = jnp.broadcast_to(leave_one_out(total, count)[None], credit.shape)
+    mean = weighted_mean(credit, weight)
+    return [credit, credit - mean, credit - others, credit - value]
+
+
+@partial(jax.jit, static_argnames="policy")
+def trajectory_noise(
+    policy: Policy,
+    params: Params,
+    obs: Any,
+    action: Any,
+    weight: Float[Array, "T N"],
+    psi: Float[Array, "T N"],
+) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
+    """(‖ĝ_n‖², ĝ_n · Σ_m ĝ_m) of every trajectory's gradient under Ψ.
+
+    Args:
+      policy: feed-forward.
+      params: θ.
+      obs: [T, N, …], normalised as the policy wants it.
+      action: [T, N, …].
+      weight: 1 up to each trajectory's end.
+      psi: Ψ.
+    """
+    flat, unravel = ravel_pytree(params)
+
+    def gradient(column: Any) -> Array:
+        obs, action, weight, psi = column
+
+        def objective(flat: Array) -> Array:
+            start = jnp.zeros(weight.shape, bool)
+            _, dist, _ = policy.apply(unravel(flat), (), obs, start)
+            logp = dist.log_prob(action)
+            return jnp.sum(jnp.where(weight > 0, logp * psi, 0.0))
+
+        found: Array = jax.grad(objective)(flat)
+        return found
+
+    columns = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (obs, action, weight, psi))
+    size = min(AT_ONCE, weight.shape[1])
+    gradients = jax.lax.map(gradient, columns, batch_size=size)
+    return jnp.sum(gradients**2, axis=1), gradients @ jnp.sum(gradients, axis=0)
+
+
+def measure(
+    policy: Policy,
+    agent: Agent,
+    transitions: Transitions,
+    to_fit: Transitions,
+    gamma: float | None,
+    key: Key[Array, ""],
+) -> dict[str, Any]:
+    """Noise over signal of every Ψ at the agent's θ. Consumes the key.
+
+    Args:
+      policy: the policy.
+      agent: θ and its statistics.
+      transitions: complete trajectories under it, which all Ψ are compared on.
+      to_fit: others, which V is fitted on: a V that saw the same trajectories would
+        not be independent of their actions.
+      gamma: a discount to try besides 1, or None.
+      key: for the fits.
+
+    Returns:
+      `episodes, return_mean, length_mean, explained_variance, rows`.
+    """
+    seen, other = _Seen.of(agent, transitions), _Seen.of(agent, to_fit)
+    discounts = {"plain": jnp.float32(1)}
+    if gamma is not None:
+        discounts["discounted"] = jnp.float32(gamma)
+    choices, weights = list(WHOLE), _WHOLE(seen.reward, seen.weight)
+    explained = {}
+    for (kind, discount), fit_key in zip(
+        discounts.items(), jax.random.split(key, len(discounts)), strict=True
+    ):
+        target = _TO_GO(other.reward, other.weight, discount, other.reward)[0]
+        value = fitted_value(policy, other.obs, target, other.weight, seen.obs, fit_key)
+        psi = _TO_GO(seen.reward, seen.weight, discount, value)
+        explained[kind] = float(explained_variance(value, psi[0], seen.weight))
+        choices += TO_GO if kind == "plain" else DISCOUNTED
+        weights += psi
+    measured = []
+    for psi in weights:
+        found = trajectory_noise(
+            policy, agent.params, seen.obs, seen.action, seen.weight, psi
+        )
+        measured.append(Noise(*(np.asarray(x, np.float64) for x in found)))
+    lengths = np.asarray(seen.weight).sum(axis=0)
+    return {
+        "episodes": len(lengths),
+        "return_mean": float(np.asarray(seen.reward).sum() / len(lengths)),
+        "length_mean": float(lengths.mean()),
+        "explained_variance": explained,
+        "rows": compare(choices, measured),
+    }
+
+
+class _Seen(NamedTuple):
+    """Trajectories as the gradients need them; rewards are 0 past an end."""
+
+    obs: Any
+    action: Array
+    reward: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, agent: Agent, transitions: Transitions) -> "_Seen":
+        trajectories = trimmed(transitions)
+        raw = jax.tree.map(lambda x: jnp.asarray(x[:-1]), trajectories.obs)
+        reward = np.asarray(trajectories.reward) * np.asarray(trajectories.weight)
+        return cls(
+            _NORMALIZE(agent.obs_stats, raw),
+            jnp.asarray(trajectories.action),
+            jnp.asarray(reward),
+            jnp.asarray(trajectories.weight),
+        )
+
+
+_WHOLE, _TO_GO = jax.jit(whole_weights), jax.jit(to_go_weights)
+_NORMALIZE = jax.jit(normalize_obs)
+
+
+def compare(every: list[Weighting], measured: list[Noise]) -> list[dict[str, Any]]:
+    """One row per Ψ: variance, signal, and their ratio with a 95 % interval.
+
+    All of a kind share the signal: that of the least noisy, which says best how long
+    the gradient is. Intervals are by the jackknife over trajectories, of the logarithm;
+    a ratio is None where the signal drowns in noise.
+    """
+    rows = []
+    for choice, noise in zip(every, measured, strict=True):
+        kin = [
+            other
+            for kind, other in zip(every, measured, strict=True)
+            if ("γ" in kind.estimates) == ("γ" in choice.estimates)
+        ]
+        reference = min(kin, key=lambda other: float(other.variance()[0]))
+        variance, signal = noise.variance(), reference.signal()
+        row = {
+            "weight": choice.name,
+            "estimates": choice.estimates,
+            "variance": float(variance[0]),
+            "signal": float(signal[0]),
+            "own_signal": float(noise.signal()[0]),
+            "ratio": None,
+            "ci": None,
+        }
+        if (variance > 0).all() and (signal > 0).all():
+            ratio = variance / signal
+            logs = np.log(ratio[1:])
+            count = len(logs)
+            error = math.sqrt((count - 1) / count * ((logs - logs.mean()) ** 2).sum())
+            row["ratio"] = float(ratio[0])
+            row["ci"] = [float(ratio[0] * math.exp(s * 1.96 * error)) for s in (-1, 1)]
+        rows.append(row)
+    return rows
+
+
+def trimmed(transitions: Transitions) -> Transitions:
+    """The trajectories without the rows after the last end, but for a power of two."""
+    limit = transitions.weight.shape[0]
+    longest = int(np.asarray(transitions.weight).sum(axis=0).max())
+    length = min(limit, 1 << (longest - 1).bit_length())
+
+    def cut(tree: Any, rows: int) -> Any:
+        return jax.tree.map(lambda x: np.asarray(x)[:rows], tree)
+
+    return transitions.replace(
+        obs=cut(transitions.obs, length + 1),
+        start=cut(transitions.start, length + 1),
+        **{
+            name: cut(getattr(transitions, name), length)
+            for name in ("action", "reward", "terminated", "truncated", "weight")
+        },
+    )

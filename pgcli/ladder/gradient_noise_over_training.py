@@ -1,0 +1,120 @@
+"""Gradient noise at two points of a training: before it, and shortly after it began."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.errors import UsageError
+from pgcli.ladder.gradient_noise import measure
+from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.rollout.host_episode_collector import EpisodeCollector
+from pgcli.rollout.types import Transitions
+from pgcli.training.backend import accelerator
+from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.host_loop import HostLoop
+from pgcli.training.seeds import env_seeds, role_key
+
+CHUNK_SECONDS = 0.5
+MAX_HOST_ENVS = 16
+
+Collect = Callable[[Agent, Any], Transitions]
+
+
+def gradient_variance(
+    config: RunConfig, *, steps: int, episodes: int, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Noise over signal of every weight Ψ, under a fresh policy and a trained one.
+
+    Args:
+      config: the environment, the network, and what trains it in between.
+      steps: of that training.
+      episodes: trajectories at each point, at least 3.
+      tell: is told what is going on.
+
+    Returns:
+      `ok, env, algo, seed, episodes, gamma, points`.
+
+    Raises:
+      UsageError: nothing bounds the length of an episode.
+    """
+    device = on_device(config.env.id)
+    accelerator.start(
+        config.accelerator, host_envs=not device, cpu_threads=os.cpu_count() or 1
+    )
+    loop: DeviceLoop | HostLoop
+    loop = (
+        DeviceLoop(config, make_device_env(config.env)) if device else HostLoop(config)
+    )
+    limit = loop.setup.spec.max_episode_steps
+    if limit is None:
+        raise UsageError(
+            f"whole episodes are needed, and those of {config.env.id} have no limit",
+            help="--set env.max_episode_steps=N",
+        )
+    collector = _device_collector if device else _host_collector
+    gamma = getattr(config.algo, "gamma", None)
+    points = []
+    with (
+        contextlib.closing(loop),
+        collector(config, loop.setup.policy, episodes, limit) as collect,
+    ):
+        for target, label in ((0, "fresh"), (steps, "trained")):
+            while loop.steps < target:
+                tell(f"training {config.algo.name}: {loop.steps:,} of {target:,} steps")
+                loop.advance(target, CHUNK_SECONDS)
+            tell(f"{label} policy: {episodes} episodes, then their gradients")
+            keys = jax.random.split(
+                jax.random.fold_in(role_key(config.seed, "reporting"), target), 3
+            )
+            agent = loop.agent()
+            found = measure(
+                loop.setup.policy,
+                agent,
+                collect(agent, keys[0]),
+                collect(agent, keys[1]),
+                None if gamma == 1 else gamma,
+                keys[2],
+            )
+            points.append({"policy": label, "steps": loop.steps, **found})
+    return {
+        "ok": True,
+        "env": config.env.id,
+        "algo": config.algo.name,
+        "seed": config.seed,
+        "episodes": episodes,
+        "gamma": gamma,
+        "points": points,
+    }
+
+
+@contextlib.contextmanager
+def _device_collector(
+    config: RunConfig, policy: Policy, episodes: int, limit: int
+) -> Iterator[Collect]:
+    """Whole episodes on the device, `episodes` of them at each call."""
+    env = make_device_env(config.env)
+
+    def collect(agent: Agent, key: Any) -> Transitions:
+        return collect_episodes(env, policy, agent, key, episodes, limit)
+
+    yield jax.jit(collect)
+
+
+@contextlib.contextmanager
+def _host_collector(
+    config: RunConfig, policy: Policy, episodes: int, limit: int
+) -> Iterator[Collect]:
+    """Whole episodes from host environments, `episodes` of them at each call."""
+    num_envs = max(n for n in range(1, MAX_HOST_ENVS + 1) if episodes % n == 0)
+    seeds = env_seeds(config.seed, "reporting", num_envs)
+    settings = dataclasses.replace(config.env, num_envs=num_envs)
+    env = make_host_env(settings, num_envs, seeds)
+    with contextlib.closing(env):
+        yield EpisodeCollector(env, policy, episodes // num_envs, limit).collect

@@ -1,0 +1,244 @@
+"""What a ladder trains: its rungs, and which of their settings are common."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.dump import flow
+from pgcli.config.fields import fields, lookup
+from pgcli.config.load import resolve
+from pgcli.config.schema import RunConfig
+from pgcli.envs import user_modules
+from pgcli.errors import UsageError
+from pgcli.ladder.jobs import Job, flat
+
+SAME = ("env", "network")
+"""Sections that every rung shares: the network, and the collector's environments."""
+
+SAME_KEYS = ("eval.episodes", "eval.final_episodes", "accelerator")
+
+DECIDED = ("algo.name", "env.id", "seed", "steps", "until_return")
+"""What the ladder itself says, so that `--set` must not."""
+
+HIDDEN = ("seed", "log.", "checkpoint.", "eval.every", "parallel.")
+"""Keys that change nothing of what a rung learns, or are derived."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+      env: the environment's id.
+      algos: rungs, in the order of the registry.
+      seeds: of the runs that are compared.
+      out: the directory that all files go to.
+      steps: budget of each run; None for the largest that a rung's preset names.
+      threshold: return to be reached; None for the environment's own, if it has one.
+      sets: `path=value` for every rung that has the key.
+      lrs: learning rates of some rungs.
+      tune: learning rates to choose from for all the others; empty for the presets'.
+      tune_seeds: of the runs that choose.
+      jobs: runs at once.
+    """
+
+    env: str
+    algos: tuple[str, ...]
+    seeds: tuple[int, ...]
+    out: Path
+    steps: int | None = None
+    threshold: float | None = None
+    sets: tuple[str, ...] = ()
+    lrs: Mapping[str, float] = field(default_factory=dict)
+    tune: tuple[float, ...] = ()
+    tune_seeds: tuple[int, ...] = ()
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung of a ladder.
+
+    Attributes:
+      algo: its algorithm.
+      config: what it trains with, under the first seed.
+      preset: which preset that is from, if any.
+      sets: the `path=value` texts given to it.
+    """
+
+    algo: str
+    config: RunConfig
+    preset: str | None
+    sets: tuple[str, ...]
+
+    def with_lr(self, lr: float) -> "Rung":
+        """This rung under another learning rate."""
+        optimizer = dataclasses.replace(self.config.optimizer, lr=lr)
+        config = dataclasses.replace(self.config, optimizer=optimizer)
+        return dataclasses.replace(
+            self, config=config, sets=(*self.sets, f"optimizer.lr={flow(lr)}")
+        )
+
+    def job(self, seed: int, runs_dir: Path, label: str = "") -> Job:
+        """Its run under a seed; `label` tells runs of the same seed apart."""
+        config = dataclasses.replace(self.config, seed=seed)
+        return self._job(f"{self.algo}{label}-s{seed}", runs_dir, config, [])
+
+    def side_by_side(
+        self, seeds: Sequence[int], runs_dir: Path, lrs: Sequence[float] = ()
+    ) -> Job:
+        """Its runs under consecutive seeds, and learning rates, in one program."""
+        grid = {"optimizer.lr": tuple(lrs)} if lrs else {}
+        config = dataclasses.replace(
+            self.config, seed=seeds[0], seeds=len(seeds), grid=grid
+        )
+        more = ["--seeds", f"{seeds[0]}:{seeds[-1] + 1}"]
+        if lrs:
+            more += ["--grid", "optimizer.lr=" + ",".join(map(flow, lrs))]
+        return self._job(self.algo, runs_dir, config, more)
+
+    def _job(
+        self, name: str, runs_dir: Path, config: RunConfig, more: Sequence[str]
+    ) -> Job:
+        arguments = ["--algo", self.algo, "--env", config.env.id]
+        arguments += ["--steps", str(config.steps)]
+        arguments += more or ["--seed", str(config.seed)]
+        for module in user_modules.NAMED:
+            arguments += ["--env-module", module]
+        for text in self.sets:
+            arguments += ["--set", text]
+        return Job(name, runs_dir, config, tuple(arguments))
+
+
+def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Rungs by name, in the order of the registry; all of them for None.
+
+    Raises:
+      UsageError: there is no such algorithm.
+    """
+    chosen = set()
+    for name in ALGORITHM_CONFIGS if names is None else names:
+        real = ALGORITHM_ALIASES.get(name, name)
+        if real not in ALGORITHM_CONFIGS:
+            known = [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]
+            near = difflib.get_close_matches(name, known, 1)
+            raise UsageError(
+                f"unknown algorithm `{name}`",
+                help=f"did you mean `{near[0]}`?"
+                if near
+                else f"there are {', '.join(ALGORITHM_CONFIGS)}",
+            )
+        chosen.add(real)
+    return tuple(name for name in ALGORITHM_CONFIGS if name in chosen)
+
+
+def make_rungs(request: Request) -> list[Rung]:
+    """Every rung with its preset, under settings that all share.
+
+    Where presets disagree on what must be common, the default of the key counts.
+
+    Raises:
+      ConfigError: with what is wrong in the settings of a rung.
+      UsageError: `--set` says what the ladder itself says.
+    """
+    sets = {
+        algo: tuple(text for text in request.sets if _concerns(text, algo, request))
+        for algo in request.algos
+    }
+    first = {algo: _resolve(request, algo, sets[algo]) for algo in request.algos}
+    steps = request.steps or max(rung.config.steps for rung in first.values())
+    common = tuple(reconcile([rung.config for rung in first.values()]))
+    rungs = []
+    for algo in request.algos:
+        own = (*common, *sets[algo])
+        lr = request.lrs.get(algo)
+        if lr is not None:
+            own = (*own, f"optimizer.lr={flow(lr)}")
+        rung = _resolve(dataclasses.replace(request, steps=steps), algo, own)
+        _check(rung, request, steps)
+        rungs.append(rung)
+    return rungs
+
+
+def _concerns(text: str, algo: str, request: Request) -> bool:
+    """Whether a `--set` is for a rung: a key that some lack is for those that have it.
+
+    One that no rung has is for all, so that it is an error.
+    """
+    path = text.partition("=")[0].strip()
+    owners = [each for each in request.algos if lookup(path, each) != "unknown"]
+    return algo in owners or not owners
+
+
+def _resolve(request: Request, algo: str, sets: tuple[str, ...]) -> Rung:
+    flags = {
+        "algo.name": (algo, "--algo"),
+        "env.id": (request.env, "--env"),
+        "seed": (request.seeds[0], "--seed"),
+        "steps": (request.steps, "--steps"),
+    }
+    resolved = resolve(file=None, flags=flags, sets=sets)
+    return Rung(algo, resolved.config, resolved.preset, sets)
+
+
+def _check(rung: Rung, request: Request, steps: int) -> None:
+    config = rung.config
+    asked = (rung.algo, request.env, request.seeds[0], steps, None)
+    got = tuple(flat(config)[key] for key in DECIDED)
+    for key, wanted, found in zip(DECIDED, asked, got, strict=True):
+        if wanted != found:
+            raise UsageError(
+                f"`--set {key}={flow(found)}`: a ladder trains every rung with "
+                f"{key} {flow(wanted)}",
+                help="use the ladder's own flags; it always spends the whole budget",
+            )
+    if (request.lrs or request.tune) and any("optimizer.lr" in s for s in request.sets):
+        raise UsageError("`--set optimizer.lr` excludes `--lr` and `--tune`")
+
+
+def reconcile(configs: Sequence[RunConfig]) -> list[str]:
+    """`path=default` for every key that must be common and is not."""
+    trees = [flat(config) for config in configs]
+    known = fields(configs[0].algo.name)
+    return [
+        f"{key}={flow(known[key].default)}"
+        for key in trees[0]
+        if (key.split(".")[0] in SAME or key in SAME_KEYS)
+        and any(tree[key] != trees[0][key] for tree in trees)
+    ]
+
+
+def settings(rungs: Sequence[Rung]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """(common, own): what all rungs share, and what is a rung's own, by its name."""
+    trees = {rung.algo: _shown(rung.config) for rung in rungs}
+    everywhere = [
+        key for key in trees[rungs[0].algo] if all(key in t for t in trees.values())
+    ]
+    reference = trees[rungs[0].algo]
+    common = {
+        key: reference[key]
+        for key in everywhere
+        if all(tree[key] == reference[key] for tree in trees.values())
+    }
+    if len(rungs) == 1:  # nothing to share with: its algorithm's keys are its own
+        common = {k: v for k, v in common.items() if not k.startswith("algo.")}
+    own = {
+        algo: {key: value for key, value in tree.items() if key not in common}
+        for algo, tree in trees.items()
+    }
+    return common, own
+
+
+def _shown(config: RunConfig) -> dict[str, Any]:
+    """The keys that matter for what a run learns."""
+    episodes = config.algo.collects == "episodes"
+    unused = "rollout.num_steps" if episodes else "rollout.episodes_per_env"
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if not key.startswith(HIDDEN) and key not in (unused, "algo.name")
+    }

@@ -1,0 +1,174 @@
+"""Collection on the device: environments and policy in one `lax.scan`."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from pgcli.arrays.device_mesh import EVERYWHERE, ROWS, first_index, per_device
+from pgcli.arrays.shapes import Array, Bool, Key
+from pgcli.envs.base import DeviceEnv, Step, env_action
+from pgcli.nn.policy import Agent, Carry, Policy, act, draw_noise
+from pgcli.rollout.types import TRANSITION_SPECS, Transitions
+
+
+class DeviceEnvState(struct.PyTreeNode):
+    """N environments between two steps."""
+
+    state: Any  # [N, …]
+    obs: Any  # [N, *obs]
+    start: Array  # [N]: `obs` begins an episode
+    carry: Carry  # [N, …] or ()
+
+
+def env_keys(
+    key: Key[Array, ""], num_envs: int, first: Array | int = 0
+) -> Key[Array, " N"]:
+    """One key per environment, by its global index. Does not consume `key`."""
+    indices = first + jnp.arange(num_envs, dtype=jnp.int32)
+    return jax.vmap(lambda n: jax.random.fold_in(key, n))(indices)
+
+
+def begin(
+    env: DeviceEnv, policy: Policy, key: Key[Array, ""], num_envs: int
+) -> DeviceEnvState:
+    """N environments at the start of their first episodes. Consumes the key."""
+    state, obs = jax.vmap(env.reset)(env_keys(key, num_envs))
+    return DeviceEnvState(
+        state, obs, jnp.ones(num_envs, bool), policy.initial_carry(num_envs)
+    )
+
+
+def step_all(
+    env: DeviceEnv,
+    key: Key[Array, ""],
+    state: Any,
+    action: Array,
+    first: Array | int = 0,
+) -> tuple[Any, Step]:
+    """Steps N environments and resets none. Consumes the key."""
+
+    def one(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        return env.step(key, state, env_action(env.spec.action, action))
+
+    after: tuple[Any, Step] = jax.vmap(one)(
+        env_keys(key, action.shape[0], first), state, action
+    )
+    return after
+
+
+def step_and_reset(
+    env: DeviceEnv,
+    key: Key[Array, ""],
+    state: Any,
+    action: Array,
+    first: Array | int = 0,
+) -> tuple[Any, Any, Step]:
+    """Steps N environments and resets those that ended. Consumes the key.
+
+    Returns:
+      (state, obs, step): the state and observation to go on from, and what the step
+      gave before any reset.
+    """
+    num_envs = action.shape[0]
+    step_key, reset_key = jax.random.split(key)
+    state, step = step_all(env, step_key, state, action, first)
+    done = step.terminated | step.truncated
+
+    def reset_done() -> tuple[Any, Any]:
+        fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs, first))
+        return (*where_rows(done, fresh, (state, step.obs)),)
+
+    state, obs = jax.lax.cond(jnp.any(done), reset_done, lambda: (state, step.obs))
+    return state, obs, step
+
+
+def where_rows(condition: Bool[Array, " N"], a: Any, b: Any) -> Any:
+    """Row n of each leaf from `a` where the condition holds, else from `b`."""
+
+    def choose(x: Array, y: Array) -> Array:
+        return jnp.where(condition.reshape(-1, *(1,) * (x.ndim - 1)), x, y)
+
+    return jax.tree.map(choose, a, b)
+
+
+def final_capacity(env: DeviceEnv, num_steps: int, num_envs: int) -> int:
+    """The most truncations that a rollout can hold: one per time limit and env.
+
+    One per step and env where something else than the time limit can truncate.
+    """
+    limit = env.spec.max_episode_steps
+    if limit is None or not env.cuts_at_limit_only:
+        return num_steps * num_envs
+    return num_envs * min(num_steps, num_steps // limit + 1)
+
+
+def collect(
+    env: DeviceEnv,
+    policy: Policy,
+    agent: Agent,
+    env_state: DeviceEnvState,
+    key: Key[Array, ""],
+    num_steps: int,
+) -> tuple[DeviceEnvState, Transitions]:
+    """T steps of every environment under the agent. Consumes the key."""
+    local = per_device(
+        partial(_collect, env, policy, num_steps),
+        in_specs=(EVERYWHERE, ROWS, EVERYWHERE),
+        out_specs=(ROWS, TRANSITION_SPECS),
+    )
+    after: tuple[DeviceEnvState, Transitions] = local(agent, env_state, key)
+    return after
+
+
+def _collect(
+    env: DeviceEnv,
+    policy: Policy,
+    num_steps: int,
+    agent: Agent,
+    env_state: DeviceEnvState,
+    key: Key[Array, ""],
+) -> tuple[DeviceEnvState, Transitions]:
+    num_envs = env_state.start.shape[0]
+    first = first_index(num_envs)
+    noise_key, env_key = jax.random.split(key)
+    noise = draw_noise(
+        policy, agent, env.spec.obs, env_keys(noise_key, num_envs, first), num_steps
+    )
+    keys = jax.random.split(env_key, num_steps)
+
+    def step(now: DeviceEnvState, inputs: Any) -> tuple[DeviceEnvState, Any]:
+        key, noise = inputs
+        carry, dist = act(policy, agent, now.carry, now.obs, now.start)
+        action = dist.sample(noise)
+        state, obs, outcome = step_and_reset(env, key, now.state, action, first)
+        done = outcome.terminated | outcome.truncated
+        return (
+            DeviceEnvState(state, obs, done, carry),
+            (now.obs, now.start, action, outcome),
+        )
+
+    after, (obs, start, action, outcome) = jax.lax.scan(step, env_state, (keys, noise))
+    cut = (outcome.truncated & ~outcome.terminated).reshape(-1)
+    size = num_steps * num_envs
+    capacity = final_capacity(env, num_steps, num_envs)
+    (final_index,) = jnp.nonzero(cut, size=capacity, fill_value=size)
+    final_obs = jax.tree.map(
+        lambda x: x.reshape(size, *x.shape[2:])[jnp.minimum(final_index, size - 1)],
+        outcome.obs,
+    )
+    transitions = Transitions(
+        obs=jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), obs, after.obs),
+        action=action,
+        reward=outcome.reward,
+        terminated=outcome.terminated,
+        truncated=outcome.truncated,
+        start=jnp.concatenate([start, after.start[None]]),
+        weight=jnp.ones((num_steps, num_envs), jnp.float32),
+        final_obs=final_obs,
+        final_index=final_index,
+        first_carry=env_state.carry,
+    )
+    return after, transitions

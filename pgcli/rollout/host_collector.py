@@ -1,0 +1,269 @@
+"""Collection on the host: one small forward pass per step, written in place.
+
+Noise for the whole rollout is drawn beforehand; values, log-probabilities and
+distributions are computed for the whole rollout afterwards, inside the update.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pgcli.arrays.shapes import Array, Key
+from pgcli.envs.base import HostEnv, HostSlot, ObsSpace, Space, where_is
+from pgcli.errors import EnvironmentFailed
+from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
+from pgcli.rollout.device_collector import env_keys
+from pgcli.rollout.host_actor import Actor, JitActor
+from pgcli.rollout.types import Transitions
+
+CollectorState = dict[str, Any]
+"""Where a collector stands between two rollouts: arrays, or trees of them."""
+
+
+class _Buffer(NamedTuple):
+    obs: Any  # [T + 1, N, …]
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    start: np.ndarray  # [T + 1, N]
+    real: np.ndarray
+    life_lost: np.ndarray | None
+
+
+def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
+    """NumPy buffers for observations, with batch axes in front."""
+    if isinstance(space, Space):
+        return np.zeros((*batch, *space.shape), space.dtype)
+    return {name: empty_obs(part, batch) for name, part in space.items()}
+
+
+def empty_slot(env: HostEnv) -> HostSlot:
+    """Buffers of their own for one step of the environments."""
+    count = env.num_envs
+    return HostSlot(
+        empty_obs(env.spec.obs, (count,)),
+        np.zeros(count, np.float32),
+        np.zeros(count, bool),
+        np.zeros(count, bool),
+        np.zeros(count, bool),
+        np.ones(count, bool),
+    )
+
+
+def rows(tree: Any, index: int) -> Any:
+    """Views of row `index` of every leaf."""
+    if isinstance(tree, dict):
+        return {name: rows(part, index) for name, part in tree.items()}
+    return tree[index]
+
+
+def _write(target: Any, index: int, value: Any) -> None:
+    if isinstance(target, dict):
+        for name, part in target.items():
+            _write(part, index, value[name])
+    else:
+        target[index] = value
+
+
+def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
+    """A state with the shapes and dtypes that those of `HostCollector` have."""
+    return {
+        "obs": empty_obs(env.spec.obs, (env.num_envs,)),
+        "start": np.zeros(env.num_envs, bool),
+        "carry": policy.initial_carry(env.num_envs),
+        "capacity": np.int32(0),
+    }
+
+
+class HostCollector:
+    """Fills rollouts from host environments.
+
+    Two buffers take turns: JAX may read a rollout's arrays after the call that got
+    them has returned, so a buffer is written again only when the update after next
+    begins.
+    """
+
+    def __init__(
+        self,
+        env: HostEnv,
+        policy: Policy,
+        num_steps: int,
+        actor: Actor | None = None,
+        *,
+        with_lives: bool = False,
+        state: CollectorState | None = None,
+        devices: int = 1,
+    ) -> None:
+        """Begins an episode in every environment, or goes on with those under way.
+
+        Args:
+          env: the environments.
+          policy: whose noise is drawn.
+          num_steps: T, steps per rollout.
+          actor: how the policy acts; None for compiled calls.
+          with_lives: whether to note where a life was lost.
+          state: where a collector of environments in the same state stood.
+          devices: how many share the environments when it comes to learning.
+        """
+        self._env = env
+        self._num_steps = num_steps
+        self._with_lives = with_lives
+        self._devices = devices
+        self._buffers = [self._make_buffer() for _ in range(2)]
+        self._turn = 0
+        self._capacity = min(env.num_envs // devices, 8)
+        self._carry: Carry = policy.initial_carry(env.num_envs)
+        self._noise = jax.jit(
+            lambda agent, key: draw_noise(
+                policy,
+                agent,
+                env.spec.obs,
+                env_keys(jax.random.split(key)[0], env.num_envs),
+                num_steps,
+            )
+        )
+        self._actor = actor or JitActor(policy)
+        first = self._buffers[1]
+        if state is None:
+            env.reset(rows(first.obs, num_steps))
+            first.start[num_steps] = True
+        else:
+            _write(first.obs, num_steps, state["obs"])
+            first.start[num_steps] = state["start"]
+            self._carry = state["carry"]
+            self._capacity = int(state["capacity"])
+
+    def get_state(self) -> CollectorState:
+        """What the next rollout begins with, and the shape of its last observations."""
+        last = self._buffers[1 - self._turn]
+        return {
+            "obs": jax.tree.map(np.copy, rows(last.obs, self._num_steps)),
+            "start": last.start[self._num_steps].copy(),
+            "carry": self._carry,
+            "capacity": np.int32(self._capacity),
+        }
+
+    def _make_buffer(self) -> _Buffer:
+        num_steps, num_envs = self._num_steps, self._env.num_envs
+        return _Buffer(
+            empty_obs(self._env.spec.obs, (num_steps + 1, num_envs)),
+            np.zeros((num_steps, num_envs), np.float32),
+            np.zeros((num_steps, num_envs), bool),
+            np.zeros((num_steps, num_envs), bool),
+            np.zeros((num_steps + 1, num_envs), bool),
+            np.ones((num_steps, num_envs), bool),
+            np.zeros((num_steps, num_envs), bool) if self._with_lives else None,
+        )
+
+    def collect(self, agent: Agent, key: Key[Array, ""]) -> Transitions:
+        """T steps of every environment under the agent. Consumes the key.
+
+        Raises:
+          EnvironmentFailed: an environment raised, or returned what is not finite.
+        """
+        last, buffer = self._buffers[1 - self._turn], self._buffers[self._turn]
+        self._turn = 1 - self._turn
+        _write(buffer.obs, 0, rows(last.obs, self._num_steps))
+        buffer.start[0] = last.start[self._num_steps]
+        buffer.real[:] = True
+        noise = np.asarray(self._noise(agent, key))
+        self._actor.begin(agent)
+        first_carry = self._carry
+        actions = []
+        finals: list[tuple[int, Any]] = []
+        for t in range(self._num_steps):
+            self._carry, action = self._actor.step(
+                self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
+            )
+            actions.append(action)
+            slot = HostSlot(
+                rows(buffer.obs, t + 1),
+                buffer.reward[t],
+                buffer.terminated[t],
+                buffer.truncated[t],
+                buffer.start[t + 1],
+                buffer.real[t],
+                None if buffer.life_lost is None else buffer.life_lost[t],
+            )
+            for n, obs in self._env.step(action, slot):
+                finals.append((t * self._env.num_envs + n, obs))
+        check_finite(self._env, buffer.reward, buffer.obs, finals)
+        final_obs, final_index = self._gather(finals)
+        return Transitions(
+            obs=buffer.obs,
+            action=np.stack(actions),
+            reward=buffer.reward,
+            terminated=buffer.terminated,
+            truncated=buffer.truncated,
+            start=buffer.start,
+            weight=buffer.real.astype(np.float32),
+            final_obs=final_obs,
+            final_index=final_index,
+            first_carry=first_carry,
+            life_lost=buffer.life_lost,
+        )
+
+    def _gather(self, finals: list[tuple[int, Any]]) -> tuple[Any, np.ndarray]:
+        """Final observations in a buffer that doubles until all fit: few programs.
+
+        Each device has an equal part of it, for those of its own environments, which
+        it counts from 0.
+        """
+        num_envs = self._env.num_envs // self._devices
+        size = self._num_steps * num_envs
+        parts: list[list[tuple[int, Any]]] = [[] for _ in range(self._devices)]
+        for position, final in finals:
+            t, n = divmod(position, self._env.num_envs)
+            device, local = divmod(n, num_envs)
+            parts[device].append((t * num_envs + local, final))
+        while self._capacity < max(map(len, parts)):
+            self._capacity = min(2 * self._capacity, size)
+        obs = empty_obs(self._env.spec.obs, (self._devices * self._capacity,))
+        index = np.full(self._devices * self._capacity, size, np.int32)
+        for device, part in enumerate(parts):
+            for i, (position, final) in enumerate(part, device * self._capacity):
+                index[i] = position
+                _write(obs, i, final)
+        return obs, index
+
+
+def check_finite(
+    env: HostEnv, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
+) -> None:
+    """Names the first value that is not finite: field, environment and step.
+
+    Args:
+      env: the environments that it came from.
+      reward: [T, N].
+      obs: [T, N, …] or [T + 1, N, …].
+      finals: (flat position t·N + n, observation).
+
+    Raises:
+      EnvironmentFailed: there is one.
+    """
+
+    def failed(field: str, n: int, t: int) -> EnvironmentFailed:
+        when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
+        return EnvironmentFailed(
+            f"the {field} of environment {n} is not finite {when}",
+            where=where_is(env, n),
+        )
+
+    for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():
+        raise failed("reward", n, t)
+    for key, leaf in _floats(obs):
+        for t, n in np.argwhere(~np.isfinite(leaf))[:1, :2].tolist():
+            raise failed(f"observation{key}", n, t - 1)
+    for position, final in finals:
+        for key, leaf in _floats(final):
+            if not np.isfinite(leaf).all():
+                t, n = divmod(position, reward.shape[1])
+                raise failed(f"last observation{key}", n, t)
+
+
+def _floats(obs: Any) -> list[tuple[str, np.ndarray]]:
+    """The leaves that can hold NaN, with their paths."""
+    leaves = jax.tree_util.tree_flatten_with_path(obs)[0]
+    named = [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves]
+    return [(name, leaf) for name, leaf in named if leaf.dtype.kind == "f"]

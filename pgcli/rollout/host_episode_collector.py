@@ -1,0 +1,132 @@
+"""Collection of whole episodes on the host: one trajectory per column."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pgcli.arrays.shapes import Key
+from pgcli.envs.base import HostEnv
+from pgcli.nn.policy import Agent, Policy, draw_noise
+from pgcli.rollout.device_collector import env_keys
+from pgcli.rollout.host_actor import Actor, JitActor
+from pgcli.rollout.host_collector import (
+    CollectorState,
+    check_finite,
+    empty_obs,
+    empty_slot,
+)
+from pgcli.rollout.types import Transitions
+
+
+class _Row(NamedTuple):
+    """One step of every environment."""
+
+    obs: Any
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    active: np.ndarray
+
+
+class EpisodeCollector:
+    """Complete trajectories from host environments."""
+
+    def __init__(
+        self,
+        env: HostEnv,
+        policy: Policy,
+        rounds: int,
+        limit: int,
+        actor: Actor | None = None,
+    ) -> None:
+        """Prepares collection; environments begin with the first rollout.
+
+        Args:
+          env: the environments.
+          policy: whose noise is drawn.
+          rounds: episodes of each environment per rollout.
+          limit: steps after which every episode has ended.
+          actor: how the policy acts; None for compiled calls.
+        """
+        self._env = env
+        self._policy = policy
+        self._rounds = rounds
+        self._limit = limit
+        self._noise = jax.jit(
+            lambda agent, key: draw_noise(
+                policy,
+                agent,
+                env.spec.obs,
+                env_keys(key, env.num_envs * rounds),
+                limit,
+            )
+        )
+        self._actor = actor or JitActor(policy)
+
+    def get_state(self) -> CollectorState:
+        """Nothing: every rollout begins with new episodes."""
+        return {}
+
+    def collect(self, agent: Agent, key: Key[Any, ""]) -> Transitions:
+        """`rounds` whole episodes of every environment. Consumes the key.
+
+        Every episode runs to its own end. T is padded to a power of two with rows of
+        weight 0, so that few programs compile.
+
+        Raises:
+          EnvironmentFailed: an environment raised, or returned what is not finite.
+        """
+        num_envs = self._env.num_envs
+        noise = np.asarray(self._noise(agent, key))
+        self._actor.begin(agent)
+        columns = [
+            self._round(noise[:, n : n + num_envs])
+            for n in range(0, num_envs * self._rounds, num_envs)
+        ]
+        longest = max(len(rows) for rows in columns)
+        length = min(1 << (longest - 1).bit_length(), self._limit)
+
+        def stack(*rows: np.ndarray) -> np.ndarray:
+            padding = [np.zeros_like(rows[0])] * (length - len(rows))
+            return np.stack([*rows, *padding])
+
+        rounds = [jax.tree.map(stack, *rows) for rows in columns]
+        whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *rounds)
+        start = np.zeros((length + 1, num_envs * self._rounds), bool)
+        start[0] = True
+        check_finite(self._env, whole.reward, whole.obs, [])
+        return Transitions(
+            obs=jax.tree.map(lambda x: np.concatenate([x, x[-1:]]), whole.obs),
+            action=whole.action,
+            reward=whole.reward,
+            terminated=whole.terminated,
+            truncated=whole.truncated,
+            start=start,
+            weight=whole.active.astype(np.float32),
+            final_obs=empty_obs(self._env.spec.obs, (0,)),
+            final_index=np.zeros(0, np.int32),
+            first_carry=self._policy.initial_carry(num_envs * self._rounds),
+        )
+
+    def _round(self, noise: np.ndarray) -> list[_Row]:
+        """One episode of every environment; those that ended stand still."""
+        num_envs = self._env.num_envs
+        obs = empty_obs(self._env.spec.obs, (num_envs,))
+        self._env.reset(obs)
+        active, start = np.ones(num_envs, bool), np.ones(num_envs, bool)
+        carry = self._policy.initial_carry(num_envs)
+        rows: list[_Row] = []
+        while active.any() and len(rows) < self._limit:
+            carry, action = self._actor.step(carry, obs, start, noise[len(rows)])
+            # those that stand still keep what they showed last
+            slot = empty_slot(self._env)._replace(obs=jax.tree.map(np.copy, obs))
+            self._env.step(action, slot, active)
+            terminated, truncated = slot.terminated & active, slot.truncated & active
+            reward = np.where(active, slot.reward, np.float32(0))
+            row = _Row(obs, action, reward, terminated, truncated, active)
+            rows.append(row)
+            active = active & ~(terminated | truncated)
+            obs, start = slot.obs, np.zeros(num_envs, bool)
+        return rows

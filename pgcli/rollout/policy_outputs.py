@@ -1,0 +1,143 @@
+"""From transitions to a rollout: what the policy that acted says of them."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pgcli.arrays.device_mesh import COLUMNS, EVERYWHERE, per_device
+from pgcli.arrays.sample_blocks import map_blocks
+from pgcli.arrays.shapes import Array, Float
+from pgcli.nn.normalize import normalize_obs
+from pgcli.nn.policy import Agent, Carry, Params, Policy, Unrolled, unroll
+from pgcli.rollout.types import (
+    ROLLOUT_SPECS,
+    TRANSITION_SPECS,
+    Rollout,
+    Transitions,
+)
+
+
+def complete(
+    policy: Policy,
+    agent: Agent,
+    transitions: Transitions,
+    reward: Float[Array, "T N"],
+) -> Rollout:
+    """The rollout of `transitions` under the agent that collected them.
+
+    Distributions, log-probabilities and values of the whole rollout come from one
+    batched pass (a scan over time where the policy is recurrent).
+
+    Args:
+      policy: the policy.
+      agent: the parameters and statistics that acted.
+      transitions: as collected.
+      reward: the rewards to learn from, scaled or raw.
+    """
+    local = per_device(
+        partial(_complete, policy),
+        in_specs=(EVERYWHERE, TRANSITION_SPECS, COLUMNS),
+        out_specs=ROLLOUT_SPECS,
+    )
+    rollout: Rollout = local(agent, transitions, reward)
+    return rollout
+
+
+def _complete(
+    policy: Policy, agent: Agent, transitions: Transitions, reward: Array
+) -> Rollout:
+    obs = normalize_obs(agent.obs_stats, transitions.obs)
+    final_obs = normalize_obs(agent.obs_stats, transitions.final_obs)
+    first = jax.tree.map(lambda x: x[:-1], obs)
+    last = jax.tree.map(lambda x: x[-1], obs)
+    start = transitions.start[:-1]
+    seen = unroll_blocks(policy, agent.params, transitions.first_carry, first, start)
+    rollout = Rollout(
+        obs=first,
+        action=transitions.action,
+        dist=seen.dist,
+        logp=seen.dist.log_prob(transitions.action),
+        value=seen.value,
+        next_value=jnp.zeros_like(seen.value),
+        reward=reward,
+        terminated=transitions.terminated,
+        truncated=transitions.truncated,
+        start=start,
+        weight=transitions.weight,
+        first_carry=transitions.first_carry,
+        last_obs=last,
+        last_start=transitions.start[-1],
+        final_obs=final_obs,
+        final_index=transitions.final_index,
+    )
+    return rollout.replace(next_value=next_values(policy, agent.params, rollout, seen))
+
+
+def unroll_blocks(
+    policy: Policy, params: Params, first_carry: Carry, obs: Any, start: Array
+) -> Unrolled:
+    """`unroll` over [T, N], where nothing is carried in blocks of samples."""
+    if jax.tree.leaves(first_carry):
+        return unroll(policy, params, first_carry, obs, start)
+
+    def of_samples(samples: Any) -> Unrolled:
+        return unroll(policy, params, first_carry, *samples)
+
+    unrolled: Unrolled = map_blocks(of_samples, (obs, start))
+    return unrolled
+
+
+def revalue(policy: Policy, params: Params, rollout: Rollout) -> Rollout:
+    """The rollout with V of `params` at s_t and s'_t; everything else as it was."""
+
+    def local(params: Params, rollout: Rollout) -> tuple[Array, Array]:
+        seen = unroll_blocks(
+            policy, params, rollout.first_carry, rollout.obs, rollout.start
+        )
+        return seen.value, next_values(policy, params, rollout, seen)
+
+    value, next_value = per_device(
+        local, in_specs=(EVERYWHERE, ROLLOUT_SPECS), out_specs=(COLUMNS, COLUMNS)
+    )(params, rollout)
+    return rollout.replace(value=value, next_value=next_value)
+
+
+def next_values(
+    policy: Policy, params: Params, rollout: Rollout, seen: Unrolled
+) -> Float[Array, "T N"]:
+    """V(s'_t): the next row's value, or the value of the episode's own last obs.
+
+    Truncated ends are evaluated in blocks of N, as many as there are, so that a
+    rollout without any costs nothing.
+    """
+    num_steps, num_envs = rollout.reward.shape
+    last_carry = jax.tree.map(lambda x: x[-1], seen.carry)
+    _, _, last_value = policy.apply(
+        params, last_carry, rollout.last_obs, rollout.last_start
+    )
+    values = jnp.concatenate([seen.value[1:], last_value[None]])
+    size = num_steps * num_envs
+    capacity = rollout.final_index.shape[0]
+    if capacity == 0:
+        return jnp.where(rollout.terminated, 0.0, values)
+    block = min(num_envs, capacity)
+    carries = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), seen.carry)
+    count = jnp.sum(rollout.final_index < size)
+
+    def evaluate(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        done, values = state
+        # a last block that would stick out begins earlier and repeats a few
+        begin = jnp.minimum(done, capacity - block)
+        index = jax.lax.dynamic_slice_in_dim(rollout.final_index, begin, block)
+        obs = jax.tree.map(
+            lambda x: jax.lax.dynamic_slice_in_dim(x, begin, block), rollout.final_obs
+        )
+        carry = jax.tree.map(lambda x: x[jnp.minimum(index, size - 1)], carries)
+        _, _, value = policy.apply(params, carry, obs, jnp.zeros(block, bool))
+        return done + block, values.at[index].set(value, mode="drop")
+
+    state: Any = (jnp.zeros((), count.dtype), values.reshape(size))
+    _, values = jax.lax.while_loop(lambda state: state[0] < count, evaluate, state)
+    return jnp.where(rollout.terminated, 0.0, values.reshape(num_steps, num_envs))

@@ -1,0 +1,76 @@
+"""What environments did once, compared with what others do in the same place."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from pgcli.envs.base import HostEnv
+from pgcli.rollout.host_collector import empty_slot, rows
+from pgcli.rollout.types import Transitions
+
+
+def difference_in_steps(env: HostEnv, seen: Transitions, limit: int) -> str | None:
+    """The first difference from a rollout of steps, or None.
+
+    Args:
+      env: stands where the first environments of the rollout stood when it began.
+      seen: the rollout, [T, N] with N ≥ `env.num_envs`.
+      limit: steps to compare at most.
+    """
+    for t in range(min(limit, len(seen.reward))):
+        slot = empty_slot(env)
+        env.step(seen.action[t, : env.num_envs], slot)
+        differing = _differing(
+            env.num_envs,
+            observation=(rows(seen.obs, t + 1), slot.obs),
+            start=(seen.start[t + 1], slot.start),
+            reward=(seen.reward[t], slot.reward),
+            terminated=(seen.terminated[t], slot.terminated),
+            truncated=(seen.truncated[t], slot.truncated),
+            weight=(seen.weight[t], slot.real.astype(np.float32)),
+        )
+        if differing is not None:
+            return f"the {differing} of step {t}"
+    return None
+
+
+def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str | None:
+    """The first difference from the first of a rollout's whole episodes, or None.
+
+    Args:
+      env: stands where the first environments of the rollout stood when it began.
+      seen: the rollout, [T, N·rounds] with N ≥ `env.num_envs`.
+      limit: steps to compare at most.
+    """
+    count = env.num_envs
+    slot = empty_slot(env)
+    env.reset(slot.obs)
+    for t in range(min(limit, len(seen.reward))):
+        active = seen.weight[t, :count] > 0
+        if not active.all():  # what those show that stand still means nothing
+            return None
+        obs = slot.obs
+        slot = empty_slot(env)
+        env.step(seen.action[t, :count], slot, active)
+        differing = _differing(
+            count,
+            observation=(rows(seen.obs, t), obs),
+            reward=(seen.reward[t], slot.reward),
+            terminated=(seen.terminated[t], slot.terminated),
+            truncated=(seen.truncated[t], slot.truncated),
+        )
+        if differing is not None:
+            return f"the {differing} of step {t}"
+    return None
+
+
+def _differing(count: int, **pairs: tuple[Any, Any]) -> str | None:
+    """The first field whose bytes differ in the first `count` environments."""
+    for field, (seen, found) in pairs.items():
+        for expected, here in zip(
+            jax.tree.leaves(seen), jax.tree.leaves(found), strict=True
+        ):
+            if expected[:count].tobytes() != here.tobytes():
+                return field
+    return None

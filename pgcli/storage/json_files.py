@@ -1,0 +1,73 @@
+"""Small JSON files and the tails of logs: read without trust, written atomically."""
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgcli.errors import CheckpointError
+from pgcli.storage import files
+
+MAX_JSON_BYTES = 64 * 2**20
+TAIL_BYTES = 64 * 2**10
+
+
+def write_object(path: Path, tree: Mapping[str, Any]) -> None:
+    """Replaces a file by `tree` as JSON.
+
+    Raises:
+      OSError: the old content stands.
+      TypeError, ValueError: JSON has no form for what is inside.
+    """
+    data = json.dumps(tree, allow_nan=False, indent=1, ensure_ascii=False)
+    files.replace_bytes(path, data.encode() + b"\n")
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The mapping in a JSON file, or None where there is no file.
+
+    Raises:
+      CheckpointError: it is damaged, no plain file, or cannot be read.
+    """
+    where = str(path.parent)
+    try:
+        data = _read(path, 0, MAX_JSON_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        message = f"{path.name} cannot be read: {error.strerror}"
+        raise CheckpointError(message, where=where) from None
+    try:
+        tree = json.loads(data.decode()) if len(data) <= MAX_JSON_BYTES else None
+    except (ValueError, RecursionError):
+        tree = None
+    if not isinstance(tree, dict):
+        message = f"{path.name} is damaged: no JSON object is in it"
+        raise CheckpointError(message, where=where)
+    return tree
+
+
+def last_row(path: Path) -> dict[str, Any]:
+    """The last whole row of a log, or an empty one."""
+    try:
+        lines = _read(path, -TAIL_BYTES, TAIL_BYTES).split(b"\n")
+        row = json.loads(lines[-2]) if len(lines) > 1 else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _read(path: Path, start: int, count: int) -> bytes:
+    """At most `count` bytes of a plain file; from the end where `start` is negative."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(None, "it is not a plain file")
+        first = start if start >= 0 else max(0, status.st_size + start)
+        return os.pread(descriptor, min(count, status.st_size - first), first)
+    finally:
+        os.close(descriptor)

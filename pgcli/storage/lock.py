@@ -1,0 +1,104 @@
+"""The lock of a run directory: one writer, released by the kernel when it dies."""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pgcli.errors import LockedError, PgcliError, UsageError
+from pgcli.storage import files
+
+ATTEMPTS = 10
+PAUSE_SECONDS = 0.02
+_BUSY = {errno.EAGAIN, errno.EACCES}
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file `path`; its content names the owner (pid, host, since).
+
+    The lock is of `flock`: it ends with the process, however that ends. A child made by
+    `os.fork` without exec shares it.
+
+    Raises:
+      LockedError: another process holds it.
+      UsageError: there is no such directory, or its file system has no locks.
+    """
+    try:
+        file = files.OpenFile(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot open the lock of the run: {error.strerror}", where=str(path)
+        ) from None
+    try:
+        _acquire(file)
+        with contextlib.suppress(OSError):  # the text serves error messages only
+            file.truncate(0)
+            file.append(_owner())
+        yield
+    finally:
+        file.close()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a live process holds the lock; looks only, for a moment."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _BUSY
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _acquire(file: files.OpenFile) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if error.errno not in _BUSY:
+                raise UsageError(
+                    f"the file system cannot lock the run: {error.strerror}",
+                    where=str(file.path),
+                    help="put --runs-dir on a local disk",
+                ) from None
+        if attempt == ATTEMPTS - 1:
+            raise _taken(file)
+        time.sleep(PAUSE_SECONDS)  # `is_held` takes a look for a moment
+    mine = os.fstat(file.descriptor)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(mine, os.lstat(file.path)):
+            return
+    raise LockedError(  # it was opened before another process replaced the directory
+        "another process replaced this run directory", where=str(file.path.parent)
+    )
+
+
+def _owner() -> bytes:
+    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    return json.dumps(owner).encode("ascii") + b"\n"
+
+
+def _taken(file: files.OpenFile) -> PgcliError:
+    try:
+        owner = json.loads(file.read(0, 4096))
+        by = f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        by = "another process"
+    return LockedError(
+        f"this run is being written by {by}",
+        where=str(file.path.parent),
+        help="wait for it or stop it, or choose another --name",
+    )

@@ -1,0 +1,81 @@
+"""Metrics as `metrics.csv`: a column `step`, then one per metric."""
+
+import contextlib
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgcli.storage import files
+from pgcli.storage.loggers.jsonl import jsonable
+from pgcli.storage.loggers.write_errors import Guard, Warn, default_warn
+
+STEP = "step"
+
+
+class CsvLogger:
+    """Appends rows; a metric that appears later gets a column (by a rewrite)."""
+
+    def __init__(
+        self, directory: Path, *, after_step: int | None, warn: Warn = default_warn
+    ) -> None:
+        """Opens `metrics.csv`; see `pgcli.storage.loggers.base.Logger`."""
+        self.path = directory / "metrics.csv"
+        self._guard = Guard(self.path.name, warn)
+        self._file: files.OpenFile | None = None
+        self._columns = [STEP]
+        self._stale = True  # what is in the file is not known to be whole rows
+        self._after_step = after_step
+
+    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Appends a row; what is missing or not finite is left empty."""
+        self._guard(lambda: self._write({STEP: step, **jsonable(dict(metrics))}))
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        new = [name for name in row if name not in self._columns]
+        if new or self._stale:
+            self._rewrite(new)
+        file = self._file = self._file or files.OpenFile(self.path)
+        self._stale = True
+        file.append(self._line([row.get(name) for name in self._columns]))
+        self._stale = False
+        self._after_step = int(row[STEP])
+
+    def _rewrite(self, new: list[str]) -> None:
+        self.close()
+        rows = self._kept_rows()
+        columns = list(
+            dict.fromkeys([STEP, *(rows[0] if rows else ()), *self._columns])
+        )
+        columns += [name for name in new if name not in columns]
+        lines = [self._line(columns)]
+        lines += [self._line([row.get(name) for name in columns]) for row in rows]
+        files.replace_bytes(self.path, b"".join(lines))
+        self._columns = columns
+
+    def _kept_rows(self) -> list[dict[str, str]]:
+        """The whole rows up to the step that the run was resumed from."""
+        if self._after_step is None or not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        whole = text[: text.rfind("\n") + 1]
+        kept = []
+        for row in csv.DictReader(io.StringIO(whole)):
+            with contextlib.suppress(TypeError, ValueError):
+                if int(row[STEP]) <= self._after_step:
+                    kept.append({name: row[name] or "" for name in row if name})
+        return kept
+
+    @staticmethod
+    def _line(cells: list[Any]) -> bytes:
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerow(cells)
+        return stream.getvalue().encode()

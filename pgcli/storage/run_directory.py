@@ -1,0 +1,423 @@
+"""Run directories: what is where in `runs/<name>/`, made exclusively, locked by one."""
+
+import contextlib
+import datetime
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgcli.errors import CheckpointError, UsageError
+from pgcli.storage import files, json_files, run_name
+from pgcli.storage.lock import is_held, locked
+
+FORMAT = 1
+KIND = "pgcli run"
+
+_CHECKPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_REPLACED = ".replaced-"
+_UNFINISHED = {"lock", ".meta.json.partial", "checkpoints"}
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The files of one run.
+
+    Attributes:
+      path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its directory."""
+        return self.path.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def config_yaml(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def meta_json(self) -> Path:
+        """What the run is: algorithm, environment, seed, versions, accelerator."""
+        return self.path / "meta.json"
+
+    @property
+    def metrics_jsonl(self) -> Path:
+        """One row per iteration; only what seed and configuration determine."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def eval_jsonl(self) -> Path:
+        """One row per evaluation; only what seed and configuration determine."""
+        return self.path / "eval.jsonl"
+
+    @property
+    def timing_jsonl(self) -> Path:
+        """Wall-clock figures."""
+        return self.path / "timing.jsonl"
+
+    @property
+    def result_json(self) -> Path:
+        """The result, once the run has ended."""
+        return self.path / "result.json"
+
+    @property
+    def best_json(self) -> Path:
+        """Which checkpoint evaluated best."""
+        return self.path / "best.json"
+
+    @property
+    def log_txt(self) -> Path:
+        """Warnings and tracebacks."""
+        return self.path / "log.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        """The lock; names its owner."""
+        return self.path / "lock"
+
+    @classmethod
+    def create(
+        cls,
+        runs_dir: Path,
+        name: str | None,
+        algo: str,
+        env_id: str,
+        overwrite: bool = False,
+    ) -> "RunDirectory":
+        """Makes a new run directory that no other process got.
+
+        Args:
+          runs_dir: where runs are kept; made if it is not there.
+          name: the run's name, or None for one like `ppo2-CartPole-v1-k3f9wq`.
+          algo: the algorithm's name.
+          env_id: the environment's id.
+          overwrite: replace a run of that name, unless a live process writes to it.
+
+        Raises:
+          UsageError: the name is not allowed or taken.
+          LockedError: the run to be replaced is being written.
+          OSError: the disk refused; a run to be replaced is as it was.
+        """
+        if name is not None:
+            run_name.check(name)
+        facts = {"algo": algo, "env": env_id}
+        files.ensure_directory(runs_dir)
+        while name is None:
+            path = runs_dir / run_name.automatic(algo, env_id)
+            if _claim(path):
+                return cls._fill(path, facts)
+        path = runs_dir / name
+        if _claim(path):
+            return cls._fill(path, facts)
+        if not overwrite:
+            raise UsageError(
+                f"the run name {name} is taken",
+                where=str(path),
+                help="--resume auto continues it, --overwrite replaces it, or choose "
+                "another --name",
+            )
+        return cls(path)._replace(facts)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """The run directory at `path`.
+
+        Raises:
+          UsageError: there is none.
+          CheckpointError: its meta.json is damaged or of a newer format.
+        """
+        run = cls(path)
+        if not os.path.lexists(run.meta_json) or run.read_meta().get("kind") != KIND:
+            raise UsageError("this is not a run directory", where=str(path))
+        return run
+
+    @classmethod
+    def find(cls, run: str, runs_dir: Path) -> "RunDirectory":
+        """The run of that name in `runs_dir`, else the run at that path.
+
+        Raises:
+          UsageError: there is none.
+        """
+        if run_name.is_valid(run) and cls(runs_dir / run).is_run():
+            return cls(runs_dir / run)
+        if run and os.path.lexists(run):
+            return cls.open(Path(run))
+        near = difflib.get_close_matches(run, _names(runs_dir), n=1)
+        remedy = (
+            f"did you mean `{near[0]}`?" if near else "`pgcli runs list` shows them"
+        )
+        raise UsageError(f"there is no run {run!r}", where=str(runs_dir), help=remedy)
+
+    def is_run(self) -> bool:
+        """Whether the directory says of itself that it is a run."""
+        with contextlib.suppress(CheckpointError, OSError):
+            return (json_files.read_object(self.meta_json) or {}).get("kind") == KIND
+        return False
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Holds the run's lock inside the block, until the process ends at most.
+
+        Raises:
+          LockedError: another live process holds it.
+        """
+        return locked(self.lock_file)
+
+    def is_locked(self) -> bool:
+        """Whether a live process writes to this run."""
+        return is_held(self.lock_file)
+
+    def write_meta(self, meta: Mapping[str, Any]) -> None:
+        """Replaces what is known of the run; its kind, name and creation stay.
+
+        Raises:
+          OSError: the old facts stand.
+        """
+        fixed = {"format", "kind", "created"}
+        kept = {key: item for key, item in self.read_meta().items() if key in fixed}
+        json_files.write_object(self.meta_json, {**kept, **meta, **kept})
+
+    def read_meta(self) -> dict[str, Any]:
+        """What is known of the run: `algo`, `env`, `created` and what was written.
+
+        Raises:
+          CheckpointError: it is missing or damaged.
+        """
+        meta = json_files.read_object(self.meta_json)
+        if meta is None:
+            raise CheckpointError("meta.json is missing", where=str(self.path))
+        version = meta.get("format")
+        if type(version) is int and version > FORMAT:
+            raise CheckpointError(
+                f"run format {version} is newer than this pgcli, which reads up to "
+                f"format {FORMAT}",
+                where=str(self.path),
+                help="update pgcli",
+            )
+        return meta
+
+    def write_config(self, text: str) -> None:
+        """Replaces `config.yaml`.
+
+        Raises:
+          OSError: the old one stands.
+        """
+        files.replace_bytes(self.config_yaml, text.encode())
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Replaces the result.
+
+        Raises:
+          OSError: the old one stands.
+        """
+        json_files.write_object(self.result_json, result)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The result, or None before the run has ended.
+
+        Raises:
+          CheckpointError: it is damaged.
+        """
+        return json_files.read_object(self.result_json)
+
+    def best(self) -> tuple[str, float] | None:
+        """The name and the score of the best checkpoint, or None before there is one.
+
+        Raises:
+          CheckpointError: `best.json` is damaged.
+        """
+        stored = json_files.read_object(self.best_json)
+        if stored is None:
+            return None
+        name, score = stored.get("checkpoint"), stored.get("score")
+        if not isinstance(name, str) or not _CHECKPOINT.fullmatch(name):
+            raise CheckpointError(
+                f"best.json names no checkpoint: {name!r}", where=str(self.path)
+            )
+        if isinstance(score, bool) or not isinstance(score, int | float):
+            raise CheckpointError(
+                f"best.json has no score: {score!r}", where=str(self.path)
+            )
+        return name, float(score)
+
+    def mark_best(self, name: str, score: float) -> None:
+        """Says that the committed checkpoint `name` evaluated best.
+
+        Raises:
+          OSError: the old mark stands.
+        """
+        if not _CHECKPOINT.fullmatch(name) or not math.isfinite(score):
+            raise ValueError(f"{name!r} with a score of {score} cannot be the best")
+        json_files.write_object(
+            self.best_json, {"checkpoint": name, "score": float(score)}
+        )
+
+    def unmark_best(self) -> None:
+        """Says that no checkpoint is the best.
+
+        Raises:
+          OSError: the old mark stands.
+        """
+        files.remove(self.best_json)
+        files.sync_directory(self.path)
+
+    @classmethod
+    def _fill(cls, path: Path, facts: Mapping[str, Any]) -> "RunDirectory":
+        """Makes a run of a directory just claimed, or takes the directory away."""
+        run = cls(path)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        try:
+            files.make_directory(run.checkpoints)
+            own = {"format": FORMAT, "kind": KIND, "created": now}
+            json_files.write_object(run.meta_json, {**own, **facts})
+            files.sync_directory(path.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                files.remove_tree(path)
+            raise
+        return run
+
+    def _replace(self, facts: Mapping[str, Any]) -> "RunDirectory":
+        if not self.is_run() and not self.is_unfinished():
+            raise UsageError(
+                "--overwrite replaces run directories only, and this is none",
+                where=str(self.path),
+                help="choose another --name",
+            )
+        aside = self.path.with_name(
+            _REPLACED + self.path.name + "-" + run_name.suffix()
+        )
+        with self.lock():
+            files.rename(self.path, aside)
+            try:
+                files.make_directory(self.path)
+                run = self._fill(self.path, facts)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    files.rename(aside, self.path)
+                raise
+            # The new run stands; what cannot be removed now is a leftover, no failure.
+            with contextlib.suppress(OSError):
+                files.remove_tree(aside)
+        return run
+
+    def is_unfinished(self) -> bool:
+        """Whether it is what a process leaves that was killed while making it."""
+        if self.path.is_symlink() or not self.path.is_dir():
+            return False
+        found = {child.name for child in self.path.iterdir()}
+        if self.is_run():
+            found -= {"meta.json", ".config.yaml.partial"}
+        empty = not self.checkpoints.exists() or not any(self.checkpoints.iterdir())
+        return found <= _UNFINISHED and empty
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run as `pgcli runs` lists it; None where it is not known.
+
+    Attributes:
+      name: of the directory.
+      path: of the directory.
+      algo: the algorithm.
+      env: the environment's id.
+      seed: of the run.
+      status: `running` (a live process holds it), `finished`, `stopped`, `damaged`.
+      steps: training steps so far.
+      eval_return: mean return of the final evaluation, else of the last one.
+      created: when, in UTC.
+    """
+
+    name: str
+    path: Path
+    algo: str | None
+    env: str | None
+    seed: int | None
+    status: str
+    steps: int | None
+    eval_return: float | None
+    created: str | None
+
+
+def list_runs(runs_dir: Path) -> list[RunSummary]:
+    """The runs in a directory, oldest first; damaged ones are listed as such."""
+    found = [_summary(RunDirectory(runs_dir / name)) for name in _names(runs_dir)]
+    return sorted(found, key=lambda run: (run.created or "", run.name))
+
+
+def _claim(path: Path) -> bool:
+    """Whether the directory was made here and now, not there before."""
+    try:
+        files.make_directory(path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _names(runs_dir: Path) -> list[str]:
+    try:
+        return sorted(
+            path.name
+            for path in runs_dir.iterdir()
+            if run_name.is_valid(path.name) and os.path.lexists(path / "meta.json")
+        )
+    except OSError:
+        return []
+
+
+def _summary(run: RunDirectory) -> RunSummary:
+    meta: dict[str, Any] = {}
+    result: dict[str, Any] = {}
+    status = "stopped"
+    try:
+        meta = run.read_meta()
+        result = run.read_result() or {}
+    except CheckpointError:
+        status = "damaged"
+    if result and result.get("stopped") != "signal":
+        status = "finished"
+    if run.is_locked():
+        status = "running"
+    steps = _number(_part(result, "steps").get("used"))
+    if steps is None:
+        steps = _number(json_files.last_row(run.metrics_jsonl).get("steps"))
+    score = _number(_part(result, "eval").get("return_mean"))
+    if score is None:
+        score = _number(json_files.last_row(run.eval_jsonl).get("return_mean"))
+    seed = _number(meta.get("seed"))
+    return RunSummary(
+        name=run.name,
+        path=run.path,
+        algo=_text(meta.get("algo")),
+        env=_text(meta.get("env")),
+        seed=None if seed is None else int(seed),
+        status=status,
+        steps=None if steps is None else int(steps),
+        eval_return=score,
+        created=_text(meta.get("created")),
+    )
+
+
+def _part(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = tree.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return value if type(value) in (int, float) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,70 @@
+"""Where the parts of a run lie while several devices share it."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+
+from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
+from pgcli.nn.policy import Agent
+from pgcli.rollout.types import TRANSITION_SPECS
+from pgcli.training.state import RunState
+from pgcli.training.step import Knobs, Report, Setup, init_run, learn
+
+Learn = Callable[..., tuple[RunState, Report]]
+"""(knobs, state, transitions, budget, key) -> (state, report), compiled."""
+
+
+def placement(mesh: Mesh, state: Any) -> Any:
+    """Where the parts of a state are: what belongs to an environment is split."""
+    split = (".env", ".tally.return_", ".tally.length", ".reward_scaler.discounted")
+
+    def place(path: Any, _: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path)
+        local = name.startswith(split[0]) or name.endswith(split[1:])
+        return NamedSharding(mesh, ROWS if local else EVERYWHERE)
+
+    return jax.tree_util.tree_map_with_path(place, state)
+
+
+def make_learner(
+    setup: Setup, mesh: Mesh | None, knobs: Knobs
+) -> tuple[Callable[[Knobs, jax.Array], RunState], Learn]:
+    """What makes a run before its first iteration, and what learns from transitions.
+
+    The first takes knobs and a key, which it consumes. Transitions may be NumPy arrays:
+    every device gets the columns of its own environments. The state that the second is
+    given is no longer there afterwards.
+
+    Args:
+      setup: the run's structure.
+      mesh: the devices that share it; None for one.
+      knobs: its numbers.
+    """
+    init, step = partial(init_run, setup), partial(learn, setup)
+    if mesh is None:
+        return jax.jit(init), jax.jit(step, donate_argnames="state")
+    everywhere = NamedSharding(mesh, EVERYWHERE)
+    states = placement(mesh, jax.eval_shape(init, knobs, jax.random.key(0)))
+    parts = jax.tree.map(lambda spec: NamedSharding(mesh, spec), TRANSITION_SPECS)
+    compiled = jax.jit(
+        step,
+        donate_argnums=1,
+        in_shardings=(everywhere, states, parts, everywhere, everywhere),
+        out_shardings=(states, everywhere),
+    )
+
+    def on_mesh(*arguments: Any) -> tuple[RunState, Report]:
+        with jax.set_mesh(mesh):
+            learned: tuple[RunState, Report] = compiled(*arguments)
+        return learned
+
+    return jax.jit(init, out_shardings=states), on_mesh
+
+
+def on_first(agent: Agent) -> Agent:
+    """The agent on one device: what is on all of them, as the first one holds it."""
+    alone: Agent = jax.tree.map(lambda x: x.addressable_data(0), agent)
+    return alone

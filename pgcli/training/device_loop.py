@@ -1,0 +1,279 @@
+"""The loop for on-device environments: many iterations in one compiled program."""
+
+import contextlib
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.sharding import Mesh, NamedSharding
+
+from pgcli.arrays import exact_count
+from pgcli.arrays.device_mesh import EVERYWHERE
+from pgcli.arrays.shapes import Array
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import DeviceEnv
+from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.device_collector import begin, collect
+from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.training.backend.sharding import placement
+from pgcli.training.chunk_size import Pace
+from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.loop import (
+    EvaluationStopped,
+    Groups,
+    Row,
+    Stored,
+    from_words,
+    never,
+    to_row,
+    to_words,
+)
+from pgcli.training.seeds import Role, role_key
+from pgcli.training.state import RunState, from_arrays, to_arrays
+from pgcli.training.step import (
+    Knobs,
+    Report,
+    Setup,
+    init_run,
+    iteration_keys,
+    learn,
+    make_knobs,
+    make_setup,
+)
+from pgcli.versions import compiler_options
+
+RUN_ONCE = compiler_options(xla_backend_optimization_level=0)
+"""Compiler options of a program that runs once: it compiles in half the time."""
+
+RUN_SELDOM = compiler_options(xla_backend_optimization_level=1)
+"""Of one that runs now and then: it compiles in three quarters of the time."""
+
+MAX_CHUNK = 256
+"""Iterations whose reports one program can hold."""
+
+
+class DeviceState(struct.PyTreeNode):
+    """A run and its environments."""
+
+    run: RunState
+    env: Any  # DeviceEnvState; () where every rollout begins anew
+
+
+def iterate(
+    setup: Setup,
+    env: DeviceEnv,
+    knobs: Knobs,
+    state: DeviceState,
+    run_key: Array,
+    budget: Array,
+) -> tuple[DeviceState, Report]:
+    """One iteration: collect and learn."""
+    collect_key, update_key = iteration_keys(run_key, state.run.iteration)
+    agent, policy = state.run.learner.agent, setup.policy
+    if setup.algorithm.collects == "episodes":
+        after = state.env
+        transitions = collect_episodes(
+            env, policy, agent, collect_key, setup.columns, setup.num_steps
+        )
+    else:
+        after, transitions = collect(
+            env, policy, agent, state.env, collect_key, setup.num_steps
+        )
+    run, report = learn(setup, knobs, state.run, transitions, budget, update_key)
+    return DeviceState(run, after), report
+
+
+def run_chunk(
+    setup: Setup,
+    env: DeviceEnv,
+    knobs: Knobs,
+    state: DeviceState,
+    run_key: Array,
+    budget: Array,
+    until: Array,
+    max_iterations: Array,
+) -> tuple[DeviceState, Report, Array]:
+    """Iterations until `until` steps are used, or `max_iterations` have run.
+
+    The trip count is an argument, not a shape: one program serves every chunk, and
+    how a run is cut into chunks cannot change it.
+
+    Returns:
+      (state, reports, count): the first `count` rows of `reports` are filled.
+    """
+
+    @jax.jit  # traced once, for the shapes of its report and for the loop
+    def iteration(state: DeviceState) -> tuple[DeviceState, Report]:
+        return iterate(setup, env, knobs, state, run_key, budget)
+
+    def going(carry: tuple[DeviceState, Report, Array]) -> Array:
+        state, _, count = carry
+        return (count < max_iterations) & exact_count.less(state.run.steps, until)
+
+    def body(
+        carry: tuple[DeviceState, Report, Array],
+    ) -> tuple[DeviceState, Report, Array]:
+        state, reports, count = carry
+        state, report = iteration(state)
+        reports = jax.tree.map(lambda xs, x: xs.at[count].set(x), reports, report)
+        return state, reports, count + 1
+
+    shapes = jax.eval_shape(iteration, state)[1]
+    empty = jax.tree.map(lambda x: jnp.zeros((MAX_CHUNK, *x.shape), x.dtype), shapes)
+    return jax.lax.while_loop(going, body, (state, empty, jnp.int32(0)))
+
+
+def init_device(setup: Setup, env: DeviceEnv, knobs: Knobs, key: Array) -> DeviceState:
+    """A run before its first iteration, and its environments. Consumes the key."""
+    env_key = jax.random.fold_in(key, 1)
+    run = init_run(setup, knobs, key)
+    if setup.algorithm.collects == "episodes":
+        return DeviceState(run, ())  # nothing goes on from rollout to rollout
+    return DeviceState(run, begin(env, setup.policy, env_key, setup.columns))
+
+
+def to_groups(state: DeviceState) -> Groups:
+    """All that resuming needs, as arrays."""
+    run = state.run
+    rest = run.replace(learner=run.learner.replace(agent=None))
+    return {
+        "agent": to_arrays(run.learner.agent),
+        "run": to_arrays(rest),
+        "env": to_arrays(state.env),
+    }
+
+
+def within(state: DeviceState, groups: Stored, where: str) -> DeviceState:
+    """The state of a snapshot, shaped like `state`.
+
+    Raises:
+      CheckpointError: it does not fit.
+    """
+    run = state.run
+    agent = from_arrays(run.learner.agent, groups["agent"], where)
+    rest = from_arrays(
+        run.replace(learner=run.learner.replace(agent=None)), groups["run"], where
+    )
+    run = rest.replace(learner=rest.learner.replace(agent=agent))
+    return DeviceState(run, from_arrays(state.env, groups["env"], where))
+
+
+class DeviceLoop:
+    """Training on an on-device environment."""
+
+    groups: Collection[str] = ("agent", "run", "env")
+    optional_groups: Collection[str] = ()
+
+    def __init__(
+        self,
+        config: RunConfig,
+        env: DeviceEnv,
+        policy: Policy | None = None,
+        mesh: Mesh | None = None,
+    ) -> None:
+        """Prepares the run; nothing is compiled before the first `advance`.
+
+        Args:
+          config: the run's configuration, resolved.
+          env: the environment.
+          policy: in place of the network that the configuration names.
+          mesh: the devices to spread environments and batch over; None for one.
+        """
+        self._mesh = mesh
+        self.setup = make_setup(config, env.spec, policy)
+        self.iteration = 0
+        self.steps = 0
+        self._env = env
+        self._knobs = make_knobs(config)
+        self._budget = to_words(config.steps)
+        self._run_key = role_key(config.seed, "train")
+        self._eval_envs = config.eval.episodes
+        self._evaluate = jax.jit(
+            partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True),
+            compiler_options=RUN_SELDOM,
+        )
+        self._pace = Pace()
+        init = partial(init_device, self.setup, env)
+        key = role_key(config.seed, "init")
+        chunk = partial(run_chunk, self.setup, env)
+        if mesh is None:
+            self._chunk = jax.jit(chunk, donate_argnums=1)
+            self._begin = jax.jit(init, compiler_options=RUN_ONCE)
+            self._state = self._begin(self._knobs, key)
+            return
+        everywhere = NamedSharding(mesh, EVERYWHERE)
+        states = placement(mesh, jax.eval_shape(init, self._knobs, key))
+        self._chunk = jax.jit(
+            chunk,
+            donate_argnums=1,
+            in_shardings=(everywhere, states, *(everywhere,) * 4),
+            out_shardings=(states, everywhere, everywhere),
+        )
+        self._begin = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
+        self._state = self._begin(self._knobs, key)
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`."""
+        limit = self._pace.begin(seconds)
+        with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
+            self._state, reports, count = self._chunk(
+                self._knobs,
+                self._state,
+                self._run_key,
+                self._budget,
+                to_words(until),
+                np.int32(min(limit, MAX_CHUNK)),
+            )
+        reports, count = jax.device_get((reports, count))
+        self._pace.end(int(count))
+        rows = [
+            to_row(jax.tree.map(lambda x, i=i: x[i], reports), self.iteration + i + 1)
+            for i in range(int(count))
+        ]
+        self.iteration += len(rows)
+        self.steps = from_words(reports.steps[int(count) - 1])
+        return rows
+
+    def agent(self) -> Agent:
+        """The agent as it stands."""
+        agent: Agent = self._state.run.learner.agent
+        return agent
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Loop.evaluate`."""
+        key, parts = role_key(seed, role), []
+        # one program for every number of episodes: waves of as many as are periodic
+        for wave in range(-(-episodes // self._eval_envs)):
+            if stop():
+                raise EvaluationStopped
+            part = self._evaluate(self.agent(), jax.random.fold_in(key, wave))
+            parts.append([np.asarray(x) for x in part])
+        returns, lengths = (
+            np.concatenate(x)[:episodes] for x in zip(*parts, strict=True)
+        )
+        return returns, lengths
+
+    def news(self) -> list[str]:
+        """See `Loop.news`: nothing."""
+        return []
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`."""
+        return to_groups(self._state)
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: always exact here."""
+        self._state = within(self._state, groups, where)
+        run = self._state.run
+        self.iteration = int(run.iteration)
+        self.steps = from_words(run.steps)
+        return "exact"
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,63 @@
+"""Evaluation on the device: a fixed quota of episodes per environment."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pgcli.arrays.shapes import Array, Float, Int, Key
+from pgcli.envs.base import DeviceEnv
+from pgcli.nn.policy import Agent, Policy, act
+from pgcli.rollout.device_collector import (
+    DeviceEnvState,
+    begin,
+    env_keys,
+    step_and_reset,
+)
+
+
+def evaluate_on_device(
+    env: DeviceEnv,
+    policy: Policy,
+    episodes: int,
+    deterministic: bool,
+    agent: Agent,
+    key: Key[Array, ""],
+) -> tuple[Float[Array, " E"], Int[Array, " E"]]:
+    """Raw returns and lengths of one episode in each of E environments.
+
+    Every environment plays exactly one, however long: stopping at a step count would
+    favour short episodes. The agent's statistics stay frozen. Consumes the key.
+    """
+    begin_key, run_key = jax.random.split(key)
+    first = begin(env, policy, begin_key, episodes)
+
+    def going(carry: Any) -> Array:
+        return ~jnp.all(carry[3])
+
+    def step(carry: Any) -> Any:
+        now, returns, lengths, over, count = carry
+        step_key, noise_key = jax.random.split(jax.random.fold_in(run_key, count))
+        memory, dist = act(policy, agent, now.carry, now.obs, now.start)
+        if deterministic:
+            action = dist.mode()
+        else:
+            keys = env_keys(noise_key, episodes)
+            noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
+            action = dist.sample(noise)
+        state, obs, outcome = step_and_reset(env, step_key, now.state, action)
+        done = outcome.terminated | outcome.truncated
+        returns = returns + jnp.where(over, 0.0, outcome.reward)
+        lengths = lengths + (~over).astype(jnp.int32)
+        after = DeviceEnvState(state, obs, done, memory)
+        return after, returns, lengths, over | done, count + 1
+
+    none = (
+        jnp.zeros(episodes),
+        jnp.zeros(episodes, jnp.int32),
+        jnp.zeros(episodes, bool),
+    )
+    _, returns, lengths, _, _ = jax.lax.while_loop(
+        going, step, (first, *none, jnp.uint32(0))
+    )
+    return returns, lengths

@@ -1,0 +1,223 @@
+"""`evaluate`: what an independent look at a checkpoint says of it."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs import user_modules
+from pgcli.envs.base import (
+    Box,
+    Discrete,
+    EnvSpec,
+    MultiBinary,
+    MultiDiscrete,
+    ObsSpace,
+    Space,
+)
+from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.errors import CheckpointError, UsageError
+from pgcli.nn.policy import Agent
+from pgcli.storage import json_files
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.backend import accelerator
+from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.evaluation.host import HostEvaluator, eval_envs
+from pgcli.training.evaluation.load_policy import (
+    Trained,
+    find_checkpoint,
+    load_agent,
+    load_agents,
+)
+from pgcli.training.evaluation.return_statistics import over_members, summarize
+from pgcli.training.seeds import env_seeds, role_key
+
+
+def evaluate(
+    target: str,
+    *,
+    runs_dir: Path = Path("runs"),
+    episodes: int = 100,
+    best: bool = False,
+    env_id: str | None = None,
+    deterministic: bool = True,
+    seed: int = 0,
+    num_envs: int | None = None,
+    member: str | None = None,
+) -> dict[str, Any]:
+    """Plays an exact number of episodes with a saved agent, its statistics frozen.
+
+    Every environment plays a quota fixed beforehand, on the reporting seed stream,
+    which training and the choice of the best checkpoint never see.
+
+    Args:
+      target: path of a checkpoint, or path or name of a run.
+      runs_dir: where names are looked up.
+      episodes: how many.
+      best: of a run, the checkpoint that evaluated best, not its last.
+      env_id: another environment with the same spaces.
+      deterministic: the most probable action; else sampled ones.
+      seed: of the episodes.
+      num_envs: host environments side by side; None for a divisor of `episodes`.
+      member: of runs side by side, which: `SEED[,KEY=VALUE…]`; None for all of them.
+
+    Returns:
+      Of several members, the statistics are over their mean returns, and `members`
+      has an entry each, with its own `per_episode`. Else
+      `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
+      return_mean, return_ci, return_std, return_median, return_min, return_max,
+      length_mean`, and `per_episode`: a list of `episode, env, seed, return, length`.
+
+    Raises:
+      UsageError: no such run or environment.
+      CheckpointError: the checkpoint is damaged or does not fit the environment.
+      EnvironmentFailed: the environment failed.
+    """
+    if episodes < 1:
+        raise UsageError(f"episodes is {episodes}; at least one is needed")
+    path = find_checkpoint(target, runs_dir, best)
+    agents = load_agents(path) if member is None else [load_agent(path, member)]
+    trained = agents[0]
+    config = dataclasses.replace(trained.config.env, vectorizer=None, workers=0)
+    if env_id is not None and env_id != config.id:
+        config = dataclasses.replace(
+            config,
+            id=env_id,
+            kwargs={},
+            max_episode_steps=None,
+            wrappers=None if on_device(env_id) else config.wrappers,
+        )
+    else:
+        user_modules.require(_recorded_modules(path), str(path))
+    accelerator.start("auto", host_envs=not on_device(config.id), cpu_threads=1)
+    how = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
+    each = [how.play(agent.agent) for agent in agents]
+    result = {
+        "ok": True,
+        "run": trained.run,
+        "checkpoint": str(trained.path),
+        "iteration": trained.iteration,
+        "algo": trained.config.algo.name,
+        "env": config.id,
+        "seed": seed,
+        "deterministic": deterministic,
+    }
+    if len(agents) == 1:
+        label = {"member": trained.member.label} if trained.member else {}
+        return {**result, **label, **each[0]}
+    rows = [
+        agent.member.label | played
+        for agent, played in zip(agents, each, strict=True)
+        if agent.member is not None
+    ]
+    scores = np.array([row["return_mean"] for row in rows])
+    lengths = [row["length_mean"] for row in rows]
+    return {**result, **over_members(scores, episodes, lengths), "members": rows}
+
+
+def _recorded_modules(checkpoint: Path) -> Sequence[str]:
+    """What the run of a checkpoint, if it still lies in one, says of `--env-module`."""
+    try:
+        meta = json_files.read_object(RunDirectory(checkpoint.parent.parent).meta_json)
+    except CheckpointError:  # the checkpoint itself is whole
+        return ()
+    return tuple((meta or {}).get("env_modules", ()))
+
+
+class _Episodes:
+    """Plays the same episodes with one agent after the other."""
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        trained: Trained,
+        episodes: int,
+        deterministic: bool,
+        seed: int,
+        num_envs: int | None,
+    ) -> None:
+        self._config, self._trained, self._seed = config, trained, seed
+        self._episodes = episodes
+        self._key = role_key(seed, "reporting")
+        if on_device(config.id):
+            env = make_device_env(config)
+            check_fit(trained, env.spec)
+            policy = trained.policy
+            self._device = jax.jit(
+                partial(evaluate_on_device, env, policy, episodes, deterministic)
+            )
+            return
+        self._count = num_envs or eval_envs(episodes)
+        self._host = HostEvaluator(trained.policy, deterministic)
+
+    def play(self, agent: Agent) -> dict[str, Any]:
+        """Statistics of the returns, and `per_episode`."""
+        if on_device(self._config.id):
+            played = self._device(agent, self._key)
+            returns, lengths = (np.asarray(x) for x in played)
+            which, seeds = np.arange(self._episodes), [self._seed] * self._episodes
+        else:
+            env_seed = env_seeds(self._seed, "reporting", self._count)
+            host = make_host_env(self._config, self._count, env_seed)
+            try:
+                check_fit(self._trained, host.spec)
+                returns, lengths, which = self._host.play(
+                    host, agent, self._episodes, self._key
+                )
+            finally:
+                host.close()
+            seeds = [env_seed[n] for n in which]
+        rows = [
+            {"episode": i, "env": int(n), "seed": s}
+            | {"return": float(r), "length": int(k)}
+            for i, (n, s, r, k) in enumerate(
+                zip(which, seeds, returns, lengths, strict=True)
+            )
+        ]
+        return {**summarize(returns, lengths), "per_episode": rows}
+
+
+def _shapes(space: ObsSpace) -> Any:
+    """What a network sees of a space: bounds do not matter to it."""
+    if isinstance(space, Discrete):
+        return space.n
+    if isinstance(space, MultiDiscrete):
+        return (space.shape, space.nvec)
+    if isinstance(space, Space):
+        return (space.shape, space.dtype)
+    return {name: _shapes(part) for name, part in space.items()}
+
+
+def check_fit(trained: Trained, spec: EnvSpec) -> None:
+    """Refuses an environment that the agent's network was not made for.
+
+    Raises:
+      CheckpointError: observations or actions differ; both sides are named.
+    """
+    for what, ours, theirs in (
+        ("observations", trained.spec.obs, spec.obs),
+        ("actions", trained.spec.action, spec.action),
+    ):
+        if _shapes(ours) != _shapes(theirs):
+            raise CheckpointError(
+                f"{what} of {spec.id} are {_words(theirs)}, "
+                f"the agent was trained on {_words(ours)}",
+                where=str(trained.path),
+            )
+
+
+def _words(space: ObsSpace) -> str:
+    if isinstance(space, Box):
+        return f"{space.dtype}{list(space.shape)}"
+    if isinstance(space, Discrete):
+        return f"Discrete({space.n})"
+    if isinstance(space, MultiDiscrete):
+        return f"MultiDiscrete({list(space.nvec)})"
+    if isinstance(space, MultiBinary):
+        return f"MultiBinary({list(space.shape)})"
+    return "{" + ", ".join(f"{k}: {_words(v)}" for k, v in sorted(space.items())) + "}"

@@ -1,0 +1,100 @@
+"""Evaluation on host environments: a fixed quota of episodes per environment."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import HostEnv
+from pgcli.nn.policy import Agent, Carry, Policy, act
+from pgcli.rollout.device_collector import env_keys
+from pgcli.rollout.host_collector import empty_slot
+from pgcli.training.loop import EvaluationStopped, never
+
+MAX_ENVS = 32
+
+
+def eval_envs(episodes: int, at_most: int = MAX_ENVS) -> int:
+    """How many environments share the episodes: a divisor of them where one is near."""
+    best = max(n for n in range(1, min(episodes, at_most) + 1) if episodes % n == 0)
+    return best if best * 2 >= min(episodes, at_most) else min(episodes, at_most)
+
+
+def quotas(episodes: int, num_envs: int) -> np.ndarray:
+    """Episodes of each environment, fixed beforehand; they differ by one at most."""
+    return np.array([len(range(n, episodes, num_envs)) for n in range(num_envs)])
+
+
+class HostEvaluator:
+    """Plays whole episodes with frozen statistics."""
+
+    def __init__(self, policy: Policy, deterministic: bool) -> None:
+        """An evaluator for a policy, by its mode or by sampling."""
+        self._policy = policy
+
+        def step(
+            agent: Agent, carry: Carry, obs: Any, start: Array, key: Array
+        ) -> tuple[Carry, Array]:
+            carry, dist = act(policy, agent, carry, obs, start)
+            if deterministic:
+                return carry, dist.mode()
+            keys = env_keys(key, start.shape[0])
+            noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
+            return carry, dist.sample(noise)
+
+        self._act = jax.jit(step)
+        self._fold = jax.jit(jax.random.fold_in)
+
+    def play(
+        self,
+        env: HostEnv,
+        agent: Agent,
+        episodes: int,
+        key: Array,
+        stop: Callable[[], bool] = never,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Raw returns, lengths and environment of each episode.
+
+        Environment n plays exactly its quota, however long its episodes are: counting
+        the first to finish would favour short ones. Consumes the key.
+
+        Raises:
+          EnvironmentFailed: an environment raised.
+          EvaluationStopped: `stop`, asked at every step, said so.
+        """
+        num_envs = env.num_envs
+        quota = quotas(episodes, num_envs)
+        returns: list[list[float]] = [[] for _ in range(num_envs)]
+        lengths: list[list[int]] = [[] for _ in range(num_envs)]
+        total, length = np.zeros(num_envs), np.zeros(num_envs, int)
+        played = np.zeros(num_envs, int)
+        slots = [empty_slot(env) for _ in range(2)]
+        env.reset(slots[0].obs)
+        slots[0].start[:] = True
+        carry = self._policy.initial_carry(num_envs)
+        step = 0
+        while (played < quota).any():
+            if stop():
+                raise EvaluationStopped
+            now, after = slots[step % 2], slots[1 - step % 2]
+            carry, action = self._act(
+                agent, carry, now.obs, now.start, self._fold(key, np.uint32(step))
+            )
+            after.real[:] = True
+            env.step(np.asarray(action), after)
+            total += np.where(after.real, after.reward, 0.0)
+            length += after.real
+            for n in np.flatnonzero(after.terminated | after.truncated):
+                if played[n] < quota[n]:
+                    returns[n].append(float(total[n]))
+                    lengths[n].append(int(length[n]))
+                played[n] += 1
+                total[n], length[n] = 0.0, 0
+            step += 1
+        return (
+            np.array([x for row in returns for x in row]),
+            np.array([x for row in lengths for x in row]),
+            np.repeat(np.arange(num_envs), quota),
+        )

@@ -1,0 +1,265 @@
+"""Agents from checkpoints: for evaluation, and for a user's own program."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.config.load import from_mapping
+from pgcli.config.members import Member, config_of, members
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import Discrete, EnvSpec, ObsSpace, Space, env_action
+from pgcli.envs.spaces import by_part, spec_from_json
+from pgcli.errors import CheckpointError, UsageError
+from pgcli.nn.policy import Agent, Policy, act
+from pgcli.storage import checkpoint, manifest
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.seeds import role_key
+from pgcli.training.state import from_arrays
+from pgcli.training.step import init_agent, make_setup
+
+
+class Trained(NamedTuple):
+    """An agent with everything that is known of it."""
+
+    path: Path
+    run: str
+    config: RunConfig
+    spec: EnvSpec
+    policy: Policy
+    agent: Agent
+    iteration: int
+    member: Member | None = None  # which of several that trained side by side
+
+
+def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
+    """The checkpoint that a user means.
+
+    Args:
+      target: path of a checkpoint, or path or name of a run.
+      runs_dir: where names are looked up.
+      best: of a run, the one that evaluated best; else its last.
+
+    Raises:
+      UsageError: there is no such run or checkpoint.
+      CheckpointError: the run has no checkpoint, or none that is the best.
+    """
+    path = Path(target)
+    if (path / manifest.NAME).is_file():
+        if best:
+            raise UsageError(
+                "--best takes a run, and this is a checkpoint", where=target
+            )
+        return path
+    run = RunDirectory.find(target, runs_dir)
+    if best:
+        marked = run.best()
+        if marked is None:
+            raise CheckpointError(
+                "no evaluation has picked a best checkpoint yet",
+                where=str(run.path),
+                help="without --best the last checkpoint is taken",
+            )
+        return run.checkpoints / marked[0]
+    found = checkpoint.committed(run.checkpoints)
+    if not found:
+        raise CheckpointError("there is no checkpoint yet", where=str(run.path))
+    return found[-1]
+
+
+def load_agents(path: Path) -> list[Trained]:
+    """The agents of a checkpoint, verified: one, or one per member.
+
+    Raises:
+      CheckpointError: it is missing, damaged, or does not fit its own configuration.
+    """
+    stored = checkpoint.load(path, {"agent"})
+    where = str(path)
+    try:
+        config = from_mapping(stored.meta["config"], source=where)
+        spec = spec_from_json(stored.meta["env"])
+        iteration = int(stored.meta["iteration"])
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise CheckpointError(
+            f"its manifest is not one of a pgcli run: {error}", where=where
+        ) from None
+    setup = make_setup(config, spec)
+    run = str(stored.meta.get("run", path.parent.parent.name))
+    arrays = stored.groups["agent"]
+
+    def make(config: RunConfig, member: Member | None) -> Trained:
+        mine = arrays
+        if member is not None:
+            mine = {name: of_member(x, member, where) for name, x in arrays.items()}
+        template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
+        agent = from_arrays(template, mine, where)
+        return Trained(path, run, config, spec, setup.policy, agent, iteration, member)
+
+    if not config.has_members:
+        return [make(config, None)]
+    return [make(config_of(config, member), member) for member in members(config)]
+
+
+def of_member(array: np.ndarray, member: Member, where: str) -> np.ndarray:
+    """A member's part of an array [M, …].
+
+    Raises:
+      CheckpointError: the array has no such part.
+    """
+    if array.ndim == 0 or len(array) <= member.index:
+        raise CheckpointError(f"it holds nothing of {member}", where=where)
+    part: np.ndarray = array[member.index]
+    return part
+
+
+def load_agent(path: Path, member: str | None = None) -> Trained:
+    """The agent of a checkpoint, verified.
+
+    Args:
+      path: of the checkpoint.
+      member: which of several, as for `find_member`.
+
+    Raises:
+      UsageError: there are several and none is chosen, or there is no such member.
+      CheckpointError: it is missing, damaged, or does not fit its own configuration.
+    """
+    found = load_agents(path)
+    if member is None and found[0].member is None:
+        return found[0]
+    known = [trained.member for trained in found if trained.member is not None]
+    return found[find_member(known, member, str(path)).index]
+
+
+def find_member(known: Sequence[Member], text: str | None, where: str) -> Member:
+    """The member that `SEED[,KEY=VALUE…]` names, of those side by side.
+
+    Raises:
+      UsageError: none, or several, are of that name.
+    """
+    if not known:
+        raise UsageError("this is a single run: there are no members", where=where)
+    asked = (text or "").split(",") if text else []
+    fits = [member for member in known if all(_is(member, part) for part in asked)]
+    if len(fits) == 1:
+        return fits[0]
+    shown = "; ".join(str(member) for member in (fits or known)[:4])
+    raise UsageError(
+        f"`--member {text}` names {len(fits)} of {len(known)} runs side by side"
+        if text
+        else f"{len(known)} runs are side by side here",
+        where=where,
+        help=f"--member SEED[,KEY=VALUE…] chooses one: {shown}"
+        + (" …" if len(fits or known) > 4 else ""),
+    )
+
+
+def _is(member: Member, part: str) -> bool:
+    key, equals, value = part.partition("=")
+    if not equals:
+        key, value = "seed", part
+    try:
+        return key in member.label and float(member.label[key]) == float(value)
+    except ValueError:
+        return False
+
+
+def _batched(space: ObsSpace, obs: Any) -> bool:
+    """Whether `obs` has a batch axis in front.
+
+    Raises:
+      ValueError: its shape is neither one observation's nor a batch's.
+    """
+    if not isinstance(space, Space):
+        name = next(iter(space))
+        return _batched(space[name], obs[name])
+    shape = space.shape
+    given = np.shape(obs)
+    if given == shape:
+        return False
+    if given[1:] == shape and given:
+        return True
+    raise ValueError(
+        f"an observation has shape {list(given)}; expected {list(shape)}, "
+        f"or a batch [N{''.join(f', {n}' for n in shape)}]"
+    )
+
+
+class LoadedPolicy:
+    """A trained policy as a function from observations to actions.
+
+    Actions are in the environment's own form: clipped to its bounds, an int for a
+    single discrete observation.
+    """
+
+    def __init__(self, trained: Trained, deterministic: bool, seed: int) -> None:
+        """See `load_policy`."""
+        self.trained = trained
+        self._count = 0
+        self._key = role_key(seed, "reporting")
+
+        def step(agent: Agent, obs: Any, count: Any) -> Any:
+            batch = jax.tree.leaves(obs)[0].shape[0]
+            carry = trained.policy.initial_carry(batch)
+            start = jnp.zeros(batch, bool)
+            _, dist = act(trained.policy, agent, carry, obs, start)
+            if deterministic:
+                return dist.mode()
+            key = jax.random.fold_in(self._key, count)
+            return dist.sample(dist.noise(key, (batch,)))
+
+        self._act = jax.jit(step)
+
+    def __call__(self, obs: Any) -> Any:
+        """The action for one observation, or the actions for a batch of them.
+
+        Raises:
+          ValueError: the observation has another shape than in training.
+        """
+        spec = self.trained.spec
+        if not isinstance(spec.obs, Space):
+            obs = by_part(obs)
+        batched = _batched(spec.obs, obs)
+        rows = _as_batch(spec.obs, obs, batched)
+        action = np.asarray(
+            self._act(self.trained.agent, rows, np.uint32(self._count % 2**32))
+        )
+        self._count += 1
+        action = env_action(spec.action, action)
+        if batched:
+            return action
+        return int(action[0]) if isinstance(spec.action, Discrete) else action[0]
+
+
+def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:
+    if not isinstance(space, Space):
+        return {k: _as_batch(part, obs[k], batched) for k, part in space.items()}
+    array = np.asarray(obs, space.dtype)
+    return array if batched else array[None]
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    deterministic: bool = True,
+    seed: int = 0,
+    best: bool = False,
+    member: str | None = None,
+) -> LoadedPolicy:
+    """The policy of a run or checkpoint, as `policy(obs) -> action`.
+
+    Args:
+      path: a run directory (its last checkpoint) or a checkpoint.
+      deterministic: take the most probable action; else sample.
+      seed: of the sampling.
+      best: of a run, the checkpoint that evaluated best.
+      member: of runs side by side, which: `SEED[,KEY=VALUE…]`.
+
+    Raises:
+      UsageError: there is no such run or member.
+      CheckpointError: the checkpoint is missing, damaged or of another format.
+    """
+    found = find_checkpoint(str(path), Path("runs"), best)
+    return LoadedPolicy(load_agent(found, member), deterministic, seed)

@@ -1,0 +1,171 @@
+"""Host environments in a checkpoint: stored, given back, and tried out beforehand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import EnvState, HostEnv, Resumable
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.registry import make_host_env
+from pgcli.envs.state.capture import libraries, refusal
+from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.state.state_arrays import pack, unpack
+from pgcli.errors import PgcliError
+from pgcli.rollout.host_collector import CollectorState
+from pgcli.rollout.replay_check import difference_in_episodes, difference_in_steps
+from pgcli.rollout.types import Transitions
+from pgcli.training.state import from_arrays, to_arrays
+
+Arrays = Mapping[str, np.ndarray]
+
+CHECKED_STEPS = 256
+"""Steps over which a copy of an environment is compared with it, once per run."""
+
+_COLLECTOR = "collector"
+
+
+def take(env: HostEnv) -> tuple[list[EnvState], str | None]:
+    """The states of environments, or why they cannot be had."""
+    if not isinstance(env, Resumable):
+        return [], f"{type(env).__name__} has no state that could be stored"
+    states = env.get_state()
+    reason = refusal(states)
+    return ([], reason) if reason else (states, None)
+
+
+def store(
+    env: HostEnv,
+    collector: CollectorState | None,
+    episode_set: int,
+    distrust: str | None,
+) -> dict[str, np.ndarray]:
+    """The group of a checkpoint that says where the environments stand.
+
+    Args:
+      env: the environments.
+      collector: the state of their collector; None before the first episodes.
+      episode_set: which seeds they were made with.
+      distrust: why their states cannot be relied on, or None.
+    """
+    facts: dict[str, Any] = {
+        "libraries": dict(libraries()),
+        "begun": collector is not None,
+        "episode_set": episode_set,
+    }
+    if collector is None:
+        return pack(facts, [])
+    states, reason = take(env) if distrust is None else ([], distrust)
+    if reason is not None:
+        return pack({**facts, "reason": reason}, [])
+    return {**pack(facts, states), **to_arrays({_COLLECTOR: collector})}
+
+
+def arrays_of_members(each: list[Arrays]) -> dict[str, np.ndarray]:
+    """Members' groups in one, whose arrays differ in number: told apart by name."""
+    return {
+        f"{index}:{name}": array
+        for index, arrays in enumerate(each)
+        for name, array in arrays.items()
+    }
+
+
+def arrays_of_member(arrays: Arrays, index: int) -> dict[str, np.ndarray]:
+    """One member's part of what `arrays_of_members` returned."""
+    prefix = f"{index}:"
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+class StoredEnv:
+    """What a checkpoint holds of the environments."""
+
+    def __init__(self, group: Arrays | None, where: str) -> None:
+        """Reads a group that `store` made; None where there is none.
+
+        Raises:
+          CheckpointError: it is damaged.
+          NotRestoredError: the environments cannot be restored from it.
+        """
+        if group is None:
+            raise NotRestoredError("the checkpoint is from before they were stored")
+        own = f"['{_COLLECTOR}']"
+        self._collector = {n: x for n, x in group.items() if n.startswith(own)}
+        rest = {name: x for name, x in group.items() if name not in self._collector}
+        facts, self._states = unpack(rest, where)
+        self._where = where
+        if "reason" in facts:
+            raise NotRestoredError(str(facts["reason"]))
+        then, now = facts.get("libraries", {}), libraries()
+        for name in sorted({*then, *now}):
+            if then.get(name) != now.get(name):
+                raise NotRestoredError(
+                    f"{name} was {then.get(name, 'absent')} when they were stored and "
+                    f"is {now.get(name, 'absent')} now"
+                )
+        self.episode_set = int(facts.get("episode_set", 0))
+        self.begun = bool(facts.get("begun"))
+
+    def give_back(self, env: HostEnv, blank: CollectorState) -> CollectorState:
+        """Brings fresh environments into their states; returns their collector's.
+
+        Args:
+          env: made with the seeds of `episode_set`.
+          blank: the shapes of what is returned.
+
+        Raises:
+          CheckpointError: what is stored is of other environments.
+          NotRestoredError: the environments cannot be restored.
+        """
+        whole = from_arrays({_COLLECTOR: blank}, self._collector, self._where)
+        state: CollectorState = whole[_COLLECTOR]
+        if not isinstance(env, Resumable):
+            raise NotRestoredError(f"{type(env).__name__} takes no stored state")
+        try:
+            env.set_state(self._states)
+        except PgcliError as error:
+            error.where = error.where or self._where
+            raise
+        return state
+
+
+def misfit(
+    config: RunConfig, states: list[EnvState], seen: Transitions, collects: str
+) -> str | None:
+    """How a copy of the first environment differs from it, or None.
+
+    The copy is made anew, brought into the stored state and given the same actions;
+    what it does must be what was seen, byte for byte. The run's own environments are
+    not touched.
+
+    Args:
+      config: of the run.
+      states: of its environments before the rollout.
+      seen: the rollout.
+      collects: what it is made of: `steps` or `episodes`.
+    """
+    difference = difference_in_steps if collects == "steps" else difference_in_episodes
+    try:
+        if config.env.vectorizer == "native":
+            count = config.env.num_envs
+            copy = make_host_env(config.env, count, [0] * count)
+        else:
+            copy, states = InProcess.make(config.env, [0]), states[:1]
+        try:
+            if not isinstance(copy, Resumable):
+                return f"{type(copy).__name__} takes no stored state"
+            copy.set_state(states)
+            field = difference(copy, seen, CHECKED_STEPS)
+        finally:
+            copy.close()
+    except (NotRestoredError, PgcliError) as error:
+        return f"a copy could not be brought into the same state: {error}"
+    return (
+        None
+        if field is None
+        else f"a copy in the same state took another course: {field} differs"
+    )

@@ -1,0 +1,285 @@
+"""The loop for host environments: NumPy in, one jitted update per iteration."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection
+from typing import Any, Self
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import HostEnv
+from pgcli.envs.registry import make_host_env
+from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.errors import EnvironmentFailed
+from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.host_actor import Actor, JitActor, make_actor
+from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_state
+from pgcli.rollout.host_episode_collector import EpisodeCollector
+from pgcli.rollout.types import Transitions
+from pgcli.training import host_env_checkpoint
+from pgcli.training.backend.sharding import make_learner, on_first
+from pgcli.training.evaluation.host import HostEvaluator, eval_envs
+from pgcli.training.loop import Groups, Row, Stored, from_words, never, to_row, to_words
+from pgcli.training.seeds import Role, env_seeds, role_key
+from pgcli.training.state import RunState, from_arrays, to_arrays
+from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup
+
+
+def make_collector(
+    env: HostEnv,
+    setup: Setup,
+    actor: Actor,
+    *,
+    with_lives: bool = False,
+    state: CollectorState | None = None,
+    devices: int = 1,
+) -> HostCollector | EpisodeCollector:
+    """What collects for the algorithm of `setup`: steps, or whole episodes.
+
+    Args:
+      env: the environments.
+      setup: of the run.
+      actor: how its policy acts.
+      with_lives: whether to note where a life was lost.
+      state: where a collector of environments in the same state stood, or None.
+      devices: how many share the environments when it comes to learning.
+    """
+    if setup.algorithm.collects == "episodes":
+        rounds = setup.columns // env.num_envs
+        return EpisodeCollector(env, setup.policy, rounds, setup.num_steps, actor)
+    return HostCollector(
+        env,
+        setup.policy,
+        setup.num_steps,
+        actor,
+        with_lives=with_lives,
+        state=state,
+        devices=devices,
+    )
+
+
+class HostLoop:
+    """Training on host environments."""
+
+    groups: Collection[str] = ("agent", "run", "env")
+    optional_groups: Collection[str] = ("env",)
+
+    def __init__(
+        self,
+        config: RunConfig,
+        env: HostEnv | None = None,
+        policy: Policy | None = None,
+        like: Self | None = None,
+        mesh: Mesh | None = None,
+    ) -> None:
+        """Makes the environments; they begin at the first `advance`.
+
+        Args:
+          config: the run's configuration, resolved.
+          env: in place of the environments that the configuration names.
+          policy: in place of the network that it names.
+          like: a loop of the same structure, whose compiled programs this one shares.
+          mesh: the devices to spread the batch over; None for one. Acting is for the
+            first of them alone.
+        """
+        self.iteration = 0
+        self.steps = 0
+        self._config = config
+        self._episode_set = 0
+        self._env = env or self._make_env(0)
+        self.setup = make_setup(config, self._env.spec, policy)
+        self._actor = (
+            make_actor(config.host, config.network, self.setup.spec, self.setup.policy)
+            if policy is None
+            else JitActor(policy)
+        )
+        self._knobs = make_knobs(config)
+        self._budget = to_words(config.steps)
+        self._run_key = role_key(config.seed, "train")
+        self._devices = mesh.size if mesh else 1
+        if like is None:
+            self._keys = jax.jit(iteration_keys)
+            self._begin, self._learn = make_learner(self.setup, mesh, self._knobs)
+            self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
+        else:
+            self._keys, self._learn = like._keys, like._learn
+            self._begin, self._evaluator = like._begin, like._evaluator
+        self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
+        self._collector: HostCollector | EpisodeCollector | None = None
+        self._failure: EnvironmentFailed | None = None
+        self._rollouts = 0
+        self._distrust: str | None = None
+        self._news: list[str] = []
+
+    def _make_env(self, episode_set: int) -> HostEnv:
+        num_envs = self._config.env.num_envs
+        seeds = env_seeds(self._config.seed, "train", num_envs, episode_set)
+        return make_host_env(self._config.env, num_envs, seeds)
+
+    def _make_collector(
+        self, state: CollectorState | None = None
+    ) -> HostCollector | EpisodeCollector:
+        return make_collector(
+            self._env,
+            self.setup,
+            self._actor,
+            with_lives=self._config.rollout.end_on_life_loss,
+            state=state,
+            devices=self._devices,
+        )
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`. A failure waits until the rows before it are out."""
+        if self._failure is not None:
+            raise self._failure
+        if self._collector is None:
+            self._collector = self._make_collector()
+        rows: list[Row] = []
+        start = time.perf_counter()
+        while not rows or (
+            self.steps < until and time.perf_counter() - start < seconds
+        ):
+            collect_key, update_key = self._keys(
+                self._run_key, np.uint32(self.iteration)
+            )
+            try:
+                transitions = self._collect(self._collector, collect_key)
+            except EnvironmentFailed as failure:
+                # they stand somewhere within a rollout that will not be learned from
+                self._distrust = "an environment had failed"
+                if not rows:
+                    raise
+                self._failure = failure
+                break
+            self._state, report = self._learn(
+                self._knobs, self._state, transitions, self._budget, update_key
+            )
+            self.iteration += 1
+            rows.append(to_row(jax.device_get(report), self.iteration))
+            self.steps = from_words(report.steps)
+        return rows
+
+    def _collect(
+        self, collector: HostCollector | EpisodeCollector, key: Any
+    ) -> Transitions:
+        """A rollout; over the second, a copy is held against its environment.
+
+        By then episodes are under way, and what exact resume rests on is tried out.
+        """
+        self._rollouts += 1
+        if self._rollouts != 2:
+            return collector.collect(self.agent(), key)
+        states, reason = host_env_checkpoint.take(self._env)
+        transitions = collector.collect(self.agent(), key)
+        if reason is None:
+            collects = self.setup.algorithm.collects
+            self._distrust = host_env_checkpoint.misfit(
+                self._config, states, transitions, collects
+            )
+            if self._distrust is not None:
+                self._news.append(
+                    f"environments will begin new episodes on resume: {self._distrust}"
+                )
+        return transitions
+
+    def news(self) -> list[str]:
+        """See `Loop.news`."""
+        news, self._news = self._news, []
+        return news
+
+    def agent(self) -> Agent:
+        """The agent as it stands."""
+        agent: Agent = self._state.learner.agent
+        return agent if self._devices == 1 else on_first(agent)
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Loop.evaluate`."""
+        num_envs = eval_envs(episodes)
+        alone = dataclasses.replace(self._config.env, workers=0)
+        env = make_host_env(alone, num_envs, env_seeds(seed, role, num_envs))
+        try:
+            returns, lengths, _ = self._evaluator.play(
+                env, self.agent(), episodes, role_key(seed, role), stop
+            )
+        finally:
+            env.close()
+        return returns, lengths
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`."""
+        learner = self._state.learner
+        rest = self._state.replace(learner=learner.replace(agent=None))
+        collector = self._collector.get_state() if self._collector else None
+        return {
+            "agent": to_arrays(learner.agent),
+            "run": to_arrays(rest),
+            "env": host_env_checkpoint.store(
+                self._env, collector, self._episode_set, self._distrust
+            ),
+        }
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: exactly, or else the learner alone.
+
+        Then environments get fresh seeds, told apart by the iteration, so that no
+        episode is played twice.
+        """
+        learner = self._state.learner
+        agent = from_arrays(learner.agent, groups["agent"], where)
+        rest = from_arrays(
+            self._state.replace(learner=learner.replace(agent=None)),
+            groups["run"],
+            where,
+        )
+        self._state = rest.replace(learner=rest.learner.replace(agent=agent))
+        self.iteration = int(rest.iteration)
+        self.steps = from_words(rest.steps)
+        try:
+            self._restore_env(groups.get("env"), where)
+        except NotRestoredError as error:
+            self._news.append(f"environments begin new episodes: {error}")
+            self._begin_anew()
+            return "learner-exact"
+        return "exact"
+
+    def _restore_env(
+        self, group: host_env_checkpoint.Arrays | None, where: str
+    ) -> None:
+        stored = host_env_checkpoint.StoredEnv(group, where)
+        if self._collector is not None or stored.episode_set != self._episode_set:
+            self._replace_env(stored.episode_set)
+        if not stored.begun:
+            return
+        steps = self.setup.algorithm.collects == "steps"
+        blank = blank_state(self._env, self.setup.policy) if steps else {}
+        state = stored.give_back(self._env, blank)
+        self._collector = self._make_collector(state)
+
+    def _replace_env(self, episode_set: int) -> None:
+        self._env.close()
+        self._rollouts, self._distrust = 0, None
+        self._episode_set = episode_set
+        self._env = self._make_env(episode_set)
+        self._collector = None
+
+    def _begin_anew(self) -> None:
+        """New environments; returns so far are of episodes that will not end."""
+        tally, scaler = self._state.tally, self._state.reward_scaler
+        if scaler is not None:
+            scaler = scaler.replace(discounted=np.zeros_like(scaler.discounted))
+        self._state = self._state.replace(
+            tally=tally.replace(
+                return_=np.zeros_like(tally.return_), length=np.zeros_like(tally.length)
+            ),
+            reward_scaler=scaler,
+        )
+        self._replace_env(self.iteration)
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self._env.close()

@@ -1,0 +1,108 @@
+"""Runs side by side as one program, and how they fill the devices evenly.
+
+Every device has the same number of members. Where their own number does not divide,
+the last is repeated: copies fill the places that are left, take no part, and are cut
+off wherever something is told of the members.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.arrays import exact_count
+from pgcli.arrays.sample_blocks import num_together
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import DeviceEnv
+from pgcli.training.device_loop import MAX_CHUNK, DeviceState, iterate
+from pgcli.training.step import Knobs, Report, Setup
+
+
+def run_members(
+    setup: Setup,
+    env: DeviceEnv,
+    knobs: Knobs,
+    states: DeviceState,
+    run_keys: Array,
+    alive: Array,
+    budget: Array,
+    until: Array,
+    max_iterations: Array,
+) -> tuple[DeviceState, tuple[Report, Array], Array, Array]:
+    """Iterations of M members until all have used `until` steps.
+
+    A member takes part while it is alive and short of `until`; else it stays as it is.
+
+    Returns:
+      (states, (reports, ran), alive, counts): reports and `ran` are [MAX_CHUNK, M, …];
+      a member's report of a row counts where it ran, [M] rows are filled.
+    """
+    one = jax.jit(partial(iterate, setup, env, budget=budget))
+    samples = setup.columns * setup.num_steps
+    samples //= getattr(knobs.hyper.algo, "num_minibatches", 1)
+    everyone = in_groups(one, num_together(samples))
+
+    def is_due(states: DeviceState, alive: Array) -> Array:
+        short = jax.vmap(lambda steps: exact_count.less(steps, until))(states.run.steps)
+        return jnp.logical_and(alive, short)
+
+    def going(carry: Any) -> Array:
+        states, _, alive, count = carry
+        return jnp.logical_and(count < max_iterations, jnp.any(is_due(states, alive)))
+
+    def body(carry: Any) -> Any:
+        states, rows, alive, count = carry
+        due = is_due(states, alive)
+        after, report = everyone(knobs, states, run_keys)
+        sound = (report.fault[:, 0] < 0) & report.finite_params
+        moved = due & sound
+
+        def choose(new: Array, old: Array) -> Array:
+            mask = moved.reshape(-1, *(1,) * (new.ndim - 1))
+            return jnp.where(mask, new, old)
+
+        states = jax.tree.map(choose, after, states)
+        rows = jax.tree.map(lambda xs, x: xs.at[count].set(x), rows, (report, due))
+        return states, rows, alive & (sound | ~due), count + 1
+
+    shapes = jax.eval_shape(everyone, knobs, states, run_keys)[1]
+    empty = jax.tree.map(
+        lambda x: jnp.zeros((MAX_CHUNK, *x.shape), x.dtype), (shapes, alive)
+    )
+    states, rows, alive, count = jax.lax.while_loop(
+        going, body, (states, empty, alive, jnp.int32(0))
+    )
+    return states, rows, alive, jnp.full(alive.shape, count)
+
+
+def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
+    """A function of one member as one of M, at most so many of them at a time."""
+
+    def everyone(*args: Any) -> Any:
+        count = jax.tree.leaves(args)[0].shape[0]
+        groups = -(-count // most)
+        size = -(-count // groups)
+        if groups == 1:
+            return jax.vmap(one)(*args)
+        if size == 1:  # a batch axis of one would cost XLA its fast kernels
+            return jax.lax.map(lambda x: one(*x), args)
+        cut = jax.tree.map(
+            lambda x: x.reshape(groups, size, *x.shape[1:]), fill(args, groups * size)
+        )
+        found = jax.lax.map(lambda x: jax.vmap(one)(*x), cut)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+
+    return everyone
+
+
+def fill(stacked: Any, places: int) -> Any:
+    """Arrays [M, …] with the last member repeated: [places, …]."""
+
+    def extend(x: Any) -> Any:
+        last = x.shape[0] - 1
+        return x if last + 1 == places else x[np.minimum(np.arange(places), last)]
+
+    return jax.tree.map(extend, stacked)

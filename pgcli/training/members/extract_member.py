@@ -1,0 +1,120 @@
+"""One of several runs side by side, as a run of its own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgcli.config.load import from_mapping, to_mapping, to_yaml
+from pgcli.config.members import Member, config_of, members
+from pgcli.envs.registry import on_device
+from pgcli.errors import UsageError
+from pgcli.storage import checkpoint
+from pgcli.storage.loggers.jsonl import JsonlWriter
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.evaluation.load_policy import find_member, of_member
+from pgcli.training.host_env_checkpoint import arrays_of_member
+from pgcli.training.loop import Groups, Stored
+
+
+def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
+    """The run directory of one member, made from the newest verified checkpoint.
+
+    Its rows of the logs come along, without what told it apart. It is beside the run
+    that it comes from: `grid` gives `grid-member3`. Where it is there already, it is
+    what is returned.
+
+    Args:
+      run: several runs side by side.
+      text: which of them, as for `find_member`.
+      runs_dir: where the new directory goes.
+
+    Raises:
+      UsageError: there is no such member, or it has diverged.
+      CheckpointError: there is no checkpoint, or all are damaged.
+      OSError: the disk refused.
+    """
+    path, _ = checkpoint.newest_verified(run.checkpoints)
+    stored = checkpoint.load(path)
+    config = from_mapping(stored.meta["config"], source=str(path))
+    several = members(config) if config.has_members else []
+    member = find_member(several, text, str(run.path))
+    name = f"{run.name}-member{member.index}"
+    alone = RunDirectory(runs_dir / name)
+    if alone.is_run() and not checkpoint.is_empty(alone.checkpoints):
+        return alone
+    lost = stored.meta["members"]["diverged"].get(str(member.index))
+    if lost is not None:
+        raise UsageError(f"the run of {member} diverged: {lost}", where=str(run.path))
+    made = RunDirectory.create(
+        runs_dir, name, config.algo.name, config.env.id, alone.is_unfinished()
+    )
+    own = config_of(config, member)
+    with made.lock():
+        made.write_meta({**run.read_meta(), "name": name, "seed": member.seed})
+        made.write_config(to_yaml(own))
+        last = _last_row(stored.meta, member)
+        until = stored.meta["log_offsets"]
+        offsets = {
+            "metrics": _copy(
+                run.metrics_jsonl, until["metrics"], made.metrics_jsonl, member
+            ),
+            "eval": _copy(run.eval_jsonl, until["eval"], made.eval_jsonl, member),
+            "timing": 0,
+        }
+        on_host = not on_device(own.env.id)
+        # on the device another program computes it alone: the same but for rounding
+        program = {} if on_host else {"members": len(several)}
+        meta = {
+            **stored.meta,
+            "run": name,
+            "config": to_mapping(own),
+            "iteration": last["iteration"],
+            "steps": last["steps"],
+            "best": None,
+            "skipped": stored.meta["members"]["skipped"].get(str(member.index), 0),
+            "last_row": last if last["iteration"] else {},
+            "members": None,
+            "accelerator": {**stored.meta["accelerator"], **program},
+            "log_offsets": offsets,
+        }
+        groups = _of_member(stored.groups, member, on_host, str(path))
+        checkpoint.save(
+            made.checkpoints, checkpoint.name_of(last["iteration"]), groups, meta
+        )
+    return made
+
+
+def _of_member(groups: Stored, member: Member, on_host: bool, where: str) -> Groups:
+    """A member's part of all groups."""
+    return {
+        group: arrays_of_member(arrays, member.index)
+        if on_host and group == "env"
+        else {name: of_member(x, member, where) for name, x in arrays.items()}
+        for group, arrays in groups.items()
+    }
+
+
+def _without_label(row: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in member.label}
+
+
+def _last_row(meta: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    """The member's newest row of metrics; before the first, where it begins."""
+    for row in meta["members"]["last_rows"]:
+        if row["member"] == member.index:
+            return _without_label(row, member)
+    return {"iteration": 0, "steps": 0}
+
+
+def _copy(source: Path, until: int, target: Path, member: Member) -> int:
+    """Copies a member's rows of the first `until` bytes; returns what they take."""
+    writer = JsonlWriter(target)
+    for line in source.read_bytes()[:until].splitlines():
+        row = json.loads(line)
+        if row["member"] == member.index:
+            writer.write(_without_label(row, member))
+    writer.sync()
+    offset = writer.offset()
+    writer.close()
+    return offset

@@ -1,0 +1,341 @@
+"""The loops for runs side by side: one program on the device, in turn on the host.
+
+Members share structure and shapes; seeds and numbers are theirs. Each is what it would
+be alone. One that diverges stays as it last was, and the others go on.
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
+from pgcli.arrays.shapes import Array
+from pgcli.config.members import config_of, members
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import DeviceEnv, HostEnv
+from pgcli.errors import DivergedError
+from pgcli.training import host_env_checkpoint
+from pgcli.training.chunk_size import Pace
+from pgcli.training.device_loop import (
+    MAX_CHUNK,
+    RUN_ONCE,
+    RUN_SELDOM,
+    DeviceState,
+    init_device,
+    to_groups,
+    within,
+)
+from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.host_loop import HostLoop
+from pgcli.training.loop import (
+    SMALLER_STEPS,
+    EvaluationStopped,
+    Groups,
+    Row,
+    Stored,
+    from_words,
+    never,
+    to_row,
+    to_words,
+)
+from pgcli.training.members.device_program import fill, run_members
+from pgcli.training.seeds import Role, role_key
+from pgcli.training.step import Report, make_knobs, make_setup
+
+
+def report_of(reports: Report, i: int, m: int) -> Report:
+    """Member m's report of row i, of reports whose leaves are nested lists [i][m]."""
+    metrics = {name: values[i][m] for name, values in reports.metrics.items()}
+    return Report(metrics, *(values[i][m] for values in reports[1:]))
+
+
+class _Members:
+    """What both loops know of their members."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.members = members(config)
+        self.diverged: dict[int, str] = {}
+        self.iterations = np.zeros(len(self.members), int)
+        self.member_steps = [0] * len(self.members)
+
+    def retire(self, index: int, reason: str, help: str | None = SMALLER_STEPS) -> None:
+        """A member has diverged: it takes no further part.
+
+        Args:
+          index: which.
+          reason: what was found.
+          help: what to do about it.
+
+        Raises:
+          DivergedError: none is left.
+        """
+        self.diverged[index] = reason
+        if len(self.diverged) == len(self.members):
+            raise DivergedError(
+                f"every run diverged; {self.members[index]}: {reason}", help=help
+            )
+
+    def _mine(self) -> list[int]:
+        """Members that take part."""
+        return [m.index for m in self.members if m.index not in self.diverged]
+
+    @property
+    def iteration(self) -> int:
+        """Iterations of the member that has the most."""
+        return int(self.iterations.max())
+
+    @property
+    def steps(self) -> int:
+        """Steps of the member that has the fewest, of those that take part."""
+        return min(self.member_steps[m] for m in self._mine())
+
+    def _row(self, index: int, row: Row) -> Row:
+        head = {"iteration": row["iteration"], "steps": row["steps"]}
+        return {**head, **self.members[index].label, **row}
+
+
+class DeviceMembers(_Members):
+    """Members on an on-device environment, in one compiled program."""
+
+    groups: Collection[str] = ("agent", "run", "env")
+    optional_groups: Collection[str] = ()
+
+    def __init__(
+        self, config: RunConfig, env: DeviceEnv, mesh: Mesh | None = None
+    ) -> None:
+        """Prepares the runs; nothing is compiled before the first `advance`."""
+        super().__init__(config)
+        self.setup = make_setup(config, env.spec)
+        self._env, self._mesh = env, mesh
+        devices = 1 if mesh is None else mesh.shape[SEED]
+        self._places = -(-len(self.members) // devices) * devices
+        each = [make_knobs(config_of(config, member)) for member in self.members]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *each)
+        self._knobs = fill(stacked, self._places)
+        self._budget = to_words(config.steps)
+        self._run_keys = self._keys("train")
+        over = (STACKED, STACKED, STACKED, STACKED)
+        self._chunk = self._program(
+            partial(run_members, self.setup, env),
+            (*over, EVERYWHERE, EVERYWHERE, EVERYWHERE),
+            (STACKED, STACKED_ROWS, STACKED, STACKED),
+            donate_argnums=1,
+        )
+        self._eval_envs = config.eval.episodes
+        play = partial(evaluate_on_device, env, self.setup.policy, self._eval_envs)
+        self._evaluate = self._program(
+            jax.vmap(partial(play, True)),
+            (STACKED, STACKED),
+            STACKED,
+            compiler_options=RUN_SELDOM,
+        )
+        self._begin = self._program(
+            jax.vmap(partial(init_device, self.setup, env)),
+            (STACKED, STACKED),
+            STACKED,
+            compiler_options=RUN_ONCE,
+        )
+        self._states: DeviceState = self._begin(self._knobs, self._keys("init"))
+        self._pace = Pace()
+
+    def _keys(self, role: Role, wave: int | None = None) -> Array:
+        keys = [role_key(member.seed, role) for member in self.members]
+        if wave is not None:
+            keys = [jax.random.fold_in(key, wave) for key in keys]
+        every: Array = fill(jnp.stack(keys), self._places)
+        return every
+
+    def _program(
+        self, function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
+    ) -> Callable[..., Any]:
+        """A compiled function of stacked members; each device has its own."""
+        if self._mesh is None:
+            return jax.jit(function, **options)
+        mesh = self._mesh
+        local = jax.shard_map(
+            function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
+        )
+        place = jax.tree.map(
+            lambda spec: NamedSharding(mesh, spec),
+            (inputs, outputs),
+            is_leaf=lambda x: isinstance(x, PartitionSpec),
+        )
+        return jax.jit(local, in_shardings=place[0], out_shardings=place[1], **options)
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`: a row per member and iteration."""
+        limit = self._pace.begin(seconds)
+        alive = np.arange(self._places) < len(self.members)
+        alive[list(self.diverged)] = False
+        self._states, rows, _, counts = self._chunk(
+            self._knobs,
+            self._states,
+            self._run_keys,
+            alive,
+            self._budget,
+            to_words(until),
+            np.int32(min(limit, MAX_CHUNK)),
+        )
+        (reports, ran), counts = jax.device_get((rows, counts))
+        self._pace.end(int(counts.max()))
+        # Python's numbers: a thousand members have a million rows to take apart
+        reports, ran = jax.tree.map(
+            lambda x: x[: counts.max()].tolist(), (reports, ran)
+        )
+        found = []
+        for i in range(int(counts.max())):
+            for m in self._mine():
+                if i >= counts[m] or not ran[i][m]:
+                    continue
+                report = report_of(reports, i, m)
+                try:
+                    row = to_row(report, int(self.iterations[m]) + 1)
+                except DivergedError as error:
+                    self.retire(m, error.message, error.help)
+                    continue
+                self.iterations[m] += 1
+                self.member_steps[m] = from_words(report.steps)
+                found.append(self._row(m, row))
+        return found
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(returns, lengths) [M, episodes], each member under its own seed."""
+        count, parts = len(self.members), []
+        for wave in range(-(-episodes // self._eval_envs)):
+            if stop():
+                raise EvaluationStopped
+            agents = self._states.run.learner.agent
+            part = self._evaluate(agents, self._keys(role, wave))
+            parts.append([np.asarray(x)[:count] for x in part])
+        returns, lengths = (
+            np.concatenate(x, axis=1)[:, :episodes] for x in zip(*parts, strict=True)
+        )
+        return returns, lengths
+
+    def news(self) -> list[str]:
+        """See `Loop.news`: nothing."""
+        return []
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`: every array with the members first."""
+        count = len(self.members)
+        return {
+            group: {name: x[:count] for name, x in arrays.items()}
+            for group, arrays in to_groups(self._states).items()
+        }
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: always exact here."""
+        count = len(self.members)
+        mine = jax.eval_shape(partial(jax.tree.map, lambda x: x[:count]), self._states)
+        states = within(mine, groups, where)
+        run = jax.device_get(states.run)
+        self.iterations = np.asarray(run.iteration).astype(int)
+        self.member_steps = [from_words(words) for words in run.steps]
+        if self._places > count:
+            states = jax.jit(partial(fill, places=self._places))(states)
+        self._states = states
+        return "exact"
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class HostMembers(_Members):
+    """Members on host environments, one after the other in every chunk."""
+
+    groups: Collection[str] = HostLoop.groups
+    optional_groups: Collection[str] = HostLoop.optional_groups
+
+    def __init__(
+        self,
+        config: RunConfig,
+        make_env: Callable[[RunConfig], HostEnv],
+        first: HostEnv,
+    ) -> None:
+        """Makes every member's environments; they begin at the first `advance`.
+
+        Args:
+          config: of all members.
+          make_env: makes the environments of one member's configuration.
+          first: those of the first, which have been made already.
+        """
+        super().__init__(config)
+        configs = [config_of(config, member) for member in self.members]
+        made = [make_env(each) for each in configs[1:]]
+        one = HostLoop(configs[0], first)
+        self._loops = [one]
+        for each, env in zip(configs[1:], made, strict=True):
+            self._loops.append(HostLoop(each, env, like=one))
+        self.setup = self._loops[0].setup
+
+    def advance(self, until: int, seconds: float) -> list[Row]:
+        """See `Loop.advance`: a row per member and iteration."""
+        found = []
+        for m in self._mine():
+            loop = self._loops[m]
+            if loop.steps >= until:
+                continue
+            try:
+                rows = loop.advance(until, seconds / len(self.members))
+            except DivergedError as error:
+                self.retire(m, error.message, error.help)
+                continue
+            self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
+            found += [self._row(m, row) for row in rows]
+        return found
+
+    def evaluate(
+        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(returns, lengths) [M, episodes], each member under its own seed."""
+        parts = [
+            loop.evaluate(episodes, role, member.seed, stop)
+            for loop, member in zip(self._loops, self.members, strict=True)
+        ]
+        returns, lengths = (np.stack(x) for x in zip(*parts, strict=True))
+        return returns, lengths
+
+    def news(self) -> list[str]:
+        """See `Loop.news`: each member's, said once."""
+        found = [text for loop in self._loops for text in loop.news()]
+        return list(dict.fromkeys(found))
+
+    def snapshot(self) -> Groups:
+        """See `Loop.snapshot`: members come first, in every array or in its name."""
+        each = [loop.snapshot() for loop in self._loops]
+        stacked = {
+            group: {name: np.stack([x[group][name] for x in each]) for name in arrays}
+            for group, arrays in each[0].items()
+            if group != "env"
+        }
+        env = host_env_checkpoint.arrays_of_members([groups["env"] for groups in each])
+        return {**stacked, "env": env}
+
+    def restore(self, groups: Stored, where: str) -> str:
+        """See `Loop.restore`: as exactly as every member can be."""
+        levels = set()
+        for m, loop in enumerate(self._loops):
+            mine: dict[str, dict[str, np.ndarray]] = {
+                group: {name: x[m] for name, x in arrays.items()}
+                for group, arrays in groups.items()
+                if group != "env"
+            }
+            if "env" in groups:
+                mine["env"] = host_env_checkpoint.arrays_of_member(groups["env"], m)
+            levels.add(loop.restore(mine, where))
+            self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
+        (level,) = levels if len(levels) == 1 else {"learner-exact"}
+        return level
+
+    def close(self) -> None:
+        """Closes every member's environments."""
+        for loop in self._loops:
+            loop.close()

@@ -1,0 +1,157 @@
+"""Everything that a run is between two iterations, and its form in a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from pgcli.algos.base import LearnerState
+from pgcli.arrays import exact_count
+from pgcli.arrays.shapes import Array, Bool, Float
+from pgcli.errors import CheckpointError
+from pgcli.nn.normalize import RewardScaler
+
+RECENT = 100
+"""Episodes behind the training return: the mean of the last 100, as everywhere."""
+
+
+class EpisodeTally(struct.PyTreeNode):
+    """Raw returns and lengths: of the episodes under way, and of the last to end."""
+
+    return_: Array  # [N]
+    length: Array  # [N]
+    recent_return: Array  # [RECENT], a ring
+    recent_length: Array  # [RECENT]
+    count: Array  # (high, low) words: episodes ended in all
+
+
+class RunState(struct.PyTreeNode):
+    """What both loops carry from iteration to iteration."""
+
+    learner: LearnerState
+    iteration: Array
+    steps: Array  # (high, low) words: real transitions
+    tally: EpisodeTally
+    reward_scaler: RewardScaler | None
+
+
+def init_tally(num_envs: int) -> EpisodeTally:
+    """No episode yet."""
+    return EpisodeTally(
+        jnp.zeros(num_envs),
+        jnp.zeros(num_envs, jnp.int32),
+        jnp.zeros(RECENT),
+        jnp.zeros(RECENT, jnp.int32),
+        exact_count.zero(),
+    )
+
+
+def update_tally(
+    tally: EpisodeTally,
+    reward: Float[Array, "T N"],
+    done: Bool[Array, "T N"],
+    weight: Float[Array, "T N"],
+) -> EpisodeTally:
+    """The tally after a rollout of raw rewards; episodes end in time order."""
+
+    def step(carry: Any, inputs: Any) -> Any:
+        return_, length = carry
+        reward, done, real = inputs
+        return_ = return_ + jnp.where(real, reward, 0.0)
+        length = length + real.astype(jnp.int32)
+        after = (jnp.where(done, 0.0, return_), jnp.where(done, 0, length))
+        return after, (return_, length)
+
+    (return_, length), (returns, lengths) = jax.lax.scan(
+        step, (tally.return_, tally.length), (reward, done, weight > 0)
+    )
+    # side by side, so that devices exchange them once
+    columns = (
+        jax.lax.bitcast_convert_type(returns, jnp.int32),
+        lengths,
+        done.astype(jnp.int32),
+    )
+    returns, lengths, ended = jnp.stack(columns).reshape(3, -1)
+    order = jnp.cumsum(ended.astype(jnp.uint32))
+    total = order[-1]
+    newest = (ended > 0) & (order + RECENT > total)
+    # the ring's place is the exact count modulo RECENT; 2³² is 96 modulo 100
+    before = tally.count[0] % RECENT * (2**32 % RECENT) + tally.count[1] % RECENT
+    slot = jnp.where(newest, (before + order - 1) % RECENT, RECENT)
+    return EpisodeTally(
+        return_,
+        length,
+        tally.recent_return.at[slot].set(
+            jax.lax.bitcast_convert_type(returns, jnp.float32), mode="drop"
+        ),
+        tally.recent_length.at[slot].set(lengths, mode="drop"),
+        exact_count.add(tally.count, total),
+    )
+
+
+def recent_means(tally: EpisodeTally) -> tuple[Array, Array]:
+    """(mean return, mean length) of the last episodes; NaN before the first."""
+    total = exact_count.to_float(tally.count)
+    known = jnp.arange(RECENT, dtype=jnp.float32) < total
+    count = jnp.sum(known, dtype=jnp.float32)
+
+    def mean(x: Array) -> Array:
+        whole = jnp.sum(jnp.where(known, x.astype(jnp.float32), 0.0))
+        return jnp.where(count > 0, whole / jnp.maximum(count, 1), jnp.nan)
+
+    return mean(tally.recent_return), mean(tally.recent_length)
+
+
+def to_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Every leaf by its path; keys as their data."""
+
+    def plain(leaf: Any) -> np.ndarray:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.asarray(leaf)
+
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): plain(leaf) for path, leaf in leaves}
+
+
+def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> Any:
+    """The tree shaped like `template` with the leaves of `arrays`.
+
+    Raises:
+      CheckpointError: a leaf is missing, left over, or of another shape or dtype; both
+        sides are named.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    names = [jax.tree_util.keystr(path) for path, _ in leaves]
+    missing, extra = set(names) - set(arrays), set(arrays) - set(names)
+    if missing or extra:
+        raise CheckpointError(
+            "the checkpoint does not fit this configuration: "
+            + "; ".join(
+                f"{what} {', '.join(sorted(which)[:4])}"
+                for what, which in (("lacks", missing), ("has unknown", extra))
+                if which
+            ),
+            where=where,
+        )
+
+    def restore(name: str, leaf: Any) -> Any:
+        stored = arrays[name]
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        expected = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
+        if stored.shape != expected.shape or stored.dtype != expected.dtype:
+            raise CheckpointError(
+                f"{name} is {stored.dtype}{list(stored.shape)} in the checkpoint and "
+                f"{expected.dtype}{list(expected.shape)} in this configuration",
+                where=where,
+            )
+        array = jnp.array(stored)
+        return jax.random.wrap_key_data(array) if is_key else array
+
+    restored = [
+        restore(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)
+    ]
+    return jax.tree_util.tree_unflatten(structure, restored)

@@ -1,0 +1,244 @@
+"""One iteration's learning, the same for both loops: transitions in, new state out."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pgcli.algos import ALGORITHMS
+from pgcli.algos.base import Algorithm, Hyperparameters, as_leaves
+from pgcli.arrays import exact_count
+from pgcli.arrays.shapes import Array, Key
+from pgcli.config.schema import NormalizeConfig, RunConfig
+from pgcli.envs.base import EnvSpec
+from pgcli.errors import UsageError
+from pgcli.nn.normalize import (
+    init_obs_stats,
+    init_reward_scaler,
+    scale_reward,
+    update_obs_stats,
+    update_reward_scaler,
+)
+from pgcli.nn.policy import Agent, Policy, make_policy
+from pgcli.rollout.policy_outputs import complete
+from pgcli.rollout.types import Transitions
+from pgcli.training.state import RunState, init_tally, recent_means, update_tally
+
+
+class Setup(NamedTuple):
+    """What a run is made of: its structure, fixed when programs are compiled."""
+
+    spec: EnvSpec
+    policy: Policy
+    algorithm: Algorithm
+    columns: int
+    """Environments of a rollout, or trajectories where whole episodes are collected."""
+    num_steps: int
+    """Steps of each: exactly, or at most where whole episodes are collected."""
+    normalize: NormalizeConfig
+
+
+class Knobs(NamedTuple):
+    """The numbers that a compiled program takes as arguments: sweeps reuse it."""
+
+    hyper: Hyperparameters
+    normalize: NormalizeConfig
+
+
+class Report(NamedTuple):
+    """What an iteration says of itself."""
+
+    metrics: dict[str, Array]
+    steps: Array  # (high, low) words, after the iteration
+    episodes: Array
+    fault: Array  # what `first_fault` found
+    finite_params: Array
+
+
+def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -> Setup:
+    """The structure of a run on environments like `spec`.
+
+    Args:
+      config: the run's configuration, resolved.
+      spec: what its environments look like.
+      policy: in place of the network that the configuration names.
+
+    Raises:
+      UsageError: whole episodes are collected, and nothing bounds their length.
+    """
+    policy = policy or make_policy(spec, config.network)
+    shards = config.parallel.shards or 1
+    algorithm = ALGORITHMS[config.algo.name](policy, shards)
+    num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
+    if algorithm.collects == "episodes":
+        if spec.max_episode_steps is None:
+            raise UsageError(
+                f"{config.algo.name} learns from whole episodes, and those of "
+                f"{spec.id} have no time limit",
+                help="set env.max_episode_steps",
+            )
+        num_envs *= config.rollout.episodes_per_env
+        num_steps = spec.max_episode_steps
+    return Setup(spec, policy, algorithm, num_envs, num_steps, config.normalize)
+
+
+def make_knobs(config: RunConfig) -> Knobs:
+    """The numbers of a configuration, as float32."""
+    return Knobs(
+        Hyperparameters(as_leaves(config.algo), as_leaves(config.optimizer)),
+        as_leaves(config.normalize),
+    )
+
+
+def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
+    """A fresh agent. Consumes the key."""
+    stats = None
+    if setup.normalize.obs:
+        stats = init_obs_stats(setup.spec.obs, setup.normalize.clip)
+    return Agent(setup.policy.init(key), stats)
+
+
+def init_run(setup: Setup, knobs: Knobs, key: Key[Array, ""]) -> RunState:
+    """A run before its first iteration. Consumes the key."""
+    agent = init_agent(setup, key)
+    scaler = init_reward_scaler(setup.columns) if setup.normalize.reward else None
+    return RunState(
+        setup.algorithm.init(knobs.hyper, agent),
+        jnp.uint32(0),
+        exact_count.zero(),
+        init_tally(setup.columns),
+        scaler,
+    )
+
+
+def iteration_keys(run_key: Key[Array, ""], iteration: Array) -> tuple[Array, Array]:
+    """(collection key, update key) of an iteration. Does not consume `run_key`."""
+    collect_key, update_key = jax.random.split(jax.random.fold_in(run_key, iteration))
+    return collect_key, update_key
+
+
+def learn(
+    setup: Setup,
+    knobs: Knobs,
+    state: RunState,
+    transitions: Transitions,
+    budget: Array,
+    key: Key[Array, ""],
+) -> tuple[RunState, Report]:
+    """Learns from one rollout. Consumes the key.
+
+    Rewards are scaled and observations normalised with statistics from before this
+    rollout; the statistics move afterwards. Returns and lengths are told raw, of whole
+    games, whatever is learned from.
+
+    Args:
+      setup: the run's structure.
+      knobs: its numbers.
+      state: before the iteration.
+      transitions: what was collected with the state's agent.
+      budget: steps asked for, as (high, low) words.
+      key: for the update.
+    """
+    learner, scaler = state.learner, state.reward_scaler
+    progress = jnp.minimum(
+        1.0, exact_count.to_float(state.steps) / exact_count.to_float(budget)
+    )
+    weight, raw = transitions.weight, transitions.reward
+    learned = jnp.sign(raw) if setup.normalize.reward_sign else raw
+    reward = learned
+    if scaler is not None:
+        reward = scale_reward(scaler, learned, knobs.normalize.clip)
+    games = transitions.terminated | transitions.truncated
+    transitions = end_on_life_loss(transitions)
+    done = transitions.terminated | transitions.truncated
+    rollout = complete(setup.policy, learner.agent, transitions, reward)
+    learner, metrics = setup.algorithm.update(
+        knobs.hyper, learner, rollout, progress, key
+    )
+    stats = learner.agent.obs_stats
+    if stats is not None:
+        seen = jax.tree.map(lambda x: x[:-1], transitions.obs)
+        stats = update_obs_stats(stats, seen, weight)
+        learner = learner.replace(agent=learner.agent.replace(obs_stats=stats))
+    if scaler is not None:
+        gamma = getattr(knobs.hyper.algo, "gamma", jnp.float32(1))
+        scaler = update_reward_scaler(scaler, learned, done, weight, gamma)
+    tally = update_tally(state.tally, raw, games, weight)
+    num_real = jnp.sum(weight > 0, dtype=jnp.uint32)
+    state = RunState(
+        learner,
+        state.iteration + 1,
+        exact_count.add(state.steps, num_real),
+        tally,
+        scaler,
+    )
+    metrics["return_mean"], metrics["length_mean"] = recent_means(tally)
+    report = Report(
+        metrics,
+        state.steps,
+        tally.count,
+        first_fault(transitions),
+        _all_finite(learner.agent),
+    )
+    return state, report
+
+
+def end_on_life_loss(transitions: Transitions) -> Transitions:
+    """Transitions in which a lost life, where it was noted, terminates."""
+    if transitions.life_lost is None:
+        return transitions
+    terminated = transitions.terminated | transitions.life_lost
+    ended: Transitions = transitions.replace(terminated=terminated, life_lost=None)
+    return ended
+
+
+FIELDS = ("action", "reward", "observation", "last observation")
+"""What `first_fault` looks at; of those of one step the first is named."""
+
+
+def first_fault(transitions: Transitions) -> Array:
+    """(field, step, column) of the first value that is not finite, as int32.
+
+    The field is an index of `FIELDS`, −1 where all is finite. An observation belongs to
+    the step that returned it, −1 where that was a reset. A last observation has no
+    place: which step it is of, only its own device knows.
+    """
+    shape = transitions.reward.shape
+    none = 2**31 - 1
+    # whole episodes have their last observation in the last row, wherever they ended
+    length = jnp.sum(transitions.weight > 0, axis=0, dtype=jnp.int32)
+
+    def first(tree: Any, shift: int = 0) -> Array:
+        found: Array = jnp.int32(none)
+        for x in _floats(tree):
+            bad = ~jnp.isfinite(x.reshape(*x.shape[:2], -1)).all(axis=-1)
+            step = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 0) - shift
+            step = jnp.minimum(step, jnp.broadcast_to(length - 1, bad.shape))
+            column = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
+            place = jnp.where(bad, step * shape[1] + column, none)
+            found = jnp.minimum(found, jnp.min(place))
+        return found
+
+    last = jnp.where(_all_finite(transitions.final_obs), none, none - 1)
+    places = jnp.stack(
+        [
+            first(transitions.action),
+            first(transitions.reward),
+            first(transitions.obs, shift=1),
+            last,
+        ]
+    )
+    field = jnp.argmin(places)
+    step, column = jnp.divmod(places[field], shape[1])
+    field = jnp.where(places[field] < none, field, -1)
+    fault: Array = jnp.stack([field, step, column]).astype(jnp.int32)
+    return fault
+
+
+def _floats(tree: Any) -> list[Array]:
+    return [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+
+def _all_finite(tree: Any) -> Array:
+    every = [jnp.all(jnp.isfinite(x)) for x in _floats(tree)]
+    return jnp.all(jnp.stack(every)) if every else jnp.array(True)

@@ -1,0 +1,243 @@
+"""What `envs check` finds: each fault by name, and nothing where there is none."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+from support.small_runs import config as small
+from support.user_module import Limited
+
+from pgcli.config.schema import EnvConfig
+from pgcli.diagnose.device_env_check import check_device, measure_device
+from pgcli.diagnose.env_check import check_env
+from pgcli.diagnose.host_env_check import check_host, measure_host
+from pgcli.envs.device.functional import from_func_env
+from pgcli.envs.registry import make_device_env
+
+LIMIT = 30
+
+
+class Checked(gymnasium.Env[Any, Any]):
+    """Misbehaves in the one way that `fault` names."""
+
+    def __init__(self, fault: str = "") -> None:
+        self._fault = fault
+        self.observation_space = spaces.Box(-2, 2, (2,), np.float32)
+        high = 100.0 if fault == "wide" else 1.0
+        self.action_space = spaces.Box(-high, high, (1,), np.float32)
+        self._kept = np.zeros(2, np.float32)
+        self._episode = 0
+        self._rng = np.random.default_rng()
+        self._calls = itertools.count() if fault == "counting" else None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if self._calls and seed is not None:
+            self._calls = itertools.count()
+        self._episode += 1
+        self._step = 0
+        if self._fault == "cut" and self._episode > 1 and seed is None:
+            raise ValueError("the engine is still running")
+        return self._obs(), {}
+
+    def _obs(self) -> Any:
+        rng = self._rng if self._fault == "unseeded" else self.np_random
+        obs = np.float32(rng.uniform(-1, 1, 2))
+        if self._fault == "used":  # what an earlier episode left
+            obs[0] = self._episode % 3 / 3
+        if self._calls:  # counts over resets, where that cannot be had
+            obs[0] = next(self._calls) % 7 / 7
+        if self._fault == "constant":
+            obs[:] = 0
+        if self._fault == "alias":
+            self._kept[:] = obs
+            return self._kept
+        return obs
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self._step += 1
+        obs: Any = self._obs()
+        reward: Any = 1.0
+        terminated: Any = False
+        if self._step == 5:
+            match self._fault:
+                case "outside":
+                    obs[1] = 3.5
+                case "nan":
+                    obs[1] = np.nan
+                case "shape":
+                    obs = np.append(obs, np.float32(0))
+                case "dtype":
+                    obs = np.array([0j, 0j])
+                case "reward":
+                    reward = np.ones(3)
+                case "infinite":
+                    reward = np.inf
+                case "flag":
+                    terminated = 0
+                case "raise":
+                    raise KeyError("wheel")
+        return obs, reward, terminated, False, {}
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    gymnasium.register("Checked-v0", Checked, max_episode_steps=LIMIT)
+    gymnasium.register("Endless-v0", Checked)
+    yield
+    for id in ("Checked-v0", "Endless-v0"):
+        del gymnasium.registry[id]
+
+
+def found(env_id: str = "Checked-v0", **config: Any) -> dict[str, str]:
+    """Message and help of everything that is not right, under its level."""
+    return {
+        f"{finding.message} | {finding.help}": finding.level
+        for finding in check_host(EnvConfig(env_id, **config))
+        if finding.level != "ok"
+    }
+
+
+def test_check_finds_nothing_where_all_is_well() -> None:
+    assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "level", "words"),
+    [
+        ("outside", "error", ["step 5", "[1] is 3.5", "[-2.0, 2.0]", "clip"]),
+        ("nan", "error", ["step 5", "not finite"]),
+        ("shape", "error", ["step 5", "shape [3], not [2]"]),
+        ("dtype", "error", ["step 5", "complex128", "float32"]),
+        ("reward", "error", ["reward at step 5", "float(reward)"]),
+        ("infinite", "error", ["reward at step 5", "not finite"]),
+        ("flag", "error", ["`terminated` at step 5 is 0", "bool(terminated)"]),
+        ("raise", "error", ["KeyError: 'wheel'", "test_env_check.py", "in step"]),
+        ("unseeded", "error", ["seed 1", "two environments", "self.np_random"]),
+        ("used", "error", ["seed 1", "after earlier episodes"]),
+        ("cut", "error", ["ValueError: the engine is still running", "in reset"]),
+        ("alias", "warning", ["overwrites the observation", "copy"]),
+        ("constant", "warning", ["seeds 1 and 2 give the same"]),
+        ("wide", "warning", ["-100 to 100", "RescaleAction"]),
+    ],
+)
+def test_check_names_a_fault_and_its_cure(
+    fault: str, level: str, words: list[str]
+) -> None:
+    texts = found(kwargs={"fault": fault})
+    hits = [text for text in texts if all(word in text for word in words)]
+    assert hits, texts
+    assert texts[hits[0]] == level
+
+
+def test_check_wants_a_time_limit() -> None:
+    [(text, level)] = found("Endless-v0").items()
+    assert level == "warning"
+    assert "no time limit" in text
+    assert "reward-to-go" in text
+    assert found("Endless-v0", max_episode_steps=9) == {}
+
+
+def test_check_sees_the_environment_in_its_wrappers() -> None:
+    wrappers = ({"RescaleObservation": {"min_obs": -1, "max_obs": 1}},)
+    text = next(iter(found(kwargs={"fault": "outside"}, wrappers=wrappers)))
+    assert "[1] is 1.75" in text  # 3.5 of 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "level", "words"),
+    [
+        ("", "ok", "goes on exactly where it was"),
+        ("counting", "warning", "took another course"),
+    ],
+)
+def test_check_tells_whether_a_run_could_go_on_exactly(
+    fault: str, level: str, words: str
+) -> None:
+    config = small("Checked-v0", f"env.kwargs={{fault: '{fault}'}}")
+    findings = check_env(config, 0.01)["findings"]
+    (found,) = (x for x in findings if "a run that was stopped" in x["message"])
+    assert found["level"] == level
+    assert words in found["message"]
+
+
+def test_measure_finds_that_waiting_takes_time() -> None:
+    speed = measure_host(EnvConfig("Checked-v0"), 0.05)
+    assert 0 < speed.step < 1e4
+    assert 0 < speed.reset < 1e5
+
+
+def device(**changed: Any) -> Any:
+    func = Limited()
+    for name, value in changed.items():
+        setattr(func, name, value)
+    return from_func_env("func:changed", func, func.get_default_params(), LIMIT)
+
+
+def wrong(env: Any) -> list[str]:
+    return [
+        f"{finding.level}: {finding.message}"
+        for finding in check_device(env)
+        if finding.level != "ok"
+    ]
+
+
+def test_device_check_finds_nothing_in_what_is_right() -> None:
+    assert wrong(make_device_env(EnvConfig("func:Pendulum-v1"))) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (
+            {"observation": lambda s, rng, params: jnp.zeros(3)},
+            "error: the observation of a reset has shape [3], not [1]",
+        ),
+        (
+            {"reward": lambda s, a, n, rng, params: n},
+            "error: `reward` is float32[1], not one float32",
+        ),
+        (
+            {"transition": lambda s, a, rng, params: (s, s)},
+            "error: the observation of a step has shape [2, 1], not [1]",
+        ),
+        (
+            {
+                "transition": lambda s, a, rng, params: jnp.append(s, s),
+                "observation": lambda s, rng, params: s[:1],
+            },
+            "error: the state[0] is float32[2] after a step, float32[1] after a reset",
+        ),
+        (
+            {"reward": lambda s, a, n, rng, params: jnp.log(0 * s[0] - 1)},
+            "error: the reward is not finite at step 0 of environment 0",
+        ),
+        (
+            {"observation_space": spaces.Box(-0.01, 0.01, (1,))},
+            "error: an observation of a reset leaves its space",
+        ),
+        (
+            {"initial": lambda rng, params: jnp.ones(1)},
+            "warning: 16 keys give the same first observation",
+        ),
+    ],
+)
+def test_device_check_names_what_breaks_the_contract(
+    changed: dict[str, Any], expected: str
+) -> None:
+    texts = wrong(device(**changed))
+    assert [text for text in texts if text.startswith(expected)], texts
+
+
+def test_device_speed_is_per_environment() -> None:
+    env = device()
+    alone, many = (measure_device(env, n, 0.02) for n in (1, 64))
+    # sixty-four at once share a step's fixed cost
+    assert many.step < alone.step

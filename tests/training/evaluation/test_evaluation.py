@@ -1,0 +1,282 @@
+"""Evaluation looks, fairly, and changes nothing; a loaded policy does the same."""
+
+import csv
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+from support.scripted_envs import TERMINATED, Scripted
+from support.small_runs import arrays, assert_same_bytes, config, resolved, snapshot
+
+import pgcli
+from pgcli.cli.main import main
+from pgcli.config.schema import NetworkConfig
+from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Step
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.registry import make_device_env
+from pgcli.errors import CheckpointError, ExitCode, UsageError
+from pgcli.nn.policy import Agent, Policy, make_policy
+from pgcli.storage import checkpoint
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.evaluation.host import HostEvaluator, eval_envs, quotas
+from pgcli.training.host_loop import HostLoop
+from pgcli.training.loop import Loop
+
+
+def acting(spec: EnvSpec) -> tuple[Policy, Agent]:
+    policy = make_policy(spec, NetworkConfig(hidden=(4,)))
+    return policy, Agent(policy.init(jax.random.key(0)), None)
+
+
+# -- quotas ----------------------------------------------------------------------------
+
+
+def test_quotas_are_fixed_beforehand_and_even() -> None:
+    assert quotas(10, 4).tolist() == [3, 3, 2, 2]
+    assert quotas(2, 4).tolist() == [1, 1, 0, 0]
+    assert [eval_envs(n) for n in (1, 20, 64, 100)] == [1, 20, 32, 25]
+    assert sum(quotas(97, eval_envs(97))) == 97
+
+
+@pytest.mark.parametrize("episodes", [6, 7])
+def test_host_evaluation_counts_episodes_not_the_first_to_end(episodes: int) -> None:
+    """One environment plays episodes of 1 step, the other of 20.
+
+    The first 6 episodes to end are all short ones: their mean would be the short
+    return. By quota each plays 3.
+    """
+    envs = [Scripted(((1, TERMINATED),), 0), Scripted(((20, TERMINATED),), 1)]
+    env = InProcess(list(envs), [1, 2], "Scripted-v0")
+    policy, agent = acting(env.spec)
+    play = HostEvaluator(policy, True).play
+    returns, lengths, which = play(env, agent, episodes, jax.random.key(0))
+    short = episodes - 3
+    assert lengths.tolist() == [1] * short + [20] * 3
+    assert which.tolist() == [0] * short + [1] * 3
+    # an episode e of length L pays Σ (1 + 0.1 t) + 0.01 e L = L + 0.05 L (L + 1) + …
+    paid = [1.1 + 0.01 * e for e in range(short)] + [41 + 0.2 * e for e in range(3)]
+    np.testing.assert_allclose(returns, paid, rtol=1e-6)
+
+
+def lottery() -> DeviceEnv:
+    """Episodes of 1 or 50 steps, drawn at the reset; a reward of 1 per step."""
+
+    def reset(key: jax.Array) -> tuple[Any, jax.Array]:
+        length = jnp.where(jax.random.bernoulli(key), 1, 50)
+        return (length, jnp.int32(0)), jnp.zeros(1)
+
+    def step(key: jax.Array, state: Any, action: jax.Array) -> tuple[Any, Step]:
+        length, t = state
+        after = Step(jnp.zeros(1), jnp.float32(1), t + 1 >= length, jnp.array(False))
+        return (length, t + 1), after
+
+    box = Box((1,), "float32", -1.0, 1.0)
+    return DeviceEnv(EnvSpec("lottery", box, Discrete(2), 50), reset, step)
+
+
+def test_device_evaluation_plays_one_whole_episode_per_environment() -> None:
+    env = lottery()
+    policy, agent = acting(env.spec)
+    play = jax.jit(partial(evaluate_on_device, env, policy, 200, True))
+    returns, lengths = play(agent, jax.random.key(1))
+    assert set(lengths.tolist()) == {1, 50}
+    np.testing.assert_array_equal(returns, lengths.astype(jnp.float32))
+    # 200 fair draws: within 4 standard deviations (√50) of 100; by steps it were ~4
+    assert abs(int((lengths == 50).sum()) - 100) < 29
+
+
+# -- evaluation in a run ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["device", "host"])
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    limit = "env.max_episode_steps=30"
+    if request.param == "host":
+        loop: Any = HostLoop(config("CartPole-v1", limit, algo="a2c"))
+    else:
+        cfg = config("func:CartPole-v1", limit, algo="a2c")
+        loop = DeviceLoop(cfg, make_device_env(cfg.env))
+    loop.advance(1, 1.0)
+    yield loop
+    loop.close()
+
+
+def test_evaluation_changes_nothing_and_repeats_itself(loop: Any) -> None:
+    before = snapshot(loop)
+    assert before["agent.obs_stats.count"].any()  # there are statistics to freeze
+    returns, lengths = loop.evaluate(6, "selection", 0)
+    assert_same_bytes(snapshot(loop), before)
+    assert len(returns) == len(lengths) == 6
+    again, _ = loop.evaluate(6, "selection", 0)
+    np.testing.assert_array_equal(returns, again)
+
+
+def test_evaluation_streams_differ_by_role_and_seed(loop: Any) -> None:
+    selection, reporting, other = (
+        loop.evaluate(16, role, seed)[0]
+        for role, seed in (("selection", 0), ("reporting", 0), ("selection", 1))
+    )
+    assert (selection != reporting).any()
+    assert (selection != other).any()
+
+
+# -- `evaluate` and `load_policy` ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs: `cart` with a best checkpoint, and `pendulum` without."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    limit = "env.max_episode_steps=30"
+    often = ("steps=128", "eval.every=32", "checkpoint.every=32")
+    for name, env_id, sets in (
+        ("cart", "func:CartPole-v1", (limit, *often)),
+        ("pendulum", "Pendulum-v1", (limit, "steps=32", "eval.every=0")),
+    ):
+        given = resolved(env_id, *sets, algo="a2c")
+        pgcli.train(given, runs_dir=runs_dir, name=name)
+    return runs_dir
+
+
+def test_public_functions_are_those_of_the_modules() -> None:
+    import pgcli.training.run
+
+    assert pgcli.train is pgcli.training.run.train
+    assert pgcli.load_policy.__module__ == "pgcli.training.evaluation.load_policy"
+
+
+def test_evaluate_takes_a_run_a_checkpoint_or_the_best(runs_dir: Path) -> None:
+    last = pgcli.evaluate("cart", runs_dir=runs_dir, episodes=5)
+    assert last["iteration"] == 4
+    assert last["episodes"] == len(last["per_episode"]) == 5
+    assert last["return_mean"] == np.mean([r["return"] for r in last["per_episode"]])
+    by_path = pgcli.evaluate(last["checkpoint"], episodes=5)
+    assert by_path["per_episode"] == last["per_episode"]
+    run = RunDirectory(runs_dir / "cart")
+    best = run.best()
+    assert best is not None
+    found = pgcli.evaluate("cart", runs_dir=runs_dir, episodes=5, best=True)
+    assert found["iteration"] == int(best[0])
+    with pytest.raises(UsageError, match="--best takes a run"):
+        pgcli.evaluate(last["checkpoint"], best=True)
+    with pytest.raises(CheckpointError, match="no evaluation"):
+        pgcli.evaluate("pendulum", runs_dir=runs_dir, best=True)
+
+
+def test_evaluate_repeats_itself_and_minds_the_seed(runs_dir: Path) -> None:
+    a, b, c = (
+        pgcli.evaluate("pendulum", runs_dir=runs_dir, episodes=6, seed=seed)
+        for seed in (0, 0, 1)
+    )
+    assert a == b
+    assert a["per_episode"] != c["per_episode"]
+    assert {row["env"] for row in a["per_episode"]} == set(range(6))
+    sampled = pgcli.evaluate(
+        "pendulum", runs_dir=runs_dir, episodes=6, deterministic=False
+    )
+    assert sampled["per_episode"] != a["per_episode"]
+
+
+def test_evaluate_on_another_environment_names_both_sides(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--runs-dir", str(runs_dir), "--episodes", "3"]
+    assert main(["eval", "cart", "--env", "Pendulum-v1", *words]) == 4
+    shown = capsys.readouterr().err
+    assert "observations of Pendulum-v1 are float32[3]" in shown
+    assert "trained on float32[4]" in shown
+    assert main(["eval", "cart", "--env", "CartPole-v1", *words]) == ExitCode.DONE
+
+
+def test_evaluate_writes_one_row_per_episode(runs_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "episodes.csv"
+    words = ["--runs-dir", str(runs_dir), "--episodes", "5"]
+    assert main(["eval", "pendulum", "--episodes-out", str(path), "-q", *words]) == 0
+    with path.open() as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == 5
+    assert len({row["seed"] for row in table}) == 5
+
+
+def test_evaluate_refuses_a_damaged_checkpoint(runs_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs_dir / "cart", tmp_path / "cart")
+    newest = checkpoint.committed(tmp_path / "cart" / "checkpoints")[-1]
+    data = bytearray((newest / "agent.safetensors").read_bytes())
+    data[-1] ^= 1
+    (newest / "agent.safetensors").write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        pgcli.evaluate("cart", runs_dir=tmp_path, episodes=1)
+
+
+def test_load_policy_acts_on_one_observation_and_on_many(runs_dir: Path) -> None:
+    policy = pgcli.load_policy(runs_dir / "cart")
+    obs = np.random.default_rng(0).normal(size=(7, 4))
+    many = policy(obs)
+    assert many.shape == (7,)
+    assert [policy(row) for row in obs] == many.tolist()
+    assert type(policy(obs[0])) is int
+    env = gymnasium.make("CartPole-v1")
+    first, _ = env.reset(seed=0)
+    env.step(policy(first))
+
+
+def test_load_policy_takes_an_observation_as_the_agent_sees_it(runs_dir: Path) -> None:
+    """The statistics of training are part of the policy."""
+    policy = pgcli.load_policy(runs_dir / "cart")
+    agent = policy.trained.agent
+    obs = np.float32([[0.1, 0.2, 0.03, -0.3]] * 2) * [[1], [-1]]
+    stats = agent.obs_stats
+    scaled = (obs - np.asarray(stats.mean)) / np.sqrt(np.asarray(stats.var))
+    start = jnp.zeros(2, bool)
+    _, dist, _ = policy.trained.policy.apply(
+        agent.params, (), jnp.float32(scaled.clip(-10, 10)), start
+    )
+    np.testing.assert_array_equal(policy(obs), np.asarray(dist.logits).argmax(-1))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (5, 3), (2, 2, 4), (4, 1)])
+def test_load_policy_refuses_an_observation_of_another_shape(
+    runs_dir: Path, shape: tuple[int, ...]
+) -> None:
+    policy = pgcli.load_policy(runs_dir / "cart")
+    with pytest.raises(ValueError, match=r"expected \[4\], or a batch \[N, 4\]"):
+        policy(np.zeros(shape))
+
+
+def test_load_policy_clips_continuous_actions_to_their_bounds(runs_dir: Path) -> None:
+    policy = pgcli.load_policy(runs_dir / "pendulum", deterministic=False)
+    obs = np.tile(np.float32([1.0, 0.0, 0.5]), (3000, 1))
+    actions = policy(obs)
+    assert actions.shape == (3000, 1)
+    # N(≈0, 1) passes 2 about 5 times in 100
+    assert (actions == 2).any()
+    assert (actions == -2).any()
+    assert (np.abs(actions) <= 2).all()
+    assert (policy(obs) != actions).any()
+    assert policy(obs[0]).shape == (1,)
+    space = spaces.Box(-2, 2, (1,), np.float32)
+    assert space.contains(policy(obs[0]))
+
+
+def test_load_policy_sampling_repeats_itself_by_seed(runs_dir: Path) -> None:
+    obs = np.zeros((50, 3), np.float32)
+    a, b, c = (
+        pgcli.load_policy(runs_dir / "pendulum", deterministic=False, seed=seed)(obs)
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).all()
+
+
+def test_snapshot_has_arrays_for_everything(loop: Any) -> None:
+    assert all(isinstance(x, np.ndarray) for x in arrays(loop.snapshot()).values())

@@ -1,0 +1,48 @@
+"""Calls into a compiled program are sized so that a signal waits for about one."""
+
+import pytest
+
+from pgcli.training.chunk_size import Pace
+
+
+class Ticking:
+    """A clock that a test moves, for time and for compilation alike."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = self.compiled = 0.0
+        monkeypatch.setattr(
+            "pgcli.training.chunk_size.time.perf_counter", lambda: self.now
+        )
+        monkeypatch.setattr(
+            "pgcli.training.chunk_size.timing.compiled", lambda: self.compiled
+        )
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Ticking:
+    return Ticking(monkeypatch)
+
+
+def call(pace: Pace, ticking: Ticking, cost: float, compiling: float = 0.0) -> int:
+    """A call whose iterations cost so many seconds each; returns their number."""
+    iterations = pace.begin(0.5)
+    ticking.now += iterations * cost + compiling
+    ticking.compiled += compiling
+    pace.end(iterations)
+    return iterations
+
+
+def test_pace_takes_one_iteration_until_one_is_measured(ticking: Ticking) -> None:
+    pace = Pace()
+    assert call(pace, ticking, 0.01, compiling=9.0) == 1
+    assert call(pace, ticking, 0.01) == 1
+    assert call(pace, ticking, 0.01) == 50  # 0.5 s of 0.01 s
+    assert call(pace, ticking, 0.1) == 50
+    assert call(pace, ticking, 0.1) == 5
+
+
+def test_pace_learns_nothing_of_a_call_that_compiles(ticking: Ticking) -> None:
+    pace = Pace()
+    call(pace, ticking, 0.01)
+    assert call(pace, ticking, 0.01, compiling=9.0) == 50
+    assert call(pace, ticking, 0.01) == 50

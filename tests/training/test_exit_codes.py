@@ -1,0 +1,212 @@
+"""What a shell script sees of a run that could not go on, or need not."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import pytest
+from support.scripted_envs import Faulty
+from support.small_runs import BATCH, PPO2, SMALL, rows
+from support.steady_loop import Steady
+
+from pgcli.cli.main import main
+from pgcli.storage import checkpoint
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.seeds import env_seeds
+
+Call = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs `pgcli COMMAND … --json`; its exit code and its one object."""
+
+    def run(command: str, *words: str) -> tuple[int, dict[str, Any]]:
+        code = main([command, *words, "--runs-dir", str(tmp_path), "-q", "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def sets(*texts: str) -> list[str]:
+    return [word for text in texts for word in ("--set", text)]
+
+
+TRAIN = ("--env", "func:CartPole-v1", "--steps", str(3 * BATCH), *sets(*SMALL, *PPO2))
+
+
+@pytest.fixture
+def _steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgcli.training.run.DeviceLoop", Steady)
+
+
+@pytest.mark.usefixtures("_steady")
+def test_train_under_a_name_that_is_taken_exits_2(tmp_path: Path, call: Call) -> None:
+    assert call("train", *TRAIN, "--name", "x")[0] == 0
+    code, answer = call("train", *TRAIN, "--name", "x")
+    assert code == 2
+    assert answer["ok"] is False
+    for remedy in ("--resume auto", "--overwrite", "--name"):
+        assert remedy in answer["error"]["help"]
+    code, answer = call("train", *TRAIN, "--name", "x", "--overwrite")
+    assert code == 0
+
+
+@pytest.mark.parametrize("resume", ["never", "auto"])
+def test_train_under_a_name_outside_the_runs_exits_2(
+    tmp_path: Path, call: Call, resume: str
+) -> None:
+    code, answer = call("train", *TRAIN, "--name", "../x", "--resume", resume)
+    assert code == 2
+    assert "cannot name a run" in answer["error"]["message"]
+    assert not (tmp_path.parent / "x").exists()
+
+
+@pytest.mark.usefixtures("_steady")
+def test_train_resume_auto_on_a_finished_run_returns_its_result(call: Call) -> None:
+    first = call("train", *TRAIN, "--name", "x", "--resume", "auto")
+    assert first[0] == 0
+    assert call("train", *TRAIN, "--name", "x", "--resume", "auto") == first
+
+
+@pytest.mark.usefixtures("_steady")
+def test_train_resume_auto_with_another_configuration_exits_2(call: Call) -> None:
+    call("train", *TRAIN, "--name", "x")
+    code, answer = call(
+        "train", *TRAIN, "--name", "x", "--resume", "auto", "--seed", "4"
+    )
+    assert code == 2
+    assert "seed: 0 in the run, 4 asked" in answer["error"]["message"]
+
+
+@pytest.mark.usefixtures("_steady")
+def test_train_on_a_run_that_is_being_written_exits_7(
+    tmp_path: Path, call: Call
+) -> None:
+    call("train", *TRAIN, "--name", "x")
+    with RunDirectory(tmp_path / "x").lock():
+        again = [*TRAIN, "--name", "x", "--resume", "auto"]
+        for words in ([*again], [*TRAIN, "--name", "x", "--overwrite"]):
+            code, answer = call("train", *words)
+            assert code == 7
+            assert "is being written by process" in answer["error"]["message"]
+        assert call("resume", "x")[0] == 7
+
+
+def test_train_without_the_accelerator_asked_for_exits_6(
+    tmp_path: Path, call: Call
+) -> None:
+    code, answer = call("train", *TRAIN, "--name", "x", "--accelerator", "gpu")
+    assert code == 6
+    assert "`gpu` is not available" in answer["error"]["message"]
+    assert "--accelerator cpu" in answer["error"]["help"]
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--env", "CartPol-v1"), ("--env", "func:CartPol-v1")]
+)
+def test_train_on_no_environment_exits_2_and_leaves_nothing(
+    tmp_path: Path, call: Call, words: tuple[str, ...]
+) -> None:
+    code, answer = call("train", *words, "--name", "x")
+    assert code == 2
+    assert answer["error"]["help"]
+    assert not (tmp_path / "x").exists()
+
+
+class Wearing(Faulty):
+    """Works for 20 steps; remembers every seed that it was ever given."""
+
+    given: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        super().__init__("step", 20, only_index=0)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed is not None:
+            self.given.append(seed)
+        return super().reset(seed=seed)
+
+
+@pytest.fixture
+def wearing() -> Any:
+    gymnasium.register("Wearing-v0", Wearing)
+    Wearing.given.clear()
+    yield "Wearing-v0"
+    del gymnasium.registry["Wearing-v0"]
+
+
+def test_failing_environment_exits_3_behind_a_checkpoint_of_all_that_was_logged(
+    tmp_path: Path, call: Call, wearing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the failure comes in a chunk that has rows already, however fast the machine
+    monkeypatch.setattr("pgcli.training.session.CHUNK_SECONDS", 1e9)
+    quiet = sets(*SMALL, "eval.every=0", "rollout.num_steps=8")
+    words = ("--algo", "a2c", "--env", wearing, "--steps", "1000", *quiet)
+    run = RunDirectory(tmp_path / "x")
+    # 20 steps hold two iterations of 8; the third fails, and no result is lost
+    for attempt in range(2):
+        code, answer = call("train", *words, "--name", "x", "--resume", "auto")
+        assert code == 3
+        assert "environment 0 failed at its step 20" in answer["error"]["message"]
+        assert str(Wearing.given[-4]) in answer["error"]["where"]
+        done = 2 * (attempt + 1)
+        logged = [row["iteration"] for row in rows(run.metrics_jsonl)]
+        assert logged == list(range(1, done + 1))
+        assert checkpoint.committed(run.checkpoints)[-1].name == f"{done:09d}"
+    # four environments, begun twice: the second time on seeds of their own
+    assert len(set(Wearing.given)) == 8
+
+
+LOST = {
+    "kill": ("its worker was killed by SIGKILL", "at its step 12"),
+    "sleep": ("no answer in 0.5 s", "at its step 12"),
+    "unpicklable": ("UnpicklableError", "at its step 12"),
+    "nan": ("the observation of environment 3 is not finite", "at step 4 of the"),
+}
+
+
+@pytest.fixture
+def bad() -> Any:
+    gymnasium.register("Bad-v0", "support.failing_env:Bad")
+    yield "Bad-v0"
+    del gymnasium.registry["Bad-v0"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_failing_worker_exits_3_behind_a_checkpoint_and_leaves_no_process(
+    tmp_path: Path, call: Call, bad: str, fault: str
+) -> None:
+    last = env_seeds(0, "train", 4)[-1]
+    kwargs = f"{{fault: {fault}, at: 12, seed: {last}}}"
+    more = sets(
+        *SMALL,
+        "eval.every=0",
+        "env.workers=1",
+        "env.timeout=0.5",
+        f"env.kwargs={kwargs}",
+    )
+    words = ("--algo", "a2c", "--env", bad, "--steps", "1000", "--name", "x")
+    code, answer = call("train", *words, *more)
+    assert code == 3
+    for part in LOST[fault]:
+        assert part in answer["error"]["message"]
+    assert answer["error"]["where"] == f"environment Bad-v0, seed {last}"
+    run = RunDirectory(tmp_path / "x")
+    # step 12 is in the second rollout of 8 steps: one iteration is logged, and kept
+    assert [row["iteration"] for row in rows(run.metrics_jsonl)] == [1]
+    assert checkpoint.committed(run.checkpoints)[-1].name == "000000001"
+    assert run.read_meta()["helpers"] == "1 worker"
+    if fault in ("sleep", "unpicklable"):
+        assert "support/failing_env.py" in (run.path / "log.txt").read_text()
+        assert str(run.path / "log.txt") in answer["error"]["help"]
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    for pid in children.split():
+        assert (
+            b"pgcli.envs.workers.worker_process"
+            not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )

@@ -1,0 +1,174 @@
+"""Runs on host environments, stopped and resumed, end as if they had not been."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.small_runs import BATCH, assert_same_bytes, config, resolved, snapshot
+from support.stateful_envs import Hidden, register
+
+from pgcli.storage import checkpoint
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.host_loop import HostLoop
+from pgcli.training.loop import Groups, Row
+from pgcli.training.run import train
+
+register()
+
+SLOW = pytest.mark.slow
+NATIVE = "env.vectorizer=native"
+THREAD = "env.workers=thread"
+LONGER = "env.max_episode_steps=13"  # so that episodes outlast rollouts of 8 steps
+
+
+def advance(loop: HostLoop, iterations: int) -> list[Row]:
+    rows: list[Row] = []
+    for _ in range(iterations):
+        rows += loop.advance(loop.steps + 1, 1.0)
+    return rows
+
+
+def through_disk(groups: Groups, directory: Path) -> Groups:
+    path = checkpoint.save(directory, "1", groups, {})
+    return checkpoint.load(path).groups
+
+
+def assert_goes_on(
+    cfg: Any, directory: Path, iterations: int, at: int, elsewhere: Any = None
+) -> None:
+    """The loop that was stored goes on, and so does one that was restored from it."""
+    one, other = HostLoop(cfg), HostLoop(elsewhere or cfg)
+    try:
+        advance(one, at)
+        assert other.restore(through_disk(one.snapshot(), directory), "x") == "exact"
+        expected = advance(one, iterations - at)
+        assert advance(other, iterations - at) == expected
+        assert_same_bytes(snapshot(other), snapshot(one))
+        assert one.news() + other.news() == []
+    finally:
+        one.close()
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "sets", "algo", "needs"),
+    [
+        pytest.param("CartPole-v1", (), "reinforce", None, marks=SLOW),
+        pytest.param("CartPole-v1", (NATIVE, LONGER), "ppo2", None, marks=SLOW),
+        pytest.param("CartPole-v1", (THREAD, LONGER), "ppo2", None, marks=SLOW),
+        pytest.param("Pendulum-v1", (LONGER,), "ppo2", None, marks=SLOW),
+        pytest.param("pgcli/Rich-v0", (LONGER,), "a2c", None, marks=SLOW),
+        pytest.param("pgcli/Opaque-v0", (), "a2c", None, marks=SLOW),
+        pytest.param("pgcli/Opaque-v0", (), "reinforce", None, marks=SLOW),
+        pytest.param("CartPole-v1", (NATIVE,), "reinforce", None, marks=SLOW),
+        pytest.param("HalfCheetah-v5", (LONGER,), "ppo2", "mujoco", marks=SLOW),
+        pytest.param("Humanoid-v5", (LONGER,), "trpo", "mujoco", marks=SLOW),
+        pytest.param("LunarLander-v3", (LONGER,), "ppo2", "Box2D", marks=SLOW),
+        pytest.param("LunarLander-v3", (), "reinforce", "Box2D", marks=SLOW),
+    ],
+)
+def test_restored_run_goes_on_byte_for_byte(
+    tmp_path: Path, env_id: str, sets: tuple[str, ...], algo: str, needs: str | None
+) -> None:
+    """Ten iterations, and the last five by a loop that began at their checkpoint."""
+    if needs is not None:
+        pytest.importorskip(needs)
+    assert_goes_on(config(env_id, *sets, algo=algo), tmp_path, 10, 5)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "workers"),
+    [
+        ("CartPole-v1", (0, 1)),
+        pytest.param("CartPole-v1", (1, 0), marks=SLOW),
+        pytest.param("CartPole-v1", (1, 3), marks=SLOW),
+        pytest.param("pgcli/Opaque-v0", (1, 0), marks=SLOW),
+    ],
+)
+def test_run_goes_on_byte_for_byte_whoever_steps_then(
+    tmp_path: Path, env_id: str, workers: tuple[int, int]
+) -> None:
+    before, after = (config(env_id, LONGER, f"env.workers={w}") for w in workers)
+    assert_goes_on(before, tmp_path, 10, 5, after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(12))
+@pytest.mark.parametrize("algo", ["ppo2", "reinforce", "a2c"])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "pgcli/Opaque-v0"])
+def test_run_restored_after_any_iteration_goes_on_byte_for_byte(
+    tmp_path: Path, env_id: str, algo: str, at: int
+) -> None:
+    assert_goes_on(config(env_id, LONGER, algo=algo), tmp_path, 12, at)
+
+
+def ending(runs_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
+    run = RunDirectory(runs_dir / "x")
+    best = run.best()
+    assert best is not None
+    return {
+        "metrics.jsonl": run.metrics_jsonl.read_bytes(),
+        "eval.jsonl": run.eval_jsonl.read_bytes(),
+        "last": checkpoint.digest(checkpoint.committed(run.checkpoints)[-1]),
+        "best": (best, checkpoint.digest(run.checkpoints / best[0])),
+        "result": {key: result[key] for key in ("steps", "train", "eval")},
+    }
+
+
+@pytest.mark.parametrize(
+    ("env_id", "algo", "needs"),
+    [
+        ("CartPole-v1", "ppo2", None),
+        pytest.param("Pendulum-v1", "a2c", None, marks=SLOW),
+        pytest.param("HalfCheetah-v5", "ppo2", "mujoco", marks=SLOW),
+        pytest.param("LunarLander-v3", "ppo2", "Box2D", marks=SLOW),
+    ],
+)
+def test_run_resumed_by_another_process_ends_like_the_undisturbed(
+    tmp_path: Path, env_id: str, algo: str, needs: str | None
+) -> None:
+    if needs is not None:
+        pytest.importorskip(needs)
+
+    def run(runs_dir: Path, iterations: int) -> dict[str, Any]:
+        sets = (LONGER, f"eval.every={2 * BATCH}", f"checkpoint.every={3 * BATCH}")
+        asked = resolved(env_id, *sets, f"steps={iterations * BATCH}", algo=algo)
+        return train(asked, runs_dir=runs_dir, name="x")
+
+    expected = ending(tmp_path / "a", run(tmp_path / "a", 10))
+    run(tmp_path / "b", 5)
+    words = ["resume", "x", "--steps", str(10 * BATCH), "--require-exact"]
+    where = ["--runs-dir", str(tmp_path / "b"), "-q", "--json"]
+    child = subprocess.run(
+        [sys.executable, "-m", "pgcli", *words, *where],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    result = json.loads(child.stdout)
+    assert result["resume_level"] == "exact"
+    assert ending(tmp_path / "b", result) == expected
+
+
+def test_environment_that_hides_its_state_is_found_out(tmp_path: Path) -> None:
+    """Its class counts steps, which no copy of the object has."""
+    loop = HostLoop(config("pgcli/Hidden-v0"))
+    advance(loop, 1)
+    assert loop.news() == []
+    advance(loop, 1)
+    (news,) = loop.news()
+    assert "begin new episodes on resume" in news
+    assert "took another course: the observation of step 0" in news
+    stored = through_disk(loop.snapshot(), tmp_path)
+    assert loop.restore(stored, "x") == "learner-exact"
+    (news,) = loop.news()
+    assert news.startswith("environments begin new episodes")
+    assert "took another course" in news
+    loop.close()
+    assert Hidden.steps > 8

@@ -1,0 +1,99 @@
+"""What is not finite is named: field, step and environment."""
+
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.toys import CONTINUOUS, DISCRETE, quick_jit, random_transitions
+
+from pgcli.envs.base import Space
+from pgcli.errors import DivergedError
+from pgcli.rollout.types import Transitions
+from pgcli.training.loop import to_row, to_words
+from pgcli.training.step import Report, first_fault
+
+STEPS, ENVS = 5, 4
+
+
+@cache
+def look() -> Any:
+    return quick_jit(first_fault)
+
+
+def spoiled(
+    *places: tuple[str, Any], value: float = np.nan, action: Space = DISCRETE
+) -> Transitions:
+    """Transitions with a value in (field, index)."""
+    transitions = random_transitions(action, 0, STEPS, ENVS)
+    for field, index in places:
+        leaf = np.array(getattr(transitions, field))
+        leaf[index] = value
+        transitions = transitions.replace(**{field: leaf})
+    return transitions
+
+
+def told(transitions: Transitions) -> DivergedError:
+    """What the row of such an iteration fails with."""
+    words = jnp.asarray(to_words(STEPS * ENVS))
+    report = Report({}, words, words, look()(transitions), np.True_)
+    with pytest.raises(DivergedError) as raised:
+        to_row(report, 7)
+    assert "optimizer.lr" in str(raised.value.help)
+    return raised.value
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("field", "index", "words"),
+    [
+        ("reward", (3, 2), "reward of environment 2 is not finite at step 3 of"),
+        ("obs", (4, 1, 1), "observation of environment 1 is not finite at step 3 of"),
+        ("obs", (0, 3, 0), "observation of environment 3 is not finite when it was"),
+        ("final_obs", (1, 0), "last observation of an episode is not finite"),
+    ],
+)
+def test_value_that_is_not_finite_is_named(
+    field: str, index: Any, words: str, value: float
+) -> None:
+    error = told(spoiled((field, index), value=value))
+    assert words in error.message
+    assert "iteration 7" in error.message
+    assert "envs check" in str(error.help)
+
+
+def test_action_that_is_not_finite_is_not_laid_to_the_environment() -> None:
+    # of one step the action comes first, and it is the agent's
+    places = ("reward", (2, 1)), ("obs", (3, 1)), ("action", (2, 1))
+    error = told(spoiled(*places, action=CONTINUOUS))
+    assert "action of environment 1 is not finite at step 2" in error.message
+    assert "envs check" not in str(error.help)
+
+
+def test_first_of_several_is_named() -> None:
+    places = ("obs", (slice(2, None), slice(1, None))), ("reward", (slice(3, None)))
+    message = told(spoiled(*places)).message
+    assert "observation of environment 1 is not finite at step 1" in message
+
+
+def test_last_observation_of_a_whole_episode_is_of_its_last_step() -> None:
+    transitions = spoiled(("obs", (STEPS, 2)))
+    weight = transitions.weight.copy()
+    weight[3:, 2] = 0  # it took three steps
+    message = told(transitions.replace(weight=weight)).message
+    assert "environment 2 is not finite at step 2" in message
+
+
+def test_nothing_is_named_where_all_is_finite() -> None:
+    fault = look()(random_transitions(DISCRETE, 0, STEPS, ENVS))
+    assert fault[0] == -1
+
+
+def test_whole_numbers_are_always_finite() -> None:
+    transitions = random_transitions(DISCRETE, 0, STEPS, ENVS)
+    whole = transitions.replace(
+        obs=transitions.obs.astype(np.int32),
+        final_obs=transitions.final_obs.astype(np.int32),
+    )
+    assert look()(whole)[0] == -1

@@ -1,0 +1,421 @@
+"""What surrounds training: logs, evaluations, checkpoints, and every kill between."""
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.disk_faults import Failing, Killed, Killing, Recording, count
+from support.small_runs import BATCH, resolved, rows
+from support.steady_loop import Steady
+
+from pgcli.config.load import Resolved
+from pgcli.errors import CheckpointError, ExitCode, UsageError
+from pgcli.storage import checkpoint
+from pgcli.storage.files import intercept
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.reporter import Silent
+from pgcli.training.run import Interrupted, resume, train
+
+SLOW = pytest.mark.slow
+ITERATIONS = 4
+SCORES = (1.0, 4.0, 2.0, 9.0)
+
+
+class Listening(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgcli.training.run.DeviceLoop", Steady)
+    monkeypatch.setattr(Steady, "scores", SCORES)
+    monkeypatch.setattr(os, "fsync", os.fstat)  # no waiting for the disk
+
+
+def settings(*sets: str) -> Resolved:
+    """An evaluation after every iteration, a checkpoint after every second."""
+    return resolved(
+        "func:CartPole-v1",
+        f"steps={ITERATIONS * BATCH - 5}",
+        f"eval.every={BATCH}",
+        f"checkpoint.every={2 * BATCH}",
+        *sets,
+    )
+
+
+Outcome = dict[str, Any]
+
+
+def outcome(run: RunDirectory, result: dict[str, Any]) -> Outcome:
+    """What must not depend on how often the run was stopped."""
+    last = checkpoint.committed(run.checkpoints)[-1]
+    for path in checkpoint.committed(run.checkpoints):
+        checkpoint.verify(path)
+    wall_clock = ("seconds", "steps_per_second", "path", "resume_level")
+    found = {k: v for k, v in result.items() if k not in wall_clock}
+    return {
+        "metrics": run.metrics_jsonl.read_bytes(),
+        "eval": run.eval_jsonl.read_bytes(),
+        "last": (last.name, checkpoint.digest(last)),
+        "best": run.best(),
+        "best digest": checkpoint.digest(run.checkpoints / run.best()[0]),
+        "result": {
+            k: Path(v).name if k == "checkpoint" else v for k, v in found.items()
+        }
+        | {"best": found["best"]["return_mean"]},
+    }
+
+
+def start(runs_dir: Path, given: Resolved, reporter: Silent | None = None) -> Any:
+    return train(given, runs_dir=runs_dir, name="x", resume="auto", reporter=reporter)
+
+
+@pytest.mark.parametrize(
+    ("sets", "torn"),
+    [
+        ((), True),
+        pytest.param((), False, marks=SLOW),
+        pytest.param(("until_return=9",), True, marks=SLOW),
+        pytest.param(("checkpoint.keep=3",), False, marks=SLOW),
+    ],
+)
+def test_kill_at_any_file_operation_is_made_good_by_resume_auto(
+    tmp_path: Path, sets: Sequence[str], torn: bool
+) -> None:
+    given = settings(*sets)
+    whole = tmp_path / "whole"
+    expected = outcome(RunDirectory(whole / "x"), start(whole, given))
+    total = count(lambda: start(tmp_path / "count", given))
+    assert total > 100
+    for n in range(total):
+        runs_dir = tmp_path / "killed"
+        with intercept(Killing(n, torn)), pytest.raises(Killed):
+            start(runs_dir, given)
+        result = start(runs_dir, given)
+        assert outcome(RunDirectory(runs_dir / "x"), result) == expected, n
+        assert start(runs_dir, given) == result  # finished: the stored result
+        shutil.rmtree(runs_dir)
+
+
+@pytest.mark.parametrize("lasting", [False, pytest.param(True, marks=SLOW)])
+def test_disk_that_fails_stops_no_training_that_has_begun(
+    tmp_path: Path, lasting: bool
+) -> None:
+    given = settings()
+    recording = Recording()
+    with intercept(recording):
+        start(tmp_path / "whole", given)
+    refused = 0
+    for n, operation in enumerate(recording.operations):
+        runs_dir, reporter = tmp_path / "failing", Listening()
+        result: dict[str, Any] | None = None
+        with (
+            contextlib.suppress(UsageError),  # before training: nothing is lost
+            intercept(Failing(n, errno.ENOSPC, lasting)),
+        ):
+            result = start(runs_dir, given, reporter)
+        if result is None:
+            refused = n
+        else:
+            assert result["steps"]["used"] == ITERATIONS * BATCH
+            # the owner's name in the lock serves error messages only
+            assert reporter.warnings or operation.path.name == "lock", n
+            run = RunDirectory(runs_dir / "x")
+            for path in checkpoint.committed(run.checkpoints):
+                checkpoint.verify(path)
+            best = run.best()
+            if best is not None:
+                checkpoint.verify(run.checkpoints / best[0])
+        shutil.rmtree(runs_dir, ignore_errors=True)
+    # the last that may refuse is the commit of the first checkpoint
+    assert "checkpoints" in recording.operations[refused].path.parts
+    assert refused < len(recording.operations) / 2
+
+
+def test_run_spends_its_budget_and_says_both_numbers(tmp_path: Path) -> None:
+    result = start(tmp_path, settings())
+    # asked 123; 4 iterations of 32 make 128, the first count past it
+    assert result["steps"] == {"asked": 123, "used": 128}
+    assert result["stopped"] == "budget"
+    run = RunDirectory(tmp_path / "x")
+    assert [row["steps"] for row in rows(run.metrics_jsonl)] == [
+        32 * i for i in range(1, 5)
+    ]
+    assert [row["return_mean"] for row in rows(run.eval_jsonl)] == list(SCORES)
+
+
+def test_until_return_stops_at_the_first_evaluation_that_reaches_it(
+    tmp_path: Path,
+) -> None:
+    result = start(tmp_path, settings("until_return=3.5"))
+    assert result["stopped"] == "until_return"
+    assert result["steps"]["used"] == 2 * BATCH  # scores 1, 4
+
+
+def test_until_return_is_remembered_when_only_the_result_is_missing(
+    tmp_path: Path,
+) -> None:
+    result = start(tmp_path, settings("until_return=3.5"))
+    (tmp_path / "x" / "result.json").unlink()
+    again = resume("x", runs_dir=tmp_path)
+    assert again["stopped"] == "until_return"
+    assert again["steps"] == result["steps"]
+
+
+def test_best_checkpoint_stays_beyond_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steady, "scores", (1.0, 7.0, 2.0))
+    result = start(tmp_path, settings(f"steps={20 * BATCH}"))
+    run = RunDirectory(tmp_path / "x")
+    kept = [int(path.name) for path in checkpoint.committed(run.checkpoints)]
+    assert kept == [2, 18, 20]
+    assert run.best() == ("000000002", 7.0)
+    assert result["best"]["return_mean"] == 7.0
+    assert Path(result["best"]["checkpoint"]).name == "000000002"
+    assert Path(result["checkpoint"]).name == "000000020"
+
+
+def stop_after(
+    runs_dir: Path, given: Resolved, monkeypatch: pytest.MonkeyPatch, iterations: int
+) -> RunDirectory:
+    """A run that was killed in the middle of the next iteration."""
+    advance = Steady.advance
+
+    def killed(self: Steady, until: int, seconds: float) -> Any:
+        if self.iteration == iterations:
+            raise Killed
+        return advance(self, until, seconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steady, "advance", killed)
+        with pytest.raises(Killed):
+            start(runs_dir, given)
+    return RunDirectory(runs_dir / "x")
+
+
+def lose_best(run: RunDirectory) -> None:
+    run.best_json.unlink()
+
+
+def lose_timing(run: RunDirectory) -> None:
+    run.timing_jsonl.unlink()
+
+
+def leave_rows(run: RunDirectory) -> None:
+    for path in (run.metrics_jsonl, run.eval_jsonl):
+        with path.open("a") as log:
+            log.write('{"iteration": 77, "steps": 1}\n{"iterat')
+
+
+def damage_newest(run: RunDirectory) -> None:
+    newest = checkpoint.committed(run.checkpoints)[-1]
+    (newest / "run.safetensors").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "mishap",
+    [lose_best, lose_timing, leave_rows, damage_newest],
+    ids=lambda f: f.__name__,
+)
+def test_resume_makes_good(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mishap: Callable[[RunDirectory], None],
+) -> None:
+    expected = outcome(
+        RunDirectory(tmp_path / "a/x"), start(tmp_path / "a", settings())
+    )
+    run = stop_after(tmp_path / "b", settings(), monkeypatch, 3)
+    mishap(run)
+    reporter = Listening()
+    result = resume("x", runs_dir=tmp_path / "b", reporter=reporter)
+    assert result["resume_level"] == "exact"
+    assert outcome(run, result) == expected
+    if mishap is damage_newest:
+        assert any("damaged" in warning for warning in reporter.warnings)
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_best_of_an_older_checkpoint_outlives_a_newer_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    """6 is the new best; 4, kept beside it, still calls 2 the best, and may need it."""
+    monkeypatch.setattr(Steady, "scores", (1.0, 9.0, 3.0, 3.0, 3.0, 10.0))
+    given = settings(f"steps={8 * BATCH}")
+    expected = outcome(RunDirectory(tmp_path / "a/x"), start(tmp_path / "a", given))
+    run = stop_after(tmp_path / "b", given, monkeypatch, 6)
+    assert run.best() == ("000000006", 10.0)
+    if damaged:
+        damage_newest(run)
+    result = resume("x", runs_dir=tmp_path / "b")
+    assert outcome(run, result) == expected
+
+
+def test_best_that_is_lost_is_forgotten_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steady, "scores", (9.0, 3.0))
+    run = stop_after(tmp_path, settings(f"steps={6 * BATCH}"), monkeypatch, 4)
+    assert run.best() == ("000000001", 9.0)
+    shutil.rmtree(run.checkpoints / "000000001")
+    reporter = Listening()
+    result = resume("x", runs_dir=tmp_path, reporter=reporter)
+    assert any("000000001 with 9, is lost" in text for text in reporter.warnings)
+    assert run.best() == ("000000005", 3.0)
+    checkpoint.verify(Path(result["best"]["checkpoint"]))
+
+
+class Forgetful(Steady):
+    """Loses its environments between two processes."""
+
+    def restore(self, groups: Any, where: str) -> str:
+        super().restore(groups, where)
+        return "learner-exact"
+
+    def news(self) -> list[str]:
+        return ["the wheel came off"]
+
+
+def test_refused_resume_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stop_after(tmp_path, settings(), monkeypatch, 3)
+    with run.metrics_jsonl.open("a") as log:
+        log.write('{"iteration": 77, "steps": 1}\n')
+    monkeypatch.setattr("pgcli.training.run.DeviceLoop", Forgetful)
+
+    def content() -> dict[Path, bytes]:
+        files = [path for path in run.path.rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in files if path.name != "lock"}
+
+    before = content()
+    with pytest.raises(UsageError, match="learner-exact is what can be had") as caught:
+        resume("x", runs_dir=tmp_path, steps=8 * BATCH, require_exact=True)
+    assert caught.value.help == "the wheel came off"
+    assert content() == before
+
+
+def test_news_of_the_loop_reach_the_user_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(tmp_path, settings(), monkeypatch, 3)
+    told = iter([["began anew"], ["and another"]])
+    monkeypatch.setattr(Steady, "news", lambda self: next(told, []))
+    reporter = Listening()
+    resume("x", runs_dir=tmp_path, reporter=reporter)
+    assert reporter.warnings == ["began anew", "and another"]
+
+
+def test_resume_says_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(tmp_path, settings(), monkeypatch, 3)
+    infos = []
+
+    class Watching(Silent):
+        def started(self, info: Any) -> None:
+            infos.append((info.first_step, info.resume_level))
+
+    resume("x", runs_dir=tmp_path, reporter=Watching())
+    assert infos == [(2 * BATCH, "exact")]  # iteration 2: its score 4 was the best
+
+
+def test_resume_with_more_steps_goes_on_past_the_old_budget(tmp_path: Path) -> None:
+    start(tmp_path, settings())
+    result = resume("x", runs_dir=tmp_path, steps=8 * BATCH)
+    assert result["steps"] == {"asked": 8 * BATCH, "used": 8 * BATCH}
+    logged = rows(tmp_path / "x" / "metrics.jsonl")
+    assert [row["iteration"] for row in logged] == list(range(1, 9))
+
+
+def test_resume_of_a_finished_run_is_its_result(tmp_path: Path) -> None:
+    result = start(tmp_path, settings())
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "x").rglob("*")}
+    assert start(tmp_path, settings()) == result
+    assert resume("x", runs_dir=tmp_path) == result
+    changed = {p.name for p, at in before.items() if p.stat().st_mtime_ns != at}
+    assert changed <= {"lock"}
+
+
+def test_resume_auto_refuses_another_configuration(tmp_path: Path) -> None:
+    start(tmp_path, settings())
+    with pytest.raises(UsageError, match=r"optimizer\.lr") as caught:
+        start(tmp_path, settings("optimizer.lr=0.5"))
+    assert "0.0003" in caught.value.message
+    assert "0.5" in caught.value.message
+
+
+def test_resume_auto_takes_other_workers(tmp_path: Path) -> None:
+    start(tmp_path, settings())
+    given = settings("env.workers=auto", "env.timeout=9", f"steps={8 * BATCH}")
+    assert start(tmp_path, given)["steps"]["used"] == 8 * BATCH
+    assert "workers: auto" in (tmp_path / "x" / "config.yaml").read_text()
+
+
+def test_resume_never_begins_anew_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stop_after(tmp_path, settings(), monkeypatch, 3)
+    for path in checkpoint.committed(run.checkpoints):
+        (path / "run.safetensors").write_bytes(b"")
+    for _ in range(2):  # also once they are set aside
+        with pytest.raises(CheckpointError):
+            start(tmp_path, settings())
+
+
+def test_failed_mark_of_the_best_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, failures = RunDirectory.mark_best, []
+
+    def full(self: RunDirectory, name: str, score: float) -> None:
+        if score == 9.0 and not failures:
+            failures.append(name)
+            raise OSError(errno.ENOSPC, "no space")
+        mark(self, name, score)
+
+    monkeypatch.setattr(RunDirectory, "mark_best", full)
+    result = start(tmp_path, settings())
+    run = RunDirectory(tmp_path / "x")
+    assert failures == ["000000004"]
+    assert run.best() == ("000000004", 9.0)
+    assert result["best"]["return_mean"] == 9.0
+
+
+@pytest.mark.parametrize("number", range(1, ITERATIONS + 2))
+def test_signal_in_an_evaluation_loses_it_until_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    given = settings()
+    whole = tmp_path / "whole"
+    expected = outcome(RunDirectory(whole / "x"), start(whole, given))
+    asked = 0
+
+    def interrupted(self: Steady, *args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == number:
+            signal.raise_signal(signal.SIGTERM)
+        return played(self, *args)
+
+    played = Steady.evaluate
+    monkeypatch.setattr(Steady, "evaluate", interrupted)
+    with pytest.raises(Interrupted) as stopped:
+        start(tmp_path / "stopped", given)
+    assert stopped.value.exit_code == ExitCode.TERMINATED
+    run = RunDirectory(tmp_path / "stopped" / "x")
+    assert run.read_result() is None
+    assert outcome(run, start(tmp_path / "stopped", given)) == expected

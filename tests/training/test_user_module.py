@@ -1,0 +1,76 @@
+"""A run on an environment of the user's own, from training to evaluation."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from pgcli.config.load import resolve
+from pgcli.envs import user_modules
+from pgcli.errors import UsageError
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training import run as training
+from pgcli.training.evaluation.evaluate import evaluate
+from pgcli.training.evaluation.load_policy import load_policy
+
+SOURCE = Path(__file__).parents[1] / "support" / "user_module.py"
+REGISTERING = '\ngymnasium.register("Rooms-v0", Rooms, max_episode_steps=4)\n'
+SETS = (
+    "env.num_envs=2",
+    "env.workers=1",  # which must be told of the module
+    "env.wrappers=[{FilterObservation: {filter_keys: [0, 2]}}]",
+    "rollout.num_steps=8",
+    "algo.num_epochs=1",
+    "algo.num_minibatches=1",
+    "network.hidden=[4]",
+    "eval.every=0",
+    "eval.final_episodes=2",
+    "steps=16",
+)
+
+
+@pytest.fixture
+def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module in the current directory, named."""
+    text = SOURCE.read_text(encoding="utf-8") + REGISTERING
+    (tmp_path / "my_rooms.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    user_modules.use(["my_rooms"])
+    yield "my_rooms"
+    gymnasium.registry.pop("Rooms-v0", None)
+    sys.modules.pop("my_rooms", None)
+
+
+def test_a_run_on_a_users_environment_needs_its_module_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"env.id": ("my_rooms:Rooms-v0", "--env")}
+    first = training.train(
+        resolve(file=None, flags=flags, sets=SETS, use_preset=False), name="a"
+    )
+    assert first["steps"]["used"] == 16
+    assert RunDirectory(Path("runs/a")).read_meta()["env_modules"] == [name]
+
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    for go_on in (lambda: training.resume("a", steps=32), lambda: evaluate("a")):
+        with pytest.raises(UsageError, match="--env-module my_rooms"):
+            go_on()
+
+    user_modules.use([name])
+    assert training.resume("a", steps=32)["steps"]["used"] == 32
+    played = evaluate("a", episodes=2)
+    assert played["length_mean"] == 4  # the limit under which it is registered
+
+    # a policy takes the wrapped environment's own observation, a tuple
+    action = load_policy("runs/a")((2, np.int8([0, 1])))
+    space = spaces.MultiDiscrete([2, 3], start=[0, 5])
+    assert space.contains(np.asarray(action))
+    batch: Any = (np.arange(3), np.zeros((3, 2), np.int8))
+    assert load_policy("runs/a")(batch).shape == (3, 2)
