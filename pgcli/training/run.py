@@ -20,6 +20,7 @@ from pgcli.envs.registry import (
 )
 from pgcli.errors import AcceleratorError, UsageError
 from pgcli.storage import run_name
+from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend import layout
 from pgcli.training.device_loop import DeviceLoop
@@ -79,6 +80,7 @@ def train(
     config = resolved.config
     if name is not None:
         run_name.check(name)
+    require_packages(config.log.sinks)
     with stop_on_signal() as stop:
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)
@@ -184,6 +186,7 @@ def _continue(
         if result is not None and _is_finished(result, config):
             return result
         user_modules.require(run.read_meta().get("env_modules", ()), str(run.path))
+        require_packages(config.log.sinks)
         recorded = run.read_meta().get("accelerator", {})
         backend = layout.start(config, recorded)
         env = _make_env(config)

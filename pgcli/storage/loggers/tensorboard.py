@@ -1,94 +1,53 @@
-"""Metrics as TensorBoard event files, written by hand: it takes no package.
+"""Metrics as TensorBoard event files, written by tensorboardX (an extra).
 
-The writers that exist hand events to a thread; when a write fails there, training
-blocks on the full queue. Here a row is one write of one record: its length, a masked
-CRC-32C of the length, a serialised `Event` protocol buffer, a masked CRC-32C of it
-(the TFRecord format; CRC-32C is that of RFC 3720, appendix B.4).
+`SummaryWriter` hands events to a thread. If a write fails there, the queue fills up and
+training blocks. `EventsWriter` writes in the calling thread.
 """
 
 import contextlib
 import os
-import socket
-import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from pgcli.storage import files
 from pgcli.storage.loggers.jsonl import jsonable
 from pgcli.storage.loggers.write_errors import Guard, Warn, default_warn
 
-_VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
+SCHEME = "pgcli"
+"""Prefix of the paths that tensorboardX opens as `EventFile`."""
 
 
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-        table.append(byte)
-    return tuple(table)
+class EventFile:
+    """An event file as tensorboardX wants it; `flush` makes one write of whole records.
 
+    tensorboardX's own file calls fsync at every flush.
+    """
 
-_CRC = _crc_table()
+    def __init__(self, path: str) -> None:
+        """Opens `pgcli:PATH`."""
+        self._file = files.OpenFile(Path(path.removeprefix(f"{SCHEME}:")))
+        self._whole = self._file.size
+        self._pending = b""
 
+    def write(self, data: bytes) -> None:
+        """Keeps `data` for the next flush."""
+        self._pending += data
 
-def crc32c(data: bytes) -> int:
-    """The Castagnoli checksum of `data`."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFFFFFF
+    def flush(self) -> None:
+        """Appends the pending data; drops it if that fails."""
+        data, self._pending = self._pending, b""
+        if self._file.size > self._whole:  # part of a write that failed
+            self._file.truncate(self._whole)
+        if data:
+            self._file.append(data)
+        self._whole += len(data)
 
-
-def _masked(data: bytes) -> bytes:
-    crc = crc32c(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def record(data: bytes) -> bytes:
-    """`data` framed with its length and checksums."""
-    length = struct.pack("<Q", len(data))
-    return length + _masked(length) + data + _masked(data)
-
-
-def _varint(value: int) -> bytes:
-    value &= 2**64 - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _field(number: int, wire: int, payload: bytes) -> bytes:
-    length = _varint(len(payload)) if wire == _BYTES else b""
-    return _varint(number << 3 | wire) + length + payload
-
-
-def _event(step: int, number: int, payload: bytes) -> bytes:
-    """A record with an Event: wall_time = 1, step = 2, what happened = `number`."""
-    now = _field(1, _DOUBLE, struct.pack("<d", time.time()))
-    at = _field(2, _VARINT, _varint(step))
-    return record(now + at + _field(number, _BYTES, payload))
-
-
-def scalars(step: int, metrics: Mapping[str, float]) -> bytes:
-    """A record with an Event that holds a Summary (field 5) of simple values."""
-    summary = b""
-    for tag, number in metrics.items():
-        item = _field(1, _BYTES, tag.encode()) + _field(2, _FLOAT, _float(number))
-        summary += _field(1, _BYTES, item)
-    return _event(step, 5, summary)
-
-
-def _float(number: float) -> bytes:
-    try:
-        return struct.pack("<f", number)
-    except OverflowError:  # beyond float32
-        return struct.pack("<f", float("inf") if number > 0 else float("-inf"))
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 class TensorBoardLogger:
@@ -97,39 +56,48 @@ class TensorBoardLogger:
     def __init__(
         self, directory: Path, *, after_step: int | None, warn: Warn = default_warn
     ) -> None:
-        """Opens an event file; see `pgcli.storage.loggers.base.Logger`."""
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}"
-        name += f".{socket.gethostname()}.{os.getpid()}"
-        self.path = directory / "tensorboard" / name
+        """Prepares an event file; see `pgcli.storage.loggers.base.Logger`."""
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import register_writer_factory
+
+        register_writer_factory(SCHEME, SimpleNamespace(open=EventFile))
+        self._event, self._summary = Event, Summary
+        self._directory = directory / "tensorboard"
         self._guard = Guard("tensorboard", warn)
-        self._file: files.OpenFile | None = None
-        self._whole = 0
-        self._head = _event(0, 3, b"brain.Event:2")
-        if after_step is not None:  # session_log START: drop what has this step or more
-            self._head += _event(after_step + 1, 7, _field(1, _VARINT, _varint(1)))
+        self._writer: Any = None
+        self._first = []  # events that precede the first row
+        if after_step is not None:  # readers drop the steps from this one on
+            start = SessionLog(status=SessionLog.START)
+            event = Event(wall_time=time.time(), step=after_step + 1, session_log=start)
+            self._first = [event]
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Appends the metrics that are finite numbers."""
-        plain = jsonable(dict(metrics))
-        numbers = {k: v for k, v in plain.items() if isinstance(v, int | float)}
-        self._guard(lambda: self._append(scalars(step, numbers)))
+        values = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in jsonable(dict(metrics)).items()
+            if isinstance(value, int | float)
+        ]
+        summary = self._summary(value=values)
+        event = self._event(wall_time=time.time(), step=step, summary=summary)
+        self._guard(lambda: self._append(event))
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None:
+        if self._writer is not None:
             with contextlib.suppress(OSError):
-                self._file.close()
-            self._file = None
+                self._writer.close()
+            self._writer = None
 
-    def _append(self, data: bytes) -> None:
-        if self._file is None:
-            files.ensure_directory(self.path.parent)
-            self._file = files.OpenFile(self.path)
-            self._whole = self._file.size
-        if self._file.size > self._whole:  # a write that failed left a part
-            self._file.truncate(self._whole)
-        if self._head:
-            data = self._head + data
-        self._file.append(data)
-        self._whole += len(data)
-        self._head = b""
+    def _append(self, event: Any) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        if self._writer is None:
+            files.ensure_directory(self._directory)
+            path = f"{SCHEME}:{self._directory / 'events'}"
+            self._writer = EventsWriter(path, f".{os.getpid()}")
+        for each in (*self._first, event):
+            self._writer.write_event(each)
+        self._writer.flush()
+        self._first = []

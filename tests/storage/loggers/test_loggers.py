@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from support.disk_faults import CODES, Failing, Killed, Killing, count
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 
+from pgcli.errors import UsageError
 from pgcli.storage.files import intercept
-from pgcli.storage.loggers import LOGGERS, JsonlWriter
+from pgcli.storage.loggers import LOGGERS, JsonlWriter, require_packages
 from pgcli.storage.loggers.csv_file import CsvLogger
-from pgcli.storage.loggers.tensorboard import TensorBoardLogger, crc32c, record
+from pgcli.storage.loggers.tensorboard import TensorBoardLogger
 
 
 def rows(path: Path) -> list[Any]:
@@ -162,46 +165,67 @@ def test_csv_of_a_new_run_begins_empty(tmp_path: Path) -> None:
     assert table(tmp_path) == [{"step": "1", "kl": "2"}]
 
 
-def test_crc32c_agrees_with_rfc_3720() -> None:
-    # Appendix B.4: 32 zeros, 32 ones, 0..31; and the usual check value
-    assert crc32c(bytes(32)) == 0x8A9136AA
-    assert crc32c(b"\xff" * 32) == 0x62A8AB43
-    assert crc32c(bytes(range(32))) == 0x46DD794E
-    assert crc32c(b"123456789") == 0xE3069283
-
-
-def records(directory: Path) -> list[bytes]:
-    """The records of the only event file; their frames must be right."""
+def events(directory: Path) -> list[Any]:
+    """The events of the only event file; the frames of its records must be right."""
     (path,) = (directory / "tensorboard").iterdir()
     data, found = path.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
-        found.append(data[12 : 12 + length])
-        frame = data[: 16 + length]
-        assert frame == record(found[-1])
+        body = data[12 : 12 + length]
+        for part, at in ((data[:8], 8), (body, 12 + length)):
+            assert data[at : at + 4] == struct.pack("<I", masked_crc32c(part))
+        found.append(Event.FromString(body))
         data = data[16 + length :]
     return found
 
 
-def test_tensorboard_writes_a_summary_of_scalars(tmp_path: Path) -> None:
+def scalars(event: Any) -> dict[str, float]:
+    return {value.tag: value.simple_value for value in event.summary.value}
+
+
+def test_tensorboard_writes_a_summary_of_scalars_at_once(tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path, after_step=None)
-    logger.write(300, {"kl": 0.5, "none": None, "huge": 1e300, "nan": float("nan")})
-    logger.close()
-    version, event = records(tmp_path)
-    # field 3 (bytes): file_version
-    assert version.endswith(b"\x1a\x0dbrain.Event:2")
-    # field 1: a double; field 2: 300 = 0b10_0101100; field 5: two values
-    kl = b"\x0a\x02kl" + b"\x15" + struct.pack("<f", 0.5)
-    huge = b"\x0a\x04huge" + b"\x15" + struct.pack("<f", float("inf"))
-    summary = b"\x0a\x09" + kl + b"\x0a\x0b" + huge
-    assert event[:1] == b"\x09"
-    assert event[9:] == b"\x10\xac\x02" + b"\x2a" + bytes([len(summary)]) + summary
+    row = {"kl": 0.5, "lr": 1, "none": None, "huge": 1e300, "nan": float("nan")}
+    logger.write(2**40, row)
+    version, event = events(tmp_path)
+    assert version.file_version == "brain.Event:2"
+    assert event.step == 2**40
+    # 1e300 is beyond float32
+    assert scalars(event) == {"kl": 0.5, "lr": 1.0, "huge": float("inf")}
 
 
 def test_tensorboard_resumed_tells_readers_to_drop_what_follows(
     tmp_path: Path,
 ) -> None:
     TensorBoardLogger(tmp_path, after_step=4).write(5, {"kl": 1})
-    _, session, _ = records(tmp_path)
-    # step 5; field 7, session_log: status = START (1)
-    assert session[9:] == b"\x10\x05" + b"\x3a\x02\x08\x01"
+    _, session, _ = events(tmp_path)
+    assert (session.step, session.session_log.status) == (5, SessionLog.START)
+
+
+@pytest.mark.parametrize("after_step", [None, 0])
+def test_tensorboard_failing_once_loses_that_row_only(
+    tmp_path: Path, after_step: int | None
+) -> None:
+    for n in range(3):
+        directory = tmp_path / str(n)
+        directory.mkdir()
+        logger = TensorBoardLogger(directory, after_step=after_step, warn=print)
+        # 0: mkdir, 1: sync of its parent, 2: open, then one write per row
+        with intercept(Failing(3 + n, errno.ENOSPC, False)):
+            for step in range(4):
+                logger.write(step, {"kl": step})
+        found = events(directory)
+        kept = [event.step for event in found if event.HasField("summary")]
+        assert kept == [step for step in range(4) if step != n]
+        resumed = any(event.HasField("session_log") for event in found)
+        assert resumed == (after_step is not None)
+
+
+def test_missing_package_of_a_logger_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    require_packages(["csv"])
+    with pytest.raises(UsageError, match="needs tensorboardX") as caught:
+        require_packages(["csv", "tensorboard"])
+    assert "pgcli-jax[tensorboard]" in str(caught.value.help)
