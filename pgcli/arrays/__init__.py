@@ -1,4 +1,5 @@
-"""What pure code on arrays shares: shapes in signatures, the device mesh, blocks.
+"""Array code shared by the pure rooms: shapes in signatures, the device mesh, blocks.
 
-Exact counts and samples in blocks are here too. May import JAX, and nothing of pgcli.
+Exact counts, samples in blocks and statistics of returns are here too. May import JAX
+and NumPy, and nothing of pgcli.
 """

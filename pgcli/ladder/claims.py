@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pgcli.report.statistics import difference_interval
+from pgcli.arrays.statistics import difference_interval
 
 Relation = Literal["<", "<="]
 Verdict = Literal["holds", "fails", "undecided"]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pgcli.arrays.statistics import iqm, iqm_band, summary
 from pgcli.config.members import config_of, members
 from pgcli.envs import user_modules
 from pgcli.envs.registry import on_device
@@ -18,10 +19,8 @@ from pgcli.ladder.claims import judge
 from pgcli.ladder.curves import Curve, area, on_grid, read_curve, step_grid, steps_to
 from pgcli.ladder.jobs import Job, Outcome, run_all
 from pgcli.ladder.plan import Request, Rung, make_rungs, settings
-from pgcli.report.statistics import iqm_band
 from pgcli.storage import files, json_files
 from pgcli.storage.loggers.jsonl import jsonable
-from pgcli.training.evaluation.return_statistics import iqm, summary
 
 RUNS, TUNING = "runs", "tuning"
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pgcli import versions
+from pgcli.arrays.statistics import summarize
 from pgcli.config.load import Resolved, to_mapping
 from pgcli.envs.registry import on_device
 from pgcli.envs.spaces import spec_to_json
@@ -15,7 +16,6 @@ from pgcli.storage import checkpoint
 from pgcli.storage.loggers import LOGGERS, JsonlWriter
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
-from pgcli.training.evaluation.return_statistics import summarize
 from pgcli.training.loop import EvaluationStopped, Loop, Row
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 from pgcli.training.members.results import MAX_SKIPPED, NOT_FINITE, MemberBook

@@ -274,7 +274,7 @@ def same_returns(machine: Machine) -> Found:
     The budget ends while agents still differ: returns that are all 500 would agree
     whatever the hardware did.
     """
-    from pgcli.training.evaluation.return_statistics import bootstrap_interval
+    from pgcli.arrays.statistics import bootstrap_interval
 
     seeds, steps = machine.pick((32, 30_000), (4, 2_048))
     where = ("cpu", "gpu" if machine.has_gpu else "cpu")

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from pgcli.arrays.statistics import over_members, summarize
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import (
@@ -34,7 +35,6 @@ from pgcli.training.evaluation.load_policy import (
     load_agent,
     load_agents,
 )
-from pgcli.training.evaluation.return_statistics import over_members, summarize
 from pgcli.training.seeds import env_seeds, role_key
 
 

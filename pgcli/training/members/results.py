@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pgcli.arrays.statistics import over_members, summarize, summary
 from pgcli.config.members import Member
-from pgcli.training.evaluation.return_statistics import over_members, summarize, summary
 from pgcli.training.loop import Row
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 

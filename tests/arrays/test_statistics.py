@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from pgcli.report.statistics import difference_interval, iqm_band
-from pgcli.training.evaluation.return_statistics import (
+from pgcli.arrays.statistics import (
     bootstrap_interval,
+    difference_interval,
     iqm,
+    iqm_band,
     iqm_weights,
     pooled_iqm,
     summary,

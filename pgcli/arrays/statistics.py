@@ -1,8 +1,8 @@
-"""Statistics of returns: over episodes, and over seeds.
+"""Statistics of returns over episodes and over seeds: means, IQM, bootstrap intervals.
 
-Over seeds as Agarwal et al. (2021, arXiv 2108.13264) recommend for few runs: the
-interquartile mean, which neither one lucky nor one failed seed can move far, with an
-interval from resampling seeds.
+Over seeds we follow Agarwal et al. (2021, arXiv 2108.13264): the interquartile mean
+(IQM), which a single lucky or failed seed cannot move far, with an interval from
+resampling seeds.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 RESAMPLES = 10_000
+CURVE_RESAMPLES = 2_000
 
 
 def mean(values: np.ndarray) -> np.ndarray:
@@ -26,14 +27,14 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval (Efron, 1979) of a statistic, with a fixed seed.
 
-    Every stratum is resampled on its own, with replacement, to its own size. Strata of
-    one value each have no spread to resample: both ends are the statistic.
+    Each stratum is resampled separately, with replacement, to its own size. If every
+    stratum has one value, both ends equal the statistic.
 
     Args:
       *strata: independent samples [n_k].
-      statistic: of samples [R, n_k], one argument per stratum, giving [R].
+      statistic: maps samples [R, n_k], one argument per stratum, to values [R].
       confidence: share of the resampled statistics between the two ends.
-      resamples: how many.
+      resamples: number of resamples R.
     """
     generator = np.random.default_rng(0)
     drawn = [
@@ -46,7 +47,7 @@ def bootstrap_interval(
 
 
 def summarize(returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-    """Mean, interval and spread of the returns of some episodes, raw."""
+    """Mean, interval and spread of unscaled episode returns, and the mean length."""
     return {
         "episodes": len(returns),
         "return_mean": float(returns.mean()),
@@ -60,11 +61,11 @@ def summarize(returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
 
 
 def iqm_weights(count: int) -> np.ndarray:
-    """The weights of the order statistics in the interquartile mean, summing to 1.
+    """Weights of the order statistics in the interquartile mean, summing to 1.
 
-    A quarter of the mass goes at each end. Where `count` is no multiple of 4, the
-    values at the cut count for the part of them that is inside: of 10 values 2.5 go at
-    each end, so that the third and the eighth count half.
+    A quarter of the mass is cut off at each end. If `count` is not a multiple of 4, the
+    values at the cuts are weighted by the part that remains: of 10 values, 2.5 are cut
+    off at each end, so the third and the eighth have half the weight of the others.
     """
     edges, cut = np.arange(count + 1), count / 4
     inside = np.minimum(edges[1:], count - cut) - np.maximum(edges[:-1], cut)
@@ -78,15 +79,15 @@ def iqm(values: np.ndarray) -> np.ndarray:
 
 
 def pooled_iqm(*strata: np.ndarray) -> np.ndarray:
-    """Interquartile mean of several samples together, over the last axis."""
+    """Interquartile mean of the pooled samples, over the last axis."""
     return iqm(np.concatenate(strata, axis=-1))
 
 
 def summary(*strata: np.ndarray) -> dict[str, Any]:
-    """IQM, mean and worst of scores, the first two with 95 % intervals.
+    """IQM and mean of scores with their 95 % intervals, and the worst score.
 
     Args:
-      *strata: the scores of each environment, one per seed. Seeds are resampled within
+      *strata: scores of each environment, one per seed. Seeds are resampled within
         their environment.
     """
     scores = np.concatenate(strata)
@@ -104,12 +105,12 @@ def _pooled_mean(*strata: np.ndarray) -> np.ndarray:
 
 
 def over_members(scores: np.ndarray, episodes: int, lengths: Any) -> dict[str, Any]:
-    """What members side by side reach together: statistics over their mean returns.
+    """Statistics over the mean returns of the members of a run.
 
     Args:
-      scores: mean return of each [M].
-      episodes: how many each played.
-      lengths: mean length of each [M].
+      scores: mean return of each member [M].
+      episodes: number of episodes per member.
+      lengths: mean episode length of each member [M].
     """
     over = summary(scores)
     return {
@@ -125,3 +126,26 @@ def over_members(scores: np.ndarray, episodes: int, lengths: Any) -> dict[str, A
         "return_max": float(scores.max()),
         "length_mean": float(np.mean(lengths)),
     }
+
+
+def difference_interval(
+    lower: np.ndarray, upper: np.ndarray, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Bootstrap interval of mean(upper) − mean(lower), each sample on its own."""
+
+    def difference(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+        return np.asarray(mean(upper) - mean(lower))
+
+    return bootstrap_interval(lower, upper, statistic=difference, confidence=confidence)
+
+
+def iqm_band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(IQM, low, high) of curves [seeds, grid], with pointwise 95 % intervals.
+
+    Whole curves are resampled. The interval holds at each point, not for all at once.
+    """
+    count = len(curves)
+    draws = np.random.default_rng(0).integers(0, count, (CURVE_RESAMPLES, count))
+    ends = [np.quantile(iqm(x[draws]), [0.025, 0.975]) for x in curves.T]
+    low, high = np.array(ends).T
+    return iqm(curves.T), low, high
