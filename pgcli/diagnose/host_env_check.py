@@ -18,12 +18,12 @@ from pgcli.diagnose.random_episodes import (
     Seen,
     Wrong,
     check_obs,
-    copied,
     place,
     play,
     same,
 )
 from pgcli.envs.base import Box, EnvSpec
+from pgcli.envs.obs_trees import copy_obs
 from pgcli.envs.registry import make_gymnasium
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import PgcliError
@@ -137,7 +137,7 @@ def _episodes(config: EnvConfig) -> Iterator[Finding]:
         check_obs(space, what, obs, step)
         if kept and not same(*kept[-1]):
             overwritten.append(step)
-        kept[:] = [(obs, copied(obs))]
+        kept[:] = [(obs, copy_obs(obs))]
 
     try:
         seen = play(env, 0, NUM_STEPS, look)

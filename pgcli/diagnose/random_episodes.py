@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from pgcli.envs.obs_trees import copy_obs
+
 
 class Finding(NamedTuple):
     """One thing that was looked at.
@@ -59,27 +61,20 @@ def play(
     obs, _ = env.reset(seed=seed)
     if look is not None:
         look("the first observation", obs, 0)
-    seen = [Seen(copied(obs), 0.0, False)]
+    seen = [Seen(copy_obs(obs), 0.0, False)]
     for step in range(1, num_steps + 1):
         obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
         if look is not None:
             look("the observation", obs, step)
             _check_outcome(reward, terminated, truncated, step)
         ended = bool(terminated or truncated)
-        seen.append(Seen(copied(obs), float(reward), ended))
+        seen.append(Seen(copy_obs(obs), float(reward), ended))
         if ended:
             obs, _ = env.reset()
             if look is not None:
                 look("the observation of a reset", obs, step)
-            seen.append(Seen(copied(obs), 0.0, False))
+            seen.append(Seen(copy_obs(obs), 0.0, False))
     return seen
-
-
-def copied(obs: Any) -> Any:
-    """The observation as it is now, whatever becomes of it."""
-    if isinstance(obs, dict):
-        return {name: copied(part) for name, part in obs.items()}
-    return np.array(obs)
 
 
 def same(a: Any, b: Any) -> bool:

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from pgcli.arrays.shapes import Array, Key
-from pgcli.envs.base import HostEnv, HostSlot, ObsSpace, Space, where_is
+from pgcli.envs.base import HostEnv, HostSlot, where_is
+from pgcli.envs.obs_trees import empty_obs, rows, set_rows
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
 from pgcli.rollout.device_collector import env_keys
@@ -31,13 +32,6 @@ class _Buffer(NamedTuple):
     life_lost: np.ndarray | None
 
 
-def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
-    """NumPy buffers for observations, with batch axes in front."""
-    if isinstance(space, Space):
-        return np.zeros((*batch, *space.shape), space.dtype)
-    return {name: empty_obs(part, batch) for name, part in space.items()}
-
-
 def empty_slot(env: HostEnv) -> HostSlot:
     """Buffers of their own for one step of the environments."""
     count = env.num_envs
@@ -49,21 +43,6 @@ def empty_slot(env: HostEnv) -> HostSlot:
         np.zeros(count, bool),
         np.ones(count, bool),
     )
-
-
-def rows(tree: Any, index: int) -> Any:
-    """Views of row `index` of every leaf."""
-    if isinstance(tree, dict):
-        return {name: rows(part, index) for name, part in tree.items()}
-    return tree[index]
-
-
-def _write(target: Any, index: int, value: Any) -> None:
-    if isinstance(target, dict):
-        for name, part in target.items():
-            _write(part, index, value[name])
-    else:
-        target[index] = value
 
 
 def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
@@ -129,7 +108,7 @@ class HostCollector:
             env.reset(rows(first.obs, num_steps))
             first.start[num_steps] = True
         else:
-            _write(first.obs, num_steps, state["obs"])
+            set_rows(first.obs, num_steps, state["obs"])
             first.start[num_steps] = state["start"]
             self._carry = state["carry"]
             self._capacity = int(state["capacity"])
@@ -164,7 +143,7 @@ class HostCollector:
         """
         last, buffer = self._buffers[1 - self._turn], self._buffers[self._turn]
         self._turn = 1 - self._turn
-        _write(buffer.obs, 0, rows(last.obs, self._num_steps))
+        set_rows(buffer.obs, 0, rows(last.obs, self._num_steps))
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         noise = np.asarray(self._noise(agent, key))
@@ -224,7 +203,7 @@ class HostCollector:
         for device, part in enumerate(parts):
             for i, (position, final) in enumerate(part, device * self._capacity):
                 index[i] = position
-                _write(obs, i, final)
+                set_rows(obs, i, final)
         return obs, index
 
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from pgcli.arrays.shapes import Key
 from pgcli.envs.base import HostEnv
+from pgcli.envs.obs_trees import empty_obs
 from pgcli.nn.policy import Agent, Policy, draw_noise
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_actor import Actor, JitActor
 from pgcli.rollout.host_collector import (
     CollectorState,
     check_finite,
-    empty_obs,
     empty_slot,
 )
 from pgcli.rollout.types import Transitions

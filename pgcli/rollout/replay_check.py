@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from pgcli.envs.base import HostEnv
-from pgcli.rollout.host_collector import empty_slot, rows
+from pgcli.envs.obs_trees import rows
+from pgcli.rollout.host_collector import empty_slot
 from pgcli.rollout.types import Transitions
 
 

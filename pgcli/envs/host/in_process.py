@@ -11,6 +11,7 @@ from pgcli.envs.base import Box, Discrete, EnvSpec, EnvState, HostSlot, env_acti
 from pgcli.envs.failures import CAUGHT, failed
 from pgcli.envs.host.lives import Lives
 from pgcli.envs.host.obs_space_check import complaint
+from pgcli.envs.obs_trees import copy_obs, set_rows
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.state.capture import (
     can_replay,
@@ -24,22 +25,6 @@ from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.replay import Recording, replay
 from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
-
-
-def set_row(target: Any, row: int, obs: Any) -> None:
-    """Writes one observation into row `row` of buffers [N, …]."""
-    if isinstance(target, dict):
-        for name, part in target.items():
-            set_row(part, row, obs[name])
-    else:
-        target[row] = obs
-
-
-def copy_obs(obs: Any) -> Any:
-    """A copy that the environment cannot overwrite."""
-    if isinstance(obs, dict):
-        return {name: copy_obs(part) for name, part in obs.items()}
-    return np.array(obs)
 
 
 def other_count(stored: int, here: int) -> CheckpointError:
@@ -121,7 +106,7 @@ class InProcess:
                 seed = None if self._begun else self.seeds[i]
                 first, info = env.reset(seed=seed)
                 self._check(n, first)
-                set_row(obs, n, first)
+                set_rows(obs, n, first)
                 self._lives.begin(info, i)
             except CAUGHT as error:
                 raise self._failed(n, error) from error
@@ -173,7 +158,7 @@ class InProcess:
                 # a row would take an array of fewer axes without a word
                 if form is None:
                     self._check(n, after)
-                    set_row(obs, n, after)
+                    set_rows(obs, n, after)
                 else:
                     if (
                         after.__class__ is not array

@@ -18,30 +18,11 @@ import numpy as np
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import EnvSpec, EnvState, HostSlot, env_action
-from pgcli.envs.host.in_process import copy_obs
 from pgcli.envs.host.lives import Lives
+from pgcli.envs.obs_trees import copy_obs, rows, set_rows
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
-
-
-def _rows(obs: Any, mask: np.ndarray) -> list[tuple[int, Any]]:
-    """(n, a copy of row n) wherever the mask holds."""
-
-    def row(part: Any, n: int) -> Any:
-        if isinstance(part, dict):
-            return {name: row(value, n) for name, value in part.items()}
-        return part[n]
-
-    return [(int(n), copy_obs(row(obs, int(n)))) for n in np.flatnonzero(mask)]
-
-
-def _write(target: Any, value: Any) -> None:
-    if isinstance(target, dict):
-        for name, part in target.items():
-            _write(part, value[name])
-    else:
-        target[...] = value
 
 
 class NativeVector:
@@ -121,7 +102,7 @@ class NativeVector:
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""
         try:
-            _write(obs, self._first())
+            set_rows(obs, ..., self._first())
         except Exception as error:
             raise self._failed("reset", error) from error
         self._done[:] = False
@@ -206,10 +187,13 @@ class NativeVector:
             done = np.logical_or(slot.terminated, slot.truncated, out=slot.start)
             if cut.any():
                 same_step = self._mode is AutoresetMode.SAME_STEP
-                finals = _rows(info["final_obs"] if same_step else obs, cut)
+                final_obs = info["final_obs"] if same_step else obs
+                finals = [
+                    (int(n), copy_obs(rows(final_obs, n))) for n in np.flatnonzero(cut)
+                ]
             if self._mode is AutoresetMode.DISABLED and done.any():
                 obs, info = self._env.reset(options={"reset_mask": done.copy()})
-        _write(slot.obs, obs)
+        set_rows(slot.obs, ..., obs)
         if slot.life_lost is not None:
             lost = self._lives.lost(info) & slot.real
             slot.life_lost[:] = lost & ~slot.terminated & ~slot.truncated

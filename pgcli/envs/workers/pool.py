@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs import user_modules
+from pgcli.envs import obs_trees, user_modules
 from pgcli.envs.base import EnvSpec, HostSlot
 from pgcli.envs.failures import from_data
-from pgcli.envs.host.in_process import copy_obs
+from pgcli.envs.obs_trees import copy_obs, set_rows
 from pgcli.envs.spaces import spec_to_json
 from pgcli.envs.workers import messages
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
@@ -155,7 +155,11 @@ class Workers:
                     process.first,
                 )
         self._block = Block(self._memory, spec, num_envs, self._count)
-        self._views = _rows_of(self._block.slot, self._rows)
+        views: list[Any] = [
+            None if field is None else obs_trees.rows(field, self._rows)
+            for field in self._block.slot
+        ]
+        self._views = HostSlot(*views)
         for index, process in enumerate(self._processes):
             self._send(process, "attach", num_envs, self._count, index)
             self._answer(process, seconds)
@@ -167,7 +171,7 @@ class Workers:
     def end_reset(self, obs: Any) -> None:
         """See `Helper.end_reset`."""
         self._wait()
-        _copy(obs, self._views.obs, self._rows, None)
+        set_rows(obs, self._rows, self._views.obs)
 
     def begin_step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
@@ -195,7 +199,7 @@ class Workers:
             _copy(slot.life_lost, self._block.life_lost[rows], rows, mask)
         block = self._block
         return [
-            (n, _row(block.final_obs, n))
+            (n, copy_obs(obs_trees.rows(block.final_obs, n)))
             for process in with_finals
             for n in process.rows
             if block.has_final[n]
@@ -327,29 +331,9 @@ class Workers:
         return EnvironmentFailed(message, where=where, **more)
 
 
-def _rows_of(slot: HostSlot, rows: slice) -> HostSlot:
-    def part(tree: Any) -> Any:
-        if tree is None:
-            return None
-        if isinstance(tree, dict):
-            return {name: part(value) for name, value in tree.items()}
-        return tree[rows]
-
-    return HostSlot(*(part(field) for field in slot))
-
-
-def _row(tree: Any, n: int) -> Any:
-    if isinstance(tree, dict):
-        return {name: _row(part, n) for name, part in tree.items()}
-    return copy_obs(tree[n])
-
-
 def _copy(target: Any, source: Any, rows: slice, mask: np.ndarray | None) -> None:
     """Writes rows of shared arrays into the caller's, all or those of a mask."""
-    if isinstance(target, dict):
-        for name, part in target.items():
-            _copy(part, source[name], rows, mask)
-    elif mask is None:
-        target[rows] = source
+    if mask is None:
+        set_rows(target, rows, source)
     else:
-        target[rows][mask] = source[mask]
+        set_rows(obs_trees.rows(target, rows), mask, obs_trees.rows(source, mask))

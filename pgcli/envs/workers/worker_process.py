@@ -13,7 +13,8 @@ from typing import Any
 
 from pgcli.envs import user_modules
 from pgcli.envs.failures import failed, text_of, to_data
-from pgcli.envs.host.in_process import InProcess, set_row
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.obs_trees import set_rows
 from pgcli.envs.spaces import spec_to_json
 from pgcli.envs.workers import messages
 from pgcli.envs.workers.shared_memory import Block
@@ -128,7 +129,7 @@ class Worker:
             return messages.DONE
         block.has_final[self._rows] = False
         for n, obs in finals:
-            set_row(block.final_obs, n, obs)
+            set_rows(block.final_obs, n, obs)
             block.has_final[n] = True
         return messages.DONE_WITH_FINALS
 

@@ -7,9 +7,9 @@ import pytest
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, HostEnv, HostSlot
+from pgcli.envs.obs_trees import empty_obs
 from pgcli.envs.registry import make_host_env
 from pgcli.errors import UsageError
-from pgcli.rollout.host_collector import empty_obs
 
 pytest.importorskip("ale_py")
 pytest.importorskip("cv2")

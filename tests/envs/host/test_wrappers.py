@@ -12,11 +12,11 @@ from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, MultiBinary, MultiDiscrete, env_action
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.wrappers import NamedParts
+from pgcli.envs.obs_trees import empty_obs
 from pgcli.envs.registry import make_gymnasium
 from pgcli.envs.spaces import from_gymnasium, spec_from_json, spec_to_json
 from pgcli.envs.state.value_kinds import name_of
 from pgcli.errors import EnvironmentFailed, UsageError
-from pgcli.rollout.host_collector import empty_obs
 
 
 def made(env_id: str = "CartPole-v1", *wrappers: Any, **config: Any) -> Any:

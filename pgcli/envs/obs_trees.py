@@ -1,0 +1,37 @@
+"""NumPy observations: an array, or a (nested) dictionary of them for a Dict space."""
+
+from typing import Any
+
+import numpy as np
+
+from pgcli.envs.base import ObsSpace, Space
+
+
+def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
+    """Zeroed buffers for observations, with batch axes in front."""
+    if isinstance(space, Space):
+        return np.zeros((*batch, *space.shape), space.dtype)
+    return {name: empty_obs(part, batch) for name, part in space.items()}
+
+
+def rows(obs: Any, index: Any) -> Any:
+    """`leaf[index]` of every leaf: views where `index` is an integer or a slice."""
+    if isinstance(obs, dict):
+        return {name: rows(part, index) for name, part in obs.items()}
+    return obs[index]
+
+
+def set_rows(target: Any, index: Any, obs: Any) -> None:
+    """Assigns `obs` to `leaf[index]` of every leaf of `target`."""
+    if isinstance(target, dict):
+        for name, part in target.items():
+            set_rows(part, index, obs[name])
+    else:
+        target[index] = obs
+
+
+def copy_obs(obs: Any) -> Any:
+    """A copy that the environment cannot overwrite."""
+    if isinstance(obs, dict):
+        return {name: copy_obs(part) for name, part in obs.items()}
+    return np.array(obs)
