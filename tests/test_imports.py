@@ -23,6 +23,7 @@ CORE = (
 LEAVES = (
     "pgcli.errors",
     "pgcli.cache",
+    "pgcli.suggest",
     "pgcli.config.schema",
     "pgcli.config.algorithms",
     "pgcli.config.env_wrappers",

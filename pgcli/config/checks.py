@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from pgcli.config import env_wrappers
 from pgcli.config.algorithms import (
@@ -13,6 +12,7 @@ from pgcli.config.algorithms import (
 )
 from pgcli.config.schema import RunConfig
 from pgcli.config.source.document import KeyPath
+from pgcli.suggest import did_you_mean
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
 DEVICE_PREFIXES = ("func", "gymnax", "brax", "playground", "xminigrid", "pgx")
@@ -73,12 +73,7 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 yield [("host", "act"), ("network", key)], message, help
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:
-            near = get_close_matches(sink, SINKS, 1)
-            help = (
-                f"did you mean `{near[0]}`?"
-                if near
-                else f"there are {', '.join(SINKS)}"
-            )
+            help = did_you_mean(sink, SINKS, f"there are {', '.join(SINKS)}")
             yield (
                 [("log", "sinks", index)],
                 f"`log.sinks[{index}]`: no logger `{sink}`",

@@ -4,9 +4,10 @@ Plain data, so that a configuration is checked before Gymnasium is imported; a t
 compares it with the classes themselves.
 """
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from pgcli.suggest import did_you_mean
 
 GYMNASIUM, MINIGRID = "gymnasium.wrappers", "minigrid.wrappers"
 
@@ -116,9 +117,5 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
         yield f"`{place}`: {name} needs {words}", f"write {{{name}: {{{example}}}}}"
 
 
-def _near(word: str, known: Any) -> str:
-    close = get_close_matches(word, known, 1, 0.6)
-    folded = {name.lower(): name for name in known}
-    if not close and (same := get_close_matches(word.lower(), folded, 1, 0.6)):
-        close = [folded[same[0]]]
-    return f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
+def _near(word: str, known: Collection[str]) -> str:
+    return did_you_mean(word, known, f"there are {', '.join(known)}")

@@ -4,7 +4,7 @@ import dataclasses
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import RunConfig
+from pgcli.suggest import did_you_mean
 
 COLLECTORS = {
     "steps": ("rollout.num_steps", "a fixed number of steps"),
@@ -216,9 +217,8 @@ def suggest(path: str, algo: str) -> str | None:
     if head == "algo" and (near := _nearest(name, head, elsewhere)):
         owners = _enumerate(_owners(near.removeprefix("algo.")))
         return f"the nearest is `{near}` of {owners}; this run trains {algo}"
-    if close := get_close_matches(path, known, 1, 0.65):
-        return f"did you mean `{close[0]}`?"
-    return f"keys here: {', '.join(siblings)}" if siblings else None
+    here = f"keys here: {', '.join(siblings)}" if siblings else None
+    return did_you_mean(path, known, here)
 
 
 def _nearest(name: str, section: str, known: Sequence[str]) -> str | None:

@@ -7,7 +7,6 @@ Everything that is wrong is reported at once, as a `ConfigError`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from pgcli.config.source.command_line import (
 )
 from pgcli.config.source.document import Document, KeyPath
 from pgcli.config.validate import place_of, say, section_issue, validate
+from pgcli.suggest import similar
 
 __all__ = [
     "ConfigError",
@@ -271,7 +271,7 @@ def _algorithm(
     if isinstance(name, str) and name in ALGORITHM_CONFIGS:
         return name, True
     words = [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]
-    near = get_close_matches(str(value).lower(), words, 1)
+    near = similar(str(value), words)
     choices = ", ".join(ALGORITHM_CONFIGS)
     help = f"there are {choices}"
     if near:

@@ -8,7 +8,6 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_type_hints
 
@@ -25,6 +24,7 @@ from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import Kind, fields, sections, suggest, unused
 from pgcli.config.schema import RunConfig
 from pgcli.config.source.document import KeyPath
+from pgcli.suggest import did_you_mean
 
 SUGGESTIONS = 50  # beyond so many unknown keys, the search for near ones is left out
 
@@ -292,8 +292,7 @@ def say(value: Any) -> str:
 
 def _remedy(value: Any, kind: Kind) -> str | None:
     if kind.choices and isinstance(value, str):
-        near = get_close_matches(value.lower(), kind.choices, 1)
-        return f"did you mean `{near[0]}`?" if near else None
+        return did_you_mean(value, kind.choices, None)
     if kind.base is int and isinstance(value, float) and value.is_integer():
         return f"write it as an integer: {int(value)}" if abs(value) < 2**53 else None
     if kind.base in (int, float) and isinstance(value, str):

@@ -1,6 +1,5 @@
 """Which environment an id means, and what must be installed for it."""
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -14,6 +13,7 @@ from pgcli.envs.base import DeviceEnv, HostEnv
 from pgcli.envs.failures import CAUGHT, failed
 from pgcli.envs.host.mujoco_warnings import quiet_mujoco
 from pgcli.errors import PgcliError, UsageError
+from pgcli.suggest import did_you_mean, similar
 
 
 class Backend(NamedTuple):
@@ -202,13 +202,11 @@ def extra_of(package: str) -> str | None:
 
 def close_to(env_id: str, known: list[str]) -> str:
     """What to write instead of an id that is not known."""
-    close = difflib.get_close_matches(env_id, known, n=3, cutoff=0.6)
-    if close:
-        return "did you mean " + " or ".join(f"`{name}`" for name in close) + "?"
-    return (
+    otherwise = (
         "`pgcli envs` lists what there is; for one of your own, name the module that "
         "registers it: --env-module my_pkg"
     )
+    return did_you_mean(env_id, known, otherwise, count=3)
 
 
 def unknown_env(env_id: str) -> UsageError:
@@ -288,7 +286,7 @@ def registered_name(env_id: str) -> str:
         raise unknown_env(env_id)
     if ":" in env_id:  # listing device environments may import JAX: only if needed
         ours = [f"{p}:{name}" for p, b in DEVICE_BACKENDS.items() for name in b.names()]
-        if difflib.get_close_matches(env_id, ours, 1, 0.85):
+        if similar(env_id, ours, cutoff=0.85):
             raise unknown_env(env_id)  # a prefix of ours, mistyped
     module, name = user_modules.split(env_id)
     user_modules.named()
@@ -312,7 +310,7 @@ def _not_of_module(env_id: str, module: str, name: str) -> UsageError:
             module
         )
     ]
-    close = difflib.get_close_matches(name, own, 1, 0.6)
+    close = similar(name, own)
     if name in functional_names():
         help = f"it is a functional environment: `func:{name}`"
     elif close:
@@ -342,8 +340,8 @@ def unfit_kwargs(config: EnvConfig, entry_point: Any, error: TypeError) -> Usage
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, 1)]
     wrong = [key for key in config.kwargs if key not in known]
     help = f"it takes {', '.join(known)}" if known else "it takes none"
-    if wrong and (close := difflib.get_close_matches(wrong[0], known, 1, 0.6)):
-        help = f"did you mean `{close[0]}`?"
+    if wrong:
+        help = did_you_mean(wrong[0], known, help)
     reason = str(error).partition(versions.GYMNASIUM_CREATOR)[0]
     reason = reason.partition(versions.PYTHON_HINT)[0]
     return UsageError(

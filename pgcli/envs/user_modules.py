@@ -4,7 +4,6 @@ Nothing that is stored (a configuration, a run, a checkpoint) can add to them. O
 processes that make environments call `use` with `NAMED` of the parent.
 """
 
-import difflib
 import importlib
 import importlib.util
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from pgcli.errors import UsageError
+from pgcli.suggest import did_you_mean, similar
 
 NAMED: list[str] = []
 """The modules named so far in this process, in order."""
@@ -142,7 +142,7 @@ def split(env_id: str) -> tuple[str | None, str]:
     if not colon:
         return None, env_id
     if module not in NAMED:
-        near = difflib.get_close_matches(module, NAMED, 1, 0.6)
+        near = similar(module, NAMED)
         raise UsageError(
             f"`{env_id}`: the module `{module}` is not named on the command line",
             help=f"did you mean `{near[0]}:{name}`?"
@@ -167,12 +167,10 @@ def _bad_name(name: str) -> UsageError:
 def _not_found(name: str) -> UsageError:
     here = [path.stem for path in Path.cwd().glob("*.py")]
     here += [path.parent.name for path in Path.cwd().glob("*/__init__.py")]
-    near = difflib.get_close_matches(name, here, 1, 0.6)
+    otherwise = "it must be installed, or lie in the current directory"
     return UsageError(
         f"`--env-module {name}`: there is no such module",
-        help=f"did you mean `{near[0]}`?"
-        if near
-        else "it must be installed, or lie in the current directory",
+        help=did_you_mean(name, here, otherwise),
     )
 
 

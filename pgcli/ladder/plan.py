@@ -1,7 +1,6 @@
 """What a ladder trains: its rungs, and which of their settings are common."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.errors import UsageError
 from pgcli.ladder.jobs import Job, flat
+from pgcli.suggest import did_you_mean
 
 SAME = ("env", "network")
 """Sections that every rung shares: the network, and the collector's environments."""
@@ -125,12 +125,9 @@ def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:
         real = ALGORITHM_ALIASES.get(name, name)
         if real not in ALGORITHM_CONFIGS:
             known = [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]
-            near = difflib.get_close_matches(name, known, 1)
+            otherwise = f"there are {', '.join(ALGORITHM_CONFIGS)}"
             raise UsageError(
-                f"unknown algorithm `{name}`",
-                help=f"did you mean `{near[0]}`?"
-                if near
-                else f"there are {', '.join(ALGORITHM_CONFIGS)}",
+                f"unknown algorithm `{name}`", help=did_you_mean(name, known, otherwise)
             )
         chosen.add(real)
     return tuple(name for name in ALGORITHM_CONFIGS if name in chosen)

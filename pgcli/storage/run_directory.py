@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import difflib
 import math
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.storage import files, json_files, run_name
 from pgcli.storage.lock import is_held, locked
+from pgcli.suggest import did_you_mean
 
 FORMAT = 1
 KIND = "pgcli run"
@@ -155,10 +155,7 @@ class RunDirectory:
             return cls(runs_dir / run)
         if run and os.path.lexists(run):
             return cls.open(Path(run))
-        near = difflib.get_close_matches(run, _names(runs_dir), n=1)
-        remedy = (
-            f"did you mean `{near[0]}`?" if near else "`pgcli runs list` shows them"
-        )
+        remedy = did_you_mean(run, _names(runs_dir), "`pgcli runs list` shows them")
         raise UsageError(f"there is no run {run!r}", where=str(runs_dir), help=remedy)
 
     def is_run(self) -> bool:

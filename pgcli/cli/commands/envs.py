@@ -1,7 +1,6 @@
 """`pgcli envs`: the list, and a look at one environment."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.cli.terminal.help import HelpGroup
 from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.suggest import similar
 
 EXAMPLES = """\
 pgcli envs
@@ -69,7 +69,7 @@ class EnvsGroup(HelpGroup):
     def _mistyped(self, words: list[str]) -> bool:
         """Whether the first is probably a command: a filter is followed by no word."""
         followed = len(words) > 1 and not words[1].startswith("-")
-        return followed and bool(get_close_matches(words[0], self.commands, 1, 0.6))
+        return followed and bool(similar(words[0], self.commands))
 
 
 class EnvironmentUnfit(EnvironmentFailed):

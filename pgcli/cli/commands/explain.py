@@ -5,7 +5,6 @@ holds the Markdown under each heading.
 """
 
 import shutil
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from pgcli.cli import algorithm_pages, options
 from pgcli.cli.terminal.console import Terminal
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.errors import UsageError
+from pgcli.suggest import similar
 
 EXAMPLES = """\
 pgcli explain
@@ -76,9 +76,7 @@ def real_name(name: str) -> str:
     real = ALGORITHM_ALIASES.get(name, name)
     if real in ALGORITHM_CONFIGS:
         return real
-    near = get_close_matches(
-        name.lower().replace("_", "-"), [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES], 1
-    )
+    near = similar(name, [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES])
     help = f"there are {', '.join(ALGORITHM_CONFIGS)}"
     if near:
         help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"

@@ -7,12 +7,12 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from pgcli.errors import UsageError
+from pgcli.suggest import did_you_mean
 
 EXIT_CODES = """\
 0         done
@@ -75,13 +75,11 @@ class HelpGroup(TyperGroup):
           UsageError: there is no such command.
         """
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            near = get_close_matches(args[0], self.commands, n=1, cutoff=0.5)
+            otherwise = f"one of: {', '.join(self.commands)}"
             raise UsageError(
                 f"unknown command `{args[0]}`",
                 where=ctx.command_path,
-                help=f"did you mean `{near[0]}`?"
-                if near
-                else f"one of: {', '.join(self.commands)}",
+                help=did_you_mean(args[0], self.commands, otherwise),
             )
         return super().resolve_command(ctx, args)
 

@@ -7,7 +7,6 @@ is `env.max_episode_steps`, or the environment's own attribute of that name.
 """
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from pgcli.envs import user_modules
 from pgcli.envs.base import DeviceEnv, env_action, random_action
 from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
+from pgcli.suggest import did_you_mean
 
 
 def found() -> dict[str, Any]:
@@ -91,13 +91,11 @@ def _built(given: Any, kwargs: Mapping[str, Any], env_id: str) -> tuple[Any, Any
     for key in chosen:
         if key not in fields:
             known = [*fields, *(signature if func is not given else ())]
-            close = difflib.get_close_matches(key, known, 1, 0.6)
+            otherwise = f"it has {', '.join(known) or 'no parameters'}"
             raise UsageError(
                 f"env.kwargs does not fit: there is no `{key}`",
                 where=f"environment {env_id}",
-                help=f"did you mean `{close[0]}`?"
-                if close
-                else f"it has {', '.join(known) or 'no parameters'}",
+                help=did_you_mean(key, known, otherwise),
             )
     return func, _replaced(params, chosen)
 
