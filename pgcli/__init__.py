@@ -1,32 +1,55 @@
 """Train, evaluate and compare policy-gradient agents in JAX.
 
-The Python API is three functions, imported on first use: `train`, `evaluate` and
-`load_policy`.
+The public Python API, imported on first use so that `import pgcli` stays cheap:
+
+- `configure`: a configuration from Python values;
+- `train`, `resume`: from a configuration, or a run, to a result;
+- `evaluate`: returns of a saved agent over a fixed number of episodes;
+- `load_policy`: a saved agent as a function from observations to actions;
+- `use_env_modules`: allows environments from your own modules.
+
+Errors of the user are subclasses of `pgcli.errors.PgcliError`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgcli.config.configure import configure as configure
+    from pgcli.envs.user_modules import use as use_env_modules
     from pgcli.training.evaluation.evaluate import evaluate as evaluate
     from pgcli.training.evaluation.load_policy import load_policy as load_policy
+    from pgcli.training.run import resume as resume
     from pgcli.training.run import train as train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load_policy", "train"]
+__all__ = [
+    "__version__",
+    "configure",
+    "evaluate",
+    "load_policy",
+    "resume",
+    "train",
+    "use_env_modules",
+]
 
 _LAZY = {
-    "evaluate": "pgcli.training.evaluation.evaluate",
-    "load_policy": "pgcli.training.evaluation.load_policy",
-    "train": "pgcli.training.run",
+    "configure": ("pgcli.config.configure", "configure"),
+    "evaluate": ("pgcli.training.evaluation.evaluate", "evaluate"),
+    "load_policy": ("pgcli.training.evaluation.load_policy", "load_policy"),
+    "resume": ("pgcli.training.run", "resume"),
+    "train": ("pgcli.training.run", "train"),
+    "use_env_modules": ("pgcli.envs.user_modules", "use"),
 }
+"""Public name: (module, name in the module)."""
 
 
 def __getattr__(name: str) -> Any:
-    """The public function `name`, imported now: `import pgcli` stays cheap."""
+    """Returns the public function `name`; its module is imported now."""
     if name not in _LAZY:
         raise AttributeError(f"module 'pgcli' has no attribute {name!r}")
-    function = getattr(import_module(_LAZY[name]), name)
+    module, function_name = _LAZY[name]
+    function = getattr(import_module(module), function_name)
     globals()[name] = function
     return function
 

@@ -1,0 +1,45 @@
+"""`configure`: the configuration of a run, from Python values."""
+
+from pathlib import Path
+from typing import Any
+
+from pgcli.config.load import Resolved, resolve
+
+
+def configure(
+    *,
+    algo: str | None = None,
+    env: str | None = None,
+    file: str | Path | None = None,
+    preset: bool = True,
+    **values: Any,
+) -> Resolved:
+    """Returns a complete, validated configuration, as `pgcli train` takes it.
+
+    Sources, the later ones override: defaults, defaults of the algorithm, the preset of
+    (algorithm, environment) or `file`, then the arguments.
+
+    Args:
+      algo: name or alias of an algorithm; None for that of `file`, or ppo2.
+      env: id of an environment; None for that of `file`, or CartPole-v1.
+      file: a YAML file, or a preset by name such as `style/openai`.
+      preset: whether to use the preset of (algorithm, environment), without `file`.
+      **values: keys of the configuration: `steps=20_000`, `seeds=4`,
+        `**{"optimizer.lr": 1e-3}`. `pgcli config explain KEY` explains one.
+
+    Raises:
+      ConfigError: with every mistake at once.
+    """
+    given = {"algo.name": algo, "env.id": env}
+    flags = {key: value for key, value in given.items() if value is not None} | values
+    return resolve(
+        file=None if file is None else Path(file),
+        flags={key: (_plain(value), key) for key, value in flags.items()},
+        sets=(),
+        use_preset=preset,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy and JAX as Python's numbers and lists."""
+    return value.tolist() if hasattr(value, "tolist") else value
