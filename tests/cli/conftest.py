@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pytest
 from support import fake_training
+from support.generated import UPDATE
 
 from pgcli.cli.main import main
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "cli"
-UPDATE = "PGCLI_UPDATE_GOLDEN"
 
 
 class Outcome(NamedTuple):

@@ -6,7 +6,6 @@ pages, and the table of the index.
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -20,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cli.conftest import UPDATE
+from support.generated import check_generated
 
 from pgcli.algos import ALGORITHMS
 from pgcli.cli import algorithm_pages as pages
@@ -96,13 +95,6 @@ def accept(algo: str, *sets: str) -> None:
     """Resolves `--set` arguments: a ConfigError where one is not accepted."""
     flags = {"algo.name": (algo, "--algo")}
     resolve(file=None, flags=flags, sets=sets, use_preset=False)
-
-
-def check_generated(path: Path, expected: str) -> None:
-    """Compares a file with its text as it would be generated, or writes it."""
-    if os.environ.get(UPDATE):
-        path.write_text(expected, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == expected
 
 
 def with_current_values(page: Page) -> str:
