@@ -66,8 +66,9 @@ def tables() -> str:
             about = "Keys outside every section."
         elif section == "algo":
             keys = [path for path in keys if path != "algo.name"]
+            listed = names(list(ALGORITHM_CONFIGS))
             about = (
-                f"The algorithm, `algo.name`: {names(list(ALGORITHM_CONFIGS))}. Each has "
+                f"The algorithm, `algo.name`: {listed}. Each has "
                 "its own keys, see [algorithms](algorithms/README.md)."
             )
         else:
