@@ -1,11 +1,11 @@
-"""Where things that can be made again are kept between processes."""
+"""The directory for data that is reused between processes and can be recomputed."""
 
 import os
 from pathlib import Path
 
 
 def cache_directory() -> Path | None:
-    """The user's cache of pgcli; None if it is switched off.
+    """The user's cache directory of pgcli; None if caching is switched off.
 
     `PGCLI_CACHE` names another directory; an empty value switches the cache off.
     """

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `pgcli` returns to the shell; scripts rely on these numbers."""
+    """Exit codes of `pgcli`; scripts rely on these numbers."""
 
     DONE = 0
     UNEXPECTED = 1
@@ -23,11 +23,11 @@ class PgcliError(Exception):
     """A failure with a remedy: shown as text, never as a traceback.
 
     Attributes:
-      exit_code: what the process returns.
-      message: what happened, one line.
-      where: the place it happened at (`my.yaml:7`, a path, an environment), or None.
-      help: what to do about it, or None.
-      trace: the traceback of foreign code that failed, as text, or None.
+      exit_code: exit code of the process.
+      message: one line that describes the failure.
+      where: location of the failure (`my.yaml:7`, a path, an environment), or None.
+      help: the remedy, or None.
+      trace: traceback of the user's or a library's code that failed, or None.
     """
 
     exit_code = ExitCode.UNEXPECTED
@@ -53,26 +53,26 @@ class UsageError(PgcliError):
     exit_code = ExitCode.USAGE
 
 
-class EnvironmentFailed(PgcliError):  # noqa: N818 - "environment failed" is what it says
+class EnvironmentFailed(PgcliError):  # noqa: N818 - reads as the message does
     """An environment could not be made, or misbehaved while stepping."""
 
     exit_code = ExitCode.ENVIRONMENT
 
 
 class CheckpointError(PgcliError):
-    """A checkpoint is missing, damaged or does not fit."""
+    """A checkpoint is missing, damaged or incompatible."""
 
     exit_code = ExitCode.CHECKPOINT
 
 
 class DivergedError(PgcliError):
-    """Training reached values that are not finite."""
+    """Training produced values that are not finite."""
 
     exit_code = ExitCode.DIVERGED
 
 
 class AcceleratorError(PgcliError):
-    """The accelerator asked for, or its memory, is not available."""
+    """The requested accelerator, or memory on it, is not available."""
 
     exit_code = ExitCode.ACCELERATOR
 

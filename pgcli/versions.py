@@ -1,8 +1,8 @@
-"""What depends on the version of Python or of a library, by name, each with a fallback.
+"""Behaviour that depends on the version of Python or of a library, with fallbacks.
 
-A version that behaves differently is handled here and nowhere else, so that a new
-release is supported by reading one file. Options of XLA are used only with versions
-that are known to have them: it ends the process on one that it does not know.
+Differences between versions are handled only here, so that supporting a new release
+means reading one file. Options of XLA are used only with versions known to accept
+them: XLA ends the process on an unknown option.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ TESTED: Mapping[str, tuple[str, str]] = {
     "pydantic": ("2.14", "2.14"),
     "typer": ("0.29", "0.29"),
 }
-"""(oldest, newest) series that the test suite was run with."""
+"""(oldest, newest) series that the test suite has passed with."""
 
 RECORDED = ("pgcli-jax", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium")
-"""Distributions whose versions every run and checkpoint records."""
+"""Distributions whose versions are recorded in every run and checkpoint."""
 
 XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
     "xla_force_host_platform_device_count": ("0.10", "0.12"),
@@ -33,20 +33,20 @@ XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
     "xla_cpu_parallel_codegen_split_count": ("0.10", "0.12"),
     "xla_cpu_use_fusion_emitters": ("0.10", "0.10"),
 }
-"""(oldest, newest) series of jaxlib that know an option of XLA."""
+"""(oldest, newest) series of jaxlib that accept an option of XLA."""
 
 PYDANTIC_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
-"""Types of pydantic's error about a key that does not exist."""
+"""Types of pydantic's error for an unknown key."""
 
 TYPER_NO_VALUE = "not take a value"
 TYPER_EXTRA_ARGUMENT = "extra argument"
-"""Parts of Typer's messages; without them its own message is shown."""
+"""Parts of Typer's messages; if a message contains none, it is shown unchanged."""
 
 GYMNASIUM_CREATOR = " was raised from the environment creator"
-"""How Gymnasium ends the text of a constructor's TypeError, and begins a hint."""
+"""Text that Gymnasium puts between a constructor's TypeError and a hint."""
 
 PYTHON_HINT = ". Did you mean "
-"""How Python 3.13 begins a hint at the end of a TypeError; earlier ones have none."""
+"""Start of the hint at the end of a TypeError in Python 3.13; earlier: no hint."""
 
 
 def _series(version: str) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ def _within(version: str, oldest: str, newest: str) -> bool:
 
 @functools.cache
 def installed(distribution: str) -> str | None:
-    """The version of a distribution, or of `python`; None if it is not installed."""
+    """Version of a distribution, or of `python`; None if it is not installed."""
     if distribution == "python":
         return platform.python_version()
     try:
@@ -72,9 +72,9 @@ def installed(distribution: str) -> str | None:
 
 @functools.cache
 def recorded() -> Mapping[str, str]:
-    """Versions that a run is computed with, by distribution; missing ones left out."""
-    found = {name: installed(name) for name in ("python", *RECORDED)}
-    return {name: version for name, version in found.items() if version is not None}
+    """Versions that a run records, by distribution; missing ones are left out."""
+    versions = {name: installed(name) for name in ("python", *RECORDED)}
+    return {name: version for name, version in versions.items() if version is not None}
 
 
 def untested() -> dict[str, str]:
@@ -87,14 +87,14 @@ def untested() -> dict[str, str]:
 
 
 def known_to_xla(option: str) -> bool:
-    """Whether XLA is known to have an option, a key of `XLA_OPTIONS`."""
+    """Whether the installed XLA accepts an option, a key of `XLA_OPTIONS`."""
     return _within(installed("jaxlib") or "", *XLA_OPTIONS[option])
 
 
 def compiler_options(**options: bool | int) -> dict[str, bool | int]:
-    """Those options of `jax.jit` that XLA is known to have.
+    """The given options of `jax.jit` that the installed XLA accepts.
 
-    XLA refuses to compile with an option that it does not know.
+    XLA refuses to compile with an unknown option.
 
     Args:
       options: name -> value; names are keys of `XLA_OPTIONS`.
@@ -103,16 +103,16 @@ def compiler_options(**options: bool | int) -> dict[str, bool | int]:
 
 
 def xla_flags(**options: bool | int) -> str:
-    """The same as a value of the variable XLA_FLAGS.
+    """The accepted options as a value of the variable XLA_FLAGS.
 
-    XLA ends the process on a flag that it does not know.
+    XLA ends the process on an unknown flag.
     """
     known = compiler_options(**options)
     return " ".join(f"--{name}={str(value).lower()}" for name, value in known.items())
 
 
 def set_jax(name: str, value: Any) -> None:
-    """Sets an option of JAX; one that this version does not have is left out."""
+    """Sets an option of JAX; does nothing if this version does not have it."""
     import jax
 
     with contextlib.suppress(AttributeError):
@@ -120,10 +120,10 @@ def set_jax(name: str, value: Any) -> None:
 
 
 def make_mesh(shape: tuple[int, ...], names: tuple[str, ...], devices: Any) -> Any:
-    """A mesh of devices whose axes the compiler shards.
+    """A mesh of devices with axes that the compiler shards.
 
     The first parameter of `jax.make_mesh` is `axis_shapes` in JAX 0.10 and `axis_sizes`
-    in 0.12, so it is passed by position; the default type of the axes differs too.
+    in 0.12, so it is passed by position. The default type of the axes also differs.
     """
     import jax
     from jax.sharding import AxisType

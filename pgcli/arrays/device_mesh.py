@@ -1,8 +1,8 @@
-"""The devices that a program is compiled for, as the pure core sees them.
+"""The devices that a program is compiled for, as seen by the pure core.
 
-Code is written for one global view of its arrays; devices hold parts of them along the
+Code is written for one global view of its arrays. Devices hold parts of them along the
 axes of the ambient mesh (`jax.set_mesh`): `data` splits environments and rows of a
-batch, `seed` independent runs. Without a mesh there is one device.
+batch, `seed` splits independent runs. Without a mesh there is one device.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ DATA, SEED = "data", "seed"
 
 
 def axis_size(name: str) -> int:
-    """Devices along an axis of the ambient mesh; 1 without a mesh."""
+    """Number of devices along an axis of the ambient mesh; 1 without a mesh."""
     size: int = jax.sharding.get_abstract_mesh().shape.get(name, 1)
     return size
 
@@ -25,14 +25,14 @@ def axis_size(name: str) -> int:
 def per_device(
     function: Callable[..., Any], in_specs: Any, out_specs: Any
 ) -> Callable[..., Any]:
-    """A function of what each device of the axis `data` holds, without exchange.
+    """`function` applied to each device's part along the axis `data`.
 
-    Where there is one device it is the function itself.
+    The devices do not communicate. With one device, `function` is returned unchanged.
 
     Args:
-      function: of local parts.
-      in_specs: `PartitionSpec` trees, how its arguments are split.
-      out_specs: how its results are.
+      function: function of the local parts.
+      in_specs: `PartitionSpec` trees that split the arguments.
+      out_specs: `PartitionSpec` trees of the results.
     """
     if axis_size(DATA) == 1:
         return function
@@ -42,7 +42,7 @@ def per_device(
 
 
 def first_index(local_size: int) -> Array | int:
-    """Global index of the first of the local environments, inside `per_device`."""
+    """Global index of the first local environment, inside `per_device`."""
     if axis_size(DATA) == 1:
         return 0
     return jax.lax.axis_index(DATA) * local_size
@@ -57,4 +57,4 @@ EVERYWHERE = PartitionSpec()  # type: ignore[no-untyped-call]
 STACKED = PartitionSpec(SEED)  # type: ignore[no-untyped-call]
 """[M, …], split by independent run."""
 STACKED_ROWS = PartitionSpec(None, SEED)  # type: ignore[no-untyped-call]
-"""[rows, M, …], likewise."""
+"""[rows, M, …], split by independent run."""

@@ -1,4 +1,4 @@
-"""Exact counts past 2³²: JAX has 32-bit integers, runs have more steps."""
+"""Exact counts above 2³²: integers of JAX have 32 bits, and runs can be longer."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ Counter = UInt32[Array, "2"]
 
 
 def zero() -> Counter:
-    """A count of nothing, as (high, low) words."""
+    """The count 0, as (high, low) words."""
     return jnp.zeros(2, jnp.uint32)
 
 
@@ -25,6 +25,6 @@ def less(a: Counter, b: Counter) -> Bool[Array, ""]:
 
 
 def to_float(count: Counter) -> Float[Array, ""]:
-    """The count as float32, rounded once: for ratios, never for counting on."""
+    """The count as float32, rounded once: for ratios, never for further counting."""
     words: Array = count.astype(jnp.float32)
     return words[0] * 2.0**32 + words[1]

@@ -1,8 +1,8 @@
-"""Samples taken in blocks whose intermediate results stay in the cache of a core.
+"""Evaluation in blocks of samples whose intermediate results fit a core's cache.
 
-A pass over a large batch at once writes every layer's output to memory and reads it
-again: on a CPU that costs three times what the arithmetic does. Accelerators take all
-at once.
+One pass over a large batch writes every layer's output to memory and reads it back. On
+a CPU that costs three times as much as the arithmetic. Accelerators evaluate the whole
+batch at once.
 """
 
 import sys
@@ -15,23 +15,24 @@ import jax.numpy as jnp
 from pgcli.arrays.shapes import Array
 
 BLOCK = 1024
-"""Samples of a block: with two layers of 64 units about a megabyte of results."""
+"""Samples per block: about a megabyte of results for two layers of 64 units."""
 
 
 def num_blocks(size: int) -> int:
-    """In how many equal blocks `size` samples are taken.
+    """Number of equal blocks for `size` samples.
 
-    One where no number of them near the least fits: a rest would be a second program.
+    It is 1 if no number near the minimum divides `size`: a remainder would compile a
+    second program.
     """
     if jax.default_backend() != "cpu":
         return 1
-    least = -(-size // BLOCK)
-    even = (k for k in range(least, 2 * least) if size % k == 0)
-    return next(even, 1)
+    minimum = -(-size // BLOCK)
+    divisors = (k for k in range(minimum, 2 * minimum) if size % k == 0)
+    return next(divisors, 1)
 
 
 def num_together(samples: int) -> int:
-    """How many runs make a block, each with a minibatch of so many samples."""
+    """Number of runs per block, each with a minibatch of `samples` samples."""
     return max(1, BLOCK // samples) if jax.default_backend() == "cpu" else sys.maxsize
 
 
@@ -40,24 +41,20 @@ def _cut(samples: Any, count: int) -> Any:
 
 
 def map_blocks(function: Callable[[Any], Any], samples: Any) -> Any:
-    """What a function of samples [B, …] gives for all of [S, M, …], in blocks.
-
-    Returns:
-      Its results, [S, M, …].
-    """
+    """Results [S, M, …] of a function of samples [B, …], evaluated block by block."""
     batch = jax.tree.leaves(samples)[0].shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
     count = num_blocks(batch[0] * batch[1])
     if count == 1:
-        found = function(flat)
+        result = function(flat)
     else:
-        found = jax.lax.map(function, _cut(flat, count))
-        found = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
-    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
+        result = jax.lax.map(function, _cut(flat, count))
+        result = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), result)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), result)
 
 
 def sum_blocks(function: Callable[[Any], Array], samples: Any) -> Array:
-    """The sum over the blocks of samples [B, …] of what a function makes of each."""
+    """Sum of a function's results over the blocks of samples [B, …]."""
     count = num_blocks(jax.tree.leaves(samples)[0].shape[0])
     if count == 1:
         return function(samples)

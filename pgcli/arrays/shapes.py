@@ -1,6 +1,6 @@
-"""Array annotations: jaxtyping's where shapes are checked, plain arrays elsewhere.
+"""Array annotations: jaxtyping's if shapes are checked, plain arrays otherwise.
 
-jaxtyping costs 0.3 s to import and is needed only by type checkers and by the tests,
+jaxtyping takes 0.3 s to import and is needed only by type checkers and by the tests,
 which set `PGCLI_CHECK_SHAPES=1` before the first import.
 """
 

@@ -1,8 +1,8 @@
 """Action distributions as small pytrees.
 
-Noise is separate from sampling, so that a whole rollout's can be drawn in one call:
-`dist.sample(dist.noise(key, batch_shape))`. `noise` reads only the shapes of `self`,
-so a distribution of `jax.ShapeDtypeStruct`s draws as well.
+Noise is separate from sampling, so that the noise of a whole rollout can be drawn in
+one call: `dist.sample(dist.noise(key, batch_shape))`. `noise` reads only the shapes of
+`self`, so it also works on a distribution of `jax.ShapeDtypeStruct`s.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from flax import struct
 from pgcli.arrays.shapes import Array, Bool, Float, Int, Key
 
 MASKED_LOGIT = -1e9
-"""Logit of a forbidden action: large and finite, since −inf makes the KL NaN."""
+"""Logit of a forbidden action: large but finite, because −inf makes the KL NaN."""
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class Distribution(Protocol):
     """π(·|s) for a batch of states; every method keeps the batch axes."""
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """What `sample` needs, for batch axes `shape`. Consumes the key."""
+        """Random numbers for `sample`, with batch axes `shape`. Consumes the key."""
 
     def sample(self, noise: Array) -> Array:
         """An action a ~ π(·|s)."""
@@ -43,7 +43,7 @@ class Distribution(Protocol):
 
 
 class Categorical(struct.PyTreeNode):
-    """One of A actions, with probability softmax(logits)."""
+    """A choice among A actions with probabilities softmax(logits)."""
 
     logits: Array  # [*batch, A]
 
@@ -58,7 +58,7 @@ class Categorical(struct.PyTreeNode):
     def log_prob(self, action: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
         """Log π(a|s)."""
         logp = jax.nn.log_softmax(self.logits)
-        # a one-hot sum: its gradient is a product, where a gather's is a scatter
+        # a one-hot sum: its gradient is a product, that of a gather is a scatter
         chosen = jax.nn.one_hot(action, logp.shape[-1], dtype=logp.dtype)
         return jnp.sum(logp * chosen, axis=-1)
 
@@ -77,12 +77,12 @@ class Categorical(struct.PyTreeNode):
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
 
     def masked(self, allowed: Bool[Array, "*batch A"]) -> "Categorical":
-        """The distribution with the other actions forbidden."""
+        """The distribution with all other actions forbidden."""
         return Categorical(jnp.where(allowed, self.logits, MASKED_LOGIT))
 
 
 class MultiCategorical(struct.PyTreeNode):
-    """A independent choices, the i-th of `nvec[i]` values; logits lie side by side."""
+    """A independent choices, the i-th among `nvec[i]` values; logits concatenated."""
 
     logits: Array  # [*batch, Σ nvec]
     nvec: tuple[int, ...] = struct.field(pytree_node=False)
@@ -95,11 +95,11 @@ class MultiCategorical(struct.PyTreeNode):
         ]
 
     def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
-        """Standard Gumbel noise, for each choice as in `Categorical`."""
+        """Standard Gumbel noise for each choice, as in `Categorical`."""
         return jax.random.gumbel(key, (*shape, sum(self.nvec)), jnp.float32)
 
     def sample(self, noise: Float[Array, "*batch L"]) -> Int[Array, "*batch A"]:
-        """An action by the Gumbel-max trick, choice by choice."""
+        """An action by the Gumbel-max trick, for each choice."""
         return MultiCategorical(self.logits + noise, self.nvec).mode()
 
     def log_prob(self, action: Int[Array, "*batch A"]) -> Float[Array, "*batch"]:
@@ -110,14 +110,14 @@ class MultiCategorical(struct.PyTreeNode):
         )
 
     def entropy(self) -> Float[Array, "*batch"]:
-        """The sum of the choices' entropies."""
+        """Sum of the choices' entropies."""
         return sum(
             (dist.entropy() for dist in self._each()),
             start=jnp.zeros(self.logits.shape[:-1]),
         )
 
     def kl(self, other: "MultiCategorical") -> Float[Array, "*batch"]:
-        """The sum of the choices' divergences."""
+        """Sum of the choices' divergences."""
         pairs = zip(self._each(), other._each(), strict=True)
         return sum(
             (mine.kl(theirs) for mine, theirs in pairs),
@@ -125,11 +125,11 @@ class MultiCategorical(struct.PyTreeNode):
         )
 
     def mode(self) -> Int[Array, "*batch A"]:
-        """The largest logit of each choice."""
+        """The value with the largest logit, for each choice."""
         return jnp.stack([dist.mode() for dist in self._each()], axis=-1)
 
     def masked(self, allowed: Bool[Array, "*batch L"]) -> "MultiCategorical":
-        """The distribution with the other values forbidden."""
+        """The distribution with all other values forbidden."""
         logits = jnp.where(allowed, self.logits, MASKED_LOGIT)
         return MultiCategorical(logits, self.nvec)
 
@@ -148,7 +148,7 @@ class Bernoulli(struct.PyTreeNode):
         return (self.logits + noise > 0).astype(jnp.int32)
 
     def log_prob(self, action: Int[Array, "*batch A"]) -> Float[Array, "*batch"]:
-        """Σ log σ(±logit), + where the bit is 1."""
+        """Σ log σ(±logit), with + if the bit is 1."""
         sign = jnp.where(action > 0, 1.0, -1.0)
         return jnp.sum(jax.nn.log_sigmoid(sign * self.logits), axis=-1)
 
@@ -164,16 +164,16 @@ class Bernoulli(struct.PyTreeNode):
         return jnp.sum(weighted + partition, axis=-1)
 
     def mode(self) -> Int[Array, "*batch A"]:
-        """1 where that is the more probable."""
+        """1 where it is more probable than 0."""
         return (self.logits > 0).astype(jnp.int32)
 
     def masked(self, allowed: Bool[Array, "*batch A"]) -> "Bernoulli":
-        """The distribution in which the other bits are 0."""
+        """The distribution with all other bits 0."""
         return Bernoulli(jnp.where(allowed, self.logits, MASKED_LOGIT))
 
 
 class DiagGaussian(struct.PyTreeNode):
-    """Independent normals per action dimension; densities over the unclipped action."""
+    """An independent normal per action dimension; densities of the unclipped action."""
 
     mean: Array  # [*batch, A]
     log_std: Array  # [*batch, A]

@@ -1,4 +1,4 @@
-"""Networks: the only module that imports flax.linen."""
+"""Networks; the only module that imports flax.linen."""
 
 import math
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def _flat(space: Space, obs: Array) -> Array:
 
 
 def flatten_obs(space: ObsSpace, obs: Any) -> Array:
-    """All components side by side, in the order of their names: [*batch, n]."""
+    """All components concatenated, in the order of their names: [*batch, n]."""
     if isinstance(space, Space):
         return _flat(space, obs)
     return jnp.concatenate(
@@ -49,16 +49,16 @@ def flatten_obs(space: ObsSpace, obs: Any) -> Array:
 
 
 GRAM_SCHMIDT_UP_TO = 2**26
-"""Rows × columns² of the largest matrix that is orthogonalised column by column."""
+"""Largest rows × columns² of a matrix that is orthogonalised column by column."""
 
 
 def orthogonal(gain: float) -> Callable[..., Array]:
     """Initialiser of kernels with orthonormal rows or columns, times `gain`.
 
-    Gram-Schmidt on a normal matrix, each column twice for float32. It gives the same
-    distribution as a QR decomposition (Saxe et al., 2013, arXiv 1312.6120), without
-    LAPACK, whose loading is a tenth of the time that a short run takes to start. A
-    matrix that takes Gram-Schmidt longer than that loading is decomposed.
+    Gram-Schmidt on a normal matrix, applied twice to each column for float32. The
+    distribution is that of a QR decomposition (Saxe et al., 2013, arXiv 1312.6120),
+    without loading LAPACK, which takes a tenth of the start-up time of a short run. If
+    Gram-Schmidt would take longer than the loading, QR is used.
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -70,12 +70,13 @@ def orthogonal(gain: float) -> Callable[..., Array]:
     return init
 
 
-# Flax evaluates the shape of every initialiser at every `apply`: traced once, not each.
+# Jitted because Flax evaluates the shapes of all initialisers at every `apply`: they
+# are traced once.
 @partial(jax.jit, static_argnums=(1, 2, 3))
 def _orthonormal(
     key: Array, shape: tuple[int, ...], dtype: Any, decomposed: bool
 ) -> Array:
-    """A kernel with orthonormal rows or columns, whichever are fewer."""
+    """A kernel with orthonormal rows or columns, whichever are fewer. Consumes the key."""
     num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
     long, short = max(num_rows, num_columns), min(num_rows, num_columns)
 
@@ -90,7 +91,7 @@ def _orthonormal(
     matrix: Array
     if decomposed:
         matrix, triangle = jnp.linalg.qr(normal)
-        # of all decompositions the one with a positive diagonal, as by Gram-Schmidt
+        # signs such that the diagonal is positive, as with Gram-Schmidt
         matrix = matrix * jnp.sign(jnp.diagonal(triangle)).reshape(1, -1)
     else:
         matrix = jax.lax.fori_loop(0, short, orthonormalize, normal)
@@ -100,10 +101,10 @@ def _orthonormal(
 
 @jax.custom_jvp
 def product(x: Array, kernel: Array) -> Array:
-    """X·W for x [B, n] and W [n, m], whose gradient in W is as cheap as the product.
+    """X·W for x [B, n] and W [n, m]; the gradient in W costs no more than the product.
 
-    That gradient is xᵀ·g. XLA would fold the transposition into the product and then
-    leaves its fast kernels on the CPU; with xᵀ made first it stays with them.
+    That gradient is xᵀ·g. If XLA folds the transposition into the product, it does not
+    use its fast CPU kernels. Materialising xᵀ first avoids that.
     """
     return x @ kernel
 
@@ -127,7 +128,7 @@ def _dot_general(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Ar
 def _dense(
     width: int, gain: float, dtype: str = "float32", name: str | None = None
 ) -> nn.Dense:
-    """A layer that computes in `dtype`; its parameters are float32."""
+    """A dense layer that computes in `dtype`, with float32 parameters."""
     return nn.Dense(
         width,
         dtype=jnp.dtype(dtype),
@@ -138,9 +139,9 @@ def _dense(
 
 
 def _hidden(config: NetworkConfig, features: Array) -> Array:
-    """Features [*batch, n] through the hidden layers: [*batch, hidden[-1]].
+    """Outputs [*batch, hidden[-1]] of the hidden layers for features [*batch, n].
 
-    To be called in a module's compact method: the layers become that module's.
+    Must be called in a module's compact method: the layers become that module's.
     """
     activation = ACTIVATIONS[config.activation]
     for width in config.hidden:
@@ -161,24 +162,24 @@ class MLP(nn.Module):
 
 
 def image_shape(torso: str, space: ObsSpace) -> tuple[int, ...]:
-    """The shape of observations that are images.
+    """Shape of image observations.
 
     Raises:
-      UsageError: they are not.
+      UsageError: the observations are not images.
     """
     if isinstance(space, Box) and len(space.shape) == 3:
         return space.shape
-    found = f"shape {list(space.shape)}" if isinstance(space, Box) else space
+    actual = f"shape {list(space.shape)}" if isinstance(space, Box) else space
     raise UsageError(
-        f"network.torso: {torso} needs images [H, W, C]; got {found}",
+        f"network.torso: {torso} needs images [H, W, C]; got {actual}",
         help="set network.torso to mlp",
     )
 
 
-def _too_small(torso: str, least: int, shape: tuple[int, ...]) -> UsageError:
+def _too_small(torso: str, minimum: int, shape: tuple[int, ...]) -> UsageError:
     return UsageError(
-        f"network.torso: {torso} needs images of {least} × {least} pixels or more; "
-        f"got shape {list(shape)}",
+        f"network.torso: {torso} needs images of at least {minimum} × {minimum} "
+        f"pixels; got shape {list(shape)}",
         help="set network.torso to mlp",
     )
 
@@ -207,10 +208,10 @@ class GridCNN(nn.Module):
 class NatureCNN(nn.Module):
     """Three layers of filters on stacked frames, then dense layers.
 
-    32 of 8 × 8 every 4 pixels, 64 of 4 × 4 every 2, 64 of 3 × 3 (Mnih et al., 2015,
-    Human-level control through deep reinforcement learning); `hidden` is [512] there.
-    Images are [H, W, C], or stacked grey frames [C, H, W], which are told by their
-    first axis being the shortest. Bytes stand for 0 to 1.
+    32 filters of 8 × 8 with stride 4, 64 of 4 × 4 with stride 2, 64 of 3 × 3 (Mnih et
+    al., 2015, Human-level control through deep reinforcement learning); the paper's
+    `hidden` is [512]. Images are [H, W, C], or stacked grey frames [C, H, W] if the
+    first axis is the shortest. Bytes are scaled to the range 0 to 1.
     """
 
     config: NetworkConfig
@@ -223,6 +224,7 @@ class NatureCNN(nn.Module):
         stacked = shape[0] < min(shape[1:])
         if min(shape[1:] if stacked else shape[:2]) < 36:
             raise _too_small("nature_cnn", 36, shape)
+        # parameters of the three layers, in float32
         kernels, biases, channels = [], [], shape[0 if stacked else -1]
         for i, (filters, size, _) in enumerate(NATURE_LAYERS):
             window = (size, size, channels, filters)
@@ -231,6 +233,7 @@ class NatureCNN(nn.Module):
             zeros = nn.initializers.zeros_init()
             biases.append(self.param(f"filters_{i}_bias", zeros, (filters,)))
             channels = filters
+        # images [B, …] -> features [B, h, w, 64] -> [*batch, hidden[-1]]
         features = convolutions(
             obs.reshape(-1, *shape),
             [kernel.astype(self.config.dtype) for kernel in kernels],
@@ -243,24 +246,24 @@ class NatureCNN(nn.Module):
 
 
 NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-"""(filters, their size, pixels between them) of each layer."""
+"""(number of filters, size, stride) of each layer."""
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
     "grid_cnn": GridCNN,
     "nature_cnn": NatureCNN,
 }
-"""(config, obs_space, name=…) -> the module that turns obs into features."""
+"""Name of a torso -> its class, (config, obs_space, name=…) -> features of obs."""
 
 
 class ActorCritic(nn.Module):
-    """Policy head and value, on separate torsos or a shared one.
+    """Policy head and value head, on separate torsos or a shared one.
 
-    Torsos compute in the configuration's dtype; the heads in float32, so that whatever
-    is made of their outputs is float32 too.
+    Torsos compute in the configuration's dtype. The heads compute in float32, so that
+    losses and log-probabilities are float32.
 
-    Orthogonal initialisation: √2 in the torso, 0.01 at the policy head (so that the
-    first policy is nearly uniform), 1 at the value head; biases 0.
+    Orthogonal initialisation with gain √2 in the torso, 0.01 in the policy head (so
+    that the first policy is nearly uniform) and 1 in the value head; biases are 0.
     """
 
     config: NetworkConfig
@@ -274,8 +277,8 @@ class ActorCritic(nn.Module):
 
         def features(name: str) -> Array:
             torso = NETWORKS[self.config.torso](self.config, self.obs_space, name=name)
-            found: Array = torso(obs).astype(jnp.float32)
-            return found
+            output: Array = torso(obs).astype(jnp.float32)
+            return output
 
         policy = features("policy")
         value = policy if self.config.shared else features("value")

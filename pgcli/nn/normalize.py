@@ -1,7 +1,7 @@
 """Running statistics of observations and of discounted returns.
 
-They move once per rollout, after the update, over real transitions only, and are
-frozen in evaluation. Counts are exact; means and variances are float32.
+They are updated once per rollout, after the learning update, from real transitions
+only, and are frozen in evaluation. Counts are exact; means and variances are float32.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ EPS = 1e-8
 
 
 class ObsStats(struct.PyTreeNode):
-    """Mean and variance of each observation element, with the bound on results.
+    """Mean and variance of each observation element, and the bound on scaled values.
 
-    Components other than a Box have () for both: a number of a category is no quantity.
+    Components other than a Box have () for both: categories are not quantities.
     """
 
     count: Array  # (high, low) words
@@ -44,7 +44,7 @@ def _is_leaf(moment: Any) -> bool:
 
 
 def init_obs_stats(space: ObsSpace, clip: float) -> ObsStats:
-    """Statistics of nothing, for observations of a space."""
+    """Initial statistics for observations of a space: mean 0, variance 1, count 0."""
 
     def full(space: Any, value: float) -> Any:
         if isinstance(space, Box):
@@ -59,7 +59,7 @@ def init_obs_stats(space: ObsSpace, clip: float) -> ObsStats:
 
 
 def normalize_obs(stats: ObsStats | None, obs: Any) -> Any:
-    """(obs − mean)/std, bounded; `obs` itself without statistics. Any batch axes."""
+    """(obs − mean)/std, clipped; `obs` itself if `stats` is None. Any batch axes."""
     if stats is None:
         return obs
 
@@ -108,7 +108,7 @@ def _add_weight(count: Counter, weight: Array) -> Counter:
 def update_obs_stats(
     stats: ObsStats, obs: Any, weight: Float[Array, "T N"]
 ) -> ObsStats:
-    """The statistics after the raw observations [T, N, …] of a rollout."""
+    """The statistics updated by the raw observations [T, N, …] of a rollout."""
 
     def one(mean: Any, var: Any, x: Array) -> tuple[Any, Any]:
         if _is_leaf(mean):
@@ -124,7 +124,7 @@ def update_obs_stats(
 
 
 def init_reward_scaler(num_envs: int) -> RewardScaler:
-    """A scale of 1 until the first update."""
+    """An initial reward scaler; its scale is 1 until the first update."""
     return RewardScaler(
         exact_count.zero(), jnp.float32(0), jnp.float32(1), jnp.zeros(num_envs)
     )
@@ -133,9 +133,9 @@ def init_reward_scaler(num_envs: int) -> RewardScaler:
 def scale_reward(
     scaler: RewardScaler, reward: Float[Array, "T N"], clip: Array | float
 ) -> Float[Array, "T N"]:
-    """The reward over the standard deviation of the discounted return, bounded.
+    """Reward divided by the standard deviation of the discounted return, clipped.
 
-    No mean is subtracted: that would change which policy is best.
+    The mean is not subtracted, because that would change the optimal policy.
     """
     return jnp.clip(reward * jax.lax.rsqrt(scaler.var + EPS), -clip, clip)
 
@@ -147,10 +147,10 @@ def update_reward_scaler(
     weight: Float[Array, "T N"],
     gamma: Float[Array, ""],
 ) -> RewardScaler:
-    """The scaler after a rollout of raw rewards.
+    """The scaler updated by a rollout of raw rewards.
 
-    Each environment's return R ← γR + r is sampled at every real step and begins
-    anew *after* the last reward of an episode.
+    Each environment's return R ← γR + r is sampled at every real step and reset to 0
+    *after* the last reward of an episode.
     """
 
     def step(total: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""The policy head of dense networks in NumPy: for acting on a few observations.
+"""The policy head of dense networks in NumPy, for acting on a few observations.
 
-A call into XLA costs more than the arithmetic of a small network on a few rows. What
-is computed here is only what acting needs; values, log-probabilities and gradients
-come from the compiled network (`pgcli.nn.networks`), whose parameters these are.
+A call into XLA costs more than the arithmetic of a small network on a few rows. This
+module computes only actions; values, log-probabilities and gradients come from the
+compiled network with the same parameters (`pgcli.nn.networks`).
 """
 
 import itertools
@@ -23,7 +23,7 @@ from pgcli.envs.base import (
 from pgcli.nn.normalize import EPS
 
 Forward = Callable[[Any], np.ndarray]
-"""Raw observations [N, …] -> the policy's head [N, A]."""
+"""Raw observations [N, …] -> outputs of the policy head [N, A]."""
 
 _GELU = math.sqrt(2 / math.pi)
 
@@ -55,19 +55,19 @@ IN_PLACE: dict[str, Callable[[np.ndarray], None]] = {
     "gelu": _gelu,
     "elu": _elu,
 }
-"""The activations of `networks.ACTIVATIONS`, each overwriting its argument."""
+"""The activations of `networks.ACTIVATIONS`; each overwrites its argument."""
 
 
 def make_forward(
     params: Mapping[str, Any], obs_stats: Any, obs_space: ObsSpace, activation: str
 ) -> Forward:
-    """The policy of an `ActorCritic` on the torso `mlp`, its parameters fixed.
+    """Policy of an `ActorCritic` with the torso `mlp`, for fixed parameters.
 
     Args:
-      params: the network's, as NumPy arrays.
+      params: parameters of the network, as NumPy arrays.
       obs_stats: the agent's `ObsStats` as NumPy arrays, or None.
-      obs_space: what it observes.
-      activation: between the layers, a key of `IN_PLACE`.
+      obs_space: observation space.
+      activation: activation of the hidden layers, a key of `IN_PLACE`.
     """
     torso = params["policy"]
     hidden = [torso[f"Dense_{i}"] for i in range(len(torso))]
@@ -92,11 +92,11 @@ def make_forward(
 def make_sampler(
     params: Mapping[str, Any], action_space: Space
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """(head [N, A], noise [N, A]) -> actions, as a distribution's `sample` has them.
+    """(head [N, A], noise [N, A]) -> actions, as `Distribution.sample` returns them.
 
     Args:
-      params: the network's, as NumPy arrays.
-      action_space: what it acts on.
+      params: parameters of the network, as NumPy arrays.
+      action_space: action space.
     """
     if isinstance(action_space, Discrete):
         return lambda head, noise: (head + noise).argmax(axis=-1).astype(np.int32)
@@ -123,7 +123,10 @@ def _choices(
 
 
 def _features(space: ObsSpace, stats: Any) -> Callable[[Any], np.ndarray]:
-    """Observations [N, …] normalised and side by side: [N, n], as `flatten_obs`."""
+    """Function from observations [N, …] to normalised features [N, n].
+
+    The features are in the order of `flatten_obs`.
+    """
     clip = None if stats is None else float(stats.clip)
     if isinstance(space, Space):
         if stats is None:
@@ -174,7 +177,7 @@ def _component(
 
 
 def _one_hots(space: MultiDiscrete) -> Callable[[Any], np.ndarray]:
-    """Each element of [N, …] as one of its values, side by side."""
+    """Function from [N, …] to the concatenated one-hot vectors of its elements."""
     ends = np.cumsum(space.nvec)
     first = ends - np.array(space.nvec) - np.array(space.start)
 

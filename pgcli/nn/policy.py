@@ -1,4 +1,4 @@
-"""`Policy`: what an algorithm knows of a network."""
+"""`Policy`: the interface between algorithms and networks."""
 
 import math
 from collections.abc import Callable
@@ -42,8 +42,8 @@ class Policy(NamedTuple):
       init: key -> params. Consumes the key.
       initial_carry: batch size -> recurrent state [N, …]; () for feed-forward.
       apply: (params, carry, obs, start, mask=None) -> (carry, Distribution, value).
-        One step for a batch; `start` marks states that begin an episode, where a
-        recurrent state is reset. Feed-forward policies take any batch axes.
+        One step for a batch; `start` marks states that begin an episode, at which a
+        recurrent state is reset. Feed-forward policies accept any batch axes.
     """
 
     init: Callable[[Array], Params]
@@ -57,7 +57,7 @@ class Policy(NamedTuple):
 
 
 class Agent(struct.PyTreeNode):
-    """All that acting needs, and all that evaluation loads."""
+    """Parameters and observation statistics: everything that acting requires."""
 
     params: Params
     obs_stats: ObsStats | None
@@ -94,7 +94,7 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
 
 
 def _head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
-    """(network outputs -> distribution of actions, how many outputs that takes).
+    """(network outputs -> distribution of actions, number of outputs).
 
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
@@ -111,12 +111,12 @@ def _head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
     raise EnvironmentFailed(
         f"no action distribution for {spec.action}",
         where=f"environment {spec.id}",
-        help="actions can be Discrete, MultiDiscrete, MultiBinary or a Box of floats",
+        help="supported: Discrete, MultiDiscrete, MultiBinary and a Box of floats",
     )
 
 
 def zero_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
-    """An observation of zeros, with batch axes in front."""
+    """An observation of zeros with leading batch axes."""
     if isinstance(space, Space):
         return jnp.zeros((*batch, *space.shape), space.dtype)
     return {name: zero_obs(part, batch) for name, part in space.items()}
@@ -139,7 +139,7 @@ def draw_noise(
     keys: Key[Array, " N"],
     num_steps: int,
 ) -> Array:
-    """Sampling noise of a whole rollout: [T, N, …], environment n from `keys[n]`."""
+    """Sampling noise [T, N, …] of a whole rollout; environment n uses `keys[n]`."""
     prototype: Distribution = jax.eval_shape(
         lambda: act(
             policy,
@@ -158,7 +158,7 @@ def draw_noise(
 
 
 class Unrolled(NamedTuple):
-    """A policy evaluated over a batch."""
+    """Outputs of a policy for a batch."""
 
     dist: Distribution
     value: Float[Array, "*batch"]
@@ -174,14 +174,16 @@ def unroll(
     start: Bool[Array, "*batch"],
     mask: Array | None = None,
 ) -> Unrolled:
-    """The policy over normalised observations: a batch at once, or a scan over time.
+    """Outputs of a policy for normalised observations.
+
+    A feed-forward policy is evaluated at once, a recurrent one by a scan over time.
 
     Args:
       policy: the policy.
-      params: its parameters θ.
+      params: parameters θ of the policy.
       first_carry: recurrent state [N, …] before the first step; () for feed-forward.
-      obs: [*batch, …]; for a recurrent policy batch is (T, N).
-      start: where an episode begins.
+      obs: [*batch, …]; for a recurrent policy the batch axes are (T, N).
+      start: whether the step is the first of an episode.
       mask: allowed actions [*batch, A], or None.
     """
     if not jax.tree.leaves(first_carry):
