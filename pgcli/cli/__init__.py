@@ -1,5 +1,5 @@
 """The command line: commands, flags and the terminal.
 
-May import everything, but nothing heavy (JAX, NumPy, pydantic) until a command needs
-it.
+May import everything, but imports JAX, NumPy and pydantic only when a command needs
+them.
 """

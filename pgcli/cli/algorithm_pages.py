@@ -12,10 +12,10 @@ _RULE = re.compile(r"\|(?:-+\|)+")
 
 @dataclass(frozen=True)
 class Page:
-    """A document in Markdown, by its parts.
+    """A parsed Markdown document.
 
     Attributes:
-      name: the algorithm.
+      name: name of the algorithm.
       text: the whole document.
     """
 
@@ -29,7 +29,7 @@ class Page:
 
     @property
     def summary(self) -> dict[str, str]:
-        """New, Weight or objective, Lecture, Collects: the table above the sections."""
+        """The table above the sections: New, Weight or objective, Lecture, Collects."""
         (row,) = rows(self.text.partition("\n## ")[0])
         return {name: value.strip("`") for name, value in row.items()}
 
@@ -42,7 +42,7 @@ class Page:
 
     @property
     def symbols(self) -> list[dict[str, Any]]:
-        """Terms of the equations: symbol, meaning, keys, metrics, code."""
+        """Symbols of the equations: symbol, meaning, keys, metrics, code."""
         return [
             {
                 "symbol": row["Symbol"].strip("`"),
@@ -65,7 +65,7 @@ class Page:
 
     @property
     def failures(self) -> list[dict[str, str]]:
-        """What goes wrong: symptom, cause, remedy."""
+        """Common failures: symptom, cause, remedy."""
         return [
             {name.lower(): cell for name, cell in row.items()}
             for row in rows(self.sections["What goes wrong"])
@@ -73,7 +73,7 @@ class Page:
 
 
 def directory() -> Path:
-    """The directory of the pages: inside the wheel, or beside the package."""
+    """Directory of the pages: inside the wheel, or next to the package."""
     installed = _PACKAGE / "_docs" / "algorithms"
     source = _PACKAGE.parent / "docs" / "algorithms"
     return installed if installed.is_dir() else source
@@ -86,9 +86,12 @@ def read(name: str) -> Page:
 
 
 def rows(text: str) -> list[dict[str, str]]:
-    """Rows of the first table in a text, by the names of its columns.
+    """Rows of the first table in a text, each as column name -> cell.
 
-    Cells contain no `|`: a row with another number of cells is a ValueError.
+    Cells must not contain `|`.
+
+    Raises:
+      ValueError: a row and the header differ in their number of cells.
     """
     lines = iter(text.splitlines())
     header: list[str] = []
@@ -110,5 +113,5 @@ def cells(line: str) -> list[str]:
 
 
 def quoted(cell: str) -> list[str]:
-    """What a cell quotes in backticks."""
+    """The parts of a cell in backticks."""
     return re.findall(r"`([^`]+)`", cell)

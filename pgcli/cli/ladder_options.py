@@ -1,4 +1,4 @@
-"""Options of `pgcli ladder`, and what their texts mean."""
+"""Options of `pgcli ladder` and the parsing of their texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ TUNE_SEEDS = "100:105"
 Seeds = Annotated[
     str,
     typer.Option(
-        "--seeds", metavar="N|A:B", help="how many seeds, or from A up to before B"
+        "--seeds", metavar="N|A:B", help="number of seeds, or seeds A to B - 1"
     ),
 ]
 Algos = Annotated[
@@ -24,7 +24,7 @@ Algos = Annotated[
     typer.Option(
         "--algos",
         metavar="A,B,…",
-        help="which rungs",
+        help="rungs to compare",
         show_default="all",
     ),
 ]
@@ -43,7 +43,7 @@ Threshold = Annotated[
     typer.Option(
         "--threshold",
         metavar="X",
-        help="count the steps to this return",
+        help="also report the steps to this return",
         show_default="the environment's, if it has one",
     ),
 ]
@@ -52,7 +52,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="DIR",
-        help="where everything goes",
+        help="output directory",
         show_default="runs/ladder-ENV",
     ),
 ]
@@ -65,7 +65,7 @@ Tune = Annotated[
     typer.Option(
         "--tune",
         metavar="X,Y,…",
-        help="choose each rung's learning rate from these, by area on --tune-seeds",
+        help="choose each rung's learning rate from these by area on --tune-seeds",
     ),
 ]
 TuneSeeds = Annotated[
@@ -73,7 +73,7 @@ TuneSeeds = Annotated[
     typer.Option(
         "--tune-seeds",
         metavar="A:B",
-        help="seeds that choose, of --tune",
+        help="seeds for --tune",
         show_default=TUNE_SEEDS,
     ),
 ]
@@ -82,7 +82,7 @@ Jobs = Annotated[
     typer.Option(
         "--jobs",
         metavar="N",
-        help="runs at once",
+        help="number of runs at a time",
         parser=options.whole_number(1),
     ),
 ]
@@ -90,8 +90,8 @@ GradientVariance = Annotated[
     bool,
     typer.Option(
         "--gradient-variance",
-        help="instead: how noisy the gradient is under each weight on ∇log π, on "
-        "the same episodes",
+        help="instead, measure the noise of the gradient for each weight on ∇log π, "
+        "on the same episodes",
     ),
 ]
 Episodes = Annotated[
@@ -99,7 +99,7 @@ Episodes = Annotated[
     typer.Option(
         "--episodes",
         metavar="N",
-        help="of --gradient-variance",
+        help="number of episodes for --gradient-variance",
         show_default=str(EPISODES),
         parser=options.whole_number(3),
     ),
@@ -107,26 +107,26 @@ Episodes = Annotated[
 
 
 def seed_range(text: str, flag: str) -> range:
-    """The seeds that `N` or `A:B` means.
+    """The seeds given as `N` or `A:B`.
 
     Raises:
-      UsageError: it means none.
+      UsageError: the text is neither, or gives no seed.
     """
     first, colon, end = text.partition(":")
     try:
-        found = range(int(first), int(end)) if colon else range(int(first))
+        seeds = range(int(first), int(end)) if colon else range(int(first))
     except ValueError:
-        found = range(0)
-    if not found or found[0] < 0:
+        seeds = range(0)
+    if not seeds or seeds[0] < 0:
         raise UsageError(f"`{flag} {text}`: expected a number of seeds, or A:B")
-    return found
+    return seeds
 
 
 def positive(text: str, flag: str) -> float:
-    """The number above 0 that a text spells.
+    """The number in a text.
 
     Raises:
-      UsageError: it spells none.
+      UsageError: the text is not a finite number above 0.
     """
     value = options.real(text)
     if not isinstance(value, float) or not 0 < value < float("inf"):
@@ -135,10 +135,10 @@ def positive(text: str, flag: str) -> float:
 
 
 def rate(text: str, chosen: Sequence[str]) -> tuple[str, float]:
-    """(rung, learning rate) that `ALGO=X` means.
+    """(rung, learning rate) of a text `ALGO=X`.
 
     Raises:
-      UsageError: it does not, or that rung is not trained.
+      UsageError: the text has another form, or the rung is not among `chosen`.
     """
     from pgcli.ladder.plan import algorithms
 

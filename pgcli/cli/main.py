@@ -1,4 +1,4 @@
-"""`pgcli`: the commands, and how every failure leaves the process."""
+"""`pgcli`: all commands, and the exit code of every failure."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ def _group(
     cls: type[HelpGroup] = HelpGroup,
     alone: Callable[..., None] = missing_command,
 ) -> typer.Typer:
-    """A group of commands; `alone` runs where none of them is named."""
+    """A group of commands; `alone` runs if no command is named."""
     group = typer.Typer(
         cls=cls,
         add_completion=completion,
@@ -55,10 +55,16 @@ def _group(
 
 
 def build_app(completion: bool = False) -> typer.Typer:
-    """All commands, by purpose; with completion (0.1 s more, for pydantic) if asked."""
+    """The application with all commands, by purpose.
+
+    Args:
+      completion: whether to add shell completion, which imports pydantic (0.1 s).
+    """
     help = "Train and evaluate policy-gradient agents in JAX."
     app = _group(help, EXAMPLES, completion)
     app.info.context_settings = {"help_option_names": ["-h", "--help"]}
+
+    # Run
     add_command(
         app,
         "train",
@@ -79,10 +85,12 @@ def build_app(completion: bool = False) -> typer.Typer:
         examples=ladder.EXAMPLES,
         notes=ladder.NOTES,
     )
-    look = _group("List, show and verify runs.", runs.EXAMPLES)
+
+    # Look
+    group = _group("List, show and verify runs.", runs.EXAMPLES)
     for name, function in runs.COMMANDS.items():
-        add_command(look, name, function)
-    app.add_typer(look, name="runs", rich_help_panel="Look")
+        add_command(group, name, function)
+    app.add_typer(group, name="runs", rich_help_panel="Look")
     add_command(
         app,
         "explain",
@@ -91,25 +99,27 @@ def build_app(completion: bool = False) -> typer.Typer:
         examples=explain.EXAMPLES,
         notes=explain.NOTES,
     )
-    settings = _group("Show, check and explain configurations.", config.EXAMPLES)
+
+    # Set up
+    group = _group("Show, check and explain configurations.", config.EXAMPLES)
     for name, function in config.COMMANDS.items():
-        add_command(settings, name, function)
-    app.add_typer(settings, name="config", rich_help_panel="Set up")
-    known = _group(
-        "List environments, and check one.",
+        add_command(group, name, function)
+    app.add_typer(group, name="config", rich_help_panel="Set up")
+    group = _group(
+        "List environments, or check one.",
         envs.EXAMPLES,
         cls=envs.EnvsGroup,
         alone=envs.list_everything,
     )
-    add_command(known, "list", envs.list_some, examples=envs.LIST_EXAMPLES)
+    add_command(group, "list", envs.list_some, examples=envs.LIST_EXAMPLES)
     add_command(
-        known,
+        group,
         "check",
         envs.check,
         examples=envs.CHECK_EXAMPLES,
         notes=envs.CHECK_NOTES,
     )
-    app.add_typer(known, name="envs", rich_help_panel="Set up")
+    app.add_typer(group, name="envs", rich_help_panel="Set up")
     add_command(app, "bench", bench.bench, purpose="Set up", examples=bench.EXAMPLES)
     add_command(
         app, "doctor", doctor.doctor, purpose="Set up", examples=doctor.EXAMPLES
@@ -125,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         completion = COMPLETE in os.environ or not COMPLETION_FLAGS.isdisjoint(words)
         command = get_command(build_app(completion))
-        # Typer returns the code of `Exit` here, and None where the command ended well
+        # Typer returns the code of `Exit`, or None if the command succeeded
         code = command.main(
             words, prog_name="pgcli", standalone_mode=False, obj=terminal
         )
@@ -140,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _presume_flags(terminal: Terminal, words: Sequence[str]) -> None:
-    """Reads the global flags off the words: a usage error needs them before parsing."""
+    """Applies the global flags before parsing, so that usage errors respect them."""
     before = words[: words.index("--")] if "--" in words else words
     terminal.configure(
         quiet=False,

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and the way from flags to a configuration."""
+"""Flags shared by several commands, and the configuration made from them."""
 
 import functools
 import inspect
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 DEFAULTS = RunConfig()
 
 
-class Interrupted(PgcliError):  # noqa: N818 - says what happened
-    """Ctrl-C outside of training, where there is nothing to save."""
+class Interrupted(PgcliError):  # noqa: N818 - an event, not an error
+    """Ctrl-C outside of training, when there is nothing to save."""
 
     exit_code = ExitCode.INTERRUPTED
 
@@ -44,7 +44,7 @@ GLOBAL_FLAGS: Mapping[str, Any] = {
     "quiet": _flag("-q", "--quiet", help="show only warnings, errors and the result"),
     "verbose": _flag("-v", "--verbose", help="show more on stderr"),
     "no_color": _flag("--no-color", help="no colours (also: NO_COLOR=1)"),
-    "json": _flag("--json", help="stdout is exactly one JSON object"),
+    "json": _flag("--json", help="print exactly one JSON object to stdout"),
     "debug": _flag("--debug", help="show the traceback of an unexpected failure"),
     "version": _flag(
         "--version", help="show the version", is_eager=True, callback=_version
@@ -53,7 +53,8 @@ GLOBAL_FLAGS: Mapping[str, Any] = {
 
 
 def with_global_flags(function: Callable[..., Any]) -> Callable[..., None]:
-    """`function(terminal, **options)` with the global flags added, for Typer."""
+    """`function(terminal, **options)` as a Typer command with the global flags."""
+    # the new signature: the function's own options, then the global flags
     own = list(inspect.signature(function).parameters.values())[1:]
     keyword = inspect.Parameter.KEYWORD_ONLY
     added = [
@@ -80,6 +81,7 @@ def with_global_flags(function: Callable[..., Any]) -> Callable[..., None]:
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
 
+    # Typer reads the options from the signature and the annotations
     parameters = [context, *(p.replace(kind=keyword) for p in own), *added]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -98,12 +100,12 @@ def add_command(
     """Registers `function(terminal, **options)` as the command `name` of `app`.
 
     Args:
-      app: where to.
-      name: what the user types.
-      function: what it does; its docstring's first paragraph is the summary.
-      purpose: heading that the command is listed under.
-      examples: lines for the help, before the options.
-      notes: lines for the help, after the options.
+      app: the group.
+      name: name of the command.
+      function: the command; the first paragraph of its docstring is the summary.
+      purpose: heading of the command in the group's help.
+      examples: lines of the help before the options.
+      notes: lines of the help after the options.
     """
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
     app.command(
@@ -116,7 +118,7 @@ def add_command(
 
 
 def missing_command(terminal: Terminal, ctx: typer.Context) -> None:
-    """What a group does when none of its commands is named: the help, and exit 2."""
+    """Shows a group's help and exits with 2: none of its commands was named."""
     if terminal.json:
         raise UsageError(f"{ctx.command_path} needs a command", help="see --help")
     terminal.say(ctx.get_help())
@@ -124,26 +126,26 @@ def missing_command(terminal: Terminal, ctx: typer.Context) -> None:
 
 
 def complete_algorithm(incomplete: str) -> list[str]:
-    """Algorithms that begin so."""
+    """Algorithms that begin with `incomplete`."""
     return [
         n for n in (*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES) if n.startswith(incomplete)
     ]
 
 
 def complete_key(incomplete: str) -> list[str]:
-    """Keys of the configuration that begin so."""
+    """Keys of the configuration that begin with `incomplete`."""
     from pgcli.config.explain import paths
 
     return [path for path in paths() if path.startswith(incomplete)]
 
 
 def complete_set(incomplete: str) -> list[str]:
-    """Keys for `--set` that begin so, with their `=`."""
+    """Keys that begin with `incomplete`, each followed by `=`, for `--set`."""
     return [f"{path}=" for path in complete_key(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Runs in `runs/` that begin so."""
+    """Runs in `runs/` that begin with `incomplete`."""
     names = (p.parent.name for p in Path("runs").glob("*/config.yaml"))
     return sorted(name for name in names if name.startswith(incomplete))
 
@@ -172,7 +174,7 @@ EnvModules = Annotated[
     typer.Option(
         "--env-module",
         metavar="MODULE",
-        help="import this module of yours, for its environments; repeatable",
+        help="import a module that registers environments, repeatable",
     ),
 ]
 EnvKwargs = Annotated[
@@ -189,11 +191,11 @@ ConfigFile = Annotated[
         "-c",
         "--config",
         metavar="FILE",
-        help="YAML file, or a preset's name (style/openai), instead of the preset",
+        help="YAML file, or name of a preset (style/openai); replaces the preset",
     ),
 ]
 NoPreset = Annotated[
-    bool, typer.Option("--no-preset", help="begin from the algorithm's defaults")
+    bool, typer.Option("--no-preset", help="start from the algorithm's defaults")
 ]
 Seed = Annotated[
     str | None,
@@ -206,7 +208,7 @@ Seeds = Annotated[
     typer.Option(
         "--seeds",
         metavar="N|A:B",
-        help="runs side by side: N from --seed on, or seeds A to B - 1",
+        help="train several seeds in one run: N seeds from --seed on, or A to B - 1",
     ),
 ]
 Grid = Annotated[
@@ -214,7 +216,7 @@ Grid = Annotated[
     typer.Option(
         "--grid",
         metavar="KEY=V,V,…",
-        help="values of a number to train side by side, repeatable",
+        help="train several values of a number in one run, repeatable",
         autocompletion=complete_set,
     ),
 ]
@@ -223,8 +225,8 @@ Devices = Annotated[
     typer.Option(
         "--devices",
         metavar="N",
-        help="devices to use",
-        show_default="all that are worth it",
+        help="number of devices",
+        show_default="as many as shorten the work",
     ),
 ]
 Steps = Annotated[
@@ -232,7 +234,7 @@ Steps = Annotated[
     typer.Option(
         "--steps",
         metavar="N",
-        help="environment steps to train",
+        help="number of environment steps",
         show_default=f"the preset's, else {DEFAULTS.steps}",
     ),
 ]
@@ -241,7 +243,7 @@ UntilReturn = Annotated[
     typer.Option(
         "--until-return",
         metavar="X",
-        help="stop once a periodic evaluation's mean return reaches X",
+        help="stop when the mean return of a periodic evaluation reaches X",
     ),
 ]
 Accelerator = Annotated[
@@ -249,7 +251,7 @@ Accelerator = Annotated[
     typer.Option(
         "--accelerator",
         metavar="auto|cpu|gpu|tpu",
-        help="where the learner runs",
+        help="device of the learner",
         show_default=DEFAULTS.accelerator,
     ),
 ]
@@ -263,12 +265,12 @@ Sets = Annotated[
     ),
 ]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", metavar="DIR", help="where runs are kept")
+    Path, typer.Option("--runs-dir", metavar="DIR", help="directory of the runs")
 ]
 
 
 def whole(text: str | None) -> int | float | str | None:
-    """The number that a text spells, whole where it can be (`500_000`, `5e5`)."""
+    """The number in a text, an int if possible (`500_000`, `5e5`), else the text."""
     if text is None:
         return None
     try:
@@ -279,7 +281,7 @@ def whole(text: str | None) -> int | float | str | None:
 
 
 def real(text: str | None) -> float | str | None:
-    """The number that a text spells, else the text."""
+    """The number in a text, else the text."""
     if text is None:
         return None
     try:
@@ -289,13 +291,13 @@ def real(text: str | None) -> float | str | None:
 
 
 def whole_number(minimum: int) -> Any:
-    """A parser for Typer: whole numbers from `minimum` on."""
+    """A Typer parser of whole numbers that are at least `minimum`."""
 
     def parse(text: Any) -> int:
         number = whole(str(text))
         if not isinstance(number, int) or number < minimum:
             raise typer.BadParameter(
-                f"expected a whole number from {minimum} on, not `{text}`"
+                f"expected a whole number of at least {minimum}, not `{text}`"
             )
         return number
 
@@ -303,7 +305,7 @@ def whole_number(minimum: int) -> Any:
 
 
 def _seeds(text: str | None) -> tuple[Any, Any]:
-    """(first, count) of `--seeds`: `8` says a count, `3:11` both."""
+    """(first, count) of `--seeds`; `first` is None if the text is only a count."""
     if text is None or ":" not in text:
         return None, whole(text)
     first, _, end = text.partition(":")
@@ -311,13 +313,13 @@ def _seeds(text: str | None) -> tuple[Any, Any]:
     if not isinstance(low, int) or not isinstance(high, int) or not 0 <= low < high:
         raise UsageError(
             f"`--seeds {text}`: expected a count, or A:B with A below B",
-            help="--seeds 8 takes 8 from --seed on; --seeds 3:11 takes 3 to 10",
+            help="--seeds 8 trains 8 seeds from --seed on; --seeds 3:11 trains 3 to 10",
         )
     return low, high - low
 
 
 def _grid(texts: list[str] | None) -> dict[str, list[Any]] | None:
-    """The keys and values of every `--grid`."""
+    """Values by key of all `--grid` flags; None without any."""
     if not texts:
         return None
     grid: dict[str, list[Any]] = {}
@@ -349,15 +351,17 @@ def resolve_config(
     env_kwargs: list[str] | None = None,
     sets: list[str] | None = None,
 ) -> "Resolved":
-    """The configuration that these flags mean, with the origin of every value.
+    """The configuration given by these flags, with the origin of every value.
 
-    The modules may be imported from now on.
+    Imports of the modules are allowed from now on.
 
     Raises:
-      ConfigError: with every mistake in file and flags at once.
-      UsageError: there is no such module.
+      ConfigError: file or flags are wrong; it lists all mistakes.
+      UsageError: a module does not exist.
     """
     from pgcli.config.load import resolve
+
+    # flags by the key that they set, with their spelling for error messages
 
     first, count = _seeds(seeds)
     if first is not None and seed is not None:
@@ -386,10 +390,10 @@ def resolve_config(
 
 
 def use_modules(names: list[str] | None) -> None:
-    """Lets environments come from these modules, for as long as the process lives.
+    """Allows imports of these modules for environments, for the whole process.
 
     Raises:
-      UsageError: there is no such module.
+      UsageError: a module does not exist.
     """
     from pgcli.envs.user_modules import use
 

@@ -76,7 +76,10 @@ def orthogonal(gain: float) -> Callable[..., Array]:
 def _orthonormal(
     key: Array, shape: tuple[int, ...], dtype: Any, decomposed: bool
 ) -> Array:
-    """A kernel with orthonormal rows or columns, whichever are fewer. Consumes the key."""
+    """A kernel with orthonormal rows or columns, whichever are fewer.
+
+    Consumes the key.
+    """
     num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
     long, short = max(num_rows, num_columns), min(num_rows, num_columns)
 

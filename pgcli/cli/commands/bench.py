@@ -17,14 +17,14 @@ pgcli bench --env func:CartPole-v1 --set env.num_envs=64
 pgcli bench -c my.yaml --json"""
 
 NAMES = {
-    "bare": "environments alone, random actions",
+    "bare": "environments only, random actions",
     "collection": "collection: policy and environments",
     "update": "update",
     "whole": "whole iterations",
 }
 
 Seconds = Annotated[
-    float, typer.Option("--seconds", metavar="X", help="how long to measure in all")
+    float, typer.Option("--seconds", metavar="X", help="total time of the measurement")
 ]
 
 
@@ -41,9 +41,11 @@ def bench(
     seconds: Seconds = 10.0,
     sets: options.Sets = None,
 ) -> None:
-    """Measure where the time of training goes on this machine."""
+    """Measure how fast each part of training is on this machine."""
     if not 0 < seconds < 3600:
-        raise UsageError(f"`--seconds {seconds:g}`: expected above 0, below an hour")
+        raise UsageError(
+            f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
+        )
     resolved = options.resolve_config(
         algo=algo,
         env=env,

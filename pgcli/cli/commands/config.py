@@ -40,7 +40,7 @@ def show(
     accelerator: options.Accelerator = None,
     sets: options.Sets = None,
 ) -> None:
-    """Show every value that would run, with its origin, as YAML."""
+    """Show the resulting configuration as YAML, with the origin of every value."""
     resolved = options.resolve_config(
         algo=algo,
         env=env,
@@ -65,7 +65,7 @@ def show(
 
 
 def check(terminal: Terminal, files: Files) -> None:
-    """Check configuration files; reports every mistake in them."""
+    """Check configuration files and report all mistakes."""
     from pgcli.config.load import ConfigError, resolve
 
     rows: list[dict[str, Any]] = []
@@ -93,8 +93,9 @@ def explain(terminal: Terminal, key: Key, algo: options.Algo = None) -> None:
     """Explain one key: meaning, type, bounds and default."""
     from pgcli.config.explain import describe
 
-    found = describe(key, algo)
-    terminal.answer(str(found), {"ok": True, **dataclasses.asdict(found)})
+    explanation = describe(key, algo)
+    data = {"ok": True, **dataclasses.asdict(explanation)}
+    terminal.answer(str(explanation), data)
 
 
 def schema(terminal: Terminal) -> None:

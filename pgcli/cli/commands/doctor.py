@@ -13,7 +13,7 @@ pgcli doctor
 pgcli doctor --json"""
 
 
-class CannotTrain(AcceleratorError):  # noqa: N818 - says what is the matter
+class NoDeviceError(AcceleratorError):
     """JAX finds no device."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:
@@ -22,14 +22,14 @@ class CannotTrain(AcceleratorError):  # noqa: N818 - says what is the matter
 
 
 def doctor(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
-    """Show devices, versions, extras and cache, and what is amiss."""
+    """Show devices, versions, extras and cache, and any problems."""
     from pgcli.diagnose.doctor import examine
 
     report = examine(runs_dir)
     if not report["ok"]:
         if not terminal.json:
             terminal.say(_text(report))
-        raise CannotTrain(report)
+        raise NoDeviceError(report)
     terminal.answer(_text(report), report)
     for warning in report["warnings"]:
         terminal.warn(warning)

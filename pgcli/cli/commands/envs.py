@@ -1,4 +1,4 @@
-"""`pgcli envs`: the list, and a look at one environment."""
+"""`pgcli envs list`, `envs check`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -28,16 +28,16 @@ pgcli envs check my_pkg:MyEnv-v0 --env-module my_pkg --env-kwargs size=5
 pgcli envs check func:MyEnv --env-module my_pkg --set env.max_episode_steps=500"""
 
 CHECK_NOTES = """\
-A Gymnasium environment goes through Gymnasium's own checker, then through random
-episodes as training would see them: spaces, finite numbers, seeds, ends. One on the
-device is traced, and played under jit and vmap. Exit code 3 if anything is wrong.
+A Gymnasium environment is checked by Gymnasium's own checker, then by random
+episodes: spaces, finite numbers, seeds, ends of episodes. A device environment
+is traced, and run under jit and vmap. Exit code 3 if there is an error.
 
-An environment of your own
-  on the host    `gymnasium.register(id="MyEnv-v0", entry_point=…)` in a module that
-                 --env-module names: --env MyEnv-v0
+Environments of your own
+  on the host    `gymnasium.register(id="MyEnv-v0", entry_point=…)` in a module given
+                 by --env-module; then --env MyEnv-v0
   on the device  a gymnasium.experimental.functional.FuncEnv, class or instance, in
-                 such a module: --env func:NAME. --env-kwargs are its parameters or
-                 arguments; it needs a time limit, env.max_episode_steps"""
+                 such a module; then --env func:NAME. --env-kwargs are its parameters
+                 or arguments. It needs a time limit, env.max_episode_steps"""
 
 Filter = Annotated[
     str | None, typer.Argument(metavar="[FILTER]", help="part of an environment's id")
@@ -46,15 +46,16 @@ EnvId = Annotated[
     str, typer.Argument(metavar="ID", help="environment, see `pgcli envs`")
 ]
 Seconds = Annotated[
-    float, typer.Option("--seconds", metavar="X", help="how long to measure its speed")
+    float,
+    typer.Option("--seconds", metavar="X", help="time for the measurement of speed"),
 ]
 
 
 class EnvsGroup(HelpGroup):
-    """A group in which words that name no command are those of `list`."""
+    """A group that passes words other than a command to `list`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As Typer's, `list` put in front of a filter or an option of the list."""
+        """Parsed arguments, with `list` inserted before a filter or a list option."""
         flags = {name for param in self.get_params(ctx) for name in param.opts}
         count = next((i for i, word in enumerate(args) if word not in flags), len(args))
         rest = args[count:]
@@ -63,17 +64,17 @@ class EnvsGroup(HelpGroup):
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """What can follow `pgcli envs`."""
+        """Usage pieces after `pgcli envs`."""
         return ["[FILTER]", "|", "COMMAND", "[ARGS]..."]
 
     def _mistyped(self, words: list[str]) -> bool:
-        """Whether the first is probably a command: a filter is followed by no word."""
+        """Whether the first word is probably a command: no word follows a filter."""
         followed = len(words) > 1 and not words[1].startswith("-")
         return followed and bool(similar(words[0], self.commands))
 
 
 class EnvironmentUnfit(EnvironmentFailed):
-    """Something is wrong with an environment that was checked."""
+    """The check of an environment reported errors."""
 
     def __init__(self, message: str, where: str, result: Mapping[str, Any]) -> None:
         super().__init__(message, where=where)
@@ -81,14 +82,14 @@ class EnvironmentUnfit(EnvironmentFailed):
 
 
 def list_everything(terminal: Terminal) -> None:
-    """What `pgcli envs` alone does."""
+    """Lists all environments; runs if `pgcli envs` has no arguments."""
     list_some(terminal)
 
 
 def list_some(
     terminal: Terminal, filter: Filter = None, env_modules: options.EnvModules = None
 ) -> None:
-    """List the environments that can be trained on."""
+    """List the available environments."""
     options.use_modules(env_modules)
     from pgcli.envs.registry import list_envs
 
@@ -117,9 +118,11 @@ def check(
     seconds: Seconds = 1.0,
     sets: options.Sets = None,
 ) -> None:
-    """Run an environment and say in words what is wrong with it, and how fast it is."""
+    """Run an environment, report any problems and measure its speed."""
     if not 0 < seconds < 3600:
-        raise UsageError(f"`--seconds {seconds:g}`: expected above 0, below an hour")
+        raise UsageError(
+            f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
+        )
     resolved = options.resolve_config(
         env=env,
         no_preset=True,
@@ -137,7 +140,7 @@ def check(
         terminal.answer(_text(result), result)
     count = sum(finding["level"] == "error" for finding in result["findings"])
     raise EnvironmentUnfit(
-        f"{count} thing{'s are' if count > 1 else ' is'} wrong with it",
+        f"the check reported {count} error{'s' if count > 1 else ''}",
         f"environment {env}",
         result,
     )
@@ -153,8 +156,8 @@ def _text(result: Mapping[str, Any]) -> str:
     ]
     if speed is not None:
         rate = f"{speed['steps_per_second']:,} steps/s"
-        cost = f"{number(speed['step_us'])} µs a step, {number(speed['reset_us'])} µs "
-        rows.append(("speed", f"{cost}a reset: {rate}"))
+        step, reset = number(speed["step_us"]), number(speed["reset_us"])
+        rows.append(("speed", f"{step} µs per step, {reset} µs per reset: {rate}"))
     lines = []
     for finding in result["findings"]:
         lines.append(f"{finding['level']:9}{finding['message']}")

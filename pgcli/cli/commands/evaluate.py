@@ -31,19 +31,21 @@ Episodes = Annotated[
     typer.Option(
         "--episodes",
         metavar="N",
-        help="how many episodes",
+        help="number of episodes",
         parser=options.whole_number(1),
     ),
 ]
-Best = Annotated[bool, typer.Option("--best", help="the best checkpoint, not the last")]
+Best = Annotated[
+    bool, typer.Option("--best", help="use the best checkpoint, not the last")
+]
 OtherEnv = Annotated[
     str | None,
     typer.Option(
-        "--env", metavar="ID", help="another environment", show_default="its own"
+        "--env", metavar="ID", help="environment", show_default="the agent's own"
     ),
 ]
 Stochastic = Annotated[
-    bool, typer.Option("--stochastic", help="sample actions instead of their mode")
+    bool, typer.Option("--stochastic", help="sample actions instead of using the mode")
 ]
 EvalSeed = Annotated[
     int,
@@ -59,7 +61,7 @@ Member = Annotated[
     typer.Option(
         "--member",
         metavar="SEED[,KEY=V]",
-        help="of runs side by side, this one",
+        help="evaluate only this member",
         show_default="all",
     ),
 ]
@@ -79,8 +81,8 @@ MinReturn = Annotated[
 ]
 
 
-class BelowMinReturn(PgcliError):  # noqa: N818 - the result, not a fault
-    """The agent is worse than the caller demands."""
+class BelowMinReturn(PgcliError):  # noqa: N818 - a result, not an error
+    """The mean return is below `--min-return`."""
 
     exit_code = ExitCode.BELOW_MIN_RETURN
 
@@ -122,6 +124,7 @@ def evaluate(
         seed=seed,
         member=member,
     )
+    # rows of all episodes; those of a member carry its index and seed
     rows = result.pop("per_episode", [])
     for each in result.get("members", []):
         label = {key: each[key] for key in ("member", "seed")}
@@ -129,6 +132,7 @@ def evaluate(
         rows += [label | row for row in each.pop("per_episode")]
     if episodes_out is not None:
         _write_episodes(episodes_out, rows)
+    # the comparison is false for NaN
     mean = result["return_mean"]
     if min_return is not None and not mean >= min_return:
         if not terminal.json:

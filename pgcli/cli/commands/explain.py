@@ -1,7 +1,7 @@
 """`pgcli explain [ALGO]`: the pages of `docs/algorithms`.
 
-`NOTES` lists what `--json` has. `below` is the algorithm before, or null; `sections`
-holds the Markdown under each heading.
+`NOTES` lists the keys of `--json`. `below` is the previous algorithm, or null;
+`sections` contains the Markdown under each heading.
 """
 
 import shutil
@@ -22,9 +22,9 @@ pgcli explain ppo1 > ppo1.md
 pgcli explain trpo --json | jq '.failures[]'"""
 
 NOTES = """\
-On a terminal the page is formatted; elsewhere it is Markdown.
+The page is formatted on a terminal, and plain Markdown otherwise.
 
-Keys are those of `--set`, metrics those of metrics.jsonl.
+Keys are those of `--set`; metrics are those of metrics.jsonl.
 
 JSON
   with ALGO  name, aliases, below, title, new, formula, lecture, collects,
@@ -38,7 +38,7 @@ Algorithm = Annotated[
     str | None,
     typer.Argument(
         metavar="ALGO",
-        help="algorithm or alias; without it, an index of all",
+        help="algorithm or alias; without it, all are listed",
         autocompletion=options.complete_algorithm,
     ),
 ]
@@ -47,7 +47,7 @@ MAX_WIDTH = 100
 
 
 def explain(terminal: Terminal, algo: Algorithm = None) -> None:
-    """Explain an algorithm, or list all of them."""
+    """Explain an algorithm, or list all algorithms."""
     if algo is None:
         page = algorithm_pages.read("README")
         data = {
@@ -68,10 +68,10 @@ def explain(terminal: Terminal, algo: Algorithm = None) -> None:
 
 
 def real_name(name: str) -> str:
-    """The algorithm of a name or an alias.
+    """The real name of an algorithm, given its name or an alias.
 
     Raises:
-      UsageError: there is none.
+      UsageError: the algorithm does not exist.
     """
     real = ALGORITHM_ALIASES.get(name, name)
     if real in ALGORITHM_CONFIGS:

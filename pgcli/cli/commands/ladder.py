@@ -1,4 +1,4 @@
-"""`pgcli ladder`: the rungs side by side, by returns or by the noise of gradients."""
+"""`pgcli ladder`: comparison of the rungs by returns, or by the noise of gradients."""
 
 import dataclasses
 import re
@@ -23,22 +23,22 @@ pgcli ladder --seeds 0:20 --tune 3e-4,1e-3,3e-3,1e-2 --tune-seeds 100:105
 pgcli ladder --env func:CartPole-v1 --gradient-variance"""
 
 NOTES = """\
-Each run is a `pgcli train` of its own under OUT/runs; what is finished is not
-trained again, so a ladder that was stopped goes on by the same command. A rung
-keeps its preset's settings, but all share network, environments, budget and seeds.
+Each run is a separate `pgcli train` in OUT/runs. Finished runs are not repeated,
+so the same command continues an interrupted ladder. A rung keeps the settings of
+its preset, but all rungs share network, environments, budget and seeds.
 
-  final return  mean of the last 100 training episodes, raw
-  area          mean of that over the budget: area under the training curve
-  IQM [95 %]    interquartile mean over seeds; interval by bootstrap over seeds
-  threshold     median steps until the mean of 100 episodes reached it, and in how
-                many seeds it did
-  KL, ESS       of an update: KL(π_old‖π) in nats, effective share of samples
+  final return  mean unscaled return of the last 100 training episodes
+  area          its mean over the budget: area under the training curve
+  IQM [95 %]    interquartile mean over seeds; bootstrap interval over seeds
+  threshold     median steps until the mean of 100 episodes reached it, and the
+                number of seeds that did
+  KL, ESS       per update: KL(π_old‖π) in nats, effective sample size (fraction)
 
---gradient-variance looks at a fresh policy and at one that the last rung named has
-trained for a while, under the first seed.
+--gradient-variance compares a fresh policy with one trained briefly by the last
+rung, both with the first seed.
 
-OUT/ladder.json holds what --json prints, and the curves; ladder.csv the table;
-curves.png and curves.svg the picture (extra: plot).
+OUT/ladder.json contains the output of --json and the curves; ladder.csv contains
+the table; curves.png and curves.svg show the curves (extra: plot).
 
 JSON
   env, steps, seeds, threshold, maximum, common, tuning, files,
@@ -69,18 +69,22 @@ def ladder(
     """Train the rungs on the same seeds and compare them in one table."""
     from pgcli.ladder.plan import Request, algorithms
 
+    # parse the options
+
     options.use_modules(env_modules)
     env_id = env or options.DEFAULTS.env.id
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", env_id)
     chosen = algorithms(algos.split(",") if algos is not None else None)
     numbers = tuple(own.seed_range(seeds, "--seeds"))
     if tune_seeds is not None and tune is None:
-        raise UsageError("`--tune-seeds` belongs to --tune")
+        raise UsageError("`--tune-seeds` needs --tune")
     others = own.seed_range(tune_seeds or own.TUNE_SEEDS, "--tune-seeds")
     lrs = dict(own.rate(text, chosen) for text in rates or ())
     grid = (
         tuple(own.positive(text, "--tune") for text in tune.split(",")) if tune else ()
     )
+
+    # the plan of the runs
     request = Request(
         env=env_id,
         algos=chosen,
@@ -96,6 +100,8 @@ def ladder(
     )
     if set(request.tune_seeds) & set(numbers):
         raise UsageError("`--tune-seeds` must share no seed with `--seeds`")
+
+    # one of the two comparisons
     if gradient_variance:
         if lrs or grid or threshold is not None or jobs != 1:
             raise UsageError(
@@ -104,7 +110,7 @@ def ladder(
         _variance(terminal, request, episodes or own.EPISODES)
         return
     if episodes is not None:
-        raise UsageError("`--episodes` belongs to --gradient-variance")
+        raise UsageError("`--episodes` needs --gradient-variance")
     _compare(terminal, request)
 
 
@@ -117,7 +123,7 @@ def _compare(terminal: Terminal, request: "Request") -> None:
     if plot.is_available():
         paths |= plot.learning_curves(result, request.out)
     else:
-        terminal.note(f"no picture: pip install 'pgcli-jax[{plot.EXTRA}]' for one")
+        terminal.note(f"no plot: it needs pip install 'pgcli-jax[{plot.EXTRA}]'")
     del result["curves"]
     result["files"] = paths
     terminal.answer(ladder_text.comparison(result), result)
@@ -127,10 +133,10 @@ def _variance(terminal: Terminal, request: "Request", episodes: int) -> None:
     from pgcli.ladder import comparison as ladders
     from pgcli.ladder.plan import make_rungs
 
-    # the budget of schedules is the presets': `--steps` is something else here
+    # schedules use the budget of the preset: `--steps` has another meaning here
     [*_, rung] = make_rungs(dataclasses.replace(request, steps=None))
     from pgcli.ladder.gradient_noise_over_training import (
-        gradient_variance,  # JAX, after the mistakes
+        gradient_variance,  # imports JAX, so after all usage errors
     )
 
     result = gradient_variance(
@@ -153,13 +159,13 @@ class Progress:
         self._seconds: list[float] = []
 
     def begin(self, title: str, count: int, workers: int) -> None:
-        """`count` runs begin."""
+        """Reports that `count` runs begin."""
         self._count, self._done, self._workers = count, 0, workers
         self._seconds = []
         self._terminal.note(f"{title}: {count} runs, {workers} at a time")
 
     def ended(self, outcome: "Outcome") -> None:
-        """A run has ended."""
+        """Reports the result of a run and the remaining time."""
         self._done += 1
         place = f"[{self._done:{len(str(self._count))}}/{self._count}]"
         name = outcome.job.name
@@ -169,14 +175,14 @@ class Progress:
         self._seconds.append(outcome.seconds)
         each = sum(self._seconds) / len(self._seconds)
         left = each * (self._count - self._done) / self._workers
-        said = f"diverged: {outcome.diverged}"
+        text = f"diverged: {outcome.diverged}"
         if outcome.result is not None:
             train, final = outcome.result["train"], outcome.result["eval"]
-            said = f"train return {number(train['return_mean'])}"
-            said += f"  eval {number(final['return_mean'])}"
+            text = f"train return {number(train['return_mean'])}"
+            text += f"  eval {number(final['return_mean'])}"
         rest = f"  {clock(left)} left" if self._done < self._count else ""
-        self._terminal.note(f"{place} {name}  {said}  {outcome.seconds:.0f} s{rest}")
+        self._terminal.note(f"{place} {name}  {text}  {outcome.seconds:.0f} s{rest}")
 
     def waiting(self, job: "Job") -> None:
-        """Another process is training this run."""
+        """Reports that another process is training this run."""
         self._terminal.note(f"{job.name} is being trained by another process: waiting")

@@ -12,7 +12,7 @@ from pgcli.cli.terminal.formatting import next_step, summary
 EXAMPLES = """\
 pgcli resume runs/NAME
 pgcli resume NAME --steps 1_000_000          (extend its budget)
-pgcli resume NAME --member 3 --steps 500_000 (one of several, alone)"""
+pgcli resume NAME --member 3 --steps 500_000 (one member, as a separate run)"""
 
 Run = Annotated[
     str,
@@ -25,14 +25,14 @@ MoreSteps = Annotated[
     typer.Option(
         "--steps",
         metavar="N",
-        help="new budget, counted from the beginning",
+        help="new budget, counted from the start of the run",
         parser=options.whole_number(1),
     ),
 ]
 RequireExact = Annotated[
     bool,
     typer.Option(
-        "--require-exact", help="refuse to go on where it would not be byte-equal"
+        "--require-exact", help="stop unless the resume is exact (byte for byte)"
     ),
 ]
 Member = Annotated[
@@ -40,7 +40,7 @@ Member = Annotated[
     typer.Option(
         "--member",
         metavar="SEED[,KEY=VALUE…]",
-        help="of runs side by side, go on with this one, as a run of its own",
+        help="continue only this member, as a separate run",
     ),
 ]
 

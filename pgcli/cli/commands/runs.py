@@ -54,10 +54,11 @@ def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
 def show(
     terminal: Terminal, run: Run, runs_dir: options.RunsDir = Path("runs")
 ) -> None:
-    """Show what a run is and where it stands."""
+    """Show the metadata, result and best checkpoint of a run."""
     from pgcli.storage.run_directory import RunDirectory
 
     directory = RunDirectory.find(run, runs_dir)
+
     data = {
         "ok": True,
         "run": directory.name,
@@ -72,7 +73,7 @@ def show(
 def verify(
     terminal: Terminal, run: Run, runs_dir: options.RunsDir = Path("runs")
 ) -> None:
-    """Check size and SHA-256 of every file of every checkpoint."""
+    """Verify the size and SHA-256 of every file of every checkpoint."""
     from pgcli.storage import checkpoint
     from pgcli.storage.run_directory import RunDirectory
 

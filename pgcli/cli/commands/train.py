@@ -22,15 +22,15 @@ pgcli train -c my.yaml --set optimizer.lr=1e-3 --set network.hidden=[32,32]
 pgcli train --name lr1e-3 --resume auto -q --json"""
 
 TRAPS = """\
-Names that mean something else elsewhere
+Names with other meanings elsewhere
   `ppo1` is the adaptive KL penalty of section 4 of the PPO paper (arXiv
-  1707.06347); the folder `ppo1` of openai/baselines is clipped PPO, our ppo2.
-  `vpg` is reinforce; Spinning Up's VPG has a critic: it is our a2c."""
+  1707.06347). The folder `ppo1` of openai/baselines contains clipped PPO, which
+  is our ppo2. `vpg` is reinforce. VPG of Spinning Up has a critic, as our a2c."""
 
 
 def _algorithms() -> str:
-    """Every algorithm: its name and aliases, one sentence, its equation."""
-    lines = ["Algorithms (what is ascended; θ' is the policy that acted)"]
+    """Help on all algorithms: name and aliases, one sentence, equation."""
+    lines = ["Algorithms (objective to maximise; θ' is the policy that acted)"]
     for name, cls in ALGORITHM_CONFIGS.items():
         aliases = [alias for alias, real in ALGORITHM_ALIASES.items() if real == name]
         label = ", ".join([name, *aliases])
@@ -50,14 +50,14 @@ Resume = Annotated[
     typer.Option(
         "--resume",
         metavar="never|auto",
-        help="auto: start, continue, or end at once where the run is finished",
+        help="auto: start the run or continue it; do nothing if it is finished",
     ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace the run of this name")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="show what would run, and stop")
+    bool, typer.Option("--dry-run", help="show the plan of the run without training")
 ]
 
 
@@ -83,7 +83,7 @@ def train(
     dry_run: DryRun = False,
     sets: options.Sets = None,
 ) -> None:
-    """Train an agent; with no option, ppo2 on CartPole-v1."""
+    """Train an agent; by default, ppo2 on CartPole-v1."""
     if resume not in ("never", "auto"):
         raise UsageError(f"`--resume {resume}`: expected never or auto")
     if resume == "auto" and overwrite:
@@ -104,10 +104,14 @@ def train(
         env_kwargs=env_kwargs,
         sets=sets,
     )
+
+    # only show the plan
     if dry_run:
         data = plan(resolved)
         terminal.answer(_plan_text(data), data)
         return
+
+    # train; JAX is imported from here on
     terminal.note(_source(resolved, config))
     from pgcli.cli.terminal.live_view import reporting
     from pgcli.training import run as training
@@ -135,13 +139,14 @@ def _source(resolved: "Resolved", file: Path | None) -> str:
 
 
 def plan(resolved: "Resolved") -> dict[str, Any]:
-    """What a run of this configuration would do, from the configuration alone.
+    """The plan of a run: batch size, iterations and steps, from the configuration.
 
-    Where whole episodes are collected, what depends on their lengths is None.
-    `gradient_steps` counts the steps of Adam: for trpo those of its critic.
+    If whole episodes are collected, values that depend on their lengths are None.
+    `gradient_steps` counts the steps of Adam, which for trpo are those of the critic.
     """
     from pgcli.config.load import to_mapping
 
+    # sizes that do not depend on the lengths of episodes
     config = resolved.config
     algo, num_envs = config.algo, config.env.num_envs
     episodes = algo.collects == "episodes"
@@ -176,7 +181,9 @@ def _plan_text(data: dict[str, Any]) -> str:
     steps, count = data["steps"], data["gradient_steps"]
     batch = f"{data['batch_size']:,}" if data["batch_size"] else ""
     iterations = f"{data['iterations']:,}" if data["iterations"] else depends
-    used = f"{steps['used']:,} used" if steps["used"] else f"what is used {depends}"
+    used = f"{steps['used']:,} used" if steps["used"] else f"the number used {depends}"
+
+    # gradient steps, with the differences of trpo and early stopping
     updates = f"{count:,}" if count else "one per iteration"
     if data["trust_region_steps"]:
         updates += f" of the critic, {data['trust_region_steps']:,} of the policy"

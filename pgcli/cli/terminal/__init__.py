@@ -1,4 +1,4 @@
-"""The terminal: streams, live view, help, formatting, errors. Nothing else prints.
+"""The terminal: streams, live view, help, formatting, errors. Only this room prints.
 
-May import `pgcli.errors` and types from below; never a command.
+May import `pgcli.errors` and types of the lower rooms, but no command.
 """

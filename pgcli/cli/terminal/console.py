@@ -1,4 +1,4 @@
-"""The terminal: one object owns both consoles, and nothing else prints."""
+"""The terminal: one object that owns stdout and stderr."""
 
 import json
 import math
@@ -15,13 +15,13 @@ _STYLES = {"error": "1;31", "warning": "1;33", "help": "1;32", "bold": "1", "dim
 
 
 class Terminal:
-    """Results to stdout, everything else to stderr.
+    """Writer of results to stdout and of everything else to stderr.
 
     Attributes:
-      err: stderr, safe to write to whatever its reader does.
+      err: stderr; writes neither block nor raise, regardless of the reader.
       quiet, verbose, json, debug: the global flags.
-      print_above: how a live view prints a message above itself, while there is one.
-      run_path: the run directory that this command writes to, once it is known.
+      print_above: prints a message above the live view; None without a live view.
+      run_path: run directory that this command writes to, or None.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Terminal:
     def configure(
         self, *, quiet: bool, verbose: bool, no_color: bool, json: bool, debug: bool
     ) -> None:
-        """Switches global flags on; one given before the command stays on."""
+        """Switches global flags on; flags given before the command stay on."""
         self.quiet |= quiet
         self.verbose |= verbose
         self.json |= json
@@ -58,7 +58,7 @@ class Terminal:
 
     @property
     def formats(self) -> bool:
-        """Whether results are formatted: on a terminal, except with `--json`."""
+        """Whether results are formatted: only on a terminal, and not with `--json`."""
         return self._results.isatty() and not (self._dumb or self.json)
 
     @property
@@ -72,12 +72,12 @@ class Terminal:
         return self.err.encoding.lower().replace("-", "") in ("utf8", "utf16", "utf32")
 
     def style(self, text: str, style: str) -> str:
-        """`text` in one of the few styles, where colours are shown."""
+        """`text` in a style of `_STYLES`; unchanged if colours are off."""
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.color else text
 
     @contextmanager
     def reserved_stdout(self) -> Iterator[None]:
-        """Keeps stdout clean of what environments and libraries print."""
+        """Redirects the output of environments and libraries away from stdout."""
         self._results.reserve(self.note, self.say)
         try:
             yield
@@ -85,28 +85,28 @@ class Terminal:
             self._results.release()
 
     def say(self, text: str) -> None:
-        """One message to stderr, above a live view where there is one."""
+        """Writes one message to stderr, above the live view if there is one."""
         if self.print_above is not None:
             self.print_above(text)
         else:
             self.err.write(text + "\n")
 
     def note(self, text: str) -> None:
-        """A message that `--quiet` silences."""
+        """Writes a message, except with `--quiet`."""
         if not self.quiet:
             self.say(text)
 
     def detail(self, text: str) -> None:
-        """A message that only `--verbose` shows."""
+        """Writes a message, only with `--verbose`."""
         if self.verbose and not self.quiet:
             self.say(text)
 
     def warn(self, text: str) -> None:
-        """A warning; `--quiet` keeps it."""
+        """Writes a warning, also with `--quiet`."""
         self.say(f"{self.style('warning', 'warning')}: {text}")
 
     def answer(self, text: str, data: Mapping[str, Any]) -> None:
-        """The command's result: `text`, or with `--json` the one object `data`."""
+        """Writes the command's result: `text`, or `data` with `--json`."""
         if self._answered:
             raise RuntimeError("a command answers once")
         self._answered = True
@@ -116,7 +116,7 @@ class Terminal:
             self._results.write(text + "\n")
 
     def fail(self, error: PgcliError) -> int:
-        """Shows an error in the chosen format; returns the exit code."""
+        """Writes an error as text or JSON; returns the exit code."""
         self.say(render_error(error, self))
         if self.json and not self._answered:
             partial = getattr(error, "result", None) or {}
@@ -124,7 +124,7 @@ class Terminal:
         return int(error.exit_code)
 
     def close(self, exit_code: int) -> int:
-        """Writes what is pending; returns the exit code, 1 if the result was lost."""
+        """Writes pending output; returns the exit code, or 1 if the result was lost."""
         failure = self._results.failure
         if failure is not None:
             self.warn(f"the result could not be written: {failure.strerror}")
@@ -133,7 +133,7 @@ class Terminal:
 
 
 def to_json(value: Any) -> str:
-    """`value` as strict JSON on one line; what is not finite becomes null."""
+    """`value` as strict JSON on one line; numbers that are not finite become null."""
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str)
 
 
@@ -163,7 +163,7 @@ def describe_error(error: PgcliError) -> dict[str, Any]:
 
 
 def render_error(error: PgcliError, terminal: Terminal) -> str:
-    """An error as text: what happened, where, and the remedy last."""
+    """An error as text: message, place and remedy."""
     render = getattr(error, "render", None)
     if render is not None:
         text = str(render()).rstrip("\n")

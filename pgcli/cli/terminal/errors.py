@@ -1,4 +1,4 @@
-"""Failures that are not `PgcliError` yet, and tracebacks: where they can be read."""
+"""Conversion of other exceptions to `PgcliError`, and logs of tracebacks."""
 
 import os
 import tempfile
@@ -14,16 +14,18 @@ from pgcli.errors import PgcliError, UsageError
 
 
 class UnexpectedError(PgcliError):
-    """A failure that nobody foresaw: a bug."""
+    """An exception that is a bug in pgcli."""
 
 
 def from_typer(error: typer.TyperException) -> UsageError:
-    """A usage error found by Typer, in our words."""
+    """A usage error of Typer as ours, with message, place and remedy."""
     context: Any = getattr(error, "ctx", None)
     where = context.command_path if context else None
     param: Any = getattr(error, "param", None)
     option = getattr(error, "option_name", None)
     help = f"see `{where or 'pgcli'} --help`"
+
+    # an unknown option, an option without its value or with one too many
     if hasattr(error, "possibilities"):
         near = list(error.possibilities or ())  # the nearest first
         message = f"unknown option `{option}`"
@@ -32,11 +34,15 @@ def from_typer(error: typer.TyperException) -> UsageError:
         message = f"option `{option}` needs a value"
         if versions.TYPER_NO_VALUE in error.message:
             message = f"option `{option}` takes no value"
+
+    # a missing or wrong argument
     elif param is not None and not error.message:
         message = f"{param.display_name_raw} is missing"
     elif param is not None:
         name = max(param.opts, key=len) if param.opts else param.display_name_raw
         message = f"`{name}`: {error.message.rstrip('.')}"
+
+    # anything else
     elif versions.TYPER_EXTRA_ARGUMENT in error.message:
         message = (
             f"unexpected argument `{error.message.rpartition('(')[2].rstrip(')')}`"
@@ -48,7 +54,7 @@ def from_typer(error: typer.TyperException) -> UsageError:
 
 
 def unexpected(error: Exception, terminal: Terminal) -> UnexpectedError:
-    """A bug, as two lines and the path of the log that holds its traceback."""
+    """An error for a bug; its remedy names the log that contains the traceback."""
     trace = "".join(traceback.format_exception(error))
     if terminal.debug:
         terminal.say(trace.rstrip())
@@ -64,15 +70,15 @@ def unexpected(error: Exception, terminal: Terminal) -> UnexpectedError:
 
 
 def keep_trace(error: PgcliError, terminal: Terminal) -> None:
-    """Puts the traceback of foreign code where it can be read, and says where."""
+    """Writes the traceback of user or library code to a log, and adds its path."""
     if error.trace is None:
         return
     if terminal.debug:
         terminal.say(error.trace.rstrip())
     log = _write_log(error.trace, terminal.run_path)
     if log is not None:
-        told = f"the traceback is in {log}"
-        error.help = f"{error.help}; {told}" if error.help else told
+        pointer = f"the traceback is in {log}"
+        error.help = f"{error.help}; {pointer}" if error.help else pointer
 
 
 def _write_log(trace: str, run_path: Path | None) -> Path | None:

@@ -10,14 +10,14 @@ NOTHING = "–"
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number with `digits` decimals; a dash where there is none."""
+    """A number with `digits` decimals; a dash if it is None or not finite."""
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:,.{digits}f}"
 
 
 def short(value: float | None) -> str:
-    """A number in at most five characters, such as 0.008, 8.31, 14.8k, 1.2M."""
+    """A number as a short text, such as 0.008, 8.31, 14.8k, 1.2M."""
     if value is None or not math.isfinite(value):
         return NOTHING
     size = abs(value)
@@ -45,7 +45,7 @@ def clock(seconds: float | None) -> str:
 
 
 def interval(row: Mapping[str, Any]) -> str:
-    """Mean return of an evaluation with its interval and what it rests on."""
+    """Mean return of an evaluation with its interval, episodes and mode."""
     text = number(row.get("return_mean"))
     low, high = row.get("return_ci") or (None, None)
     if low is not None and high is not None:
@@ -59,13 +59,15 @@ def interval(row: Mapping[str, Any]) -> str:
 
 
 def members_table(result: Mapping[str, Any]) -> str:
-    """Runs side by side: a line for each, or for each combination of a grid's values.
+    """Table of the members, with a line per member or per combination of the grid.
 
-    Empty for a single run.
+    The text is empty for a single run.
     """
     members = result.get("members")
     if not members:
         return ""
+
+    # a grid: one line per combination of values, over its seeds
     cells = result.get("cells") or []
     if len(cells) > 1:
         names = list(cells[0]["values"])
@@ -81,6 +83,8 @@ def members_table(result: Mapping[str, Any]) -> str:
             for cell in cells
         ]
         return _columns(head, rows)
+
+    # seeds only: one line per member
     rows = [
         (
             str(member["seed"]),
@@ -104,10 +108,10 @@ def _iqm(score: Mapping[str, Any] | None) -> str:
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table without the columns that say nothing."""
-    told = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    kept = [[row[i] for i in told] for row in rows]
-    return "\n\n" + table(kept, [head[i] for i in told])
+    """A table without its empty columns."""
+    filled = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    kept = [[row[i] for i in filled] for row in rows]
+    return "\n\n" + table(kept, [head[i] for i in filled])
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -119,6 +123,8 @@ def summary(result: Mapping[str, Any]) -> str:
         "signal": "stopped by a signal",
     }.get(result["stopped"], result["stopped"])
     preset = f", preset {result['preset']}" if result.get("preset") else ""
+
+    # the run and its scores
     rows = [
         ("run", str(result["path"])),
         ("trained", f"{result['algo']} on {result['env']}{preset}"),
@@ -130,6 +136,8 @@ def summary(result: Mapping[str, Any]) -> str:
     if best:
         score = number(best.get("return_mean"))
         rows.append(("best eval", f"{score}, {best.get('checkpoint')}"))
+
+    # cost and checkpoint
     training = (result.get("train") or {}).get("return_mean")
     rows += [
         ("train return", number(training)),
@@ -146,7 +154,7 @@ def summary(result: Mapping[str, Any]) -> str:
 
 
 def next_step(result: Mapping[str, Any]) -> str:
-    """What to do after training, as a command."""
+    """A suggestion for the next command after training."""
     best = (result.get("best") or {}).get("checkpoint")
     which = " --best" if best and best != result.get("checkpoint") else ""
     return f"next: pgcli eval {result['path']}{which}"

@@ -1,6 +1,6 @@
 """Help texts: examples first, commands by purpose, exit codes at the end.
 
-Typer's own help needs rich (0.3 s); this is plain text.
+They are plain text, because Typer's own help imports rich (0.3 s).
 """
 
 import inspect
@@ -17,21 +17,21 @@ from pgcli.suggest import did_you_mean
 EXIT_CODES = """\
 0         done
 1         unexpected failure
-2         bad usage or configuration, or an occupied run name
+2         bad usage or configuration, or a run name that is taken
 3         environment failed
 4         checkpoint missing, damaged or incompatible
 5         training diverged
 6         accelerator or memory unavailable
 7         run directory locked by a live process
 8         eval --min-return not reached
-130, 143  stopped by Ctrl-C or SIGTERM, after a committed checkpoint"""
+130, 143  stopped by Ctrl-C or SIGTERM, after a final checkpoint"""
 
 PURPOSES = ("Run", "Look", "Set up")
 GLOBAL_PANEL = "global"
 
 
 class HelpCommand(TyperCommand):
-    """A command whose help is: summary, usage, examples, arguments, options, notes."""
+    """A command with its help as summary, usage, examples, parameters and notes."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """The option `--help`, off where it is not given."""
@@ -44,7 +44,7 @@ class HelpCommand(TyperCommand):
 
 
 class HelpGroup(TyperGroup):
-    """A group whose help lists its commands by purpose."""
+    """A group with its commands listed by purpose in the help."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """The option `--help`, off where it is not given."""
@@ -69,10 +69,10 @@ class HelpGroup(TyperGroup):
     def resolve_command(
         self, ctx: Any, args: list[str]
     ) -> tuple[str | None, Any, list[str]]:
-        """The command that `args` name.
+        """The command named by `args`.
 
         Raises:
-          UsageError: there is no such command.
+          UsageError: the command does not exist.
         """
         if args[0] not in self.commands and not ctx.resilient_parsing:
             otherwise = f"one of: {', '.join(self.commands)}"
@@ -85,7 +85,7 @@ class HelpGroup(TyperGroup):
 
 
 def _off(option: Any) -> Any:
-    """A flag whose default is False: Typer imports pydantic to make one of None."""
+    """The flag with default False: Typer imports pydantic for a default of None."""
     option.default = False
     return option
 

@@ -1,4 +1,4 @@
-"""A ladder as text: tables, verdicts, and what was common."""
+"""A ladder as text: tables, verdicts and settings."""
 
 import shutil
 import textwrap
@@ -18,7 +18,7 @@ ALWAYS = (
     "network.hidden",
     "steps",
 )
-"""Settings that are shown even where they are the default."""
+"""Settings that are shown even if they have their default value."""
 
 
 def comparison(result: Mapping[str, Any]) -> str:
@@ -63,8 +63,8 @@ def _notes(result: Mapping[str, Any]) -> str:
     for row in result["rungs"]:
         if row["diverged"]:
             lines.append(
-                f"{row['algo']}: {row['diverged']} of {count} runs diverged; they "
-                "keep their last return and have no evaluation."
+                f"{row['algo']}: {row['diverged']} of {count} runs diverged; their "
+                "last return is kept and they are not evaluated."
             )
     return "\n".join(lines)
 
@@ -89,34 +89,35 @@ def _order(result: Mapping[str, Any]) -> str:
         f"{-tolerance:,.1f} (2 % of the highest return):"
     )
     few = min(claim["seeds"] for claim in result["order"]) < 5
-    tail = "\n  too few seeds to decide: at least 5" if few else ""
+    tail = "\n  too few seeds for a verdict: use at least 5" if few else ""
     return f"{head}\n{table(rows)}{tail}"
 
 
 def _settings(result: Mapping[str, Any]) -> str:
-    """What was common and what a rung's own, without the defaults that tell nothing."""
+    """Common settings and those of each rung, without defaults that all rungs share."""
     from pgcli.config.fields import fields
 
+    # values that occur in the rungs, by key
     rungs = result["rungs"]
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for row in rungs:
         for key, value in row["settings"].items():
-            found.setdefault(key, set()).add(flow(value))
+            values.setdefault(key, set()).add(flow(value))
 
-    def telling(settings: Mapping[str, Any], algo: str) -> dict[str, Any]:
+    def shown(settings: Mapping[str, Any], algo: str) -> dict[str, Any]:
         known = fields(algo)
         return {
             key: value
             for key, value in settings.items()
             if key in ALWAYS
-            or len(found.get(key, ())) > 1
+            or len(values.get(key, ())) > 1
             or value != known[key].default
         }
 
-    lines = [_wrapped("common", telling(result["common"], rungs[0]["algo"]))]
+    lines = [_wrapped("common", shown(result["common"], rungs[0]["algo"]))]
     for row in rungs:
         source = f"preset {row['preset']}" if row["preset"] else "no preset"
-        own = telling(row["settings"], row["algo"])
+        own = shown(row["settings"], row["algo"])
         lines.append(_wrapped(f"{row['algo']} ({source})", own))
     return "Settings; all others are defaults\n" + "\n".join(lines)
 
@@ -147,7 +148,7 @@ def _tuning(tuning: Mapping[str, Any]) -> str:
             for lr, area in row["auc_iqm"].items()
         )
         rows.append((f"  {algo}", f"{row['lr']:g}", tried))
-    head = f"Learning rates chosen on seeds {seeds[0]} to {seeds[-1]}, area IQM of each"
+    head = f"Learning rates chosen on seeds {seeds[0]} to {seeds[-1]}, and area IQMs"
     return f"{head}\n{table(rows)}"
 
 
@@ -156,7 +157,8 @@ def _files(result: Mapping[str, Any]) -> str:
 
 
 def variance(result: Mapping[str, Any]) -> str:
-    """The noise of gradients: a row per weight Ψ, two columns per policy."""
+    """Table of the noise of gradients: a row per weight Ψ, two columns per policy."""
+    # header, then a row per weight
     points = result["points"]
     header = ["WEIGHT Ψ", "ESTIMATES"]
     for point in points:
@@ -168,6 +170,8 @@ def variance(result: Mapping[str, Any]) -> str:
         for row in which:
             cells += [f"{row['variance']:.3g}", _ratio(row)]
         rows.append(cells)
+
+    # notes on the policies and on the definition of the ratio
     lines = [table(rows, header=header), ""]
     for point in points:
         explained = ", ".join(
@@ -182,9 +186,10 @@ def variance(result: Mapping[str, Any]) -> str:
     gamma = "" if result["gamma"] is None else f" γ = {result['gamma']:g}."
     lines += [
         f"{result['env']}, {result['episodes']} episodes, the same for all Ψ.{gamma}",
-        "Noise/signal is tr Cov(ĝ)/‖∇J‖² of one episode's estimate ĝ: so many episodes",
-        "make the error of their mean as large as the gradient. ‖∇J‖² is taken from",
-        "the least noisy Ψ of the same kind; V is fitted on other episodes.",
+        "Noise/signal is tr Cov(ĝ)/‖∇J‖² for the estimate ĝ of one episode: the number",
+        "of episodes at which the error of their mean is as large as the gradient.",
+        "‖∇J‖² comes from the least noisy Ψ of the same kind; V is fitted on other",
+        "episodes.",
         "",
         _files(result),
     ]
@@ -193,6 +198,6 @@ def variance(result: Mapping[str, Any]) -> str:
 
 def _ratio(row: Mapping[str, Any]) -> str:
     if row["ratio"] is None:
-        return "drowned: more --episodes"
+        return "too noisy: use more --episodes"
     low, high = row["ci"]
     return f"{short(row['ratio'])} [{short(low)}, {short(high)}]"

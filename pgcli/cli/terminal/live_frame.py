@@ -1,4 +1,4 @@
-"""The live view as lines of styled text, for any width: pure, no terminal involved."""
+"""The live view as lines of styled text for any width; pure, without a terminal."""
 
 import time
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ ASCII = str.maketrans(
 
 @dataclass
 class Frame:
-    """What the view shows; written by training, read by the thread that draws."""
+    """Contents of the view; written by training, read by the drawing thread."""
 
     info: "RunInfo | None" = None
     status: "Status | None" = None
@@ -39,7 +39,7 @@ class Frame:
     returns: list[float] = field(default_factory=list)
 
     def update(self, status: "Status") -> None:
-        """Takes over the numbers of a report."""
+        """Stores the numbers of a report."""
         self.status = status
         self.compiling_since = None
         if status.last_saved_iteration is not None:
@@ -50,7 +50,7 @@ class Frame:
 
 
 def header(info: "RunInfo") -> str:
-    """Algorithm, environment, seed and accelerator of a run."""
+    """Title of a run: algorithm, environment, seed and accelerator."""
     backend = f"{info.backend} ×{info.num_envs}"
     if info.helpers:
         backend += f", {info.helpers}"
@@ -62,7 +62,7 @@ def header(info: "RunInfo") -> str:
 
 
 def sparkline(values: Sequence[float], cells: int = SPARK_CELLS) -> str:
-    """The course of `values` in at most `cells` characters."""
+    """The curve of `values` as a text of at most `cells` characters."""
     count = min(cells, len(values))
     if count < 2:
         return ""
@@ -78,13 +78,13 @@ def sparkline(values: Sequence[float], cells: int = SPARK_CELLS) -> str:
 def render(
     frame: Frame, width: int, *, unicode: bool = True, now: float | None = None
 ) -> list[Line]:
-    """The view, no line wider than `width` where the contents can be cut.
+    """Lines of the view, at most `width` wide if the contents can be cut.
 
     Args:
-      frame: what to show.
+      frame: contents.
       width: columns of the terminal.
       unicode: False replaces bars and sparklines by ASCII.
-      now: monotonic seconds, for the spinner; the present one if None.
+      now: monotonic seconds, for the spinner; None means the current time.
     """
     if frame.info is None:
         return []
@@ -130,6 +130,7 @@ def _bar(frame: Frame, width: int, now: float) -> Line:
 
 
 def _numbers(frame: Frame, status: "Status", width: int) -> list[Line]:
+    # texts of optional parts
     metrics = status.metrics
     best = (
         f" · best eval {_fitting(status.best_eval)}"
@@ -152,6 +153,8 @@ def _numbers(frame: Frame, status: "Status", width: int) -> list[Line]:
         f"loss {short(metrics.get('value_loss'))}",
         f"explained var. {number(metrics.get('explained_variance'), 2)}",
     ]
+
+    # (label, text) of both columns, stacked on a narrow terminal
     episode_return = _fitting(metrics.get("return_mean")).ljust(NUMBER)
     left = [
         ("episode return", f"{episode_return} {sparkline(frame.returns)}"),

@@ -1,4 +1,4 @@
-"""What a user sees while training runs: one view redrawn in place, or stable lines."""
+"""Reporters for the terminal during training: a view redrawn in place, or lines."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0
 FRAMES_PER_SECOND = 8
 
-# name in a line, key in the metrics
+# (name in a line, key in the metrics)
 LINE_METRICS = (
     ("return", "return_mean"),
     ("length", "length_mean"),
@@ -30,7 +30,7 @@ LINE_METRICS = (
 
 
 class LineReporter:
-    """One greppable line of `key=value` per interval: for files and pipes."""
+    """A reporter for files and pipes: one greppable `key=value` line per interval."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -40,17 +40,17 @@ class LineReporter:
         self._shown: Status | None = None
 
     def started(self, info: "RunInfo") -> None:
-        """Names the run, where it is kept and what it runs on."""
+        """Reports the run, its directory and its device."""
         self._terminal.run_path = Path(info.path)
         self._terminal.note(f"{header(info)} · {info.path}")
         self._say_resumed(info)
 
     def compiling(self) -> None:
-        """Says that nothing will move for a while."""
+        """Reports that the first chunk is being compiled."""
         self._terminal.note("compiling…")
 
     def progress(self, status: "Status") -> None:
-        """One line, if the last one is old enough."""
+        """Writes a line if `LINE_SECONDS` have passed since the last one."""
         self._status = status
         self._advise(status)
         now = time.monotonic()
@@ -59,20 +59,20 @@ class LineReporter:
             self._line()
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """One line per evaluation, after one with the state of training."""
+        """Writes a line with the state of training and one with the evaluation."""
         self._line()
         self._terminal.note(evaluation_line(row))
 
     def saved(self, path: Path, iteration: int) -> None:
-        """One line per checkpoint, with `--verbose`."""
+        """Writes a line, with `--verbose`."""
         self._terminal.detail(f"saved iteration={iteration} path={path}")
 
     def warn(self, message: str) -> None:
-        """A warning."""
+        """Writes a warning."""
         self._terminal.warn(message)
 
     def close(self) -> None:
-        """The last state of training, if it was not shown."""
+        """Writes the last state of training if it was not shown."""
         self._line()
 
     def _line(self) -> None:
@@ -92,7 +92,7 @@ class LineReporter:
 
 
 class LiveReporter(LineReporter):
-    """The view of a terminal, redrawn in place on stderr."""
+    """A reporter that redraws a view in place on stderr."""
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(terminal)
@@ -103,7 +103,7 @@ class LiveReporter(LineReporter):
         self._text = Text
 
         class SteadyConsole(Console):
-            """Leaves the cursor alone: a killed process could not bring it back."""
+            """A console that never hides the cursor: a kill would leave it hidden."""
 
             def show_cursor(self, show: bool = True) -> bool:
                 """Does nothing."""
@@ -127,7 +127,7 @@ class LiveReporter(LineReporter):
         )
 
     def started(self, info: "RunInfo") -> None:
-        """Begins to draw."""
+        """Starts drawing."""
         self._terminal.run_path = Path(info.path)
         self._frame.info = info
         self._say_resumed(info)
@@ -135,25 +135,25 @@ class LiveReporter(LineReporter):
         self._terminal.print_above = self._print_above
 
     def compiling(self) -> None:
-        """Shows the spinner until the next progress."""
+        """Shows the spinner until the next report of progress."""
         self._frame.compiling_since = time.monotonic()
 
     def progress(self, status: "Status") -> None:
-        """Hands the numbers to the view."""
+        """Passes the numbers to the view."""
         self._frame.update(status)
         self._advise(status)
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """One line per evaluation, with `--verbose`: the view shows the best."""
+        """Writes a line, with `--verbose`; the view shows the best evaluation."""
         self._terminal.detail(evaluation_line(row))
 
     def saved(self, path: Path, iteration: int) -> None:
-        """Keeps the iteration for the view."""
+        """Stores the iteration for the view."""
         self._frame.saved_iteration = iteration
         super().saved(path, iteration)
 
     def close(self) -> None:
-        """Draws the last state and leaves it standing."""
+        """Draws the last state, which stays on the terminal."""
         self._frame.compiling_since = None
         self._terminal.print_above = None
         if self._live.is_started:
@@ -170,7 +170,7 @@ class LiveReporter(LineReporter):
 
 
 def progress_line(status: "Status") -> str:
-    """The state of training as `key=value`, always the same keys in the same order."""
+    """The state of training as `key=value` words in a fixed order."""
     left = status.budget - status.steps
     speed = status.steps_per_second
     words = [
@@ -192,7 +192,7 @@ def progress_line(status: "Status") -> str:
 
 
 def evaluation_line(row: Mapping[str, Any]) -> str:
-    """An evaluation as `key=value`."""
+    """An evaluation as `key=value` words."""
     low, high = row.get("return_ci") or (None, None)
     return (
         f"eval steps={row.get('steps')} return={_plain(row.get('return_mean'))} "
@@ -206,7 +206,7 @@ def _plain(value: float | None) -> str:
 
 @contextmanager
 def reporting(terminal: Terminal) -> Iterator["Reporter"]:
-    """A reporter for this terminal, closed at the end whatever happens."""
+    """Yields a reporter for this terminal and closes it in any case."""
     kind = LiveReporter if terminal.redraws else LineReporter
     reporter = kind(terminal)
     try:

@@ -1,4 +1,4 @@
-"""Markdown on a terminal, by rich; imported only when there is a terminal."""
+"""Markdown on a terminal, by rich; imported only for output to a terminal."""
 
 import io
 import re
@@ -16,7 +16,7 @@ from pgcli.cli.algorithm_pages import cells
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _LOCAL_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)]*\)")
 _PADDING = 2  # cells that rich adds to each column
-_INDENT = 3  # and puts before the text of an item
+_INDENT = 3  # cells that rich puts before the text of an item
 
 _THEME = Theme(
     {
@@ -34,7 +34,7 @@ class _PlainHeading(Heading):
 
 
 class _PlainCode(CodeBlock):
-    """Code as it is: no highlighting, no background, never wrapped."""
+    """Code without highlighting, background or wrapping."""
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -54,8 +54,8 @@ class _Document(Markdown):
 def render(text: str, width: int, *, color: bool) -> str:
     """Markdown as styled lines of at most `width` cells.
 
-    Links to other files lose their target. A table that is too wide becomes a list
-    with one item per row.
+    Targets of links to other files are dropped. A table that is too wide becomes a
+    list with one item per row.
     """
     text = narrow_tables(_LOCAL_LINK.sub(r"\1", text), width)
     console = Console(
@@ -75,7 +75,7 @@ def render(text: str, width: int, *, color: bool) -> str:
 
 
 def narrow_tables(text: str, width: int) -> str:
-    """`text` with every table that needs more than `width` cells turned into a list."""
+    """`text` with every table wider than `width` cells replaced by a list."""
     parts: list[str] = []
     fenced = False
     for is_table, group in groupby(text.split("\n"), lambda line: line.startswith("|")):
@@ -95,12 +95,12 @@ def _natural_width(lines: list[str]) -> int:
 
 
 def _length(text: str) -> int:
-    """Cells that a text takes without its markup."""
+    """Number of cells of a text without its markup."""
     return len(re.sub("[`*]", "", _LINK.sub(r"\1", text)))
 
 
 def _item(header: list[str], row: list[str], width: int) -> str:
-    """A row as an item: its first cell, then the others, as many per line as fit."""
+    """A row as an item: the first cell, then the others, as many per line as fit."""
     lines = [f"**{row[0]}**"]
     for name, cell in zip(header[1:], row[1:], strict=True):
         if not cell:

@@ -1,4 +1,4 @@
-"""Output streams that never raise and, for progress, never wait."""
+"""Output streams that never raise and, for progress, never block."""
 
 import io
 import os
@@ -13,7 +13,7 @@ MAX_PENDING = 1000
 
 
 def encoding_of(stream: Any) -> str:
-    """Encoding of a text stream; UTF-8 where it has none."""
+    """Encoding of a text stream; UTF-8 if it has none."""
     return getattr(stream, "encoding", None) or "utf-8"
 
 
@@ -26,20 +26,20 @@ def descriptor_of(stream: Any) -> int | None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`, past every buffer: none is left to fail at exit."""
+    """Writes all of `data` without buffers, which could fail at exit."""
     view = memoryview(data)
     while view:
         try:
             view = view[os.write(descriptor, view) :]
-        except BlockingIOError:  # somebody made the descriptor non-blocking
+        except BlockingIOError:  # another process made the descriptor non-blocking
             select.select([], [descriptor], [])
 
 
 class BackgroundWriter:
-    """A text stream written by a thread, so that its reader can never stop the writer.
+    """A text stream written by a thread, so that its reader cannot block the writer.
 
-    Where the reader is gone, text is discarded. Where the reader is stuck (a full pipe,
-    a paused terminal), at most `MAX_PENDING` pieces wait and the rest is discarded.
+    If the reader is gone, text is discarded. If the reader is stuck (a full pipe, a
+    paused terminal), at most `MAX_PENDING` pieces wait and the rest is discarded.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -53,7 +53,7 @@ class BackgroundWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        """Hands `text` over; returns at once."""
+        """Passes `text` to the thread; returns at once."""
         with self._changed:
             if not self._dead and len(self._pending) < MAX_PENDING:
                 if self._thread is None:
@@ -64,10 +64,10 @@ class BackgroundWriter:
         return len(text)
 
     def flush(self) -> None:
-        """Does nothing: what was handed over is written as soon as it can be."""
+        """Does nothing: the thread writes text as soon as possible."""
 
     def isatty(self) -> bool:
-        """Whether a person watches."""
+        """Whether the stream is a terminal."""
         try:
             return bool(self._stream and self._stream.isatty())
         except ValueError:
@@ -77,14 +77,14 @@ class BackgroundWriter:
         """Descriptor of the stream.
 
         Raises:
-          OSError: it has none.
+          OSError: the stream has none.
         """
         if self._descriptor is None:
             raise OSError("this stream has no file descriptor")
         return self._descriptor
 
     def drain(self, seconds: float = 1.0) -> None:
-        """Waits until all is written, but no longer than `seconds`."""
+        """Waits until all text is written, but at most `seconds`."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._dead or not (self._pending or self._busy), seconds
@@ -117,10 +117,10 @@ class BackgroundWriter:
 
 
 class LineForwarder(io.TextIOBase):
-    """Stands in for `sys.stdout` and `sys.stderr`: hands each line over as a message.
+    """A replacement of `sys.stdout` or `sys.stderr` that forwards lines as messages.
 
     Attributes:
-      encoding: as a caller may ask for it.
+      encoding: for callers that ask for it.
     """
 
     encoding = "utf-8"
@@ -131,7 +131,7 @@ class LineForwarder(io.TextIOBase):
         self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
-        """Hands over the lines that `text` completes."""
+        """Forwards the lines that `text` completes."""
         with self._lock:
             *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
@@ -139,20 +139,21 @@ class LineForwarder(io.TextIOBase):
         return len(text)
 
     def finish(self) -> None:
-        """Hands over a last line that has no end."""
+        """Forwards a last line without a newline."""
         if self._rest:
             self.write("\n")
 
     def fileno(self) -> int:
-        """Descriptor for those who go past Python: standard error."""
+        """Descriptor of standard error, for writers that bypass Python."""
         return 2
 
 
 class ResultStream:
-    """Standard output, kept for results: what others print meanwhile goes elsewhere.
+    """Standard output, reserved for results.
 
-    Environments and libraries print as they like; between `reserve` and `release` that
-    becomes messages (native code: standard error), and only `write` reaches the reader.
+    Between `reserve` and `release`, the output of environments and libraries becomes
+    messages (that of native code goes to standard error), and only `write` writes to
+    standard output.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -172,7 +173,7 @@ class ResultStream:
     def reserve(
         self, say_out: Callable[[str], None], say_err: Callable[[str], None]
     ) -> None:
-        """Turns what everybody else prints into messages: stdout's, and stderr's."""
+        """Redirects all other output to `say_out` (stdout) and `say_err` (stderr)."""
         self._python_streams = (sys.stdout, sys.stderr)
         self._forwarders = (LineForwarder(say_out), LineForwarder(say_err))
         sys.stdout, sys.stderr = self._forwarders
@@ -181,7 +182,7 @@ class ResultStream:
         try:
             self._reserved = os.dup(1)
             os.dup2(2, 1)
-        except OSError:  # one of the two is closed: nothing to keep apart
+        except OSError:  # one of the two is closed: nothing to separate
             self._restore_descriptor()
 
     def release(self) -> None:
@@ -198,7 +199,7 @@ class ResultStream:
             self._reserved = None
 
     def write(self, text: str) -> None:
-        """Writes `text`; a reader that has gone away is no failure."""
+        """Writes `text`; a reader that is gone is not a failure."""
         try:
             if self._stream is None:
                 return

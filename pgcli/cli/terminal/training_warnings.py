@@ -1,4 +1,4 @@
-"""Few warnings, in words, that say what to do: training that is going wrong."""
+"""Warnings about training that is going wrong, with remedies."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ Metrics = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Symptom:
-    """Something wrong that has to last for `reports` in a row.
+    """A problem that the metrics show for several reports in a row.
 
     Attributes:
-      metric: where it shows.
-      wrong: whether the metrics show it; called with numbers only.
-      reports: how many reports in a row; fewer are noise.
-      advice: what it means and what to do; `{value}` is the last value.
+      metric: metric that shows it.
+      wrong: whether the metrics show it; called without metrics that are None.
+      reports: number of reports in a row; fewer are noise.
+      advice: meaning and remedy; `{value}` is the last value.
     """
 
     metric: str
@@ -24,10 +24,11 @@ class Symptom:
 
 
 def _critic_fails(numbers: Mapping[str, float]) -> bool:
-    """Explained variance below zero, where the error is not negligible.
+    """Whether the explained variance is below −0.1 and the error is not negligible.
 
-    A solved task has constant returns, of which a tiny error explains nothing: the loss
-    ½(V − R̂)² must exceed that of an error of 1 % of the return.
+    A solved task has constant returns, so that even a tiny error gives a negative
+    explained variance. The loss ½(V − R̂)² must exceed that of an error of 1 % of the
+    return.
     """
     negligible = 0.5 * (0.01 * numbers.get("return_mean", 0.0)) ** 2
     loss = numbers.get("value_loss", 0.0)
@@ -39,7 +40,7 @@ SYMPTOMS = (
         "kl",
         lambda numbers: numbers["kl"] > 0.2,
         10,
-        "the policy moves far in every update (KL {value:.2g}): "
+        "the policy changes too much in every update (KL {value:.2g}): "
         "lower optimizer.lr or the number of gradient steps",
     ),
     Symptom(
@@ -53,13 +54,13 @@ SYMPTOMS = (
 
 
 class Advisor:
-    """Watches the metrics of a run; each piece of advice comes once."""
+    """Checks the metrics of a run; gives each piece of advice once."""
 
     def __init__(self) -> None:
         self._streak = {symptom.metric: 0 for symptom in SYMPTOMS}
 
     def advise(self, metrics: Metrics) -> Iterator[str]:
-        """What to tell the user after this report."""
+        """Advice for the user after this report."""
         numbers = {key: value for key, value in metrics.items() if value is not None}
         for symptom in SYMPTOMS:
             if symptom.metric not in numbers or not symptom.wrong(numbers):
