@@ -79,17 +79,23 @@ def test_resume_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def evaluate(target: str, **options: Any) -> Any:
-        seen.update(options, target=target)
-        return fake_training.evaluate(target)
+    def find_checkpoint(target: str, runs_dir: Path, best: bool) -> Path:
+        seen.update(target=target, runs_dir=runs_dir, best=best)
+        return Path("d/x/checkpoints/000000001")
 
-    monkeypatch.setattr(
-        "pgcli.training.evaluation.evaluate", SimpleNamespace(evaluate=evaluate)
-    )
+    def evaluate(checkpoint: str, **options: Any) -> Any:
+        seen.update(options, checkpoint=checkpoint)
+        return fake_training.evaluate(checkpoint)
+
+    room = "pgcli.training.evaluation"
+    finder = SimpleNamespace(find_checkpoint=find_checkpoint)
+    monkeypatch.setattr(f"{room}.load_policy", finder)
+    monkeypatch.setattr(f"{room}.evaluate", SimpleNamespace(evaluate=evaluate))
     words = "eval x --episodes 3 --best --env E-v0 --stochastic --seed 4 --runs-dir d"
     assert run(*words.split()).code == 0
     assert seen == {
         "target": "x",
+        "checkpoint": "d/x/checkpoints/000000001",
         "episodes": 3,
         "member": None,
         "best": True,
@@ -98,6 +104,18 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         "seed": 4,
         "runs_dir": Path("d"),
     }
+
+
+def test_eval_of_a_missing_run_reports_only_the_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_checkpoint(*_: Any) -> Path:
+        raise UsageError("there is no run `nosuch`")
+
+    finder = SimpleNamespace(find_checkpoint=find_checkpoint)
+    monkeypatch.setattr("pgcli.training.evaluation.load_policy", finder)
+    outcome = run("eval", "nosuch")
+    assert (outcome.code, outcome.err) == (2, "error: there is no run `nosuch`\n")
 
 
 def test_eval_min_return_reached_exits_0(run: Run) -> None:
@@ -245,6 +263,53 @@ def test_config_show_can_be_read_back(run: Run) -> None:
         ).out
     )
     assert first["config"] == again["config"]
+
+
+def test_runs_show_prints_best_checkpoint_and_dashes_for_empty_values(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = SimpleNamespace(
+        name="r",
+        path=Path("runs/r"),
+        read_meta=lambda: {"helpers": "", "preset": None, "env_modules": []},
+        read_result=lambda: {"stopped": "budget", "exact": True},
+        best=lambda: ("000000016", 9.5),
+    )
+    find = SimpleNamespace(find=lambda *_: directory)
+    monkeypatch.setattr("pgcli.storage.run_directory.RunDirectory", find)
+    assert run("runs", "show", "r").out.splitlines() == [
+        "run: r",
+        "path: runs/r",
+        "meta:",
+        "  helpers: –",
+        "  preset: –",
+        "  env_modules: []",
+        "result:",
+        "  stopped: budget",
+        "  exact: true",
+        "best:",
+        "  checkpoint: 000000016",
+        "  score: 9.5",
+    ]
+
+
+def test_doctor_marks_an_empty_variable(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = {
+        "ok": True,
+        "devices": [],
+        "cores": 2,
+        "versions": {},
+        "extras": {},
+        "cache": None,
+        "runs": {"path": "runs", "writable": True},
+        "environment": {"PGCLI_CACHE": ""},
+        "warnings": [],
+    }
+    monkeypatch.setattr("pgcli.diagnose.doctor.examine", lambda _: report)
+    last = run("doctor").out.splitlines()[-1]
+    assert last.split() == ["PGCLI_CACHE", "(empty)"]
 
 
 def test_runs_verify_names_the_damaged_checkpoint(

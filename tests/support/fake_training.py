@@ -135,6 +135,11 @@ def evaluate(target: str, **_: Any) -> Any:
     return copy.deepcopy(EVALUATION)
 
 
+def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
+    """The target itself: every run and checkpoint exists."""
+    return Path(target)
+
+
 def modules(
     train: Callable[..., Any] = train, evaluate: Callable[..., Any] = evaluate
 ) -> dict[str, SimpleNamespace]:
@@ -142,6 +147,7 @@ def modules(
     return {
         "run": SimpleNamespace(train=train, resume=train),
         "evaluation.evaluate": SimpleNamespace(evaluate=evaluate),
+        "evaluation.load_policy": SimpleNamespace(find_checkpoint=find_checkpoint),
     }
 
 

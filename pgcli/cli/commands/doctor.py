@@ -61,4 +61,4 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     writable = "" if report["runs"]["writable"] else ", not writable"
     yield "runs", report["runs"]["path"] + writable
     for name, value in report["environment"].items():
-        yield name, value
+        yield name, value or "(empty)"

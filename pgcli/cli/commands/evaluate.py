@@ -111,14 +111,14 @@ def evaluate(
             f"`--episodes-out`: there is no directory {episodes_out.parent}"
         )
     options.use_modules(env_modules)
-    terminal.note(f"evaluating {target}: {episodes} episodes…")
     from pgcli.training.evaluation import evaluate as evaluation
+    from pgcli.training.evaluation import load_policy
 
+    checkpoint = load_policy.find_checkpoint(target, runs_dir, best)
+    terminal.note(f"evaluating {target}: {episodes} episodes…")
     result = evaluation.evaluate(
-        target,
-        runs_dir=runs_dir,
+        str(checkpoint),
         episodes=episodes,
-        best=best,
         env_id=env,
         deterministic=not stochastic,
         seed=seed,

@@ -10,6 +10,7 @@ import typer
 from pgcli.cli import options
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
+from pgcli.config.dump import flow
 from pgcli.errors import CheckpointError
 
 EXAMPLES = """\
@@ -58,14 +59,14 @@ def show(
     from pgcli.storage.run_directory import RunDirectory
 
     directory = RunDirectory.find(run, runs_dir)
-
+    best = directory.best()
     data = {
         "ok": True,
         "run": directory.name,
         "path": str(directory.path),
         "meta": directory.read_meta(),
         "result": directory.read_result(),
-        "best": directory.best(),
+        "best": best and {"checkpoint": best[0], "score": best[1]},
     }
     terminal.answer(_tree(data), data)
 
@@ -112,7 +113,8 @@ def _tree(data: Mapping[str, Any], indent: str = "") -> str:
         if isinstance(value, Mapping) and value:
             lines += [f"{indent}{key}:", _tree(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key}: {NOTHING if value is None else value}")
+            text = value if isinstance(value, str) else flow(value)
+            lines.append(f"{indent}{key}: {NOTHING if value in (None, '') else text}")
     return "\n".join(lines)
 
 
