@@ -1,23 +1,20 @@
-"""Runs as child processes: `pgcli train` many times, some at once.
+"""Training runs as child processes: `pgcli train`, several at a time.
 
-Each child is the public command, so that a killed ladder leaves what `--resume auto`
-goes on from. Children are no part of the terminal's process group: an interrupt reaches
-the parent alone, which asks them to stop and waits until they have saved.
+Each child runs the public command with `--resume auto`, so a stopped ladder continues
+where it was. Children have process groups of their own: Ctrl-C reaches the parent only,
+which asks them to save and end, and waits for them.
 """
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
-import pgcli
 from pgcli.config.dump import flow, to_mapping
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
@@ -31,13 +28,13 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be trained.
+    """A run to train.
 
     Attributes:
-      name: of the run.
-      runs_dir: where it is kept.
-      config: what `arguments` resolve to.
-      arguments: of `pgcli train`, apart from the run's name and place.
+      name: the run's name.
+      runs_dir: the directory that contains the run.
+      config: the configuration that `arguments` resolve to.
+      arguments: arguments of `pgcli train`, without the run's name and directory.
     """
 
     name: str
@@ -52,7 +49,7 @@ class Job:
 
     @property
     def diverged_json(self) -> Path:
-        """What is noted of a run that diverged: it gets no second chance."""
+        """The note that the run diverged. Such a run is not trained again."""
         return self.runs_dir / f"{self.name}.diverged.json"
 
     def command(self) -> list[str]:
@@ -67,10 +64,10 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-      job: which run.
-      result: as `pgcli train --json` prints it; None where it diverged.
-      diverged: why, where it did.
-      seconds: taken here and now; None where the run had ended before.
+      job: the run.
+      result: the output of `pgcli train --json`; None if the run diverged.
+      diverged: the reason if the run diverged.
+      seconds: wall time; None if the run had already ended.
     """
 
     job: Job
@@ -80,7 +77,7 @@ class Outcome:
 
 
 class RunFailed(PgcliError):  # noqa: N818 - says what happened
-    """A run of several ended with an error; its exit code is passed on."""
+    """A run ended with an error. Its exit code is passed on."""
 
     def __init__(self, name: str, code: int, error: Mapping[str, Any]) -> None:
         super().__init__(
@@ -92,8 +89,149 @@ class RunFailed(PgcliError):  # noqa: N818 - says what happened
         self.exit_code = ExitCode(code) if known else ExitCode.UNEXPECTED
 
 
+def run_all(
+    jobs: Sequence[Job],
+    workers: int,
+    ended: Callable[[Outcome], None],
+    waiting: Callable[[Job], None],
+) -> list[Outcome]:
+    """Trains the runs, `workers` at a time, and returns the outcomes in their order.
+
+    Args:
+      jobs: the runs, in the order to start them. Finished runs are only read.
+      workers: maximum number of runs at once.
+      ended: called with each outcome when its run ends.
+      waiting: called once for each run that another process is training.
+
+    Raises:
+      Interrupted: a signal arrived; every child has saved and ended.
+      RunFailed: a run ended with an error other than divergence.
+      UsageError: a run exists with other settings.
+    """
+    check_stored(jobs)
+    outcomes: dict[str, Outcome] = {}
+
+    def end(outcome: Outcome) -> None:
+        outcomes[outcome.job.name] = outcome
+        ended(outcome)
+
+    for job in jobs:
+        if (before := finished(job)) is not None:
+            end(before)
+    todo = [job for job in jobs if job.name not in outcomes]
+    announced: set[str] = set()
+    running: list[_Child] = []
+    # a thread per child reads its output, so that no pipe fills up
+    with stop_on_signal() as stop, ThreadPoolExecutor(workers) as readers:
+        try:
+            while todo or running:
+                # start runs, except those that another process is training
+                for job in todo[:]:
+                    if len(running) == workers or stop.code is not None:
+                        break
+                    if not job.run.is_locked():
+                        todo.remove(job)
+                        running.append(_start(job, readers))
+                    elif job.name not in announced:
+                        announced.add(job.name)
+                        waiting(job)
+                time.sleep(POLL_SECONDS)
+                # collect the outcomes of those that have ended
+                for child in [child for child in running if child.output.done()]:
+                    running.remove(child)
+                    outcome = _outcome(child)
+                    if outcome is None:  # another process was faster
+                        todo.append(child.job)
+                    else:
+                        end(outcome)
+                if stop.code is not None:
+                    help = "repeat the same command to continue"
+                    raise Interrupted(stop.code, {}, help)
+        finally:
+            _stop(running)
+    return [outcomes[job.name] for job in jobs]
+
+
+class _Child(NamedTuple):
+    job: Job
+    process: subprocess.Popen[bytes]
+    output: Future[tuple[bytes, bytes]]
+    start: float
+
+
+def _start(job: Job, readers: Executor) -> _Child:
+    job.runs_dir.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        job.command(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
+    return _Child(
+        job, process, readers.submit(process.communicate), time.perf_counter()
+    )
+
+
+def _stop(children: Sequence[_Child]) -> None:
+    """Asks children to save and end, and waits. A second Ctrl-C kills them."""
+    for child in children:
+        child.process.terminate()
+    try:
+        wait([child.output for child in children])
+    finally:
+        for child in children:
+            child.process.kill()
+
+
+def _outcome(child: _Child) -> Outcome | None:
+    """The outcome of a child that has ended; None if another process holds its run.
+
+    Raises:
+      RunFailed: the child failed.
+    """
+    job, code = child.job, child.process.returncode
+    seconds = time.perf_counter() - child.start
+    out, err = (text.decode(errors="replace") for text in child.output.result())
+    try:
+        answer: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (err.strip().splitlines() or ["no output"])[-1]
+        answer = {"error": {"message": f"ended with status {code}: {last}"}}
+    error = answer.get("error") or {}
+    planned = to_mapping(job.config)
+    if code == ExitCode.DONE and answer.get("ok"):
+        if answer.get("config", planned) != planned:
+            message = "trained with other settings than planned: was a preset edited?"
+            help = "give another --out and start again"
+            raise RunFailed(
+                job.name, ExitCode.USAGE, {"message": message, "help": help}
+            )
+        return Outcome(job, answer, seconds=seconds)
+    if code == ExitCode.LOCKED:
+        return None
+    if code == ExitCode.DIVERGED:
+        message = str(error.get("message"))
+        json_files.write_object(job.diverged_json, {"message": message})
+        return Outcome(job, None, message, seconds)
+    raise RunFailed(job.name, code, error)
+
+
+def finished(job: Job) -> Outcome | None:
+    """The outcome of a run that ended earlier, or None if it is yet to be trained."""
+    run = job.run
+    if run.config_yaml.is_file():
+        result = run.read_result()
+        if result is not None and result.get("ok"):
+            return Outcome(job, result)
+        diverged = json_files.read_object(job.diverged_json)
+        if diverged is not None:
+            return Outcome(job, None, diverged=str(diverged.get("message")))
+    return None
+
+
 def check_stored(jobs: Sequence[Job]) -> None:
-    """Refuses runs that are there already with other settings.
+    """Checks that the runs that exist have the settings of their jobs.
 
     Raises:
       UsageError: a run was started with another configuration.
@@ -102,193 +240,27 @@ def check_stored(jobs: Sequence[Job]) -> None:
         run = job.run
         if not run.config_yaml.is_file():
             continue
-        stored = resolve(file=run.config_yaml, flags={}, sets=[]).config
-        if stored != job.config:
+        stored = flat(resolve(file=run.config_yaml, flags={}, sets=[]).config)
+        asked = flat(job.config)
+        differences = [
+            f"{key} {flow(stored.get(key))} there, {flow(asked.get(key))} here"
+            for key in {**stored, **asked}
+            if stored.get(key) != asked.get(key)
+        ]
+        if differences:
             raise UsageError(
-                f"{job.name} is there already, with other settings: "
-                + "; ".join(differences(stored, job.config)),
+                f"{job.name} exists with other settings: {'; '.join(differences)}",
                 where=str(run.path),
-                help="give another --out, or the settings of before",
+                help="give another --out, or the settings of the existing run",
             )
-
-
-def differences(before: RunConfig, now: RunConfig) -> list[str]:
-    """The keys that differ between two configurations, with both values."""
-    old, new = flat(before), flat(now)
-    return [
-        f"{key} {flow(old.get(key))} there, {flow(new.get(key))} here"
-        for key in {**old, **new}
-        if old.get(key) != new.get(key)
-    ]
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
     """Every key of a configuration by its dotted path."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in vars(config).items():
         if hasattr(value, "__dataclass_fields__"):
-            found |= {f"{name}.{key}": inner for key, inner in vars(value).items()}
+            values |= {f"{name}.{key}": inner for key, inner in vars(value).items()}
         else:
-            found[name] = value
-    return found
-
-
-def finished(job: Job) -> Outcome | None:
-    """How a run ended before, or None where there is something left to do."""
-    run = job.run
-    if run.config_yaml.is_file():
-        result = run.read_result()
-        if result is not None and result.get("ok"):
-            return Outcome(job, result)
-        noted = json_files.read_object(job.diverged_json)
-        if noted is not None:
-            return Outcome(job, None, diverged=str(noted.get("message")))
-    return None
-
-
-def run_all(
-    jobs: Sequence[Job],
-    workers: int,
-    ended: Callable[[Outcome], None],
-    waiting: Callable[[Job], None],
-) -> list[Outcome]:
-    """Trains every run, `workers` at a time; those that are finished are read only.
-
-    Args:
-      jobs: the runs, in the order to be started.
-      workers: how many at once.
-      ended: is told of each, as it ends.
-      waiting: is told, once, of a run that another process is training.
-
-    Returns:
-      The outcomes, in the order of `jobs`.
-
-    Raises:
-      Interrupted: a signal came; every child has saved and ended.
-      RunFailed: a run ended with an error other than divergence.
-      UsageError: a run is there with other settings.
-    """
-    check_stored(jobs)
-    outcomes: dict[str, Outcome] = {}
-    todo: list[Job] = []
-    for job in jobs:
-        before = finished(job)
-        if before is None:
-            todo.append(job)
-        else:
-            outcomes[job.name] = before
-            ended(before)
-    with stop_on_signal() as stop, contextlib.ExitStack() as stack:
-        running: list[_Child] = []
-        stack.callback(lambda: _stop(running))
-        said: set[str] = set()
-        while todo or running:
-            while todo and len(running) < workers and stop.code is None:
-                free = next((j for j in todo if not j.run.is_locked()), None)
-                if free is None:
-                    break
-                todo.remove(free)
-                running.append(_Child(free))
-            for job in todo[: workers - len(running)]:
-                if job.name not in said and job.run.is_locked():
-                    said.add(job.name)
-                    waiting(job)
-            time.sleep(POLL_SECONDS)
-            for child in [c for c in running if c.process.poll() is not None]:
-                running.remove(child)
-                outcome = child.outcome()
-                if outcome is None:  # locked between our look and its start
-                    todo.append(child.job)
-                    continue
-                outcomes[child.job.name] = outcome
-                ended(outcome)
-            if stop.code is not None:
-                _stop(running)
-                raise Interrupted(
-                    stop.code, {}, "give the same command again: it goes on"
-                )
-    return [outcomes[job.name] for job in jobs]
-
-
-def _stop(running: "list[_Child]") -> None:
-    """Asks children to save and end, and waits for them."""
-    for child in running:
-        child.process.terminate()
-    try:
-        for child in running:
-            child.process.wait()
-    finally:
-        for child in running:
-            child.process.kill()
-            child.process.wait()
-            child.close()
-    running.clear()
-
-
-class _Child:
-    """A run being trained."""
-
-    def __init__(self, job: Job) -> None:
-        job.runs_dir.mkdir(parents=True, exist_ok=True)
-        self.job = job
-        self._start = time.perf_counter()
-        self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - see close
-        self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # this very package, wherever it was imported from
-        root = str(Path(pgcli.__file__).resolve().parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.process = subprocess.Popen(
-            job.command(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=self._err,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            process_group=0,
-        )
-
-    def outcome(self) -> Outcome | None:
-        """How it ended; None where another process holds the run.
-
-        Raises:
-          RunFailed: with an error.
-        """
-        seconds = time.perf_counter() - self._start
-        code = self.process.wait()
-        self._out.seek(0)
-        self._err.seek(0)
-        text = self._out.read().decode(errors="replace").strip()
-        said = self._err.read().decode(errors="replace").strip()
-        self.close()
-        try:
-            answer: dict[str, Any] = json.loads(text.splitlines()[-1])
-        except (ValueError, IndexError):
-            last = said.splitlines()[-1:] or ["it said nothing"]
-            answer = {"error": {"message": f"ended with status {code}: {last[0]}"}}
-        error = answer.get("error") or {}
-        if code == ExitCode.DONE and answer.get("ok"):
-            self._check_config(answer)
-            return Outcome(self.job, answer, seconds=seconds)
-        if code == ExitCode.LOCKED:
-            return None
-        if code == ExitCode.DIVERGED:
-            message = str(error.get("message"))
-            json_files.write_object(self.job.diverged_json, {"message": message})
-            return Outcome(self.job, None, message, seconds)
-        raise RunFailed(self.job.name, code, error)
-
-    def _check_config(self, answer: Mapping[str, Any]) -> None:
-        """Refuses a run of other settings than planned: a preset has been edited."""
-        if answer.get("config", to_mapping(self.job.config)) != to_mapping(
-            self.job.config
-        ):
-            message = "trained with other settings than planned: was a preset edited?"
-            raise RunFailed(
-                self.job.name,
-                ExitCode.USAGE,
-                {"message": message, "help": "give another --out and begin again"},
-            )
-
-    def close(self) -> None:
-        """Frees what the child has written to."""
-        self._out.close()
-        self._err.close()
+            values[name] = value
+    return values

@@ -185,3 +185,37 @@ def test_signal_stops_children_after_they_have_saved(tmp_path: Path) -> None:
     assert caught.value.exit_code == ExitCode.TERMINATED
     assert saved.exists()
     assert ended == []
+
+
+def test_second_interrupt_kills_children_that_do_not_end(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time, pathlib\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"path = pathlib.Path({str(tmp_path / 'new')!r})\n"
+        "path.write_text(str(os.getpid()))\n"
+        f"path.rename({str(tmp_path / 'ready')!r})\n"
+        "time.sleep(60)\n"
+    )
+
+    def interrupt_twice() -> None:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)  # polls every 0.1 s
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt_twice)
+    thread.start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        run_all([script(tmp_path, "s", code)], 1, nobody, nobody)
+    thread.join()
+    assert time.perf_counter() - start < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "ready").read_text()), 0)
+
+
+def test_long_output_does_not_block_a_child(tmp_path: Path) -> None:
+    code = f"import sys; print('x' * 10**6, file=sys.stderr); {SAY}"
+    [outcome] = run_all([script(tmp_path, "s", code)], 1, nobody, nobody)
+    assert outcome.result == RESULT
