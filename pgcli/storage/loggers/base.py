@@ -1,4 +1,4 @@
-"""What a logger is."""
+"""The interface of a logger."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,20 +8,20 @@ from pgcli.storage.loggers.write_errors import Warn
 
 
 class Logger(Protocol):
-    """A further place for metrics; it may fail without stopping training."""
+    """An additional destination for metrics. A failing logger never stops training."""
 
     def __init__(self, directory: Path, *, after_step: int | None, warn: Warn) -> None:
         """Opens the logger.
 
         Args:
           directory: the run's directory.
-          after_step: a resumed run's step: what was logged after it is dropped; None
-            for a new run.
-          warn: is told, once, when the disk refuses.
+          after_step: the step at which the run was resumed, after which logged rows
+            are dropped; None for a new run.
+          warn: called once, with a message, if a write fails.
         """
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Logs the metrics of a step; numbers only, None is left out."""
+        """Logs the metrics of a step; values that are not numbers are omitted."""
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""

@@ -15,7 +15,7 @@ STEP = "step"
 
 
 class CsvLogger:
-    """Appends rows; a metric that appears later gets a column (by a rewrite)."""
+    """Appends rows. A metric that appears later adds a column by rewriting the file."""
 
     def __init__(
         self, directory: Path, *, after_step: int | None, warn: Warn = default_warn
@@ -25,11 +25,11 @@ class CsvLogger:
         self._guard = Guard(self.path.name, warn)
         self._file: files.OpenFile | None = None
         self._columns = [STEP]
-        self._stale = True  # what is in the file is not known to be whole rows
+        self._stale = True  # the file may contain a partial row
         self._after_step = after_step
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Appends a row; what is missing or not finite is left empty."""
+        """Appends a row; missing and non-finite values are left empty."""
         self._guard(lambda: self._write({STEP: step, **jsonable(dict(metrics))}))
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class CsvLogger:
         self._columns = columns
 
     def _kept_rows(self) -> list[dict[str, str]]:
-        """The whole rows up to the step that the run was resumed from."""
+        """The complete rows up to the step at which the run was resumed."""
         if self._after_step is None or not self.path.exists():
             return []
         text = self.path.read_text(encoding="utf-8", errors="replace")

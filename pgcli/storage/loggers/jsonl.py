@@ -12,8 +12,8 @@ from pgcli.storage.loggers.write_errors import Guard, Warn, default_warn
 
 
 def jsonable(value: Any) -> Any:
-    """`value` as JSON has it: arrays as lists, what is not finite as null."""
-    if hasattr(value, "tolist"):  # of NumPy or JAX
+    """`value` in JSON types: arrays become lists, non-finite numbers become None."""
+    if hasattr(value, "tolist"):  # a NumPy or JAX array
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -25,18 +25,18 @@ def jsonable(value: Any) -> Any:
 
 
 class JsonlWriter:
-    """Appends rows to a file. A disk that refuses is said once and stops nothing.
+    """Appends rows to a file. A failed write gives one warning and raises nothing.
 
-    A row is one write of one line, so that a kill leaves whole lines and at most one
-    broken tail, which is cut off when the file is opened again.
+    Each row is one write of one line. If the process is killed, at most the last line
+    is incomplete. It is removed when the file is opened again.
     """
 
     def __init__(self, path: Path, warn: Warn = default_warn) -> None:
-        """Opens `path` for appending, at the first write if it cannot be opened now.
+        """Opens `path` for appending; if that fails, the next write tries again.
 
         Args:
-          path: the file; made if it is not there.
-          warn: is told, once, that rows are being lost.
+          path: the file; created if missing.
+          warn: called once, with a message, if a write fails.
         """
         self.path = path
         self._warn = warn
@@ -47,27 +47,26 @@ class JsonlWriter:
         self._guard(self._ready)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Appends a row; NaN and infinities become null. Never raises OSError."""
+        """Appends a row; NaN and infinity become null. Never raises OSError."""
         line = json.dumps(jsonable(row), allow_nan=False, separators=(",", ":"))
         self._guard(lambda: self._append(line.encode("ascii") + b"\n"))
 
     def offset(self) -> int:
-        """Bytes written, for `truncate` after a resume."""
+        """Size of the file in bytes, for `truncate` after a resume."""
         try:
             return self._file.size if self._file is not None else 0
         except OSError:
             return 0
 
     def truncate(self, offset: int) -> None:
-        """Cuts the file back to the rows that were written up to `offset`.
+        """Removes the rows after `offset`.
 
-        A file that is shorter lost rows (a disk that refused them): that is said, and
-        nothing is filled in.
+        Warns if the file is shorter, because rows were lost in failed writes.
         """
         if self.offset() < offset:
             self._warn(
-                f"{self.path.name} has {self.offset()} bytes, the checkpoint says "
-                f"{offset}: rows before it were lost"
+                f"{self.path.name} has {self.offset()} bytes, but the checkpoint "
+                f"recorded {offset}: earlier rows were lost"
             )
 
         def cut() -> None:
@@ -79,11 +78,11 @@ class JsonlWriter:
         self._guard(cut)
 
     def sync(self) -> None:
-        """Makes the rows durable: to be called before a checkpoint stores `offset`."""
+        """Makes the rows durable. Call it before a checkpoint records `offset`."""
         self._guard(lambda: self._ready().sync())
 
     def close(self) -> None:
-        """Closes the file; later rows are refused."""
+        """Closes the file. Later writes raise ValueError."""
         self._closed = True
         if self._file is not None:
             with contextlib.suppress(OSError):
@@ -97,7 +96,7 @@ class JsonlWriter:
         self._torn = False
 
     def _ready(self) -> OpenFile:
-        """The open file, ending in a whole line."""
+        """The open file, ending in a complete line."""
         if self._closed:
             raise ValueError(f"{self.path.name} is closed")
         if self._file is None:
@@ -107,7 +106,7 @@ class JsonlWriter:
         return self._file
 
     def _mend(self, file: OpenFile) -> None:
-        """Cuts off a last line that has no end."""
+        """Removes an incomplete last line."""
         end = size = file.size
         while end:
             start = max(0, end - 65536)

@@ -1,4 +1,4 @@
-"""What keeps a refusing disk from stopping training: it is said once."""
+"""Handling of write errors: one warning per file, and training continues."""
 
 import logging
 from collections.abc import Callable
@@ -7,21 +7,21 @@ Warn = Callable[[str], None]
 
 
 def default_warn(message: str) -> None:
-    """Hands a warning to `logging`, for a caller that gave nothing better."""
+    """Sends a warning to `logging`."""
     logging.getLogger("pgcli").warning(message)
 
 
 class Guard:
-    """Runs actions on one file; the first OSError is told, none is raised."""
+    """Runs actions on a file. The first OSError gives a warning; none is raised."""
 
     def __init__(self, name: str, warn: Warn) -> None:
-        """Stands for the file `name`; `warn` is told, once, when it fails."""
+        """Guards the file `name`; `warn` is called once, with a message."""
         self._name = name
         self._warn = warn
         self._warned = False
 
     def __call__(self, action: Callable[[], object]) -> None:
-        """Runs `action`; an OSError ends it without harm."""
+        """Runs `action`; an OSError is not raised."""
         try:
             action()
         except OSError as error:
@@ -29,5 +29,5 @@ class Guard:
                 self._warned = True
                 self._warn(
                     f"{self._name} cannot be written ({error.strerror or error}); "
-                    "training goes on without it"
+                    "training continues without it"
                 )

@@ -1,4 +1,4 @@
-"""The record and its sinks: whole rows, and a disk that fails stops nothing."""
+"""Loggers write complete rows, and a failing disk never stops training."""
 
 import csv
 import errno
@@ -57,7 +57,7 @@ def test_jsonl_truncate_of_a_shorter_file_fills_nothing_in(tmp_path: Path) -> No
     writer.write({"a": 1})
     writer.truncate(100)
     assert (tmp_path / "x").read_bytes() == b'{"a":1}\n'
-    assert "has 8 bytes, the checkpoint says 100" in said[0]
+    assert "has 8 bytes, but the checkpoint recorded 100" in said[0]
 
 
 def test_jsonl_cuts_off_a_broken_last_line(tmp_path: Path) -> None:
