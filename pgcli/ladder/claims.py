@@ -1,4 +1,4 @@
-"""The order of the ladder: what the lectures claim, and what the seeds say of it."""
+"""The claims of the lectures about the order of the rungs, tested on the seeds."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -18,23 +18,22 @@ CLAIMS: tuple[tuple[str, Relation, str], ...] = (
     ("a2c", "<=", "ppo1"),
     ("a2c", "<=", "ppo2"),
 )
-"""Area under the curve of neighbours, the lecture's story; is-pg is in none."""
+"""Claims about the areas under the curve of two rungs; is-pg is in none."""
 
 TOLERANCE = 0.02
-"""How far below, as a share of the maximum, still counts as `<=`."""
+"""Difference that still counts as `<=`, as a share of the maximum."""
 
 MIN_SEEDS = 5
-"""Seeds of each rung below which a bootstrap interval decides nothing."""
+"""With fewer seeds per rung the bootstrap interval is unreliable: undecided."""
 
 
 def verdict(
     relation: Relation, interval: tuple[float, float], maximum: float
 ) -> Verdict:
-    """What the 95 % interval of upper − lower says of a claim.
+    """The verdict on a claim by the 95 % interval of upper − lower.
 
-    `<` holds where the interval is above 0, `<=` where its lower end is above −2 % of
-    the maximum. A claim fails where the whole interval is on the other side of that
-    bound, and is undecided where the bound is inside.
+    The bound is 0 for `<` and −2 % of the maximum for `<=`. A claim holds if the whole
+    interval is above its bound, fails if it is below, and is undecided otherwise.
     """
     low, high = interval
     bound = 0.0 if relation == "<" else -TOLERANCE * maximum
@@ -44,11 +43,11 @@ def verdict(
 
 
 def judge(areas: Mapping[str, np.ndarray], maximum: float) -> list[dict[str, Any]]:
-    """The claims whose two rungs are there, each with its verdict.
+    """The claims about two of the given rungs, each with its verdict.
 
     Args:
       areas: area under the training curve by rung, one per seed.
-      maximum: the largest return, which `<=` measures its tolerance by.
+      maximum: the largest return, to which the tolerance of `<=` is relative.
     """
     rows = []
     for lower, relation, upper in CLAIMS:

@@ -1,12 +1,8 @@
-"""The ladder: every rung on the same network, seeds and collector, in one table."""
+"""The ladder: trains every rung with the same network, seeds and collector."""
 
-import csv
 import dataclasses
-import io
-import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,36 +15,34 @@ from pgcli.ladder.claims import judge
 from pgcli.ladder.curves import Curve, area, on_grid, read_curve, step_grid, steps_to
 from pgcli.ladder.jobs import Job, Outcome, run_all
 from pgcli.ladder.plan import Request, Rung, make_rungs, settings
-from pgcli.storage import files, json_files
-from pgcli.storage.loggers.jsonl import jsonable
 
 RUNS, TUNING = "runs", "tuning"
 
 
 class Watcher(Protocol):
-    """Who is told how far a ladder is."""
+    """Receives the progress of a ladder."""
 
     def begin(self, title: str, count: int, workers: int) -> None:
-        """`count` runs begin."""
+        """Called before `count` runs start, `workers` at a time."""
 
     def ended(self, outcome: Outcome) -> None:
-        """A run has ended."""
+        """Called when a run has ended."""
 
     def waiting(self, job: Job) -> None:
-        """Another process is training this run."""
+        """Called if another process is training this run."""
 
 
 def run_ladder(request: Request, watcher: Watcher) -> dict[str, Any]:
-    """Trains the rungs and says how they compare.
+    """Trains the rungs and compares them.
 
-    What is finished in `request.out` is read, not trained again.
+    Finished runs in `request.out` are read and not trained again.
 
     Returns:
       `ok, env, steps, seeds, threshold, common, rungs, order, tuning, curves`, as in
       `ladder.json`.
 
     Raises:
-      PgcliError: as `run_all` and `make_rungs` say.
+      PgcliError: see `run_all` and `make_rungs`.
     """
     rungs = make_rungs(request)
     tuning = None
@@ -89,11 +83,11 @@ def run_ladder(request: Request, watcher: Watcher) -> dict[str, Any]:
 
 
 Trained = tuple[list[Outcome], list[Curve]]
-"""Runs of a rung, one per seed, and their curves."""
+"""The runs of a rung, one per seed, and their curves."""
 
 
 def _train(request: Request, rungs: Sequence[Rung], watcher: Watcher) -> list[Trained]:
-    """The runs of every rung: those of a rung in one program where they can be."""
+    """The runs of every rung, each rung in one program if possible."""
     seeds, runs_dir = request.seeds, request.out / RUNS
     together = can_be_side_by_side(request.env, seeds)
     if together:
@@ -109,7 +103,7 @@ def _train(request: Request, rungs: Sequence[Rung], watcher: Watcher) -> list[Tr
 
 
 def can_be_side_by_side(env_id: str, seeds: Sequence[int]) -> bool:
-    """Whether one program can train these seeds: on the device, and consecutive."""
+    """Whether one program can train these seeds: on the device and consecutive."""
     return on_device(env_id) and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
 
 
@@ -118,7 +112,7 @@ def _curve(outcome: Outcome) -> Curve:
 
 
 def split(outcome: Outcome) -> Trained:
-    """Runs side by side as an outcome and a curve for each, in their order."""
+    """An outcome and a curve for each member of a run, in order."""
     job, result = outcome.job, outcome.result or {}
     known = {entry["member"]: entry for entry in result.get("members", [])}
     each, curves = [], []
@@ -143,10 +137,10 @@ def describe(
     budget: int,
     threshold: float | None,
 ) -> dict[str, Any]:
-    """One row of the table, and the runs that it is made of.
+    """One row of the table, with its runs.
 
-    A run that diverged keeps its last return to the end of the budget; it has no
-    evaluation.
+    The last return of a diverged run counts until the end of the budget. Such a run has
+    no evaluation.
     """
     runs = [
         _one(outcome, curve, budget, threshold)
@@ -194,7 +188,7 @@ def _one(
 def _reached(
     runs: Sequence[dict[str, Any]], threshold: float | None
 ) -> dict[str, Any] | None:
-    """Median steps to the threshold, those that missed it counting as infinite."""
+    """Median steps to the threshold; runs that missed it count as infinite."""
     if threshold is None:
         return None
     steps = [run["steps_to_threshold"] for run in runs]
@@ -214,10 +208,10 @@ def _mean(values: np.ndarray) -> float | None:
 def tune(
     request: Request, rungs: Sequence[Rung], watcher: Watcher
 ) -> tuple[list[Rung], dict[str, Any]]:
-    """The rungs under the learning rate with the best area, IQM over other seeds.
+    """The rungs with their best learning rates, by IQM of the area over other seeds.
 
-    A rate under which a run diverged is taken only where all are such. Of equal rates
-    the smaller is taken. Rungs with a rate of their own keep it.
+    A rate at which a run diverged is chosen only if runs diverged at every rate. Of
+    equally good rates, the smallest is chosen. Rungs in `request.lrs` keep their rate.
     """
     free = [rung for rung in rungs if rung.algo not in request.lrs]
     lrs = sorted(set(request.tune))
@@ -249,7 +243,7 @@ def tune(
 def _try(
     request: Request, rungs: Sequence[Rung], lrs: Sequence[float], watcher: Watcher
 ) -> Iterator[tuple[Outcome, Curve]]:
-    """Every rung under every learning rate and tuning seed."""
+    """Runs of every rung with every learning rate and tuning seed."""
     seeds, runs_dir = request.tune_seeds, request.out / TUNING
     together = can_be_side_by_side(request.env, seeds)
     if together:
@@ -270,77 +264,13 @@ def _try(
 
 
 def known_threshold(env_id: str) -> float | None:
-    """The return at which Gymnasium calls the environment solved, if it says so."""
+    """The return at which Gymnasium considers the environment solved, or None."""
     import gymnasium
 
-    user_modules.named()  # they register theirs
+    user_modules.named()  # registers their environments
     spec = gymnasium.registry.get(env_id.rpartition(":")[2])
     return (
         None
         if spec is None or spec.reward_threshold is None
         else float(spec.reward_threshold)
     )
-
-
-def write(result: dict[str, Any], out: Path) -> dict[str, str]:
-    """Writes `ladder.csv` and `ladder.json`; returns where they are."""
-    paths = {"csv": out / "ladder.csv", "json": out / "ladder.json"}
-    files.ensure_directory(out)
-    files.replace_bytes(paths["csv"], to_csv(result).encode())
-    json_files.write_object(paths["json"], jsonable(result))
-    return {kind: str(path) for kind, path in paths.items()}
-
-
-def write_variance(result: dict[str, Any], out: Path) -> dict[str, str]:
-    """Writes `gradient_variance.csv` and `.json`; returns where they are."""
-    paths = {kind: out / f"gradient_variance.{kind}" for kind in ("csv", "json")}
-    files.ensure_directory(out)
-    rows = [
-        {"policy": point["policy"], "steps": point["steps"], **row}
-        | dict(zip(("low", "high"), row["ci"] or (None, None), strict=True))
-        for point in result["points"]
-        for row in point["rows"]
-    ]
-    for row in rows:
-        del row["ci"]
-    files.replace_bytes(paths["csv"], _table_of(rows).encode())
-    json_files.write_object(paths["json"], jsonable(result))
-    return {kind: str(path) for kind, path in paths.items()}
-
-
-def to_csv(result: dict[str, Any]) -> str:
-    """One row a rung, numbers in full."""
-    return _table_of([_csv_row(row, result) for row in result["rungs"]])
-
-
-def _table_of(rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def _csv_row(row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {
-        "algo": row["algo"],
-        "env": result["env"],
-        "steps": result["steps"],
-        "seeds": len(row["runs"]),
-        "preset": row["preset"],
-        "lr": row["lr"],
-    }
-    for name in ("final", "auc", "eval"):
-        score = row[name] or {}
-        for key in ("iqm", "mean"):
-            low, high = score.get(f"{key}_ci") or (None, None)
-            flat[f"{name}_{key}"] = score.get(key)
-            flat[f"{name}_{key}_low"], flat[f"{name}_{key}_high"] = low, high
-        flat[f"{name}_worst"] = score.get("worst")
-    reached = row["threshold"] or {}
-    flat["threshold"] = result["threshold"]
-    flat["steps_to_threshold_median"] = reached.get("median_steps")
-    flat["reached_threshold"] = reached.get("reached")
-    flat["kl"], flat["ess"], flat["diverged"] = row["kl"], row["ess"], row["diverged"]
-    flat["settings"] = json.dumps(row["settings"], default=list)
-    return flat

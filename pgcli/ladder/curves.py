@@ -1,4 +1,4 @@
-"""Training curves: what `metrics.jsonl` says of a run, on a common grid of steps."""
+"""Training curves from `metrics.jsonl`, on a common grid of steps."""
 
 import json
 import math
@@ -10,19 +10,19 @@ import numpy as np
 from pgcli.errors import UsageError
 
 GRID = 201
-"""Points from step 0 to the budget, both included."""
+"""Number of grid points from step 0 to the budget, both included."""
 
 MIN_EPISODES = 100
-"""Episodes behind a training return before it counts as reaching a threshold."""
+"""Episodes that a mean return must cover to count as reaching a threshold."""
 
 
 class Curve(NamedTuple):
-    """One run's training.
+    """The training curve of one run.
 
     Attributes:
-      steps: environment steps at the rows that have a return, rising.
-      returns: mean return of the last 100 training episodes then, raw.
-      episodes: how many had ended.
+      steps: environment steps at the rows that have a return, increasing.
+      returns: mean unscaled return of the last 100 training episodes at these steps.
+      episodes: number of finished episodes at these steps.
       kl: KL(π_old‖π) of an update in nats, mean over the updates; NaN if never logged.
       ess: effective sample size of an update in (0, 1], mean over the updates.
     """
@@ -35,7 +35,7 @@ class Curve(NamedTuple):
 
 
 def read_curve(metrics: Path, member: int | None = None) -> Curve:
-    """The curve in a run's `metrics.jsonl`; of runs side by side, that of a member.
+    """The curve in a run's `metrics.jsonl`, or that of one of its members.
 
     Raises:
       UsageError: no episode ended in the run.
@@ -44,13 +44,13 @@ def read_curve(metrics: Path, member: int | None = None) -> Curve:
     for line in metrics.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
-        except ValueError:  # a line that a kill broke off
+        except ValueError:  # an incomplete line: the process was killed
             continue
     rows = [row for row in rows if row.get("member") == member]
     known = [row for row in rows if row.get("return_mean") is not None]
     if not known:
         raise UsageError(
-            "no episode ended within the run",
+            "no episode ended during the run",
             where=str(metrics.parent),
             help="give the ladder more --steps",
         )
@@ -72,21 +72,21 @@ def read_curve(metrics: Path, member: int | None = None) -> Curve:
 
 
 def step_grid(budget: int) -> np.ndarray:
-    """The common grid: equal steps from 0 to the budget."""
+    """The common grid: equally spaced from 0 to the budget."""
     return np.linspace(0, budget, GRID)
 
 
 def on_grid(curve: Curve, budget: int) -> np.ndarray:
-    """Returns on the common grid, linear between rows.
+    """Returns on the common grid, interpolated linearly.
 
-    Before the first row its return holds (an agent that has learned nothing yet), and
-    after the last one the last: a run that ended early is not extrapolated.
+    The first return is used before the first row (the agent has learned nothing yet),
+    the last return after the last row: a run that ended early is not extrapolated.
     """
     return np.asarray(np.interp(step_grid(budget), curve.steps, curve.returns))
 
 
 def area(curve: Curve, budget: int) -> float:
-    """Area under the curve over the budget, by trapezoids: the mean return over it."""
+    """Mean return over the budget: area under the curve (trapezoids) / budget."""
     values = on_grid(curve, budget)
     return float(np.trapezoid(values, step_grid(budget)) / budget)
 
@@ -94,7 +94,7 @@ def area(curve: Curve, budget: int) -> float:
 def steps_to(curve: Curve, threshold: float) -> float:
     """Steps until the mean of the last 100 episodes reached a threshold, or infinity.
 
-    A mean over fewer episodes does not count: two lucky ones are no skill.
+    A mean over fewer episodes does not count: it may be luck.
     """
     reached = (curve.returns >= threshold) & (curve.episodes >= MIN_EPISODES)
     return float(curve.steps[np.argmax(reached)]) if reached.any() else math.inf

@@ -27,24 +27,27 @@ def fitted_value(
     where: Any,
     key: Key[Array, ""],
 ) -> Float[Array, "T N"]:
-    """V(s) at `where`, V being fitted by least squares elsewhere. Consumes the key.
+    """V(s) at the observations `where`, V fitted by least squares. Consumes the key.
 
-    The policy's own critic, from fresh parameters, on standardised targets.
+    V has the architecture of the policy's critic, with new parameters. Targets are
+    standardised.
 
     Args:
       policy: feed-forward.
-      obs: [T, M, …], normalised as the policy wants it: what V is fitted on.
-      target: what V is to be, where the weight is 1.
-      weight: 1 for real samples.
+      obs: normalised observations [T, M, …] to fit V on.
+      target: the regression targets.
+      weight: 1 for real samples, 0 for padding.
       where: observations [T, N, …] to evaluate V at.
       key: for the parameters and the minibatches.
     """
     init_key, batch_key = jax.random.split(key)
     flat, unravel = ravel_pytree(policy.init(init_key))
+    # indices of the real samples come first
     size = weight.size
     (real,) = jnp.nonzero(weight.reshape(-1), size=size, fill_value=0)
     count = jnp.sum(weight > 0)
     samples = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:])[real], obs)
+    # standardised targets
     goal, known = target.reshape(-1)[real], jnp.arange(size) < count
     center = jnp.mean(goal, where=known)
     scale = jnp.std(goal, where=known) + 1e-8
@@ -52,8 +55,8 @@ def fitted_value(
 
     def value(flat: Array, obs: Any, batch: tuple[int, ...]) -> Array:
         start = jnp.zeros(batch, bool)
-        found: Array = policy.apply(unravel(flat), (), obs, start)[2]
-        return found
+        result: Array = policy.apply(unravel(flat), (), obs, start)[2]
+        return result
 
     def loss(flat: Array, index: Array) -> Array:
         part = jax.tree.map(lambda x: x[index], samples)
@@ -68,6 +71,7 @@ def fitted_value(
         flat, state, *_ = descend(ADAM, lr, flat, state, grad, jnp.array(True))
         return (flat, state), None
 
+    # Adam with a linear learning rate schedule, then V at `where`
     keys = jax.random.split(batch_key, STEPS)
     progress = jnp.linspace(0, 1, STEPS, endpoint=False, dtype=jnp.float32)
     first = (flat, init_optimizer(ADAM, flat))

@@ -1,10 +1,10 @@
-"""How noisy the policy gradient is under each weight Ψ on ∇log π.
+"""Noise of the policy gradient for each weight Ψ on ∇log π.
 
     ĝ_n = Σ_t Ψ_t ∇log π_θ(a_t|s_t)      of one trajectory n
 
-All Ψ see the same trajectories at the same θ. Noise over signal is
-tr Cov(ĝ)/‖E ĝ‖²: that many trajectories make the error of the mean as large as the
-gradient itself.
+All Ψ are computed on the same trajectories at the same θ. Noise over signal is
+tr Cov(ĝ)/‖E ĝ‖²: the number of trajectories for which the error of the mean gradient
+is as large as the gradient itself.
 """
 
 import math
@@ -30,7 +30,7 @@ from pgcli.nn.policy import Agent, Params, Policy
 from pgcli.rollout.types import Transitions
 
 AT_ONCE = 16
-"""Trajectories whose gradients are computed side by side."""
+"""Number of trajectories whose gradients are computed in parallel."""
 
 
 class Weighting(NamedTuple):
@@ -38,7 +38,7 @@ class Weighting(NamedTuple):
 
     name: str
     estimates: str
-    """What its mean is: the gradient of the return, or of the discounted one."""
+    """The expectation of ĝ: the gradient of the return or of the discounted return."""
 
 
 WHOLE = (
@@ -59,7 +59,7 @@ DISCOUNTED = tuple(
 
 
 class Noise(NamedTuple):
-    """What single-trajectory gradients ĝ_n say of their mean and spread.
+    """Sums over single-trajectory gradients ĝ_n that give their mean and spread.
 
     Attributes:
       squares: ‖ĝ_n‖², [N].
@@ -70,17 +70,17 @@ class Noise(NamedTuple):
     products: np.ndarray
 
     def variance(self) -> np.ndarray:
-        """Tr Cov(ĝ): [0] of all trajectories, [1:] without each in turn."""
+        """Tr Cov(ĝ): [0] of all trajectories, [n] without trajectory n − 1."""
         total, norm, count = self._sums()
         return np.asarray((total - norm / count) / (count - 1))
 
     def signal(self) -> np.ndarray:
-        """‖E ĝ‖² without bias, by pairs of different trajectories; as `variance`."""
+        """Unbiased ‖E ĝ‖², from pairs of different trajectories; as `variance`."""
         total, norm, count = self._sums()
         return np.asarray((norm - total) / (count * (count - 1)))
 
     def _sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(Σ‖ĝ‖², ‖Σĝ‖², N) of all, then without each."""
+        """(Σ‖ĝ‖², ‖Σĝ‖², N): [0] of all trajectories, [n] without trajectory n − 1."""
         total, norm, count = (
             self.squares.sum(),
             self.products.sum(),
@@ -96,7 +96,7 @@ class Noise(NamedTuple):
 def whole_weights(
     reward: Float[Array, "T N"], weight: Float[Array, "T N"]
 ) -> list[Float[Array, "T N"]]:
-    """Ψ of `WHOLE`, on N complete trajectories, one per column."""
+    """Ψ of `WHOLE` on N complete trajectories, one per column."""
     whole = whole_return(reward, weight)
     each = whole[0]
     others = leave_one_out(each, jnp.ones_like(each))[None]
@@ -113,10 +113,10 @@ def to_go_weights(
     gamma: Float[Array, ""],
     value: Float[Array, "T N"],
 ) -> list[Float[Array, "T N"]]:
-    """Ψ of `TO_GO` under a discount.
+    """Ψ of `TO_GO` with a discount.
 
-    The last is the advantage for λ = 1, G_t − V(s_t). As on the Monte Carlo rungs a
-    time limit ends the trajectory: nothing is bootstrapped, so that all estimate the
+    The last Ψ is the advantage for λ = 1, G_t − V(s_t). As on the Monte Carlo rungs, a
+    time limit ends the trajectory without bootstrapping, so that all Ψ estimate the
     same gradient.
     """
     credit = reward_to_go(reward, weight, gamma)
@@ -140,9 +140,9 @@ def trajectory_noise(
     Args:
       policy: feed-forward.
       params: θ.
-      obs: [T, N, …], normalised as the policy wants it.
+      obs: normalised observations [T, N, …].
       action: [T, N, …].
-      weight: 1 up to each trajectory's end.
+      weight: 1 up to the end of each trajectory, then 0.
       psi: Ψ.
     """
     flat, unravel = ravel_pytree(params)
@@ -156,8 +156,8 @@ def trajectory_noise(
             logp = dist.log_prob(action)
             return jnp.sum(jnp.where(weight > 0, logp * psi, 0.0))
 
-        found: Array = jax.grad(objective)(flat)
-        return found
+        result: Array = jax.grad(objective)(flat)
+        return result
 
     columns = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (obs, action, weight, psi))
     size = min(AT_ONCE, weight.shape[1])
@@ -177,11 +177,11 @@ def measure(
 
     Args:
       policy: the policy.
-      agent: θ and its statistics.
-      transitions: complete trajectories under it, which all Ψ are compared on.
-      to_fit: others, which V is fitted on: a V that saw the same trajectories would
-        not be independent of their actions.
-      gamma: a discount to try besides 1, or None.
+      agent: θ and its observation statistics.
+      transitions: complete trajectories of the agent on which the Ψ are compared.
+      to_fit: other trajectories, to fit V on: a V fitted on the same trajectories
+        would depend on their actions.
+      gamma: a discount to measure in addition to 1, or None.
       key: for the fits.
 
     Returns:
@@ -193,6 +193,7 @@ def measure(
         discounts["discounted"] = jnp.float32(gamma)
     choices, weights = list(WHOLE), _WHOLE(seen.reward, seen.weight)
     explained = {}
+    # the Ψ of rewards-to-go, with and without discount
     for (kind, discount), fit_key in zip(
         discounts.items(), jax.random.split(key, len(discounts)), strict=True
     ):
@@ -202,12 +203,13 @@ def measure(
         explained[kind] = float(explained_variance(value, psi[0], seen.weight))
         choices += TO_GO if kind == "plain" else DISCOUNTED
         weights += psi
+    # gradients of every trajectory under every Ψ
     measured = []
     for psi in weights:
-        found = trajectory_noise(
+        sums = trajectory_noise(
             policy, agent.params, seen.obs, seen.action, seen.weight, psi
         )
-        measured.append(Noise(*(np.asarray(x, np.float64) for x in found)))
+        measured.append(Noise(*(np.asarray(x, np.float64) for x in sums)))
     lengths = np.asarray(seen.weight).sum(axis=0)
     return {
         "episodes": len(lengths),
@@ -219,7 +221,7 @@ def measure(
 
 
 class _Seen(NamedTuple):
-    """Trajectories as the gradients need them; rewards are 0 past an end."""
+    """Trajectories with normalised observations; rewards are 0 after their end."""
 
     obs: Any
     action: Array
@@ -246,9 +248,10 @@ _NORMALIZE = jax.jit(normalize_obs)
 def compare(every: list[Weighting], measured: list[Noise]) -> list[dict[str, Any]]:
     """One row per Ψ: variance, signal, and their ratio with a 95 % interval.
 
-    All of a kind share the signal: that of the least noisy, which says best how long
-    the gradient is. Intervals are by the jackknife over trajectories, of the logarithm;
-    a ratio is None where the signal drowns in noise.
+    All Ψ with the same expectation share one signal, that of the least noisy Ψ: it is
+    the best estimate of the gradient's length. Intervals come from the jackknife over
+    trajectories, on the logarithm of the ratio. A ratio is None if the signal is lost
+    in the noise.
     """
     rows = []
     for choice, noise in zip(every, measured, strict=True):
@@ -270,7 +273,7 @@ def compare(every: list[Weighting], measured: list[Noise]) -> list[dict[str, Any
         }
         if (variance > 0).all() and (signal > 0).all():
             ratio = variance / signal
-            logs = np.log(ratio[1:])
+            logs = np.log(ratio[1:])  # jackknife replicates
             count = len(logs)
             error = math.sqrt((count - 1) / count * ((logs - logs.mean()) ** 2).sum())
             row["ratio"] = float(ratio[0])
@@ -280,7 +283,7 @@ def compare(every: list[Weighting], measured: list[Noise]) -> list[dict[str, Any
 
 
 def trimmed(transitions: Transitions) -> Transitions:
-    """The trajectories without the rows after the last end, but for a power of two."""
+    """The trajectories up to the last end, the length rounded up to a power of two."""
     limit = transitions.weight.shape[0]
     longest = int(np.asarray(transitions.weight).sum(axis=0).max())
     length = min(limit, 1 << (longest - 1).bit_length())

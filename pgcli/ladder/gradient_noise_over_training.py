@@ -1,4 +1,4 @@
-"""Gradient noise at two points of a training: before it, and shortly after it began."""
+"""Gradient noise at two points: before training and after a short training."""
 
 import contextlib
 import dataclasses
@@ -30,19 +30,19 @@ Collect = Callable[[Agent, Any], Transitions]
 def gradient_variance(
     config: RunConfig, *, steps: int, episodes: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Noise over signal of every weight Ψ, under a fresh policy and a trained one.
+    """Noise over signal of every weight Ψ, for an untrained and a trained policy.
 
     Args:
-      config: the environment, the network, and what trains it in between.
-      steps: of that training.
+      config: the environment, the network and the algorithm that trains it.
+      steps: number of training steps.
       episodes: trajectories at each point, at least 3.
-      tell: is told what is going on.
+      tell: called with progress messages.
 
     Returns:
       `ok, env, algo, seed, episodes, gamma, points`.
 
     Raises:
-      UsageError: nothing bounds the length of an episode.
+      UsageError: the environment has no time limit.
     """
     device = on_device(config.env.id)
     accelerator.start(
@@ -55,7 +55,7 @@ def gradient_variance(
     limit = loop.setup.spec.max_episode_steps
     if limit is None:
         raise UsageError(
-            f"whole episodes are needed, and those of {config.env.id} have no limit",
+            f"whole episodes are needed, but {config.env.id} has no time limit",
             help="--set env.max_episode_steps=N",
         )
     collector = _device_collector if device else _host_collector
@@ -74,7 +74,7 @@ def gradient_variance(
                 jax.random.fold_in(role_key(config.seed, "reporting"), target), 3
             )
             agent = loop.agent()
-            found = measure(
+            noise = measure(
                 loop.setup.policy,
                 agent,
                 collect(agent, keys[0]),
@@ -82,7 +82,7 @@ def gradient_variance(
                 None if gamma == 1 else gamma,
                 keys[2],
             )
-            points.append({"policy": label, "steps": loop.steps, **found})
+            points.append({"policy": label, "steps": loop.steps, **noise})
     return {
         "ok": True,
         "env": config.env.id,
@@ -98,7 +98,7 @@ def gradient_variance(
 def _device_collector(
     config: RunConfig, policy: Policy, episodes: int, limit: int
 ) -> Iterator[Collect]:
-    """Whole episodes on the device, `episodes` of them at each call."""
+    """A function that collects `episodes` whole episodes on the device."""
     env = make_device_env(config.env)
 
     def collect(agent: Agent, key: Any) -> Transitions:
@@ -111,7 +111,7 @@ def _device_collector(
 def _host_collector(
     config: RunConfig, policy: Policy, episodes: int, limit: int
 ) -> Iterator[Collect]:
-    """Whole episodes from host environments, `episodes` of them at each call."""
+    """A function that collects `episodes` whole episodes from host environments."""
     num_envs = max(n for n in range(1, MAX_HOST_ENVS + 1) if episodes % n == 0)
     seeds = env_seeds(config.seed, "reporting", num_envs)
     settings = dataclasses.replace(config.env, num_envs=num_envs)

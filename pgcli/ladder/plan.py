@@ -1,4 +1,4 @@
-"""What a ladder trains: its rungs, and which of their settings are common."""
+"""The plan of a ladder: its rungs and the settings that they share."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,33 +17,33 @@ from pgcli.ladder.jobs import Job, flat
 from pgcli.suggest import did_you_mean
 
 SAME = ("env", "network")
-"""Sections that every rung shares: the network, and the collector's environments."""
+"""Sections that all rungs share: the network and the environments."""
 
 SAME_KEYS = ("eval.episodes", "eval.final_episodes", "accelerator")
 
 DECIDED = ("algo.name", "env.id", "seed", "steps", "until_return")
-"""What the ladder itself says, so that `--set` must not."""
+"""Keys that the ladder sets itself and `--set` must not."""
 
 HIDDEN = ("seed", "log.", "checkpoint.", "eval.every", "parallel.")
-"""Keys that change nothing of what a rung learns, or are derived."""
+"""Keys that do not change what a rung learns, or are derived."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
+    """The options of a ladder.
 
     Attributes:
       env: the environment's id.
       algos: rungs, in the order of the registry.
-      seeds: of the runs that are compared.
-      out: the directory that all files go to.
-      steps: budget of each run; None for the largest that a rung's preset names.
-      threshold: return to be reached; None for the environment's own, if it has one.
-      sets: `path=value` for every rung that has the key.
+      seeds: seeds of the compared runs.
+      out: the directory for all files.
+      steps: budget of each run; None for the largest budget of the rungs' presets.
+      threshold: return to reach; None for the environment's own threshold, if any.
+      sets: `path=value` texts, for the rungs that have the key.
       lrs: learning rates of some rungs.
-      tune: learning rates to choose from for all the others; empty for the presets'.
-      tune_seeds: of the runs that choose.
-      jobs: runs at once.
+      tune: learning rates to choose from for all other rungs; empty for the presets'.
+      tune_seeds: seeds of the runs that choose.
+      jobs: number of runs at once.
     """
 
     env: str
@@ -64,10 +64,10 @@ class Rung:
     """One rung of a ladder.
 
     Attributes:
-      algo: its algorithm.
-      config: what it trains with, under the first seed.
-      preset: which preset that is from, if any.
-      sets: the `path=value` texts given to it.
+      algo: the algorithm.
+      config: the configuration for the first seed.
+      preset: the preset that it is based on, if any.
+      sets: the `path=value` texts applied to it.
     """
 
     algo: str
@@ -76,7 +76,7 @@ class Rung:
     sets: tuple[str, ...]
 
     def with_lr(self, lr: float) -> "Rung":
-        """This rung under another learning rate."""
+        """This rung with another learning rate."""
         optimizer = dataclasses.replace(self.config.optimizer, lr=lr)
         config = dataclasses.replace(self.config, optimizer=optimizer)
         return dataclasses.replace(
@@ -84,14 +84,14 @@ class Rung:
         )
 
     def job(self, seed: int, runs_dir: Path, label: str = "") -> Job:
-        """Its run under a seed; `label` tells runs of the same seed apart."""
+        """Its run with a seed; `label` distinguishes runs with the same seed."""
         config = dataclasses.replace(self.config, seed=seed)
         return self._job(f"{self.algo}{label}-s{seed}", runs_dir, config, [])
 
     def side_by_side(
         self, seeds: Sequence[int], runs_dir: Path, lrs: Sequence[float] = ()
     ) -> Job:
-        """Its runs under consecutive seeds, and learning rates, in one program."""
+        """Its runs with consecutive seeds (and learning rates) in one program."""
         grid = {"optimizer.lr": tuple(lrs)} if lrs else {}
         config = dataclasses.replace(
             self.config, seed=seeds[0], seeds=len(seeds), grid=grid
@@ -115,7 +115,7 @@ class Rung:
 
 
 def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Rungs by name, in the order of the registry; all of them for None.
+    """Rungs by name, in the order of the registry; all rungs for None.
 
     Raises:
       UsageError: there is no such algorithm.
@@ -134,13 +134,13 @@ def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def make_rungs(request: Request) -> list[Rung]:
-    """Every rung with its preset, under settings that all share.
+    """Every rung with its preset and the settings that all rungs share.
 
-    Where presets disagree on what must be common, the default of the key counts.
+    If presets disagree on a shared key, its default is used.
 
     Raises:
-      ConfigError: with what is wrong in the settings of a rung.
-      UsageError: `--set` says what the ladder itself says.
+      ConfigError: the settings of a rung are invalid.
+      UsageError: `--set` changes a key that the ladder sets itself.
     """
     sets = {
         algo: tuple(text for text in request.sets if _concerns(text, algo, request))
@@ -162,9 +162,9 @@ def make_rungs(request: Request) -> list[Rung]:
 
 
 def _concerns(text: str, algo: str, request: Request) -> bool:
-    """Whether a `--set` is for a rung: a key that some lack is for those that have it.
+    """Whether a `--set` applies to a rung: it does to all rungs that have the key.
 
-    One that no rung has is for all, so that it is an error.
+    A key that no rung has applies to all rungs, so that it is reported as unknown.
     """
     path = text.partition("=")[0].strip()
     owners = [each for each in request.algos if lookup(path, each) != "unknown"]
@@ -191,14 +191,14 @@ def _check(rung: Rung, request: Request, steps: int) -> None:
             raise UsageError(
                 f"`--set {key}={flow(found)}`: a ladder trains every rung with "
                 f"{key} {flow(wanted)}",
-                help="use the ladder's own flags; it always spends the whole budget",
+                help="use the ladder's own flags; it always uses the whole budget",
             )
     if (request.lrs or request.tune) and any("optimizer.lr" in s for s in request.sets):
         raise UsageError("`--set optimizer.lr` excludes `--lr` and `--tune`")
 
 
 def reconcile(configs: Sequence[RunConfig]) -> list[str]:
-    """`path=default` for every key that must be common and is not."""
+    """`path=default` for every key that must be shared and differs."""
     trees = [flat(config) for config in configs]
     known = fields(configs[0].algo.name)
     return [
@@ -210,7 +210,7 @@ def reconcile(configs: Sequence[RunConfig]) -> list[str]:
 
 
 def settings(rungs: Sequence[Rung]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """(common, own): what all rungs share, and what is a rung's own, by its name."""
+    """(common, own): settings that all rungs share, and the others by rung."""
     trees = {rung.algo: _shown(rung.config) for rung in rungs}
     everywhere = [
         key for key in trees[rungs[0].algo] if all(key in t for t in trees.values())
@@ -221,7 +221,7 @@ def settings(rungs: Sequence[Rung]) -> tuple[dict[str, Any], dict[str, dict[str,
         for key in everywhere
         if all(tree[key] == reference[key] for tree in trees.values())
     }
-    if len(rungs) == 1:  # nothing to share with: its algorithm's keys are its own
+    if len(rungs) == 1:  # a single rung: the keys of its algorithm are its own
         common = {k: v for k, v in common.items() if not k.startswith("algo.")}
     own = {
         algo: {key: value for key, value in tree.items() if key not in common}
@@ -231,7 +231,7 @@ def settings(rungs: Sequence[Rung]) -> tuple[dict[str, Any], dict[str, dict[str,
 
 
 def _shown(config: RunConfig) -> dict[str, Any]:
-    """The keys that matter for what a run learns."""
+    """The keys that influence what a run learns."""
     episodes = config.algo.collects == "episodes"
     unused = "rollout.num_steps" if episodes else "rollout.episodes_per_env"
     return {

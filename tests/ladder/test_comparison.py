@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pgcli.config.dump import to_yaml
-from pgcli.ladder import comparison
+from pgcli.ladder import comparison, result_files
 from pgcli.ladder.jobs import Job
 from pgcli.ladder.plan import Request, make_rungs
 from pgcli.storage.run_directory import RunDirectory
@@ -105,7 +105,7 @@ def test_ladder_judges_its_order(result: dict[str, Any]) -> None:
 
 
 def test_ladder_files_hold_the_result(result: dict[str, Any], tmp_path: Path) -> None:
-    paths = comparison.write(result, tmp_path / "files")
+    paths = result_files.write(result, tmp_path / "files")
     stored = json.loads(Path(paths["json"]).read_text())
     assert stored["rungs"][1]["auc"] == result["rungs"][1]["auc"]
     assert len(stored["curves"]["rungs"]["a2c"]["iqm"]) == 201

@@ -115,11 +115,12 @@ def ladder(
 
 
 def _compare(terminal: Terminal, request: "Request") -> None:
-    from pgcli.ladder import comparison as ladders
+    from pgcli.ladder import result_files
+    from pgcli.ladder.comparison import run_ladder
     from pgcli.report import plot
 
-    result = ladders.run_ladder(request, Progress(terminal))
-    paths = ladders.write(result, request.out)
+    result = run_ladder(request, Progress(terminal))
+    paths = result_files.write(result, request.out)
     if plot.is_available():
         paths |= plot.learning_curves(result, request.out)
     else:
@@ -130,7 +131,7 @@ def _compare(terminal: Terminal, request: "Request") -> None:
 
 
 def _variance(terminal: Terminal, request: "Request", episodes: int) -> None:
-    from pgcli.ladder import comparison as ladders
+    from pgcli.ladder import result_files
     from pgcli.ladder.plan import make_rungs
 
     # schedules use the budget of the preset: `--steps` has another meaning here
@@ -145,7 +146,7 @@ def _variance(terminal: Terminal, request: "Request", episodes: int) -> None:
         episodes=episodes,
         tell=terminal.note,
     )
-    result["files"] = ladders.write_variance(result, request.out)
+    result["files"] = result_files.write_variance(result, request.out)
     terminal.answer(ladder_text.variance(result), result)
 
 
