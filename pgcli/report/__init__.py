@@ -1,4 +1,4 @@
-"""What runs look like together: statistics over seeds, pictures.
+"""Pictures of several runs.
 
 May import `pgcli.training` and all below; neither the terminal nor rich.
 """

@@ -1,49 +1,59 @@
-"""Pictures, by matplotlib, which is an extra: imported here and only when drawn."""
+"""Pictures by matplotlib, an extra: imported only when a picture is drawn."""
 
 import importlib.util
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
+
 EXTRA = "plot"
 
-# Colours that people with the common colour deficiencies tell apart (Okabe and Ito),
-# the pale ones darkened; the families of rungs differ in their lines too.
-STYLES: Mapping[str, tuple[str, Any]] = {
-    "reinforce": ("#7f7f7f", (0, (1.2, 1.4))),
-    "reinforce-baseline": ("#3d9fdc", (0, (1.2, 1.4))),
-    "reward-to-go": ("#0072b2", (0, (1.2, 1.4))),
-    "a2c": ("#009e73", (0, (5, 1.6))),
-    "is-pg": ("#c0629a", (0, (5, 1.6))),
-    "trpo": ("#b8860b", "solid"),
-    "ppo1": ("#d55e00", "solid"),
-    "ppo2": ("#000000", "solid"),
-}
+DOTTED, DASHED = (0, (1.2, 1.4)), (0, (5, 1.6))
+# Okabe and Ito's colours, the pale ones darkened: distinct with the common colour
+# vision deficiencies. Line styles distinguish them further.
+PALETTE = (
+    ("#7f7f7f", DOTTED),
+    ("#3d9fdc", DOTTED),
+    ("#0072b2", DOTTED),
+    ("#009e73", DASHED),
+    ("#c0629a", DASHED),
+    ("#b8860b", "solid"),
+    ("#d55e00", "solid"),
+    ("#000000", "solid"),
+    ("#882255", "solid"),
+)
+STYLES: Mapping[str, tuple[str, Any]] = dict(
+    zip(ALGORITHM_CONFIGS, itertools.cycle(PALETTE), strict=False)
+)
+"""Colour and line of each rung, in the order of the registry."""
+
 WIDTH, HEIGHT, PANEL_HEIGHT = 8.0, 4.4, 1.7
-"""Inches: of the whole, of all curves together, of a row of single ones."""
+"""In inches: width, height of the panel of all curves, of a row of single panels."""
 
 COLUMNS = 4
 CROWD = 4
-"""More curves than this get a panel each for their intervals, which would hide them."""
+"""With more curves than this, each interval gets a panel of its own."""
 
 FONT_POINTS = 10
 QUIET, PALE, GRID = "#555555", "#cfcfcf", "#e6e6e6"
 
 
 def is_available() -> bool:
-    """Whether pictures can be drawn here."""
+    """Whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights nearest to those wanted, at least `gap` apart: labels must not touch.
+    """Label heights nearest to those wanted and at least `gap` apart.
 
-    Least squares under the order of the heights, by pooling adjacent violators; then
-    into [low, high] as far as there is room.
+    Least squares with the order of the heights kept, by pooling adjacent violators.
+    Then the heights are shifted into [low, high] as far as possible.
     """
     order = sorted(range(len(wanted)), key=lambda i: -wanted[i])
-    pools: list[list[float]] = []  # heights from the top, each lifted by its place
+    pools: list[list[float]] = []  # from the top, lifted by place × gap
     for place, i in enumerate(order):
         pools.append([wanted[i] + place * gap])
         while len(pools) > 1 and fmean(pools[-2]) < fmean(pools[-1]):
@@ -60,11 +70,11 @@ def learning_curves(result: Mapping[str, Any], out: Path) -> dict[str, str]:
     """Draws `curves.png` and `curves.svg`: IQM over seeds with its interval, by steps.
 
     Args:
-      result: of a ladder.
+      result: the result of a ladder.
       out: the directory to write to.
 
     Returns:
-      Kind of file to its path.
+      The path of each kind of file.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,6 +88,7 @@ def learning_curves(result: Mapping[str, Any], out: Path) -> dict[str, str]:
         "axes.spines.right": False,
     }
     with mpl.rc_context(style):
+        # all curves on top; below, a panel for each if they are many
         count = len(result["curves"]["rungs"])
         rows = -(-count // COLUMNS) if count > CROWD else 0
         heights = [HEIGHT, *[PANEL_HEIGHT] * rows]
@@ -92,6 +103,7 @@ def learning_curves(result: Mapping[str, Any], out: Path) -> dict[str, str]:
             _draw_one(panel, result, algo)
             panel.tick_params(labelleft=index % COLUMNS == 0)
             panel.tick_params(labelbottom=index + COLUMNS >= count)
+        # without a date, so that the same result gives the same file
         paths = {kind: out / f"curves.{kind}" for kind in ("png", "svg")}
         for kind, path in paths.items():
             metadata = {"Date": None} if kind == "svg" else {}
@@ -100,10 +112,11 @@ def learning_curves(result: Mapping[str, Any], out: Path) -> dict[str, str]:
 
 
 def _draw_all(axes: Any, result: Mapping[str, Any]) -> None:
-    """All rungs in one frame; their intervals too, where they are few."""
+    """All rungs in one panel; with their intervals if they are few."""
     curves, (unit, name) = result["curves"], _unit(result["steps"])
     steps = [step / unit for step in curves["steps"]]
     crowded = len(curves["rungs"]) > CROWD
+    # curves, and where their labels belong
     ends = []
     for algo, curve in curves["rungs"].items():
         color, line = _style(algo)
@@ -111,6 +124,7 @@ def _draw_all(axes: Any, result: Mapping[str, Any]) -> None:
             _band(axes, steps, curve, color)
         axes.plot(steps, curve["iqm"], color=color, linestyle=line, linewidth=1.8)
         ends.append((algo, color, curve["iqm"][-1]))
+    # limits that include every interval
     values = [
         value
         for curve in curves["rungs"].values()
@@ -122,6 +136,7 @@ def _draw_all(axes: Any, result: Mapping[str, Any]) -> None:
     axes.set_ylim(bottom - margin, top + margin)
     axes.set_xlim(0, steps[-1])
     _label_ends(axes, ends, bottom, top)
+    # the threshold as a line
     threshold = result["threshold"]
     if threshold is not None and bottom <= threshold <= top:
         axes.axhline(threshold, color=QUIET, linewidth=0.8, zorder=0)
@@ -144,7 +159,7 @@ def _draw_all(axes: Any, result: Mapping[str, Any]) -> None:
 
 
 def _draw_one(axes: Any, result: Mapping[str, Any], shown: str) -> None:
-    """One rung with its interval, the others pale behind it."""
+    """One rung with its interval, the others in grey behind it."""
     curves, (unit, _) = result["curves"], _unit(result["steps"])
     steps = [step / unit for step in curves["steps"]]
     for algo, curve in curves["rungs"].items():
@@ -160,7 +175,7 @@ def _draw_one(axes: Any, result: Mapping[str, Any], shown: str) -> None:
 
 
 def _style(algo: str) -> tuple[str, Any]:
-    return STYLES.get(algo, ("#000000", "solid"))
+    return STYLES[algo]
 
 
 def _band(axes: Any, steps: Any, curve: Mapping[str, Any], color: str) -> None:
@@ -177,8 +192,8 @@ def _furnish(axes: Any) -> None:
 def _label_ends(
     axes: Any, ends: Sequence[tuple[str, str, float]], bottom: float, top: float
 ) -> None:
-    """Writes each rung's name at the end of its curve."""
-    height = HEIGHT * 72 * 0.8  # of the axes, about, in points
+    """Writes the name of each rung at the end of its curve."""
+    height = HEIGHT * 72 * 0.8  # approximate height of the axes in points
     gap = 1.25 * FONT_POINTS / height * (top - bottom or 1.0)
     heights = spread([end[2] for end in ends], gap, bottom, top)
     right = axes.get_xlim()[1]
@@ -203,7 +218,7 @@ def _label_ends(
 
 
 def _unit(steps: int) -> tuple[float, str]:
-    """(what to divide steps by, how the axis says so)."""
+    """(divisor of the steps, its name on the axis)."""
     if steps >= 2_000_000:
         return 1e6, ", millions"
     return (1e3, ", thousands") if steps >= 5_000 else (1.0, "")

@@ -27,7 +27,9 @@ def result(*algos: str) -> dict[str, Any]:
 
 def test_every_rung_has_a_style_of_its_own() -> None:
     assert list(STYLES) == list(ALGORITHM_CONFIGS)
-    assert len({color for color, _ in STYLES.values()}) == len(STYLES)
+    assert len({color for color, _ in STYLES.values()}) == len(
+        STYLES
+    )  # PALETTE is cycled
 
 
 def test_spread_keeps_heights_that_do_not_touch() -> None:
