@@ -1,4 +1,4 @@
-"""Diagnosis: where time goes, what a machine offers, whether environments are sound.
+"""Diagnosis: `pgcli bench`, `pgcli doctor` and `pgcli envs check`.
 
 May import `pgcli.training` and all below; neither the terminal nor rich.
 """

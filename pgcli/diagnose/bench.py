@@ -1,7 +1,7 @@
-"""Where the time of training goes on this machine.
+"""`pgcli bench`: how training time is spent on this machine.
 
-Each part is measured warm and alone: the bare environments, collection, the update, and
-whole iterations. What an iteration takes beyond its parts is its own.
+Each part is measured alone, after compilation: stepping the environments, collection,
+the update, and whole iterations. The rest of an iteration is overhead.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ from pgcli.training.step import Setup, init_run, make_knobs, make_setup
 from pgcli.training.timing import Clock
 
 FOREVER = 10**12
-"""A budget that no measurement reaches: schedules stay where they begin."""
+"""A budget that no measurement reaches, so that schedules stay at their start."""
 
 REPEATS = 4
-"""Stretches of each part; the best counts, since disturbance only slows."""
+"""Measurements of each part. The fastest counts: interference can only slow."""
 
 
 class Parts(NamedTuple):
-    """What is measured: each returns the environment steps that it made."""
+    """The measured functions. Each returns its number of environment steps."""
 
     bare: Callable[[], int]
     collection: Callable[[], int]
@@ -57,8 +57,8 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     """Rates of a configuration's parts, in environment steps per second.
 
     Args:
-      config: a run's configuration, resolved.
-      seconds: of measuring in all, compilation excepted.
+      config: the resolved configuration of a run.
+      seconds: total measuring time without compilation.
 
     Returns:
       `ok, algo, env, backend, num_envs, helpers, accelerator, devices, rates, shares,
@@ -66,7 +66,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
       bottleneck`.
 
     Raises:
-      UsageError: several runs side by side.
+      UsageError: the configuration has several members.
       AcceleratorError, EnvironmentFailed: as in training.
     """
     if config.has_members:
@@ -75,7 +75,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     backend, clock = layout.start(config), Clock()
     mesh = backend.mesh
     device = on_device(config.env.id)
-    # host environments are collected from outside the mesh, as in training
+    # host environments are stepped outside the mesh, as in training
     inside = mesh if device else None
     with jax.set_mesh(inside) if inside else contextlib.nullcontext():
         helpers = ""
@@ -113,7 +113,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
 
 
 def rate(part: Callable[[], int], seconds: float) -> float:
-    """The best of several stretches of about `seconds`, after a first call."""
+    """Steps per second: the best of several measurements, after a first call."""
     part()
     best = 0.0
     for _ in range(REPEATS):
@@ -145,7 +145,7 @@ def split(rates: Mapping[str, float]) -> dict[str, float]:
 
 
 def bottleneck(shares: Mapping[str, float]) -> str:
-    """What an iteration spends most of its time on, in words."""
+    """The largest share of an iteration in words."""
     words = {
         "stepping": "stepping the environments",
         "acting": "acting: the policy's forward pass at every step, and storing",
@@ -157,7 +157,7 @@ def bottleneck(shares: Mapping[str, float]) -> str:
 
 
 def wait(result: Any) -> None:
-    """Waits until a result is there."""
+    """Waits until a result is computed."""
     jax.block_until_ready(result)  # type: ignore[no-untyped-call]
 
 
@@ -168,7 +168,7 @@ def _count(transitions: Transitions) -> int:
 def _updater(
     setup: Setup, config: RunConfig, made: Transitions, mesh: Any
 ) -> Callable[[], int]:
-    """The update on the same transitions, again and again."""
+    """A function that repeats the update on the same transitions."""
     knobs, key = make_knobs(config), jax.random.key(0)
     begin_run, fit = make_learner(setup, mesh, knobs)
     state = begin_run(knobs, key)
@@ -193,7 +193,7 @@ def _whole(loop: DeviceLoop | HostLoop) -> Callable[[], int]:
 
 
 def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
-    """Actions [T, N, …] as a policy gives them."""
+    """Random actions [T, N, …] in the format of a policy."""
     generator = np.random.default_rng(0)
     return random_action(spec.action, (num_steps, num_envs), generator)
 
@@ -239,12 +239,12 @@ def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]
 
 
 def policy_agent(setup: Setup) -> Callable[..., Any]:
-    """(knobs, key) -> a fresh agent, as training begins with."""
+    """(knobs, key) -> the initial agent of training."""
     return lambda knobs, key: init_run(setup, knobs, key).learner.agent
 
 
 def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], str]:
-    """The parts, what closes the environments, and who helps to step them."""
+    """(parts, function that closes the environments, name of the helpers)."""
     loop = HostLoop(config, mesh=mesh)
     num_envs = config.env.num_envs
 

@@ -1,4 +1,4 @@
-"""Whether an on-device environment keeps the contract, and what it costs."""
+"""Checks of an on-device environment against its contract, and its speed."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ NUM_ENVS, NUM_STEPS = 16, 128
 
 
 def check_device(env: DeviceEnv) -> list[Finding]:
-    """What is right and wrong with an on-device environment."""
+    """Findings about an on-device environment."""
     findings: list[Finding] = []
     for what, part in (("tracing", _shapes), ("playing", _episodes)):
         try:
@@ -43,7 +43,7 @@ def check_device(env: DeviceEnv) -> list[Finding]:
 
 
 def _shapes(env: DeviceEnv) -> Iterator[Finding]:
-    """Shapes and dtypes of a reset and a step, from tracing them alone."""
+    """Checks shapes and dtypes of a reset and a step by tracing them."""
 
     def both(key: Any) -> Any:
         state, obs = env.reset(key)
@@ -67,8 +67,8 @@ def _shapes(env: DeviceEnv) -> Iterator[Finding]:
     before, later = (str(jax.tree.structure(tree)) for tree in (state, after))
     if before != later:
         raise Wrong(
-            f"a step returns a state of another structure than a reset: {later}, not "
-            f"{before}",
+            "the state has another structure after a step than after a reset: "
+            f"{later}, not {before}",
             "return the same containers with the same keys from both",
         )
     paths = jax.tree_util.tree_flatten_with_path(state)[0]
@@ -77,9 +77,9 @@ def _shapes(env: DeviceEnv) -> Iterator[Finding]:
             raise Wrong(
                 f"the state{jax.tree_util.keystr(path)} is {_kind(new)} after a step, "
                 f"{_kind(old)} after a reset",
-                "a scan needs the same shapes and dtypes from both",
+                "jax.lax.scan needs the same shapes and dtypes from both",
             )
-    yield Finding("ok", "shapes and dtypes are those of its spaces, and stay")
+    yield Finding("ok", "shapes and dtypes match its spaces and are constant")
 
 
 def _check_kind(what: str, obs: Any, space: ObsSpace) -> None:
@@ -89,7 +89,7 @@ def _check_kind(what: str, obs: Any, space: ObsSpace) -> None:
     elif obs.shape != space.shape:
         raise Wrong(
             f"{what} has shape {list(obs.shape)}, not {list(space.shape)}",
-            "let observation_space declare the shape that is returned",
+            "declare the returned shape in observation_space",
         )
 
 
@@ -98,7 +98,7 @@ def _kind(leaf: Any) -> str:
 
 
 def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], Any]:
-    """Key -> (first obs, steps [T, N, …]) of random actions, with resets."""
+    """A jitted function of a key: (first obs, steps [T, N, …]) with random actions."""
     from pgcli.rollout.device_collector import env_keys, step_and_reset
 
     drawn = random_action(
@@ -121,7 +121,7 @@ def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], An
 
 
 def _episodes(env: DeviceEnv) -> Iterator[Finding]:
-    """Random episodes of several environments under jit and vmap."""
+    """Checks the values of random episodes under jit and vmap."""
     run = _runner(env, NUM_ENVS, NUM_STEPS)
     first, step = jax.device_get(run(jax.random.key(0)))
     _check_values("an observation of a reset", first, env.spec.obs)
@@ -130,25 +130,25 @@ def _episodes(env: DeviceEnv) -> Iterator[Finding]:
         t, n = np.argwhere(~np.isfinite(step.reward))[0]
         raise Wrong(
             f"the reward is not finite at step {t} of environment {n}",
-            "training stops at such a value: find the division or overflow",
+            "training stops at such a value: look for a division by 0 or an overflow",
         )
     ends = int((step.terminated | step.truncated).sum())
     yield Finding(
         "ok",
-        f"{NUM_ENVS} × {NUM_STEPS} random steps under jit and vmap, {ends} ends of "
-        "episodes: observations in their space, rewards finite",
+        f"{NUM_ENVS} × {NUM_STEPS} random steps under jit and vmap, {ends} episode "
+        "ends: all observations are in their space, all rewards are finite",
     )
     limit = env.spec.max_episode_steps
     if limit is None:
         yield Finding("warning", "no time limit is known", "set env.max_episode_steps")
     else:
-        yield Finding("ok", f"episodes are cut after {limit} steps")
+        yield Finding("ok", f"episodes are truncated after {limit} steps")
     starts = np.asarray(jax.tree.leaves(first)[0]).reshape(NUM_ENVS, -1)
     if len(np.unique(starts, axis=0)) == 1:
         yield Finding(
             "warning",
             f"{NUM_ENVS} keys give the same first observation",
-            "fine if nothing is random; else use the key that `initial` gets",
+            "this is fine if nothing is random; otherwise use the key of `initial`",
         )
 
 
@@ -158,7 +158,7 @@ def _check_values(what: str, obs: Any, space: ObsSpace) -> None:
             _check_values(f"`{name}` of {what}", obs[name], part)
         return
     if obs.dtype.kind == "f" and not np.isfinite(obs).all():
-        raise Wrong(f"{what} is not finite", "find the division or overflow")
+        raise Wrong(f"{what} is not finite", "look for a division by 0 or an overflow")
     if isinstance(space, Box):
         low, high = space.bounds()
     elif isinstance(space, Discrete):
@@ -170,13 +170,13 @@ def _check_values(what: str, obs: Any, space: ObsSpace) -> None:
         low, high = start, start + np.asarray(space.nvec).reshape(space.shape) - 1
     if (obs < low).any() or (obs > high).any():
         raise Wrong(
-            f"{what} leaves its space: values from {obs.min():g} to {obs.max():g}",
+            f"{what} is outside its space: values from {obs.min():g} to {obs.max():g}",
             "widen observation_space, or clip the observation",
         )
 
 
 def measure_device(env: DeviceEnv, num_envs: int, seconds: float) -> Speed:
-    """Microseconds of a step and of a reset, per environment of `num_envs`, warm."""
+    """Time of a step and of a reset per environment, compiled, `num_envs` at once."""
     run = _runner(env, num_envs, NUM_STEPS)
     reset = jax.jit(lambda key: jax.vmap(env.reset)(jax.random.split(key, num_envs)))
     key = jax.random.key(1)

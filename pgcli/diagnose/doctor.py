@@ -1,4 +1,4 @@
-"""What this machine and installation offer, and what stands in the way."""
+"""`pgcli doctor`: a report on this machine and installation, and any problems."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "NO_COLOR",
 )
-"""Variables of the environment that change what happens."""
+"""Environment variables that change the behaviour of JAX or pgcli."""
 
 DISTRIBUTION = "pgcli-jax"
 
@@ -29,27 +29,27 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 
 def examine(runs_dir: Path) -> dict[str, Any]:
-    """What this machine has, under stable keys.
+    """The report on this machine, with stable keys.
 
     The keys are `ok, devices, cores, versions, untested, extras, cache, runs,
-    environment, warnings`. `warnings` names each problem with its remedy; `ok` is false
-    if nothing can be trained because JAX finds no device.
+    environment, warnings`. `warnings` has one text per problem, with its remedy. `ok`
+    is false if JAX finds no device, so that training is impossible.
 
     Args:
-      runs_dir: where runs would be written.
+      runs_dir: the directory of runs.
     """
     seen = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    # a look must not take a GPU's memory
+    # the report must not allocate the memory of a GPU
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     from pgcli.training.backend import accelerator, layout
 
-    found, problem = _devices()
+    devices, problem = _devices()
     cache = (
         os.environ.get("JAX_COMPILATION_CACHE_DIR") or accelerator.programs_directory()
     )
     report = {
         "ok": problem is None,
-        "devices": found,
+        "devices": devices,
         "cores": layout.cores(),
         "versions": dict(versions.recorded()),
         "untested": versions.untested(),
@@ -62,7 +62,7 @@ def examine(runs_dir: Path) -> dict[str, Any]:
 
 
 def _devices() -> tuple[list[dict[str, Any]], str | None]:
-    """(platform, kind and number of JAX's devices, why there are none)."""
+    """(platform, kind and number of JAX's devices, reason if there are none)."""
     from pgcli.training.backend import accelerator
 
     try:
@@ -82,10 +82,10 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
 
 
 def extras() -> dict[str, list[str]]:
-    """Every extra of this distribution, and which packages it lacks.
+    """Every extra of this distribution with its missing packages.
 
-    Extras of other distributions are followed, so that `gymnasium[mujoco]` counts as
-    installed only with what it brings.
+    Extras of other distributions are followed: `gymnasium[mujoco]` is missing if a
+    requirement of that extra is.
     """
     try:
         metadata = importlib.metadata.metadata(DISTRIBUTION)
@@ -96,7 +96,7 @@ def extras() -> dict[str, list[str]]:
 
 
 def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
-    """Packages that an extra of a distribution needs and that are not installed."""
+    """Packages of an extra of a distribution that are not installed."""
     if (distribution, extra) in seen:
         return
     seen.add((distribution, extra))
@@ -106,7 +106,7 @@ def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
         if condition is None or condition[1] != extra or parts is None:
             continue
         if "python_version" in text or "sys_platform" in text:
-            continue  # not for every machine: its absence says nothing
+            continue  # not required on every machine
         name = parts[1]
         try:
             importlib.metadata.version(name)
@@ -118,7 +118,7 @@ def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
 
 
 def _environment_extras() -> set[str]:
-    """Extras that environments are said to need."""
+    """Extras that environments need."""
     from pgcli.envs.registry import DEVICE_BACKENDS, EXTRAS
 
     ours = {backend.extra for backend in DEVICE_BACKENDS.values() if backend.extra}
@@ -136,7 +136,7 @@ def _cache(directory: Path) -> dict[str, Any]:
 
 
 def _is_writable(directory: Path) -> bool:
-    """Whether files can be made there, or the directory itself."""
+    """Whether files can be created in a directory, or the directory itself."""
     for path in (directory, *directory.absolute().parents):
         if path.exists():
             return path.is_dir() and os.access(path, os.W_OK)
@@ -149,22 +149,22 @@ def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
     platforms = {device["platform"] for device in report["devices"]}
     if shutil.which("nvidia-smi") and "gpu" not in platforms:
         yield (
-            "an NVIDIA driver is installed, and JAX sees no GPU: "
+            "an NVIDIA driver is installed, but JAX sees no GPU: "
             f"pip install '{DISTRIBUTION}[cuda13]' (or cuda12)"
         )
     if lacking := _environment_extras() - report["extras"].keys():
         yield (
-            f"the installation is older than the code and does not know the extras "
-            f"{', '.join(sorted(lacking))}: install {DISTRIBUTION} again"
+            "the installation is older than the code and lacks the extras "
+            f"{', '.join(sorted(lacking))}: reinstall {DISTRIBUTION}"
         )
     if report["cache"] is None:
-        yield "the compilation cache is off: every run compiles anew"
+        yield "the compilation cache is off: every run compiles again"
     elif not report["cache"]["writable"]:
         yield (
-            f"the compilation cache {report['cache']['path']} cannot be written: "
-            "set PGCLI_CACHE to a directory that can"
+            f"the compilation cache {report['cache']['path']} is not writable: "
+            "set PGCLI_CACHE to a writable directory"
         )
     for name, range in report["untested"].items():
         yield f"{name} is outside the versions that pgcli was tested with: {range}"
     if not report["runs"]["writable"]:
-        yield f"{report['runs']['path']} cannot be written: choose another --runs-dir"
+        yield f"{report['runs']['path']} is not writable: choose another --runs-dir"

@@ -1,4 +1,4 @@
-"""One environment looked at from all sides: what is wrong, what it costs, what pays."""
+"""`pgcli envs check`: findings about an environment, its speed, and suggestions."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ from pgcli.rollout.host_collector import HostCollector
 from pgcli.training import host_env_checkpoint
 from pgcli.training.backend import accelerator
 
-LOOKED_AT = 64
-"""Steps over which a copy is compared with its original."""
+REPLAYED_STEPS = 64
+"""Number of steps in which a copy is compared with its original."""
 
 WORKER_STEP = 20.0
-"""Microseconds of a step from which help may pay."""
+"""Step time in microseconds above which helpers may pay off."""
 
 
 def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
-    """What training on an environment would meet.
+    """Findings about an environment, its speed, and suggestions for training.
 
     Args:
-      config: of which `env`, `network`, `host` and `accelerator` are used.
-      seconds: of measuring its speed.
+      config: only `env`, `network`, `host` and `accelerator` are used.
+      seconds: time for measuring the speed.
 
     Returns:
       `ok, env, backend, spaces {obs, action}, max_episode_steps, findings
@@ -43,8 +43,8 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
       suggestions [text]`.
 
     Raises:
-      UsageError: there is no such environment, or it is not installed.
-      EnvironmentFailed: it cannot be made, or has a space without a policy.
+      UsageError: the environment is unknown or not installed.
+      EnvironmentFailed: it cannot be created, or no policy supports its spaces.
     """
     device = on_device(config.env.id)
     accelerator.start(config.accelerator, host_envs=not device, cpu_threads=1)
@@ -79,41 +79,41 @@ def _failed(findings: list[Finding]) -> bool:
 
 
 def _policy(spec: EnvSpec) -> Finding:
-    """Is there a distribution for its actions?"""
+    """Checks that a policy supports the spaces."""
     try:
         make_policy(spec, NetworkConfig())
     except EnvironmentFailed as error:
         return Finding("error", error.message, error.help)
-    return Finding("ok", "its spaces have a network and a distribution")
+    return Finding("ok", "a policy supports its spaces")
 
 
 def _resume(config: RunConfig) -> Finding:
-    """Can a run go on in the very episodes in which it was stopped?"""
+    """Checks whether a stopped run can continue its episodes exactly."""
     try:
         reason = _why_not_exact(config)
     except PgcliError as error:
         return Finding("error", error.message, error.help)
     if reason is None:
-        return Finding("ok", "a run that was stopped goes on exactly where it was")
+        return Finding("ok", "a stopped run resumes exactly")
     return Finding(
         "warning",
-        f"a run that was stopped goes on with new episodes: {reason}",
-        "nothing that was learned is lost; only --require-exact refuses it",
+        f"a stopped run resumes with new episodes: {reason}",
+        "nothing learned is lost; only --require-exact refuses this",
     )
 
 
 def _why_not_exact(config: RunConfig) -> str | None:
-    """Why a run could not be resumed exactly, or None.
+    """The reason why a run cannot be resumed exactly, or None.
 
-    A fresh agent plays two rollouts; a copy of the first environment has to repeat the
-    second.
+    An untrained agent collects two rollouts. A copy of the first environment must
+    reproduce the second.
     """
     alone = dataclasses.replace(config.env, workers=0)
     env = make_host_env(alone, alone.num_envs, list(range(alone.num_envs)))
     try:
         policy = make_policy(env.spec, config.network)
         actor = make_actor(config.host, config.network, env.spec, policy)
-        collector = HostCollector(env, policy, LOOKED_AT, actor)
+        collector = HostCollector(env, policy, REPLAYED_STEPS, actor)
         keys = jax.random.split(jax.random.key(0), 3)
         agent = Agent(policy.init(keys[0]), None)
         collector.collect(agent, keys[1])
@@ -135,28 +135,26 @@ def _rates(speed: Speed) -> dict[str, float]:
 
 
 def _suggest(config: EnvConfig, speed: Speed) -> list[str]:
-    """Settings of the collector that may be faster."""
+    """Settings that may make collection faster."""
     found = []
     env = make_gymnasium(dataclasses.replace(config, wrappers=()))
     native = env.spec.vector_entry_point is not None
     env.close()
     if native and not config.wrappers:
-        found.append(
-            "it has a vector entry point of its own: --set env.vectorizer=native"
-        )
+        found.append("it has its own vector entry point: --set env.vectorizer=native")
     elif speed.step >= WORKER_STEP:
         found.append(
-            "a step is long enough for help by a thread or processes: env.workers, "
-            "whose default `auto` measures what is fastest"
+            "a step is slow enough for a thread or worker processes to help: "
+            "env.workers, whose default `auto` measures the fastest"
         )
     if speed.reset > 100 * speed.step:
         ratio = speed.reset / speed.step
-        found.append(f"a reset takes as long as {ratio:,.0f} steps: make it cheaper")
+        found.append(f"a reset takes as long as {ratio:,.0f} steps: make it faster")
     return found
 
 
 def words(space: ObsSpace) -> str:
-    """A space in a few words: kind, shape or sizes, dtype."""
+    """A short description of a space: kind, shape or sizes, dtype."""
     if not isinstance(space, Mapping):
         name = type(space).__name__
         match dataclasses.asdict(space):
@@ -166,6 +164,6 @@ def words(space: ObsSpace) -> str:
                 return f"{name}({n})"
             case {"shape": shape}:
                 return f"{name}{list(shape)} {space.dtype}"
-        raise TypeError(f"{space} is no space")
+        raise TypeError(f"{space} is not a space")
     parts = [f"{name}: {words(part)}" for name, part in space.items()]
     return "Dict {" + ", ".join(parts) + "}"

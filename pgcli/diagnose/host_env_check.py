@@ -1,7 +1,7 @@
-"""Is this host environment what it says, and what would training on it meet?
+"""Checks of a host environment: Gymnasium's own checker, then random episodes.
 
-Gymnasium's checker looks at the bare environment; the rest plays episodes in it as a
-run would see it, in its wrappers.
+Gymnasium's checker gets the environment without wrappers. The other checks step it with
+its wrappers, as training does.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import EnvConfig
 from pgcli.diagnose.random_episodes import (
     Finding,
@@ -29,32 +30,31 @@ from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import PgcliError
 
 NUM_STEPS = 400
-"""Steps that are looked at one by one."""
+"""Number of steps that are checked."""
 
 SHORT = 3
-"""A time limit that is reached at once, to see what comes after it."""
+"""A short time limit, to check what happens after it."""
 
-
-OF_NO_MATTER = (
+IGNORED_WARNINGS = (
     "This is probably too",  # bounds of ±∞, which most environments have
     "we recommend using a symmetric and normalized space",  # see `_actions`
 )
-"""Warnings of Gymnasium's checker that need nothing done here."""
+"""Warnings of Gymnasium's checker that do not matter for training."""
 
 
 class Speed(NamedTuple):
-    """What one environment costs, in microseconds of this machine."""
+    """Time per call of one environment, in microseconds."""
 
     step: float
     reset: float
 
 
 def spec_of(config: EnvConfig) -> EnvSpec:
-    """What a policy must know of the environment.
+    """The spaces and the time limit of an environment.
 
     Raises:
-      UsageError: there is no such environment, or it is not installed.
-      EnvironmentFailed: it cannot be made, or has a space without a policy.
+      UsageError: the environment is unknown or not installed.
+      EnvironmentFailed: it cannot be created, or no policy supports its spaces.
     """
     env = make_gymnasium(config)
     try:
@@ -69,7 +69,7 @@ def spec_of(config: EnvConfig) -> EnvSpec:
 
 
 def check_host(config: EnvConfig) -> list[Finding]:
-    """What is right and wrong with a host environment; it can be made (`spec_of`)."""
+    """Findings about a host environment that can be created (see `spec_of`)."""
     parts: list[tuple[str, Callable[[EnvConfig], Iterator[Finding]]]] = [
         ("Gymnasium's checker", _gymnasium),
         ("an episode", _episodes),
@@ -92,11 +92,11 @@ def check_host(config: EnvConfig) -> list[Finding]:
 
 
 def _gymnasium(config: EnvConfig) -> Iterator[Finding]:
-    """What `gymnasium.utils.env_checker.check_env` says of the bare environment."""
+    """Findings of `gymnasium.utils.env_checker.check_env`, without wrappers."""
     from gymnasium.utils.env_checker import check_env
 
     env = make_gymnasium(config).unwrapped
-    said: list[str] = []
+    reported: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -110,55 +110,55 @@ def _gymnasium(config: EnvConfig) -> Iterator[Finding]:
             return
     for warning in caught:
         text = _plain(str(warning.message))
-        idle = any(part in text for part in OF_NO_MATTER)
-        if text in said or idle or issubclass(warning.category, DeprecationWarning):
+        idle = any(part in text for part in IGNORED_WARNINGS)
+        if text in reported or idle or issubclass(warning.category, DeprecationWarning):
             continue
-        said.append(text)
+        reported.append(text)
         yield Finding("warning", f"Gymnasium's checker: {text}")
-    if not said:
-        yield Finding("ok", "Gymnasium's checker finds nothing")
+    if not reported:
+        yield Finding("ok", "Gymnasium's checker reports no problems")
 
 
 def _plain(text: str) -> str:
-    """A warning of Gymnasium's without colours and prefix."""
+    """A warning of Gymnasium without colours and prefix."""
     for part in ("\x1b[33m", "\x1b[0m", "WARN: "):
         text = text.replace(part, "")
     return text.strip()
 
 
 def _episodes(config: EnvConfig) -> Iterator[Finding]:
-    """Observations, rewards and ends of random episodes."""
+    """Checks observations, rewards and ends of random episodes."""
     env = make_gymnasium(config)
     space = env.observation_space
     kept: list[tuple[Any, Any]] = []
     overwritten: list[int] = []
 
-    def look(what: str, obs: Any, step: int) -> None:
+    def check(what: str, obs: Any, step: int) -> None:
         check_obs(space, what, obs, step)
         if kept and not same(*kept[-1]):
             overwritten.append(step)
         kept[:] = [(obs, copy_obs(obs))]
 
     try:
-        seen = play(env, 0, NUM_STEPS, look)
+        seen = play(env, 0, NUM_STEPS, check)
     finally:
         env.close()
     ends = sum(each.ended for each in seen)
     yield Finding(
         "ok",
-        f"{NUM_STEPS} random steps, {ends} ends of episodes: every observation is in "
-        "its space, every reward a finite number",
+        f"{NUM_STEPS} random steps, {ends} episode ends: all observations are in their "
+        "space, all rewards are finite",
     )
     if overwritten:
         yield Finding(
             "warning",
             f"step {overwritten[0]} overwrites the observation returned before it",
-            "return a copy; pgcli copies at once, other programs may not",
+            "return a copy: other libraries may keep the array",
         )
 
 
 def _seeding(config: EnvConfig) -> Iterator[Finding]:
-    """The same seed, the same episodes; in a new environment and in a used one."""
+    """Checks that a seed determines the episodes, in new and in used environments."""
     first, second = make_gymnasium(config), make_gymnasium(config)
     try:
         once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))
@@ -176,15 +176,15 @@ def _seeding(config: EnvConfig) -> Iterator[Finding]:
     ):
         differing = _difference(*runs)
         if differing is not None:
-            message = f"seed 1 gives other {differing} {where}"
+            message = f"seed 1 gives different {differing} {where}"
             yield Finding("error", message, help)
             return
     yield Finding("ok", "the same seed gives the same observations and rewards")
     if _difference(once, other) is None:
         yield Finding(
             "warning",
-            "seeds 1 and 2 give the same episode under the same actions",
-            "fine if nothing in it is random",
+            "seeds 1 and 2 give the same episode for the same actions",
+            "this is fine if the environment is deterministic",
         )
 
 
@@ -194,52 +194,56 @@ def _difference(a: list[Seen], b: list[Seen]) -> str | None:
             return f"observations (call {step})"
         if one.reward != two.reward or one.ended != two.ended:
             return f"rewards or ends (call {step})"
-    return None if len(a) == len(b) else "lengths of episodes"
+    return None if len(a) == len(b) else "episode lengths"
 
 
 def _time_limit(config: EnvConfig) -> Iterator[Finding]:
-    """Is one known, and can an episode that was cut be followed by another?"""
+    """Checks for a time limit, and that episodes continue after a truncated one."""
     env = make_gymnasium(dataclasses.replace(config, max_episode_steps=SHORT))
     try:
-        play(env, 3, 4 * SHORT)  # that nothing is raised is the result
+        play(env, 3, 4 * SHORT)  # must not raise
     finally:
         env.close()
     env = make_gymnasium(config)
     limit = env.spec.max_episode_steps
     env.close()
     if limit is None:
+        algos = ALGORITHM_CONFIGS.items()
+        need = [name for name, algo in algos if algo.collects == "episodes"]
         yield Finding(
             "warning",
-            "no time limit is known: reinforce, reinforce-baseline and reward-to-go "
-            "need one, and an episode that never ends is never evaluated",
+            f"no time limit is known: {', '.join(need)} need one, and an episode that "
+            "never ends cannot be evaluated",
             "register it with max_episode_steps=…, or set env.max_episode_steps",
         )
     else:
-        yield Finding("ok", f"episodes are cut after {limit} steps, and begun anew")
+        yield Finding("ok", f"episodes are truncated after {limit} steps, then reset")
 
 
 def _actions(config: EnvConfig) -> Iterator[Finding]:
-    """Do bounds suit a policy that begins as a standard normal?"""
+    """Checks the bounds: an untrained policy is a standard normal distribution."""
     space = spec_of(config).action
     if not isinstance(space, Box):
         return
     low, high = (np.atleast_1d(x) for x in space.bounds())
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        yield Finding("warning", "actions have no bounds, so that none is clipped")
+        yield Finding(
+            "warning", "the action space has no bounds: actions are not clipped"
+        )
         return
     reach = np.maximum(high, -low).max()
     off_centre = ((low >= 0) | (high <= 0)).any()
     if reach > 5 or reach < 0.2 or off_centre:
         yield Finding(
             "warning",
-            f"actions range from {low.min():g} to {high.max():g}, and a policy begins "
-            "with a standard normal",
+            f"actions range from {low.min():g} to {high.max():g}, but an untrained "
+            "policy is a standard normal distribution",
             "env.wrappers: [{RescaleAction: {min_action: -1.0, max_action: 1.0}}]",
         )
 
 
 def measure_host(config: EnvConfig, seconds: float) -> Speed:
-    """Microseconds of a step and of a reset, the best of several stretches."""
+    """Time of a step and of a reset: the best of several measurements."""
     env = make_gymnasium(config)
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(64)]

@@ -1,4 +1,4 @@
-"""Random episodes of a host environment, every call of which is looked at."""
+"""Random episodes of a host environment, with a check of every call."""
 
 import traceback
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from pgcli.envs.obs_trees import copy_obs
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
       level: `ok`, `warning` (training works) or `error` (it would fail, or mislead).
-      message: what was found.
+      message: the result in words.
       help: what to do about it.
     """
 
@@ -24,7 +24,7 @@ class Finding(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One call of an environment, as it returned."""
+    """The values returned by one call of an environment."""
 
     obs: Any
     reward: float
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 class Wrong(Exception):  # noqa: N818 - becomes a finding
-    """A finding that ends what it was found in."""
+    """An error that ends its check."""
 
     def __init__(self, message: str, help: str) -> None:
         super().__init__(message)
@@ -40,52 +40,52 @@ class Wrong(Exception):  # noqa: N818 - becomes a finding
 
 
 def place(error: BaseException) -> str:
-    """`file:line, in function` of where an error was raised."""
+    """Where an error was raised: `file:line, in function`."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     return f"{last.filename}:{last.lineno}, in {last.name}"
 
 
 def play(
-    env: Any, seed: int, num_steps: int, look: Callable[..., None] | None = None
+    env: Any, seed: int, num_steps: int, check: Callable[..., None] | None = None
 ) -> list[Seen]:
-    """Random steps, a new episode where one ends; the first reset takes the seed.
+    """Steps with random actions, resetting when an episode ends.
 
     Args:
       env: the environment.
-      seed: of the environment and of the actions.
-      num_steps: how many.
-      look: called with (what, obs, step) for every observation.
+      seed: seed of the first reset and of the actions.
+      num_steps: number of steps.
+      check: called with (what, obs, step) for every observation.
     """
     env.action_space.seed(seed)
     obs, _ = env.reset(seed=seed)
-    if look is not None:
-        look("the first observation", obs, 0)
+    if check is not None:
+        check("the first observation", obs, 0)
     seen = [Seen(copy_obs(obs), 0.0, False)]
     for step in range(1, num_steps + 1):
         obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        if look is not None:
-            look("the observation", obs, step)
+        if check is not None:
+            check("the observation", obs, step)
             _check_outcome(reward, terminated, truncated, step)
         ended = bool(terminated or truncated)
         seen.append(Seen(copy_obs(obs), float(reward), ended))
         if ended:
             obs, _ = env.reset()
-            if look is not None:
-                look("the observation of a reset", obs, step)
+            if check is not None:
+                check("the observation of a reset", obs, step)
             seen.append(Seen(copy_obs(obs), 0.0, False))
     return seen
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two observations are equal, NaN being equal to itself."""
+    """Whether two observations are equal, with NaN equal to NaN."""
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
     return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
 
 
 def check_obs(space: Any, what: str, obs: Any, step: int) -> None:
-    """Raises `Wrong` where an observation is not one of its space."""
+    """Raises `Wrong` if an observation is not in its space."""
     from gymnasium import spaces
 
     when = f"{what} at step {step}" if step else what
@@ -103,12 +103,12 @@ def check_obs(space: Any, what: str, obs: Any, step: int) -> None:
     if array.shape != space.shape:
         raise Wrong(
             f"{when} has shape {list(array.shape)}, not {list(space.shape)}",
-            "let observation_space declare the shape that is returned, always the same",
+            "declare the returned shape in observation_space; it must be constant",
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise Wrong(
             f"{when} is not finite: {array.reshape(-1)[:8].tolist()}",
-            "training stops at such a value: find the division or overflow",
+            "training stops at such a value: look for a division by 0 or an overflow",
         )
     if isinstance(space, spaces.Box):
         if not np.can_cast(array.dtype, np.dtype(space.dtype), "same_kind"):
@@ -120,8 +120,8 @@ def check_obs(space: Any, what: str, obs: Any, step: int) -> None:
         if outside.any():
             index = tuple(int(i) for i in np.argwhere(outside)[0])
             raise Wrong(
-                f"{when} leaves its space: element {list(index)} is {array[index]}, "
-                f"outside [{space.low[index]}, {space.high[index]}]",
+                f"{when} is outside its space: element {list(index)} is "
+                f"{array[index]}, not in [{space.low[index]}, {space.high[index]}]",
                 "widen observation_space, or clip the observation",
             )
     elif not space.contains(obs):
@@ -131,7 +131,7 @@ def check_obs(space: Any, what: str, obs: Any, step: int) -> None:
 
 
 def _check_outcome(reward: Any, terminated: Any, truncated: Any, step: int) -> None:
-    """Raises `Wrong` where a step's reward or flags are of the wrong kind."""
+    """Raises `Wrong` if the reward or a flag of a step has the wrong type."""
     number = np.asarray(reward)
     if number.shape != () or number.dtype.kind not in "fiub":
         raise Wrong(
@@ -141,7 +141,7 @@ def _check_outcome(reward: Any, terminated: Any, truncated: Any, step: int) -> N
     if not np.isfinite(number):
         raise Wrong(
             f"the reward at step {step} is not finite: {reward}",
-            "training stops at such a value: find the division or overflow",
+            "training stops at such a value: look for a division by 0 or an overflow",
         )
     for name, flag in (("terminated", terminated), ("truncated", truncated)):
         if not isinstance(flag, bool | np.bool_):

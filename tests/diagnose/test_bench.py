@@ -1,4 +1,4 @@
-"""Where the time goes: the arithmetic by hand, and every kind of run once."""
+"""Shares of the time by hand, and every kind of run once."""
 
 import pytest
 from support.small_runs import config

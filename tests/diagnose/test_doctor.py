@@ -1,4 +1,4 @@
-"""What `doctor` finds, on machines that lack something."""
+"""Reports of `doctor` on machines that lack something."""
 
 import importlib.metadata
 import tomllib
@@ -53,7 +53,7 @@ def test_doctor_warns_of_a_cache_and_runs_that_cannot_be_written(
     )
     warnings = doctor.examine(blocked / "runs")["warnings"]
     assert [text.rpartition(": ")[2] for text in warnings] == [
-        "set PGCLI_CACHE to a directory that can",
+        "set PGCLI_CACHE to a writable directory",
         "choose another --runs-dir",
     ]
 
@@ -64,7 +64,7 @@ def test_doctor_warns_of_an_installation_older_than_the_code(
     known = doctor._environment_extras() - {"pgx", "brax"}
     monkeypatch.setattr(doctor, "extras", lambda: {name: [] for name in known})
     (warning,) = (w for w in doctor.examine(tmp_path)["warnings"] if "older" in w)
-    assert "does not know the extras brax, pgx: install pgcli-jax again" in warning
+    assert "lacks the extras brax, pgx: reinstall pgcli-jax" in warning
 
 
 def test_every_extra_that_an_environment_needs_is_offered() -> None:

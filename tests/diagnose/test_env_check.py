@@ -1,4 +1,4 @@
-"""What `envs check` finds: each fault by name, and nothing where there is none."""
+"""`envs check` names each fault, and reports nothing without one."""
 
 import itertools
 from collections.abc import Iterator
@@ -154,16 +154,16 @@ def test_check_sees_the_environment_in_its_wrappers() -> None:
 @pytest.mark.parametrize(
     ("fault", "level", "words"),
     [
-        ("", "ok", "goes on exactly where it was"),
+        ("", "ok", "resumes exactly"),
         ("counting", "warning", "took another course"),
     ],
 )
-def test_check_tells_whether_a_run_could_go_on_exactly(
+def test_check_reports_whether_a_run_resumes_exactly(
     fault: str, level: str, words: str
 ) -> None:
     config = small("Checked-v0", f"env.kwargs={{fault: '{fault}'}}")
     findings = check_env(config, 0.01)["findings"]
-    (found,) = (x for x in findings if "a run that was stopped" in x["message"])
+    (found,) = (x for x in findings if "a stopped run" in x["message"])
     assert found["level"] == level
     assert words in found["message"]
 
@@ -221,7 +221,7 @@ def test_device_check_finds_nothing_in_what_is_right() -> None:
         ),
         (
             {"observation_space": spaces.Box(-0.01, 0.01, (1,))},
-            "error: an observation of a reset leaves its space",
+            "error: an observation of a reset is outside its space",
         ),
         (
             {"initial": lambda rng, params: jnp.ones(1)},

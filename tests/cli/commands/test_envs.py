@@ -90,7 +90,7 @@ def test_check_of_what_is_wrong_says_so_with_exit_3(
     words = ["envs", "check", *leaky, "--env-kwargs", "top=1.5", "--seconds", "0.01"]
     outcome = run(*words)
     assert outcome.code == 3
-    assert "leaves its space: element [0] is 1.5, outside [0.0, 1.0]" in outcome.out
+    assert "is outside its space: element [0] is 1.5, not in [0.0, 1.0]" in outcome.out
     assert "the check reported 1 error" in outcome.err
     answer = json.loads(run(*words, "--json").out)
     assert not answer["ok"]
