@@ -1,7 +1,7 @@
 #!/bin/sh
-# The PPO paper's point on MuJoCo: ten epochs over a rollout with nothing that holds θ near θ'
+# The claim of the PPO paper on MuJoCo: ten epochs per rollout without a limit on the policy
 # (is-pg) against the KL penalty (ppo1) and the clip (ppo2), all else equal.
-# Needs pip install 'pgcli-jax[mujoco]'. ENV=Hopper-v5 and the like choose another task.
+# Needs pip install 'pgcli-jax[mujoco]'. ENV=Hopper-v5 chooses another task.
 set -eu
 exec pgcli ladder --env "${ENV:-HalfCheetah-v5}" --algos is-pg,ppo1,ppo2 \
   --steps 300000 --seeds 3 \

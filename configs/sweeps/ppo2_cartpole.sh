@@ -1,14 +1,14 @@
 #!/bin/sh
-# Learning rate × seeds: PPO (clipped) on CartPole-v1, one run after the other, and a
-# table at the end: learning rate, seeds, and over the seeds the mean, least and largest
-# return of the final evaluation.
+# Learning rates × seeds: PPO (clipped) on CartPole-v1, one run after the other, and a
+# table at the end: learning rate, seeds, and the mean, minimum and maximum over the seeds of
+# the return of the final evaluation.
 #
 #   sh configs/sweeps/ppo2_cartpole.sh
 #   LRS="1e-3 3e-3" SEEDS="0 1 2" ENV=func:CartPole-v1 sh configs/sweeps/ppo2_cartpole.sh
 #
-# Safe to run again after a kill: finished runs are not repeated, the one that was
-# interrupted goes on from its last checkpoint. All but LRS and SEEDS should stay as they
-# were; `pgcli train --resume auto` refuses a run that was started with other settings.
+# Repeat the command after an interruption: finished runs are not repeated, and the
+# interrupted run continues from its last checkpoint. Change only LRS and SEEDS, because
+# `pgcli train --resume auto` refuses a run that was started with other settings.
 
 set -u
 
@@ -27,7 +27,7 @@ trap 'rm -f "$answer" "$scores"' EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM HUP
 
-# Hands a signal on to the run, which commits a checkpoint; $1 is the exit code.
+# Passes a signal to the run, which commits a checkpoint; $1 is the exit code.
 stop() {
     trap '' INT TERM HUP
     if [ -n "$child" ]; then
@@ -38,7 +38,7 @@ stop() {
     exit "$1"
 }
 
-# Trains one run, or goes on with it, or takes its result; $1 learning rate, $2 seed.
+# Trains or continues one run, or reads its result; $1 is the learning rate, $2 the seed.
 train() {
     set -- train --algo ppo2 --env "$ENV" --set "optimizer.lr=$1" --seed "$2" \
         --name "$(echo "$ENV-lr$1-seed$2" | tr -c 'A-Za-z0-9._\n-' _)" \
