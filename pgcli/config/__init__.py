@@ -1,5 +1,5 @@
-"""The configuration: its schema, its validation and its explanation; plain data.
+"""The configuration as plain data: schema, validation and explanation of keys.
 
-`source` reads what it is made of. May import `pgcli.errors`; never JAX, NumPy or
+`source` reads files and flags. May import `pgcli.errors`, but not JAX, NumPy or
 Gymnasium. Only `validate` imports pydantic.
 """

@@ -14,7 +14,7 @@ _WORDS = {"null", "true", "false"}
 
 
 def to_mapping(config: RunConfig) -> dict[str, Any]:
-    """The configuration as nested dicts, lists and scalars, with every key it has."""
+    """The configuration as nested dicts, lists and scalars, with all its keys."""
     tree: dict[str, Any] = _plain(dataclasses.asdict(config))
     for path in unused(config.algo.name):
         section, _, key = path.partition(".")
@@ -23,11 +23,11 @@ def to_mapping(config: RunConfig) -> dict[str, Any]:
 
 
 def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
-    """The configuration as YAML, one key per line; reading it gives it back.
+    """The configuration as YAML, one key per line; `resolve` reads it back unchanged.
 
     Args:
-      config: what to write.
-      origins: where each key is from, by dotted path, written as comments.
+      config: the configuration.
+      origins: origin of each key by dotted path, written as comments.
     """
     rows = list(_rows(to_mapping(config)))
     if origins is None:

@@ -1,7 +1,7 @@
-"""Wrappers that `env.wrappers` can name, with their arguments; those refused, and why.
+"""Wrappers allowed in `env.wrappers`, with their arguments; refused ones, with reasons.
 
-Plain data, so that a configuration is checked before Gymnasium is imported; a test
-compares it with the classes themselves.
+Plain data, so that a configuration can be checked before Gymnasium is imported. A test
+compares it with the wrapper classes.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +13,7 @@ GYMNASIUM, MINIGRID = "gymnasium.wrappers", "minigrid.wrappers"
 
 
 class Wrapper(NamedTuple):
-    """Where a wrapper is, and the keyword arguments that it must and can have."""
+    """Module of a wrapper, and its required and optional keyword arguments."""
 
     module: str
     required: tuple[str, ...] = ()
@@ -61,28 +61,29 @@ REFUSED: Mapping[str, str] = {
     "ActionBonus": "it would add to the returns that are logged and evaluated",
     "PositionBonus": "it would add to the returns that are logged and evaluated",
     "NoDeath": "it would change the returns that are logged and evaluated",
-    "NormalizeObservation": "its statistics would be neither saved nor frozen in "
+    "NormalizeObservation": "its statistics would not be saved, nor frozen in "
     "evaluation; set `normalize.obs` instead",
-    "TransformObservation": "a function cannot be written in a configuration; register "
-    "an environment of your own and name it with --env-module",
-    "TransformAction": "a function cannot be written in a configuration; register an "
-    "environment of your own and name it with --env-module",
+    "TransformObservation": "a configuration cannot contain a function; register an "
+    "environment of your own in a module given by --env-module",
+    "TransformAction": "a configuration cannot contain a function; register an "
+    "environment of your own in a module given by --env-module",
     "TimeLimit": "set `env.max_episode_steps` instead",
     "ClipAction": _NEEDLESS.format("actions are clipped to the bounds"),
     "RecordEpisodeStatistics": _NEEDLESS.format("returns and lengths are recorded"),
-    "OrderEnforcing": _NEEDLESS.format("it is there"),
-    "Autoreset": "episodes are begun anew by pgcli, which needs their last observation",
-    "ReseedWrapper": "seeds are pgcli's: every episode would be one of a few",
-    "AtariPreprocessing": "a life lost would be logged as the end of an episode",
+    "OrderEnforcing": _NEEDLESS.format("every environment has it"),
+    "Autoreset": "pgcli resets environments itself, and needs the last observation of "
+    "an episode",
+    "ReseedWrapper": "pgcli sets the seeds; with it the same few episodes would repeat",
+    "AtariPreprocessing": "a lost life would be logged as the end of an episode",
 }
-"""Name of a wrapper -> why it cannot be named, and what to do."""
+"""Name of a refused wrapper -> reason, and remedy if there is one."""
 
 Fault = tuple[str, str | None]
-"""What is wrong with one item, and what to do."""
+"""(problem of one item, remedy or None)."""
 
 
 def parse(item: Any) -> tuple[str, Mapping[str, Any]]:
-    """(name, keyword arguments) of an item that `faults` finds nothing wrong with."""
+    """(name, keyword arguments) of an item without `faults`."""
     if isinstance(item, str):
         return item, {}
     [(name, kwargs)] = item.items()
@@ -90,7 +91,8 @@ def parse(item: Any) -> tuple[str, Mapping[str, Any]]:
 
 
 def faults(item: Any, place: str) -> Iterator[Fault]:
-    """What is wrong with one item of `env.wrappers`, called `place` in messages."""
+    """Problems of one item of `env.wrappers`, called `place` in messages."""
+    # the form of the item
     form = "a name, or {name: {argument: value}}"
     single = isinstance(item, Mapping) and len(item) == 1
     if not isinstance(item, str) and not (
@@ -98,6 +100,8 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
     ):
         yield f"`{place}` must be {form}", "such as {FrameStackObservation: …}"
         return
+
+    # the name
     name, kwargs = parse(item)
     if name in REFUSED:
         yield f"`{place}`: {name} is refused", REFUSED[name]
@@ -105,6 +109,8 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
     if name not in WRAPPERS:
         yield f"`{place}`: no wrapper `{name}`", _near(name, WRAPPERS)
         return
+
+    # the arguments
     wrapper = WRAPPERS[name]
     known = (*wrapper.required, *wrapper.optional)
     for key in kwargs:

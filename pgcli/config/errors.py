@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, where it was written, and how that is shown."""
+"""Mistakes in a configuration, with their places in the sources, and their display."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ EXCERPT_COLUMNS = 100
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of one source line: what the carets point at."""
+    """A part of one source line, marked by carets."""
 
     line: int
     column: int
@@ -21,16 +21,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value was written.
+    """The place in a source where a value was written.
 
     Attributes:
       origin: short name of the place, as `config show` prints it.
-      where: the place in full: `my.yaml:7`, or the text of the flag.
+      where: full name of the place: `my.yaml:7`, or the text of the flag.
       rank: order in which places are reported.
-      key: where the key stands, or None if there is no text to show.
-      value: where the value stands.
+      key: position of the key, or None if there is no text to show.
+      value: position of the value.
       lines: the lines of the source.
-      numbered: whether the lines belong to a file and carry numbers.
+      numbered: whether the lines belong to a file and have numbers.
     """
 
     origin: str
@@ -44,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing wrong: what, where, and what to do."""
+    """One mistake: message, place and remedy."""
 
     message: str
     place: Place | None = None
@@ -62,7 +62,7 @@ class Issue:
 
     @property
     def where(self) -> str | None:
-        """The place in words, for a program that reads the error as JSON."""
+        """Name of the place, for the JSON form of the error."""
         return None if self.place is None else self.place.where
 
     def render(self) -> str:
@@ -76,12 +76,12 @@ class Issue:
 
 
 class ConfigError(UsageError):
-    """A configuration that cannot be run, with everything that is wrong with it.
+    """A configuration that cannot be run, with all its mistakes.
 
     `message`, `where` and `help` are those of the first issue; `render` shows all.
 
     Attributes:
-      issues: everything found, in the order of the sources and their lines.
+      issues: all mistakes, in the order of the sources and their lines.
     """
 
     def __init__(self, issues: Sequence[Issue]) -> None:
@@ -91,7 +91,7 @@ class ConfigError(UsageError):
         super().__init__(printable(message), where=first.where, help=first.help)
 
     def render(self) -> str:
-        """Every issue as text, a blank line between two."""
+        """All issues as text, separated by blank lines."""
         return "\n\n".join(issue.render() for issue in self.issues)
 
     def to_list(self) -> list[dict[str, Any]]:
@@ -103,13 +103,15 @@ class ConfigError(UsageError):
 
 
 def printable(text: str) -> str:
-    """Text that cannot steer a terminal: one `�` for each unprintable character."""
+    """Text without control of a terminal: unprintable characters become `�`."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _excerpt(place: Place, mark: Mark | None) -> list[str]:
     if mark is None or mark.line >= len(place.lines):
         return [f"  {printable(place.where)}"]
+
+    # the part of the line around the mark, and the carets below it
     source = place.lines[mark.line].replace("\t", " ")
     start = max(0, mark.column - EXCERPT_COLUMNS // 2)
     shown = source[start : start + EXCERPT_COLUMNS]

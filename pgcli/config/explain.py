@@ -1,4 +1,4 @@
-"""What a key of the configuration means: for `pgcli config explain` and completion."""
+"""Explanations of configuration keys, for `pgcli config explain` and completion."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ _BASES: dict[type, str] = {dict: "mapping", tuple: "list", str: "text"}
 
 @dataclass(frozen=True)
 class Explanation:
-    """What there is to know about one key.
+    """The explanation of one key.
 
     Attributes:
       path: dotted path.
-      type: its type, in a word; the choices, where only some words are allowed.
-      bounds: in words, or the empty text.
-      default: as it would be written in YAML.
-      other_defaults: algorithm to default, where an algorithm brings its own.
-      differs: algorithms where it has the same name and another meaning or type.
-      doc: what it does.
-      algorithms: which algorithms have it.
+      type: name of its type, or the choices if only some words are allowed.
+      bounds: bounds in words, or the empty text.
+      default: default, as written in YAML.
+      other_defaults: algorithm -> default, for algorithms with another default.
+      differs: algorithms that have a key of this name with another meaning or type.
+      doc: meaning of the key.
+      algorithms: algorithms that have the key.
     """
 
     path: str
@@ -54,16 +54,17 @@ class Explanation:
 
 
 def describe(path: str, algo: str | None = None) -> Explanation:
-    """What a key means, its type, bounds and default.
+    """The explanation of a key: meaning, type, bounds and default.
 
     Args:
       path: dotted path of a key, such as `algo.clip_eps`.
-      algo: the algorithm whose key and default it is; if None, ppo2 or else the
-        first that has the key, with the defaults of the others.
+      algo: algorithm that the explanation is for. If None, it is for ppo2 or else for
+        the first algorithm that has the key, and lists the defaults of the others.
 
     Raises:
-      UsageError: if there is no such key.
+      UsageError: the key or the algorithm does not exist.
     """
+    # the algorithm
     owners = tuple(each for each in ALGORITHM_CONFIGS if path in fields(each))
     default = PPO2Config.name
     if algo is None:
@@ -72,6 +73,8 @@ def describe(path: str, algo: str | None = None) -> Explanation:
     else:
         others = ()
     name = algorithm(algo)
+
+    # the key
     known = fields(name)
     if path not in known:
         if path in sections():
@@ -80,6 +83,8 @@ def describe(path: str, algo: str | None = None) -> Explanation:
                 f"`{path}` is a section", help=f"its keys: {', '.join(inside)}"
             )
         raise UsageError(f"unknown key `{printable(path)}`", help=suggest(path, name))
+
+    # its type and bounds in words
     field = known[path]
     kind = field.kind
     item = kind.item
@@ -94,6 +99,8 @@ def describe(path: str, algo: str | None = None) -> Explanation:
         bounds += [f"each {item.bounds}"] if item.bounds else []
     if kind.optional:
         text += ", or null"
+
+    # its defaults, where they differ between algorithms
     usual = flow(field.default)
     defaults = {each: flow(fields(each)[path].default) for each in others}
     return Explanation(
@@ -109,10 +116,10 @@ def describe(path: str, algo: str | None = None) -> Explanation:
 
 
 def algorithm(name: str) -> str:
-    """The real name of an algorithm or of an alias.
+    """The real name of an algorithm, given its name or an alias.
 
     Raises:
-      UsageError: if there is none of that name.
+      UsageError: the algorithm does not exist.
     """
     real = ALGORITHM_ALIASES.get(name, name)
     if real not in ALGORITHM_CONFIGS:
@@ -124,7 +131,7 @@ def algorithm(name: str) -> str:
 
 
 def paths(algo: str | None = None) -> list[str]:
-    """Every dotted path, of one algorithm or of all, for the completion of `--set`."""
+    """All dotted paths of one algorithm or of all, for the completion of `--set`."""
     names = ALGORITHM_CONFIGS if algo is None else (algorithm(algo),)
     return list(dict.fromkeys(path for name in names for path in fields(name)))
 

@@ -1,4 +1,7 @@
-"""The keys of a configuration, read off the dataclasses: type, bounds, default, doc."""
+"""The keys of a configuration with type, bounds, default and documentation.
+
+They are derived from the dataclasses of the schema.
+"""
 
 import dataclasses
 import types
@@ -18,7 +21,7 @@ COLLECTORS = {
     "steps": ("rollout.num_steps", "a fixed number of steps"),
     "episodes": ("rollout.episodes_per_env", "whole episodes"),
 }
-"""What each way of collecting is sized by, and its name in words."""
+"""Kind of collection -> (key of its size, its name in words)."""
 
 OTHER_NAMES = {
     "batch_size": "algo.num_minibatches",
@@ -40,20 +43,20 @@ OTHER_NAMES = {
     "update_epochs": "algo.num_epochs",
     "vf_coef": "algo.value_coef",
 }
-"""Names that other libraries use for a key of ours."""
+"""Name in another library -> our key."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a key accepts: an annotation taken apart.
+    """The accepted values of a key, as parsed from its annotation.
 
     Attributes:
-      base: bool, int, float, str, tuple or dict; of items also Any.
-      choices: the words allowed, if only some are, or besides another type.
-      bounds: in words, such as `at least 1`.
+      base: bool, int, float, str, tuple or dict; for items also Any.
+      choices: allowed words, if only some are, or in addition to another type.
+      bounds: bounds in words, such as `at least 1`.
       optional: whether null is allowed.
-      item: what the items of a list are.
-      doc: the documentation in the annotation.
+      item: accepted items of a list, or None.
+      doc: documentation in the annotation.
     """
 
     base: type
@@ -65,7 +68,7 @@ class Kind:
 
     @property
     def expected(self) -> str:
-        """What to write, in words: `a number, above 0, or null`."""
+        """The accepted values in words: `a number, above 0, or null`."""
         text = self._noun() + (f", {self.bounds}" if self.bounds else "")
         if self.choices and self.base is not str:
             text += f", or one of {', '.join(self.choices)}"
@@ -92,7 +95,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Field:
-    """One key of the configuration: its path, what it accepts, default and doc."""
+    """One key of the configuration: path, accepted values and default."""
 
     path: str
     kind: Kind
@@ -100,12 +103,13 @@ class Field:
 
     @property
     def doc(self) -> str:
-        """The documentation of the key."""
+        """Documentation of the key."""
         return self.kind.doc
 
 
 def kind_of(annotation: Any) -> Kind:
-    """An annotation taken apart."""
+    """The accepted values that an annotation describes."""
+    # unwrap Annotated, `| None` and `| Literal[…]`
     metadata: list[Any] = []
     words: tuple[str, ...] = ()
     optional = False
@@ -117,12 +121,14 @@ def kind_of(annotation: Any) -> Kind:
             parts = get_args(annotation)
             optional = optional or type(None) in parts
             others = [p for p in parts if p is not type(None)]
-            if len(others) > 1:  # a type, or one of some words
+            if len(others) > 1:  # a type or some words
                 words = next(get_args(p) for p in others if get_origin(p) is Literal)
                 others = [p for p in others if get_origin(p) is not Literal]
             (annotation,) = others
         else:
             break
+
+    # documentation and bounds from the metadata, then the type
     doc = next((note for note in metadata if isinstance(note, str)), "")
     bounds = " and ".join(filter(None, map(_bound, metadata)))
     origin = get_origin(annotation)
@@ -152,7 +158,7 @@ def _bound(note: Any) -> str:
 
 @cache
 def fields(algo: str) -> Mapping[str, Field]:
-    """Every key that a run of an algorithm has, by dotted path, in order."""
+    """All keys of a run of an algorithm, by dotted path, in the order of the schema."""
     cls = ALGORITHM_CONFIGS[algo]
     return {
         field.path: dataclasses.replace(
@@ -165,14 +171,14 @@ def fields(algo: str) -> Mapping[str, Field]:
 
 @cache
 def unused(algo: str) -> frozenset[str]:
-    """Keys of the schema that an algorithm does not have, outside of `algo`."""
+    """Keys of the schema outside of `algo` that an algorithm does not use."""
     collects = ALGORITHM_CONFIGS[algo].collects
     return frozenset(path for way, (path, _) in COLLECTORS.items() if way != collects)
 
 
 @cache
 def sections() -> tuple[str, ...]:
-    """The names of the keys that hold other keys."""
+    """Names of the sections."""
     hints = get_type_hints(RunConfig)
     return tuple(
         n for n, t in hints.items() if n == "algo" or dataclasses.is_dataclass(t)
@@ -180,7 +186,7 @@ def sections() -> tuple[str, ...]:
 
 
 def lookup(path: str, algo: str) -> Literal["field", "section", "inside", "unknown"]:
-    """What a dotted path names; `inside` is a key inside a free mapping."""
+    """Kind of a dotted path; `inside` is a key inside a free mapping."""
     known = fields(algo)
     if path in known:
         return "field"
@@ -195,7 +201,8 @@ def lookup(path: str, algo: str) -> Literal["field", "section", "inside", "unkno
 
 
 def suggest(path: str, algo: str) -> str | None:
-    """What to write instead of an unknown key: the nearest, or all that there are."""
+    """A remedy for an unknown key: the nearest key, or all keys of its section."""
+    # keys of another kind of collection or of another algorithm
     head, _, name = path.rpartition(".")
     known = [*fields(algo), *sections()]
     if path in unused(algo) or (not head and f"rollout.{name}" in unused(algo)):
@@ -206,6 +213,8 @@ def suggest(path: str, algo: str) -> str | None:
             f"`{name}` belongs to {_enumerate(having)}; this run trains {algo}. "
             "Remove it, or change `algo.name`"
         )
+
+    # names of other libraries, then the same name elsewhere, then similar names
     siblings = [p.rpartition(".")[2] for p in known if p.rpartition(".")[0] == head]
     if (other := OTHER_NAMES.get(name)) in known:
         return f"did you mean `{other}`?"
@@ -222,7 +231,7 @@ def suggest(path: str, algo: str) -> str | None:
 
 
 def _nearest(name: str, section: str, known: Sequence[str]) -> str | None:
-    """The key whose last word is nearest; one of the same section may be less near."""
+    """The key with the most similar last word; keys of the same section get a bonus."""
     best, best_score = None, 0.75
     for path in known:
         head, _, word = path.rpartition(".")
@@ -244,16 +253,16 @@ def _enumerate(names: Sequence[str]) -> str:
 
 def _walk(cls: type, prefix: str, algo: str) -> list[Field]:
     hints = get_type_hints(cls, include_extras=True)
-    found: list[Field] = []
+    keys: list[Field] = []
     for field in dataclasses.fields(cls):
         annotation: Any = hints[field.name]
         if cls is RunConfig and field.name == "algo":
             annotation = ALGORITHM_CONFIGS[algo]
         if dataclasses.is_dataclass(annotation):
-            found += _walk(annotation, f"{prefix}{field.name}.", algo)  # type: ignore[arg-type]
+            keys += _walk(annotation, f"{prefix}{field.name}.", algo)  # type: ignore[arg-type]
             continue
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        found.append(Field(prefix + field.name, kind_of(annotation), default))
-    return found
+        keys.append(Field(prefix + field.name, kind_of(annotation), default))
+    return keys

@@ -1,7 +1,7 @@
-"""From files and flags to the configuration that will run, with its origins.
+"""The configuration of a run from files and flags, with the origin of every value.
 
 Order: schema's defaults < algorithm's defaults < preset < file < named flags < `--set`.
-Everything that is wrong is reported at once, as a `ConfigError`.
+All mistakes are reported at once, as a `ConfigError`.
 """
 
 import json
@@ -52,11 +52,11 @@ DERIVED = (
 
 @dataclass(frozen=True)
 class Resolved:
-    """A configuration with its history.
+    """A configuration with the origin of every value.
 
     Attributes:
-      config: what will run.
-      origins: where each key is from, by dotted path: `default`, `default of trpo`,
+      config: the configuration.
+      origins: origin of each key by dotted path: `default`, `default of trpo`,
         `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
       preset: the preset used, such as `ppo2/CartPole-v1`, or None.
     """
@@ -68,19 +68,19 @@ class Resolved:
 
 @dataclass
 class _Merged:
-    """The tree that the sources make together, and where each path was written."""
+    """The tree merged from all sources, and the place of every path."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def add_defaults(self, algo: str) -> None:
-        """Begin with what an algorithm brings for the other sections."""
+        """Adds an algorithm's defaults for the other sections."""
         origin = f"default of {algo}"
         for path, value in ALGORITHM_CONFIGS[algo].defaults.items():
             self.put(tuple(path.split(".")), value, Place(origin, origin, (ALGORITHM,)))
 
     def add_document(self, document: Document) -> None:
-        """Lay a file over what is there."""
+        """Adds the keys of a file; they override earlier ones."""
         for name, value in (document.tree or {}).items():
             if name not in sections():
                 self.put((name,), value, document.place((name,)))
@@ -96,7 +96,7 @@ class _Merged:
                 self.places[path] = document.place(path)
 
     def add_assignment(self, assignment: Assignment) -> None:
-        """Lay one key of the command line over what is there."""
+        """Adds one key of the command line; it overrides earlier ones."""
         path, value = assignment.path, assignment.value
         if len(path) == 1 and path[0] in sections() and isinstance(value, Mapping):
             for key, inner in value.items():
@@ -108,7 +108,7 @@ class _Merged:
                 self.places[(*path, *below)] = assignment.place(below)
 
     def put(self, path: KeyPath, value: Any, place: Place) -> None:
-        """Set one path; a section that is not a mapping stays, to be reported."""
+        """Sets one path; a section that is not a mapping stays, to be reported."""
         node: Any = self.tree
         for part in path[:-1]:
             if node.get(part) is None:
@@ -132,22 +132,23 @@ def resolve(
     use_preset: bool = True,
     preset_dir: Path | None = None,
 ) -> Resolved:
-    """The configuration that files and flags describe.
+    """The configuration given by files and flags.
 
-    A preset is looked up by (algorithm, environment) unless a file is given: the file
-    is then the whole choice.
+    A preset is chosen by (algorithm, environment) unless a file is given, which
+    replaces the preset.
 
     Args:
-      file: the file of `-c`, or the name of a preset where there is no such file.
-      flags: dotted path to (value, spelling of the flag); None was not given.
+      file: the file of `-c`, or the name of a preset if the file does not exist.
+      flags: dotted path -> (value, spelling of the flag); a value of None is ignored.
       sets: the `path=value` texts of `--set`.
       env_kwargs: the texts of `--env-kwargs`: `name=value`, or `{name: value, …}`.
       use_preset: False for `--no-preset`.
-      preset_dir: where presets are; the installed ones if None.
+      preset_dir: directory of the presets; None means the installed ones.
 
     Raises:
-      ConfigError: with everything that is wrong.
+      ConfigError: files or flags are wrong; it lists all mistakes.
     """
+    # read the file, or the preset of that name, and the command line
     issues: list[Issue] = []
     document: Document | None = None
     preset: str | None = None
@@ -164,8 +165,10 @@ def resolve(
         *from_sets(sets, issues),
     ]
     if document is not None and document.tree is None and document.issues:
-        # Not YAML at all: what it was meant to say is anyone's guess.
+        # not YAML at all: further checks would be meaningless
         raise ConfigError(issues)
+
+    # merge: the algorithm's defaults, then the preset or the file, then the flags
     algo, known = _algorithm(document, assignments, issues)
     merged = _Merged()
     if known:
@@ -185,6 +188,8 @@ def resolve(
     for assignment in assignments:
         if _allowed(assignment, algo, known, issues):
             merged.add_assignment(assignment)
+
+    # validate
     config = _validated(merged, algo, known, issues)
     return Resolved(config, _origins(config, merged), preset)
 
@@ -192,20 +197,20 @@ def resolve(
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
     """The configuration in a plain tree, such as a stored one.
 
-    The inverse of `to_mapping`; keys that are missing have their defaults.
+    The inverse of `to_mapping`; missing keys get their defaults.
 
     Args:
       tree: nested mappings.
-      source: what to call the tree in an error.
+      source: name of the tree in errors.
 
     Raises:
-      ConfigError: with everything that is wrong.
+      ConfigError: the tree is wrong; it lists all mistakes.
     """
     place = Place(source, source, (FILE, 0))
     if not isinstance(tree, Mapping):
         raise ConfigError([Issue(f"expected a mapping, not {say(tree)}", place)])
     try:
-        # In and out, so that it shares nothing with the caller's and keys are texts.
+        # a copy by way of JSON: independent of the caller's, with texts as keys
         tree = json.loads(json.dumps(tree, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError([Issue(f"not plain data: {error}", place)]) from error
@@ -222,10 +227,10 @@ def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
 def _validated(
     merged: _Merged, algo: str, known: bool, issues: list[Issue]
 ) -> RunConfig:
-    """The configuration in a tree; raises whatever was found wrong, here or before."""
-    config, found = validate(merged.tree, algo, merged.places, check_algo=known)
-    if issues or found:
-        raise ConfigError([*issues, *found])
+    """The configuration in a tree; raises all mistakes, including earlier `issues`."""
+    config, more = validate(merged.tree, algo, merged.places, check_algo=known)
+    if issues or more:
+        raise ConfigError([*issues, *more])
     return config
 
 
@@ -240,7 +245,7 @@ def _read(
 def _chosen(
     path: tuple[str, str], document: Document | None, assignments: list[Assignment]
 ) -> tuple[Any, Place] | None:
-    """The value of a key before merging: the last flag that sets it, or the file's."""
+    """Value and place of a key before merging: of the last flag, else of the file."""
     section, key = path
     for assignment in reversed(assignments):
         if assignment.path == path:
@@ -262,7 +267,7 @@ def _chosen(
 def _algorithm(
     document: Document | None, assignments: list[Assignment], issues: list[Issue]
 ) -> tuple[str, bool]:
-    """The algorithm asked for, and whether there is such a one."""
+    """(algorithm, whether it exists); if it does not, that is noted as an issue."""
     chosen = _chosen(("algo", "name"), document, assignments)
     if chosen is None:
         return PPO2Config.name, True
@@ -286,7 +291,7 @@ def _algorithm(
 def _allowed(
     assignment: Assignment, algo: str, known: bool, issues: list[Issue]
 ) -> bool:
-    """Whether the schema has the key that a flag sets; if not, that is noted."""
+    """Whether the schema has the key of a flag; if not, that is noted as an issue."""
     name = ".".join(map(str, assignment.path))
     what = lookup(name, algo)
     if what == "section" and not isinstance(assignment.value, Mapping):
@@ -303,7 +308,7 @@ def _allowed(
 
 
 def _origins(config: RunConfig, merged: _Merged) -> dict[str, str]:
-    """The origin of every key, in the order of the tree."""
+    """Origin of every key, in the order of the schema."""
     origins = {}
     for name in fields(config.algo.name):
         path = tuple(name.split("."))

@@ -1,4 +1,4 @@
-"""Runs side by side: every combination of a grid, with every seed."""
+"""Members of a run: every combination of a grid with every seed."""
 
 import dataclasses
 import itertools
@@ -11,12 +11,12 @@ from pgcli.config.schema import RunConfig
 
 @dataclass(frozen=True)
 class Member:
-    """One of the runs side by side.
+    """One of several runs that are trained together.
 
     Attributes:
-      index: its place among them, and along the first axis of their arrays.
-      seed: its seed.
-      values: what the grid gives it, by key.
+      index: index among the members, and along the first axis of their arrays.
+      seed: random seed.
+      values: values from the grid, by key.
     """
 
     index: int
@@ -25,17 +25,17 @@ class Member:
 
     @property
     def label(self) -> dict[str, Any]:
-        """What tells its rows apart."""
+        """Columns that identify the member's rows."""
         return {"member": self.index, "seed": self.seed, **self.values}
 
     def __str__(self) -> str:
-        """Its seed and values, in words."""
+        """Seed and values as text."""
         texts = [f"seed {self.seed}"]
         return ", ".join(texts + [f"{key} {x:g}" for key, x in self.values.items()])
 
 
 def cells(config: RunConfig) -> list[dict[str, float]]:
-    """Every combination of the grid's values; one empty one without a grid."""
+    """All combinations of the grid's values; a single empty one without a grid."""
     keys = list(config.grid)
     return [
         dict(zip(keys, values, strict=True))
@@ -44,7 +44,7 @@ def cells(config: RunConfig) -> list[dict[str, float]]:
 
 
 def members(config: RunConfig) -> list[Member]:
-    """The runs side by side: cell after cell, seed after seed."""
+    """All members, ordered by cell, then by seed."""
     pairs = itertools.product(cells(config), range(config.seeds))
     return [
         Member(index, config.seed + offset, values)
@@ -53,7 +53,7 @@ def members(config: RunConfig) -> list[Member]:
 
 
 def config_of(config: RunConfig, member: Member) -> RunConfig:
-    """The configuration of a member alone."""
+    """The configuration of one member as a separate run."""
     alone = dataclasses.replace(config, seed=member.seed, seeds=1, grid={})
     for path, value in member.values.items():
         section, key = path.split(".")

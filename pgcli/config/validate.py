@@ -1,7 +1,7 @@
-"""A plain tree to a `RunConfig`, with everything that is wrong with it.
+"""Validation of a plain tree: a `RunConfig` and all mistakes.
 
-pydantic validates the frozen dataclasses strictly (a text is no number, true is no
-integer, an integer is a fine float, NaN is neither); what it says is put in our words.
+pydantic validates the frozen dataclasses strictly: a text is not a number, true is not
+an integer, an integer is a valid float, NaN is not. Its errors are rewritten as ours.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.config.source.document import KeyPath
 from pgcli.suggest import did_you_mean
 
-SUGGESTIONS = 50  # beyond so many unknown keys, the search for near ones is left out
+SUGGESTIONS = 50  # mistakes with a suggestion: the search for similar keys is slow
 
 Places = Mapping[KeyPath, Place]
 
@@ -36,16 +36,17 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 def validate(
     tree: Mapping[str, Any], algo: str, places: Places, *, check_algo: bool = True
 ) -> tuple[RunConfig, list[Issue]]:
-    """The configuration a tree describes, and what is wrong with it.
+    """(configuration in a tree, mistakes in it).
 
-    Where something is wrong the default stands in, so that the rest can be checked.
+    Wrong values are replaced by their defaults, so that the others can be checked.
 
     Args:
-      tree: sections and keys; `algo.name` is not looked at.
+      tree: sections and keys; `algo.name` is ignored.
       algo: the algorithm, one of `ALGORITHM_CONFIGS`.
-      places: where each path was written.
-      check_algo: False if the algorithm is a stand-in whose keys mean nothing.
+      places: place of each path.
+      check_algo: False if the algorithm is a stand-in and its keys are not checked.
     """
+    # every section except `algo`, then `algo`
     issues: list[Issue] = []
     bad: set[KeyPath] = set() if check_algo else {("algo",)}
     rest = {key: value for key, value in tree.items() if key != "algo"}
@@ -59,6 +60,8 @@ def validate(
     config = dataclasses.replace(
         config, algo=_checked(cls, section, ("algo",), algo, places, issues, bad)
     )
+
+    # checks of several keys together
     issues += _cross_checks(config, bad, places)
     if not issues:
         issues += _grid_issues(config, places)
@@ -66,7 +69,7 @@ def validate(
 
 
 def _grid_issues(config: RunConfig, places: Places) -> Iterator[Issue]:
-    """What is wrong with the grid: its keys, or a value where it would be used."""
+    """Mistakes in the grid: in its keys, or in a value for its key."""
     known = fields(config.algo.name)
     for key, values in config.grid.items():
         place = place_of(("grid", key), places)
@@ -74,17 +77,19 @@ def _grid_issues(config: RunConfig, places: Places) -> Iterator[Issue]:
         if key not in known or known[key].kind.base is not float or not name:
             help = suggest(key, config.algo.name) if key not in known else None
             yield Issue(
-                f"`grid`: `{key}` is not a number that runs side by side can differ in",
+                f"`grid`: `{key}` is not a number that can differ between members",
                 place,
                 None,
                 help
-                or "the numbers of algo, optimizer and normalize can, whole ones "
-                "excepted: those shape the program",
+                or "floating-point numbers of algo, optimizer and normalize can; "
+                "integers cannot, because they determine the compiled program",
             )
             continue
         if len(set(values)) < len(values) or not values:
-            problem = "holds a value twice" if values else "holds no value"
+            problem = "contains a value twice" if values else "contains no value"
             yield Issue(f"`grid.{key}` {problem}", place, None, None)
+
+        # each value in its section, alone and together with other keys
         part = getattr(config, section)
         plain = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
         for value in values:
@@ -103,7 +108,7 @@ def _grid_issues(config: RunConfig, places: Places) -> Iterator[Issue]:
 
 
 def _unused_keys(tree: Mapping[str, Any], algo: str, places: Places) -> Iterator[Issue]:
-    """Keys of the schema that mean nothing to this algorithm."""
+    """Mistakes for keys of the schema that this algorithm does not use."""
     for name in sorted(unused(algo)):
         section, _, key = name.partition(".")
         inner = tree.get(section)
@@ -114,7 +119,7 @@ def _unused_keys(tree: Mapping[str, Any], algo: str, places: Places) -> Iterator
 
 
 def place_of(path: KeyPath, places: Places) -> Place | None:
-    """Where a path was written, or else what holds it."""
+    """Place of a path, or else of the nearest enclosing path."""
     for count in range(len(path), 0, -1):
         if path[:count] in places:
             return places[path[:count]]
@@ -122,14 +127,14 @@ def place_of(path: KeyPath, places: Places) -> Place | None:
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as the user writes it: `network.hidden[1]`."""
+    """A path as text: `network.hidden[1]`."""
     return "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in path
     ).lstrip(".")
 
 
 def derive(config: RunConfig) -> RunConfig:
-    """The configuration with its nulls replaced by what follows from other keys."""
+    """The configuration with nulls replaced by values derived from other keys."""
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
     host = config.host
     env = dataclasses.replace(config.env, vectorizer=config.env.stepped)
@@ -181,10 +186,10 @@ def _checked(
     issues: list[Issue],
     bad: set[KeyPath],
 ) -> Any:
-    """An instance of `cls`; what is wrong is noted, dropped and defaulted."""
+    """An instance of `cls`; wrong values are noted and replaced by their defaults."""
     seen: set[KeyPath] = set()
     try:
-        # As JSON, because there a list may stand for a tuple even when strict.
+        # as JSON, because strict validation accepts a list for a tuple only there
         return adapter(cls).validate_json(json.dumps(tree))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_context=False):
@@ -192,18 +197,22 @@ def _checked(
             if detail["type"] == "json_invalid":
                 message = f"not plain data: {detail['msg']}"
                 raise ConfigError([Issue(message, place_of(prefix, places))]) from error
+
+            # one issue per path, and none below it
             if any(path[:count] in seen for count in range(1, len(path) + 1)):
                 continue
             seen.add(path)
             named = tuple(itertools.takewhile(lambda p: isinstance(p, str), path))
-            bad.add(named[:1] if named[:1] == ("grid",) else named)  # goes as a whole
+            bad.add(named[:1] if named[:1] == ("grid",) else named)  # the whole grid
             issues.append(_issue(detail, path, algo, places, len(seen) <= SUGGESTIONS))
+
+        # once more without the wrong values
         kept = _without(tree, prefix, bad)
     return adapter(cls).validate_json(json.dumps(kept))
 
 
 def _of_field(path: KeyPath, algo: str) -> KeyPath:
-    """A path less what pydantic adds to tell the types of one key apart."""
+    """A path without pydantic's suffix for the alternatives of one key."""
     for count in range(1, len(path)):
         field = fields(algo).get(dotted(path[:count]))
         if field is not None and field.kind.base in (bool, int, float, str):
@@ -212,7 +221,7 @@ def _of_field(path: KeyPath, algo: str) -> KeyPath:
 
 
 def _without(tree: Any, prefix: KeyPath, bad: set[KeyPath]) -> Any:
-    """A tree less the bad keys; a list goes as a whole."""
+    """A tree without the bad keys; a list is removed as a whole."""
     if prefix in bad or not isinstance(tree, Mapping):
         return {}
     kept = {}
@@ -231,19 +240,25 @@ def _without(tree: Any, prefix: KeyPath, bad: set[KeyPath]) -> Any:
 def _issue(
     detail: Any, path: KeyPath, algo: str, places: Places, suggesting: bool
 ) -> Issue:
+    """The issue for one of pydantic's errors."""
+    # an unknown key
     place = place_of(path, places)
     if detail["type"] in versions.PYDANTIC_UNKNOWN_KEY:
         mark = None if place is None else place.key
         name = dotted(path)
         help = _short(name, algo, place) if suggesting else None
         return Issue(f"unknown key `{name}`", place, mark, help)
+
+    # a section or a grid of the wrong form
     mark = None if place is None else place.value or place.key
     value = detail["input"]
     if len(path) == 1 and path[0] in sections():
         return section_issue(str(path[0]), value, place, algo)
     if path[0] == "grid" and len(path) > 1:
-        message = f"`grid`: `{path[1]}` must be a list of numbers, and has {say(value)}"
+        message = f"`grid`: `{path[1]}` must be a list of numbers; got {say(value)}"
         return Issue(message, place, mark, "such as `{optimizer.lr: [1e-4, 1e-3]}`")
+
+    # a value of the wrong type or out of bounds
     field = fields(algo)[dotted(tuple(p for p in path if isinstance(p, str)))]
     kind = field.kind
     if isinstance(path[-1], int) and kind.item is not None:
@@ -253,7 +268,7 @@ def _issue(
 
 
 def section_issue(name: str, value: Any, place: Place | None, algo: str) -> Issue:
-    """A section that was given a value instead of keys."""
+    """The issue for a section with a value instead of keys."""
     message = f"`{name}` must be a section with keys of its own, not {say(value)}"
     first = next(key for key in fields(algo) if key.startswith(f"{name}."))
     help = f"write `{name}: {{{first.partition('.')[2]}: …}}`"
@@ -262,7 +277,7 @@ def section_issue(name: str, value: Any, place: Place | None, algo: str) -> Issu
 
 
 def _short(name: str, algo: str, place: Place | None) -> str | None:
-    """The suggestion; in a file, keys of the same section go without it."""
+    """The suggestion; in a file, keys of the same section are shown without it."""
     help = suggest(name, algo)
     section = name.rpartition(".")[0]
     if help is None or place is None or not place.numbered or not section:
@@ -271,7 +286,7 @@ def _short(name: str, algo: str, place: Place | None) -> str | None:
 
 
 def say(value: Any) -> str:
-    """A value as the user would write it."""
+    """A value in words, as the user would write it."""
     match value:
         case None:
             return "null"
@@ -280,9 +295,7 @@ def say(value: Any) -> str:
         case str():
             return f'the text "{value[:40]}{"…" if len(value) > 40 else ""}"'
         case int() if abs(value) >= 10**20:
-            return (
-                f"{float(value):.3g}" if abs(value) < 10**300 else "a number so large"
-            )
+            return f"{float(value):.3g}" if abs(value) < 10**300 else "a huge number"
         case Mapping():
             return "a mapping"
         case list() | tuple():
@@ -291,6 +304,7 @@ def say(value: Any) -> str:
 
 
 def _remedy(value: Any, kind: Kind) -> str | None:
+    """A remedy for a value that `kind` does not accept; None without a guess."""
     if kind.choices and isinstance(value, str):
         return did_you_mean(value, kind.choices, None)
     if kind.base is int and isinstance(value, float) and value.is_integer():
@@ -316,11 +330,11 @@ def _remedy(value: Any, kind: Kind) -> str | None:
 def _cross_checks(
     config: RunConfig, bad: set[KeyPath], places: Places
 ) -> Iterator[Issue]:
-    """What only several keys together show; skipped where one of them is bad itself."""
+    """Mistakes in combinations of keys, unless one of the keys is bad itself."""
     for keys, message, help in complaints(config):
         if any(key[:1] in bad or key[:2] in bad for key in keys):
             continue
-        found = [place for key in keys if (place := place_of(key, places))]
-        place = max(found, key=lambda p: p.rank[:2], default=None)
+        known = [place for key in keys if (place := place_of(key, places))]
+        place = max(known, key=lambda p: p.rank[:2], default=None)
         mark = None if place is None else place.value or place.key
         yield Issue(message, place, mark, help)

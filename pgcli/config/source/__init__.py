@@ -1,4 +1,4 @@
-"""Where a configuration comes from: YAML files, the command line, presets.
+"""Sources of a configuration: YAML files, the command line, presets.
 
 May import `pgcli.config.errors`; returns plain data with the place of every key.
 """

@@ -1,4 +1,4 @@
-"""The keys that flags and `--set` set, each with the text of the flag as its place."""
+"""Keys set by flags and `--set`, each with the text of the flag as its place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from pgcli.config.source import yaml_file
 from pgcli.config.source.document import Document, KeyPath
 
 FLAG, SET = 3, 4
-"""Ranks of the two kinds; presets and files come before."""
+"""Ranks of named flags and of `--set`; those of presets and files are lower."""
 
 ENV_KWARGS = 1000
-"""Rank of the first `--env-kwargs` among the flags: they are reported last."""
+"""Rank of the first `--env-kwargs` among the flags, which are reported last."""
 
 
 @dataclass(frozen=True)
@@ -24,65 +24,65 @@ class Assignment:
     document: Document
 
     def place(self, below: KeyPath = ()) -> Place:
-        """Where the value, or the part of it at a path below, stands."""
+        """Place of the value, or of its part at the path `below`."""
         document = self.document
         value = document.values.get(below) or document.values.get(())
         return document.at(document.keys.get(()), value)
 
 
 def from_flags(flags: Mapping[str, Any], issues: list[Issue]) -> list[Assignment]:
-    """The keys that named flags set; a value of None was not given."""
-    found: list[Assignment] = []
+    """Keys set by named flags; values of None are ignored."""
+    keys: list[Assignment] = []
     for path, (value, spelling) in flags.items():
         if value is None:
             continue
         text = f"{spelling} {value}"
-        document = Document(spelling, text, (text,), (FLAG, len(found)), False, value)
+        document = Document(spelling, text, (text,), (FLAG, len(keys)), False, value)
         document.keys[()] = Mark(0, 0, len(spelling))
         document.values[()] = Mark(0, len(spelling) + 1, max(1, len(str(value))))
         if isinstance(value, str) and not _is_unicode(value):
             place = document.place(())
             issues.append(Issue("not valid Unicode text", place, place.value))
             continue
-        found.append(Assignment(tuple(path.split(".")), value, document))
-    return found
+        keys.append(Assignment(tuple(path.split(".")), value, document))
+    return keys
 
 
 def from_sets(sets: Sequence[str], issues: list[Issue]) -> list[Assignment]:
-    """The keys that the `path=value` texts of `--set` set."""
-    found = [
+    """Keys set by the `path=value` texts of `--set`."""
+    keys = [
         _assignment(text, "--set", (SET, index), (), issues)
         for index, text in enumerate(sets)
     ]
-    return [assignment for assignment in found if assignment is not None]
+    return [assignment for assignment in keys if assignment is not None]
 
 
 def from_env_kwargs(texts: Sequence[str], issues: list[Issue]) -> list[Assignment]:
-    """The keys of `env.kwargs` that the texts of `--env-kwargs` set.
+    """Keys of `env.kwargs` set by the texts of `--env-kwargs`.
 
-    Each is `name=value`, or several as `{name: value, …}`, of which JSON is a kind.
+    A text is `name=value`, or `{name: value, …}` in YAML or JSON for several keys.
     """
     flag, base = "--env-kwargs", ("env", "kwargs")
-    found: list[Assignment | None] = []
+    keys: list[Assignment | None] = []
     for index, text in enumerate(texts):
         rank = (FLAG, ENV_KWARGS + index)
         if not text.lstrip().startswith("{"):
-            found.append(_assignment(text, flag, rank, base, issues))
+            keys.append(_assignment(text, flag, rank, base, issues))
             continue
         document = yaml_file.parse_value(text, flag=flag, prefix=f"{flag} ", rank=rank)
         issues += document.issues
         if isinstance(document.tree, Mapping):
-            found += [
+            keys += [
                 Assignment((*base, str(key)), value, document)
                 for key, value in document.tree.items()
             ]
-    return [assignment for assignment in found if assignment is not None]
+    return [assignment for assignment in keys if assignment is not None]
 
 
 def _assignment(
     text: str, flag: str, rank: tuple[int, int], base: KeyPath, issues: list[Issue]
 ) -> Assignment | None:
-    """The key below `base` that `path=value` sets; None if the text is wrong."""
+    """The key below `base` set by `path=value`; None if the text is wrong."""
     name, equals, value = text.partition("=")
     prefix = f"{flag} {name}{equals}"
     key = Mark(0, len(f"{flag} "), max(1, len(name)))
@@ -92,7 +92,7 @@ def _assignment(
         help = f"write `{flag} {what}=value`, such as `{flag} {example}`"
         issues.append(Issue(f"`{flag}` needs a {what} and a value", place, key, help))
     elif not value.strip():
-        help = f"write `{name}=null` if none is meant"
+        help = f"for no value, write `{name}=null`"
         issues.append(Issue(f"no value for `{name}`", place, key, help))
     elif not _is_unicode(text):
         issues.append(Issue("not valid Unicode text", place, key))

@@ -1,4 +1,4 @@
-"""A source of configuration, parsed: plain data and the position of every path."""
+"""A parsed source of configuration: plain data and the position of every path."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +13,13 @@ class Document:
     """A parsed source.
 
     Attributes:
-      tree: what it says; None if it is empty or cannot be read.
-      origin: short name, with the line where that exists.
+      tree: the data; None if the source is empty or cannot be read.
+      origin: short name of the source.
       where: full name of the source.
-      lines: its lines.
+      lines: lines of the source.
       keys: position of the key at each path.
       values: position of the value at each path.
-      issues: what is wrong with it as YAML.
+      issues: mistakes in the YAML.
     """
 
     origin: str
@@ -33,7 +33,7 @@ class Document:
     issues: list[Issue] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> Place:
-        """The place of a path: its key and its value, or those of what holds it."""
+        """The place of a path: its value, and its key or the nearest enclosing key."""
         key = next(
             (
                 self.keys[path[:n]]
@@ -46,7 +46,7 @@ class Document:
         return self.at(key, value)
 
     def at(self, key: Mark | None, value: Mark | None = None) -> Place:
-        """A place of this source, given what to point at."""
+        """The place in this source at the given positions of a key and a value."""
         if not self.numbered:
             return Place(
                 self.origin, self.where, self.rank, key, value, self.lines, False
@@ -62,5 +62,5 @@ class Document:
         )
 
     def complain(self, message: str, mark: Mark | None, help: str | None) -> None:
-        """Note something wrong at a mark."""
+        """Notes a mistake at a mark."""
         self.issues.append(Issue(message, self.at(mark), mark, help))

@@ -1,6 +1,7 @@
 """Presets: `configs/<algo>/<env>.yaml`, chosen by algorithm and environment.
 
-`configs/style/` holds ways to train any environment, chosen by name: `-c style/openai`.
+`configs/style/` contains presets for any environment, chosen by name:
+`-c style/openai`.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def directory() -> Path | None:
-    """Where the presets are: inside the wheel, or beside the package."""
+    """Directory of the presets: inside the wheel, or next to the package."""
     for path in (_PACKAGE / "_configs", _PACKAGE.parent / "configs"):
         if path.is_dir():
             return path
@@ -17,7 +18,7 @@ def directory() -> Path | None:
 
 
 def file_name(env_id: str) -> str:
-    """The name of an environment's preset file: `func:X-v1` is `func-X-v1.yaml`."""
+    """File name of an environment's preset: `func-X-v1.yaml` for `func:X-v1`."""
     return env_id.replace(":", "-").replace("/", "-") + ".yaml"
 
 
@@ -27,7 +28,7 @@ def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
     Args:
       algo: real name of the algorithm.
       env_id: as in `env.id`.
-      root: directory to look in; the installed presets if None.
+      root: directory of the presets; None means the installed ones.
     """
     root = directory() if root is None else root
     if root is None or not env_id.isprintable() or len(env_id) > 200:
@@ -43,6 +44,6 @@ def named(name: str, root: Path | None = None) -> Path | None:
 
 
 def available(root: Path | None = None) -> list[Path]:
-    """Every preset there is, sorted."""
+    """All presets, sorted."""
     root = directory() if root is None else root
     return [] if root is None else sorted(root.glob("*/*.yaml"))

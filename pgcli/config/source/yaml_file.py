@@ -1,7 +1,7 @@
 """Strict YAML 1.2: plain data with the line and column of every key.
 
 `3e-4` is a number, `no` is a text, `100_000` is an integer. Tags, anchors, aliases,
-merge keys and duplicate keys are refused: a configuration says what it means, once.
+merge keys and duplicate keys are refused, so that every value is written out once.
 """
 
 import re
@@ -47,7 +47,7 @@ _REFUSED = object()
 
 
 def read(path: Path, *, origin: str, where: str, rank: int) -> Document:
-    """The configuration in a file; what is wrong with it is in `issues`."""
+    """The parsed file; its `issues` include a file that cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -66,7 +66,7 @@ def read(path: Path, *, origin: str, where: str, rank: int) -> Document:
 
 
 def parse(text: str, *, origin: str, where: str, rank: tuple[int, ...]) -> Document:
-    """The mapping that a YAML text holds, with positions."""
+    """The mapping in a YAML text, with positions."""
     lines = tuple(re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text))
     document = Document(origin, where, lines, rank)
     _Builder(document).run(text)
@@ -83,14 +83,14 @@ def parse(text: str, *, origin: str, where: str, rank: tuple[int, ...]) -> Docum
 def parse_value(
     text: str, *, flag: str, prefix: str, rank: tuple[int, ...]
 ) -> Document:
-    """The value in `prefix` + text, a flag of the command line such as `--set`."""
+    """The value `text` of a flag; `prefix` is the part of the flag before it."""
     document = Document(flag, prefix + text, (prefix + text,), rank, numbered=False)
     _Builder(document, offset=len(prefix)).run(text)
     return document
 
 
 def scalar(text: str) -> Any:
-    """The value of a plain scalar by YAML 1.2, with `_` allowed between digits."""
+    """The value of a plain scalar in YAML 1.2, with `_` allowed between digits."""
     if text in _SPECIAL:
         return _SPECIAL[text]
     if _INTEGER.fullmatch(text) and len(text) <= MAX_DIGITS:
@@ -107,11 +107,11 @@ def _unreadable(message: str, origin: str, where: str, rank: int) -> Document:
 
 
 class _Syntax(Exception):  # noqa: N818 - never leaves this module
-    """Parsing stops here; the issue is already noted."""
+    """Stops the parsing; the issue is already noted."""
 
 
 class _Builder:
-    """Turns the events of a YAML parser into plain data and positions."""
+    """A builder of plain data and positions from the events of a YAML parser."""
 
     def __init__(self, document: Document, offset: int = 0) -> None:
         self.document = document
@@ -119,7 +119,7 @@ class _Builder:
         self.events: Iterator[Any] = iter(())
 
     def run(self, text: str) -> None:
-        """Fill the document's tree; a syntax error leaves it None."""
+        """Fills the document's tree; a syntax error leaves it None."""
         document = self.document
         parser = YAML(typ="safe", pure=True)
         try:
@@ -130,6 +130,8 @@ class _Builder:
                     document.tree = None if tree is _REFUSED else tree
                     self.end()
                     return
+
+        # each kind of error, at its position in the text
         except MarkedYAMLError as error:
             problem = error.problem_mark or error.context_mark
             mark = None if problem is None else self.clip(problem.line, problem.column)
@@ -149,7 +151,7 @@ class _Builder:
             document.tree = None
 
     def end(self) -> None:
-        """Refuse a second document."""
+        """Refuses a second document."""
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
                 message = "more than one YAML document"
@@ -158,7 +160,7 @@ class _Builder:
                 return
 
     def node(self, event: Any, path: KeyPath) -> Any:
-        """The data that begins at an event; `_REFUSED` where it was refused."""
+        """The data that begins at an event, or `_REFUSED`."""
         mark = self.mark(event)
         self.document.values[path] = mark
         if len(path) > MAX_DEPTH:
@@ -181,7 +183,7 @@ class _Builder:
         return _REFUSED if refused else value
 
     def refuse(self, event: Any, mark: Mark) -> bool:
-        """Whether a node has a tag or an anchor, which is then noted."""
+        """Whether a node has a tag or an anchor; if so, that is noted as an issue."""
         if event.ctag is not None:
             help = "write the value alone; its type follows from the key"
             self.document.complain("tags (`!…`) are not allowed", mark, help)
@@ -202,12 +204,14 @@ class _Builder:
         return scalar(text) if event.implicit[0] else text
 
     def mapping(self, path: KeyPath) -> dict[str, Any]:
-        """The keys and values up to the end of a mapping."""
+        """Keys and values up to the end of a mapping."""
         tree: dict[str, Any] = {}
         seen: dict[str, Mark] = {}
         for event in self.events:
             if isinstance(event, MappingEndEvent):
                 break
+
+            # the key
             mark = self.mark(event)
             if not isinstance(event, ScalarEvent):
                 self.stop("a key must be a plain word", event, None)
@@ -220,6 +224,8 @@ class _Builder:
             if key in seen:
                 self.duplicate(place, mark, seen[key])
             seen.setdefault(key, mark)
+
+            # the value; that of a refused key is parsed for its own mistakes
             if ok:
                 self.document.keys[place] = mark
             else:
@@ -232,15 +238,15 @@ class _Builder:
         return tree
 
     def duplicate(self, path: KeyPath, mark: Mark, first: Mark) -> None:
-        """Note a key that is there already; both are read, so that all is seen."""
-        help = f"line {first.line + 1} sets it too; keep one of them"
+        """Notes a duplicate key; both values are read, to report all mistakes."""
+        help = f"line {first.line + 1} also sets it; keep one of them"
         if not self.document.numbered:
             help = "keep one of them"
         message = f"duplicate key `{'.'.join(map(str, path))}`"
         self.document.complain(message, mark, help)
 
     def sequence(self, path: KeyPath) -> list[Any]:
-        """The items up to the end of a sequence."""
+        """Items up to the end of a sequence."""
         items: list[Any] = []
         for event in self.events:
             if isinstance(event, SequenceEndEvent):
@@ -251,12 +257,12 @@ class _Builder:
         return items
 
     def stop(self, message: str, event: Any, help: str | None) -> None:
-        """Note an issue and give up on the rest of the text."""
+        """Notes an issue and skips the rest of the text."""
         self.document.complain(message, self.mark(event), help)
         raise _Syntax
 
     def mark(self, event: Any) -> Mark:
-        """Where an event stands; up to the end of the line if it goes on."""
+        """Position of an event, up to the end of its first line."""
         start, end = event.start_mark, event.end_mark
         mark = self.clip(start.line, start.column)
         if end.line == start.line:
@@ -265,7 +271,7 @@ class _Builder:
         return Mark(mark.line, mark.column, max(1, len(rest)))
 
     def clip(self, line: int, column: int) -> Mark:
-        """A mark inside the source, shifted by the flag before a value."""
+        """A mark inside the source, shifted by the length of the flag."""
         line = min(line, len(self.document.lines) - 1)
         column += self.offset if line == 0 else 0
         return Mark(line, min(column, len(self.document.lines[line])), 1)
