@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,18 @@ class Checkpoint:
     path: Path
     groups: dict[str, dict[str, np.ndarray]]
     meta: dict[str, Any]
+
+    def require(self, groups: Collection[str]) -> None:
+        """Returns if it has these groups.
+
+        Raises:
+          CheckpointError: it lacks one.
+        """
+        try:
+            _check_groups(groups, self.groups)
+        except CheckpointError as error:
+            error.where = str(self.path)
+            raise
 
 
 def name_of(iteration: int) -> str:
@@ -103,17 +115,12 @@ def save(
     return path
 
 
-def load(
-    path: Path,
-    groups: Collection[str] | None = None,
-    optional: Collection[str] = (),
-) -> Checkpoint:
+def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
     """Verifies and returns a checkpoint.
 
     Args:
       path: the checkpoint's directory.
       groups: the groups to read; None for all.
-      optional: those of them that may be missing.
 
     Raises:
       DamagedError: a file is not what was written.
@@ -123,20 +130,22 @@ def load(
     with checkpoint_files.opened(path) as directory:
         held = manifest.decode(checkpoint_files.read_manifest(directory))
         names = {name.removesuffix(manifest.SUFFIX): name for name in held.files}
-        missing = sorted(set(groups or ()) - set(names) - set(optional))
-        if missing:
-            raise CheckpointError(
-                f"the checkpoint has no {', '.join(missing)}; "
-                f"it has {', '.join(sorted(names)) or 'nothing'}"
-            )
-        wanted = {
-            g: names[g] for g in (names if groups is None else groups) if g in names
-        }
+        wanted = names if groups is None else groups
+        _check_groups(wanted, names)
         arrays = {
-            g: _decode(f, checkpoint_files.read(directory, f, held))
-            for g, f in wanted.items()
+            g: _decode(names[g], checkpoint_files.read(directory, names[g], held))
+            for g in wanted
         }
     return Checkpoint(path, arrays, held.meta)
+
+
+def _check_groups(wanted: Collection[str], present: Collection[str]) -> None:
+    missing = sorted(set(wanted) - set(present))
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint has no {', '.join(missing)}; "
+            f"it has {', '.join(sorted(present)) or 'nothing'}"
+        )
 
 
 def verify(path: Path) -> None:
@@ -178,8 +187,8 @@ def is_empty(directory: Path) -> bool:
     return all(p.name.startswith((PARTIAL, REMOVING)) for p in directory.iterdir())
 
 
-def newest_verified(directory: Path) -> tuple[Path, list[Path]]:
-    """The newest checkpoint that verifies; damaged newer ones are set aside.
+def newest_verified(directory: Path) -> tuple[Checkpoint, list[Path]]:
+    """The newest checkpoint that verifies, loaded; damaged newer ones are set aside.
 
     Returns:
       The checkpoint, and the damaged ones under their new names `*.damaged`.
@@ -191,68 +200,18 @@ def newest_verified(directory: Path) -> tuple[Path, list[Path]]:
     damaged: list[Path] = []
     for path in reversed(committed(directory)):
         try:
-            verify(path)
+            return load(path), damaged
         except DamagedError:
             try:
                 damaged.append(_set_aside(path))
-            except OSError:  # a read-only disk: said under its own name
+            except OSError:  # a read-only disk: reported under its own name
                 damaged.append(path)
-        else:
-            return path, damaged
     if damaged:
         names = ", ".join(path.name for path in damaged)
         message = f"no checkpoint is left that verifies; set aside: {names}"
     else:
         message = "there is no checkpoint yet"
     raise CheckpointError(message, where=str(directory), help="start a new run")
-
-
-def prune(
-    directory: Path,
-    keep: int,
-    protected: Collection[str],
-    refers: Callable[[Mapping[str, Any]], Collection[str]] = lambda meta: (),
-) -> None:
-    """Removes all but the newest `keep` verified checkpoints, and leftovers of kills.
-
-    Everything as new as those stays, damaged or not: nothing newer is judged here.
-
-    Args:
-      directory: where checkpoints are kept.
-      keep: how many verified checkpoints to keep, at least 2.
-      protected: names that stay however old (the best one).
-      refers: names that a kept checkpoint's facts refer to; these stay too, for one may
-        have to go on from it when newer ones are damaged.
-
-    Raises:
-      OSError: something could not be removed; the newest `keep` stand in any case.
-    """
-    if keep < 2:
-        raise ValueError(f"keep is {keep}; the two newest checkpoints always stay")
-    _clean(directory)
-    staying = set(protected)
-    verified = 0
-    removing = False
-    for path in reversed(committed(directory)):
-        if verified < keep:
-            with contextlib.suppress(CheckpointError):
-                staying |= set(refers(load(path).meta))
-                verified += 1
-        elif path.name not in staying:
-            # Renamed first: there is never half a checkpoint under its own name.
-            files.rename(path, directory / (REMOVING + path.name))
-            removing = True
-    if removing:
-        files.sync_directory(directory)
-        _clean(directory)
-
-
-def _clean(directory: Path) -> None:
-    """Removes what killed saves and prunes left."""
-    entries = sorted(directory.iterdir()) if directory.is_dir() else []
-    for entry in entries:
-        if entry.name.startswith((PARTIAL, REMOVING)):
-            files.remove_tree(entry)
 
 
 def _encode(group: str, arrays: Arrays) -> bytes:

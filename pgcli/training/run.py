@@ -85,7 +85,7 @@ def train(
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)
             if run.is_run() and run.config_yaml.is_file():
-                return _continue(run, config, resolved, reporter, stop)
+                return _continue(run, config, _stored(run), reporter, stop)
             overwrite = overwrite or run.is_unfinished()
         backend = layout.start(config)
         env = _make_env(config)
@@ -140,13 +140,13 @@ def resume(
     if member is not None:
         with _writable(directory.path.parent):
             directory = split_off(directory, member, directory.path.parent)
-    resolved = _stored(directory)
-    config = resolved.config
+    stored = _stored(directory)
+    config = stored.config
     if steps is not None:
         config = dataclasses.replace(config, steps=steps)
     with stop_on_signal() as stop:
         return _continue(
-            directory, config, resolved, reporter or Silent(), stop, require_exact
+            directory, config, stored, reporter or Silent(), stop, require_exact
         )
 
 
@@ -174,13 +174,13 @@ def _stored(run: RunDirectory) -> Resolved:
 def _continue(
     run: RunDirectory,
     config: RunConfig,
-    resolved: Resolved,
+    stored: Resolved,
     reporter: Reporter,
     stop: StopFlag,
     require_exact: bool = False,
 ) -> dict[str, Any]:
-    stored = _stored(run).config
-    _check_same(run, stored, config)
+    """Goes on with a `stored` run under a configuration that may differ a little."""
+    _check_same(run, stored.config, config)
     with run.lock():
         result = run.read_result()
         if result is not None and _is_finished(result, config):
@@ -190,17 +190,14 @@ def _continue(
         recorded = run.read_meta().get("accelerator", {})
         backend = layout.start(config, recorded)
         env = _make_env(config)
-        given = dataclasses.replace(
-            resolved, config=config, preset=run.read_meta().get("preset")
-        )
         return _session(
-            given,
+            dataclasses.replace(stored, config=config),
             run,
             env,
             backend,
             reporter,
             stop,
-            stored=stored,
+            stored=stored.config,
             require_exact=require_exact,
         )
 

@@ -14,6 +14,7 @@ from pgcli.envs.spaces import spec_to_json
 from pgcli.errors import CheckpointError, DivergedError, EnvironmentFailed, UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.loggers import LOGGERS, JsonlWriter
+from pgcli.storage.retention import Retention
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.loop import EvaluationStopped, Loop, Row
@@ -76,6 +77,11 @@ class Session:
         self._resume_level: str | None = None
         self._first_step = 0
         self._best: tuple[str, float] | None = None
+        self._retention = Retention(
+            run.checkpoints,
+            self._config.checkpoint.keep,
+            lambda meta: {best[0]} if (best := _best_of(meta)) else (),
+        )
         self._saved: int | None = None
         self._last_row: Row = {}
         self._skipped = 0
@@ -103,12 +109,13 @@ class Session:
             for writer in self._writers().values():
                 writer.truncate(0)
             return
-        path, damaged = checkpoint.newest_verified(self._run.checkpoints)
+        stored, damaged = checkpoint.newest_verified(self._run.checkpoints)
         for bad in damaged:
             self._reporter.warn(f"a damaged checkpoint was set aside: {bad}")
+        self._retention.remember(stored.path, stored.meta)
         loop = self._loop
-        stored = checkpoint.load(path, loop.groups, loop.optional_groups)
-        reached = loop.restore(stored.groups, str(path))
+        stored.require(set(loop.groups) - set(loop.optional_groups))
+        reached = loop.restore(stored.groups, str(stored.path))
         recorded = stored.meta.get("accelerator")
         if reached == "exact" and recorded != self._accelerator.fingerprint():
             reached = "state-exact"
@@ -138,7 +145,7 @@ class Session:
         if best is None:
             return None
         try:
-            checkpoint.verify(self._run.checkpoints / best[0])
+            self._retention.verify(best[0])
         except CheckpointError as error:
             self._reporter.warn(
                 f"the best checkpoint so far, {best[0]} with {best[1]:.6g}, is lost "
@@ -192,14 +199,16 @@ class Session:
             # evaluates anew. Or a refused `_tidy` is made up for.
             self._tidy()
             return True
+        meta = self._meta()
         try:
             path = checkpoint.save(
-                self._run.checkpoints, name, self._loop.snapshot(), self._meta()
+                self._run.checkpoints, name, self._loop.snapshot(), meta
             )
         except OSError as error:
             self._best = before
             self._reporter.warn(f"the checkpoint could not be saved: {error}")
             return False
+        self._retention.remember(path, meta)
         self._saved = self._loop.iteration
         self._reporter.saved(path, self._loop.iteration)
         self._tidy()
@@ -213,12 +222,7 @@ class Session:
                 self._run.mark_best(*best)
             if best is None and self._run.best() is not None:
                 self._run.unmark_best()
-            checkpoint.prune(
-                self._run.checkpoints,
-                self._config.checkpoint.keep,
-                {best[0]} if best else set(),
-                lambda meta: {kept[0]} if (kept := _best_of(meta)) else set(),
-            )
+            self._retention.prune({best[0]} if best else ())
         except OSError as error:
             self._reporter.warn(f"old checkpoints could not be removed: {error}")
 

@@ -284,10 +284,9 @@ def test_load_refuses_files_that_are_no_entries(path: Path, value: Any) -> None:
 def test_mutated_checkpoints_are_set_aside_by_resume(path: Path) -> None:
     newer = make(path.parent, 2)
     reseal_file(newer, FILES[0], PICKLE)
-    assert checkpoint.newest_verified(path.parent) == (
-        path,
-        [newer.with_name("000000002.damaged")],
-    )
+    newest, damaged = checkpoint.newest_verified(path.parent)
+    assert newest.path == path
+    assert damaged == [newer.with_name("000000002.damaged")]
 
 
 def test_parsing_alone_would_not_see_a_flipped_bit(path: Path) -> None:

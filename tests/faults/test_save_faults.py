@@ -21,6 +21,7 @@ from support.disk_faults import (
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint
 from pgcli.storage.files import intercept, remove_tree
+from pgcli.storage.retention import Retention
 
 
 def groups(iteration: int) -> dict[str, dict[str, np.ndarray]]:
@@ -57,7 +58,7 @@ def full(root: Path, iterations: int) -> Path:
 
 
 def prune(directory: Path) -> None:
-    checkpoint.prune(directory, 2, {checkpoint.name_of(1)})
+    Retention(directory, 2).prune({checkpoint.name_of(1)})
 
 
 def each_n(root: Path, action: Callable[[Path], object], saved: int) -> range:
@@ -98,8 +99,8 @@ def test_save_killed_after_any_operation_resumes_from_a_whole_one(
         with intercept(Killing(n, torn)), pytest.raises(Killed):
             save(directory, 3)
         newest, damaged = checkpoint.newest_verified(directory)
-        assert is_whole(newest)
-        assert int(newest.name) in (2, 3)
+        assert is_whole(newest.path)
+        assert int(newest.path.name) in (2, 3)
         assert damaged == []
         save(directory, 3)
         save(directory, 4)
@@ -153,9 +154,9 @@ def test_resume_failing_to_set_aside_falls_back_all_the_same(
         directory = damage_newest(tmp_path / str(n))
         with intercept(Failing(n, code, True)):
             newest, damaged = checkpoint.newest_verified(directory)
-        assert int(newest.name) == 2
+        assert int(newest.path.name) == 2
         assert len(damaged) == 1
-        assert checkpoint.newest_verified(directory)[0] == newest
+        assert checkpoint.newest_verified(directory)[0].path == newest.path
 
 
 def test_resume_killed_while_setting_aside_can_be_repeated(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_resume_killed_while_setting_aside_can_be_repeated(tmp_path: Path) -> No
         directory = damage_newest(tmp_path / str(n))
         with intercept(Killing(n, False)), pytest.raises(Killed):
             checkpoint.newest_verified(directory)
-        assert int(checkpoint.newest_verified(directory)[0].name) == 2
+        assert checkpoint.newest_verified(directory)[0].meta == {"at": 2}
         assert checkpoint.name_of(3) + ".damaged" in names(directory)
 
 
@@ -188,10 +189,10 @@ def test_power_loss_in_a_save_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     for index, tree in enumerate(trees):
         root = tmp_path / str(index)
         restore(tree, root)
-        path, damaged = checkpoint.newest_verified(root / "checkpoints")
-        assert is_whole(path)
+        found, damaged = checkpoint.newest_verified(root / "checkpoints")
+        assert is_whole(found.path)
         assert damaged == []  # what has its final name is whole
-        newest.add(int(path.name))
+        newest.add(int(found.path.name))
         remove_tree(root)
     assert newest == {2, 3}
 
@@ -202,7 +203,7 @@ def test_power_loss_in_saves_and_prunes_never_reaches_the_newest_two(
     def actions(directory: Path) -> None:
         for iteration in (3, 4):
             save(directory, iteration)
-            checkpoint.prune(directory, 2, ())
+            Retention(directory, 2).prune()
 
     for index, tree in enumerate(remaining(tmp_path / "live", actions)):
         root = tmp_path / str(index)
@@ -224,7 +225,7 @@ def test_power_loss_after_a_reported_save_has_it(tmp_path: Path) -> None:
     for index, tree in enumerate(model.states()):
         restore(tree, tmp_path / str(index))
         newest, _ = checkpoint.newest_verified(tmp_path / str(index) / "checkpoints")
-        assert int(newest.name) == 3
+        assert int(newest.path.name) == 3
 
 
 def test_no_checkpoint_left_is_said_not_begun_anew(tmp_path: Path) -> None:

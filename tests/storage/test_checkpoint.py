@@ -157,6 +157,9 @@ def test_load_of_some_groups_reads_no_others(tmp_path: Path) -> None:
     assert list(checkpoint.load(path, ["agent"]).groups) == ["agent"]
     with pytest.raises(CheckpointError, match="has no env; it has agent, learner"):
         checkpoint.load(path, ["agent", "env"])
+    with pytest.raises(CheckpointError, match="has no env; it has agent") as caught:
+        checkpoint.load(path, ["agent"]).require(["env"])
+    assert caught.value.where == str(path)
 
 
 def test_load_of_nothing_says_so(tmp_path: Path) -> None:
@@ -218,7 +221,8 @@ def test_newest_verified_falls_back_past_all_damage(tmp_path: Path) -> None:
     damage(paths[2])
     damage(paths[3])
     newest, damaged = checkpoint.newest_verified(tmp_path)
-    assert newest == paths[1]
+    assert newest.path == paths[1]
+    assert newest.meta == checkpoint.load(paths[1]).meta
     assert [path.name for path in damaged] == ["000000004.damaged", "000000003.damaged"]
 
 
@@ -228,37 +232,3 @@ def test_newest_verified_without_any_says_which_kind_of_none(tmp_path: Path) -> 
     damage(save(tmp_path, 1))
     with pytest.raises(CheckpointError, match="no checkpoint is left that verifies"):
         checkpoint.newest_verified(tmp_path)
-
-
-def test_prune_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
-    for iteration in range(1, 7):
-        save(tmp_path, iteration)
-    checkpoint.prune(tmp_path, 3, {"000000002", "not-there"})
-    assert [int(name) for name in names(tmp_path)] == [2, 4, 5, 6]
-
-
-def test_prune_counts_only_what_verifies(tmp_path: Path) -> None:
-    paths = [save(tmp_path, iteration) for iteration in range(1, 6)]
-    damage(paths[3])
-    checkpoint.prune(tmp_path, 2, ())
-    assert [int(name) for name in names(tmp_path)] == [3, 4, 5]
-
-
-def test_prune_removes_leftovers_and_follows_no_link(tmp_path: Path) -> None:
-    directory = tmp_path / "checkpoints"
-    save(directory, 1)
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "kept").touch()
-    (directory / ".partial-000000002").mkdir()
-    (directory / ".partial-000000002" / "link").symlink_to(outside)
-    (directory / ".removing-000000003").symlink_to(outside)
-    (directory / ".other").mkdir()
-    checkpoint.prune(directory, 2, ())
-    assert names(directory) == [".other", "000000001"]
-    assert names(outside) == ["kept"]
-
-
-def test_prune_refuses_to_keep_fewer_than_two(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="keep is 1"):
-        checkpoint.prune(tmp_path, 1, ())

@@ -34,9 +34,8 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
       CheckpointError: there is no checkpoint, or all are damaged.
       OSError: the disk refused.
     """
-    path, _ = checkpoint.newest_verified(run.checkpoints)
-    stored = checkpoint.load(path)
-    config = from_mapping(stored.meta["config"], source=str(path))
+    stored, _ = checkpoint.newest_verified(run.checkpoints)
+    config = from_mapping(stored.meta["config"], source=str(stored.path))
     several = members(config) if config.has_members else []
     member = find_member(several, text, str(run.path))
     name = f"{run.name}-member{member.index}"
@@ -78,7 +77,7 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
             "accelerator": {**stored.meta["accelerator"], **program},
             "log_offsets": offsets,
         }
-        groups = _of_member(stored.groups, member, on_host, str(path))
+        groups = _of_member(stored.groups, member, on_host, str(stored.path))
         checkpoint.save(
             made.checkpoints, checkpoint.name_of(last["iteration"]), groups, meta
         )
