@@ -36,7 +36,9 @@ def test_ppo2_learns_cartpole_a_little_in_20_000_steps() -> None:
         while loop.steps < config.steps:
             loop.advance(config.steps, 10.0)
         reached.append(loop.evaluate(20, "reporting", seed)[0].mean())
-    assert sum(mean >= 100 for mean in reached) >= 3, reached
+        if sum(mean >= 100 for mean in reached) == 3:
+            return  # whatever the others would reach
+    pytest.fail(f"mean returns {reached}")
 
 
 @pytest.mark.slow
