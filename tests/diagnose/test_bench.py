@@ -1,10 +1,15 @@
 """Shares of the time by hand, and every kind of run once."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from support.small_runs import config
 
-from pgcli.diagnose.bench import bench, bottleneck, split
+from pgcli.diagnose.bench import bench, bottleneck, rate, split
 from pgcli.errors import UsageError
+from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.host_loop import HostLoop
 
 
 def test_shares_are_worked_by_hand() -> None:
@@ -38,12 +43,31 @@ def test_bottleneck_names_the_environments() -> None:
         ("CartPole-v1", "reward-to-go"),
     ],
 )
-def test_bench_measures_every_part(env_id: str, algo: str) -> None:
+def test_bench_measures_every_part(
+    env_id: str, algo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advanced, learned = 0, []
+    for loop in (DeviceLoop, HostLoop):
+
+        def advance(*arguments: Any, inner: Any = loop.advance) -> Any:
+            nonlocal advanced
+            advanced += 1
+            return inner(*arguments)
+
+        monkeypatch.setattr(loop, "advance", advance)
+
+    def watched(part: Callable[[], int], seconds: float) -> float:
+        before = advanced
+        result = rate(part, seconds)
+        learned.append(advanced > before)
+        return result
+
+    monkeypatch.setattr("pgcli.diagnose.bench.rate", watched)
     result = bench(config(env_id, algo=algo), seconds=0.2)
     assert set(result["rates"]) == {"bare", "collection", "update", "whole"}
     assert min(result["rates"].values()) > 0
     assert sum(result["shares"].values()) == pytest.approx(1, abs=1e-3)
-    assert result["rates"]["whole"] < result["rates"]["bare"]
+    assert learned == [name == "whole" for name in result["rates"]]
     assert result["memory_bytes"] > 2**26
     assert "of an iteration is" in result["bottleneck"]
 
