@@ -49,9 +49,7 @@ def picture() -> str:
             parts.append(svg.text(LEFT + length + 8, middle, f"{rate:,}"))
             y += PITCH
         y += 12
-    note = (
-        "Two CPU cores, no GPU, PPO with the same shapes; each group has a scale of its own"
-    )
+    note = "Two CPU cores, no GPU, PPO, the same shapes. Every group has its own scale."
     parts.append(svg.text(LEFT, y + 8, note, "small f-dim"))
     return svg.document(
         WIDTH, int(y) + 28, "Steps per second of pgcli and peers", parts
