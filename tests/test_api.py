@@ -12,6 +12,7 @@ import pytest
 import pgcli
 from pgcli.config.errors import ConfigError
 from pgcli.config.load import resolve
+from pgcli.errors import UsageError
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 FUNCTIONS = [name for name in pgcli.__all__ if name != "__version__"]
@@ -102,3 +103,16 @@ def test_configure_reports_every_mistake_with_its_remedy() -> None:
     text = caught.value.render()
     assert "did you mean `algo.clip_eps`?" in text
     assert "`env.num_envs` must be an integer, at least 1, not 0" in text
+
+
+def test_paths_may_be_text_or_paths(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    config = pgcli.configure(env="func:CartPole-v1")
+    for runs_dir in (tmp_path, str(tmp_path)):
+        with pytest.raises(UsageError, match="taken"):
+            pgcli.train(config, runs_dir=runs_dir, name="taken")
+        for run in (Path("none"), "none"):
+            with pytest.raises(UsageError, match="there is no run 'none'"):
+                pgcli.resume(run, runs_dir=runs_dir)
+            with pytest.raises(UsageError, match="there is no run 'none'"):
+                pgcli.evaluate(run, runs_dir=runs_dir)

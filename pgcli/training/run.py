@@ -53,7 +53,7 @@ own, and they take turns anyway."""
 def train(
     resolved: Resolved,
     *,
-    runs_dir: Path = Path("runs"),
+    runs_dir: str | Path = "runs",
     name: str | None = None,
     resume: Literal["never", "auto"] = "never",
     overwrite: bool = False,
@@ -76,7 +76,7 @@ def train(
     Raises:
       PgcliError: as its subclasses say; `Interrupted` after a signal.
     """
-    reporter = reporter or Silent()
+    runs_dir, reporter = Path(runs_dir), reporter or Silent()
     config = resolved.config
     if name is not None:
         run_name.check(name)
@@ -111,9 +111,9 @@ def train(
 
 
 def resume(
-    run: str,
+    run: str | Path,
     *,
-    runs_dir: Path = Path("runs"),
+    runs_dir: str | Path = "runs",
     steps: int | None = None,
     require_exact: bool = False,
     member: str | None = None,
@@ -136,7 +136,7 @@ def resume(
     Raises:
       PgcliError: as its subclasses say; `Interrupted` after a signal.
     """
-    directory = RunDirectory.find(run, runs_dir)
+    directory = RunDirectory.find(str(run), Path(runs_dir))
     if member is not None:
         with _writable(directory.path.parent):
             directory = split_off(directory, member, directory.path.parent)

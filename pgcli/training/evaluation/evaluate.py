@@ -39,9 +39,9 @@ from pgcli.training.seeds import env_seeds, role_key
 
 
 def evaluate(
-    target: str,
+    target: str | Path,
     *,
-    runs_dir: Path = Path("runs"),
+    runs_dir: str | Path = "runs",
     episodes: int = 100,
     best: bool = False,
     env_id: str | None = None,
@@ -80,7 +80,7 @@ def evaluate(
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; at least one is needed")
-    path = find_checkpoint(target, runs_dir, best)
+    path = find_checkpoint(str(target), Path(runs_dir), best)
     agents = load_agents(path) if member is None else [load_agent(path, member)]
     trained = agents[0]
     config = dataclasses.replace(trained.config.env, vectorizer=None, workers=0)
