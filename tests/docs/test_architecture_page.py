@@ -20,7 +20,7 @@ PAGE = DOCS / "architecture.md"
 PICTURE = DOCS / "images" / "architecture.svg"
 TABLE = re.compile(r"(\| room \|.*\n\|[-|]+\|\n)(?:\|.*\n)*")
 
-WIDTH, BOX_WIDTH, BOX_HEIGHT, GAP = 860, 400, 66, 34
+MARGIN, BOX_WIDTH, BOX_HEIGHT, GAP = 24, 304, 82, 32
 Graph = dict[str, set[str]]
 
 
@@ -83,27 +83,35 @@ def ranks(edges: Graph) -> list[list[str]]:
     return rows
 
 
-def places(edges: Graph) -> dict[str, tuple[float, float]]:
-    """Room: middle of the upper edge of its box, near the rooms that import it."""
-    found: dict[str, tuple[float, float]] = {}
-    step = BOX_WIDTH + (WIDTH - 2 * BOX_WIDTH) / 3
-    for row, names in enumerate(ranks(edges)):
+def places(edges: Graph) -> dict[str, tuple[int, int]]:
+    """Room: its (row, column), the column near those of the rooms that import it."""
+    rows = ranks(edges)
+    count = max(map(len, rows))
+    found: dict[str, tuple[int, int]] = {}
 
-        def wanted(room: str) -> float:
-            above = [found[name][0] for name in found if room in edges[name]]
-            return sum(above) / len(above) if above else WIDTH / 2
+    def wanted(room: str) -> float:
+        above = [found[name][1] for name in found if room in edges[name]]
+        return sum(above) / len(above) if above else (count - 1) / 2
 
-        names = sorted(names, key=wanted)
-        middle = wanted(names[0]) if len(names) == 1 else WIDTH / 2
-        for column, name in enumerate(names):
-            x = middle + step * (column - (len(names) - 1) / 2)
-            found[name] = (x, 24 + row * (BOX_HEIGHT + GAP))
+    for row, names in enumerate(rows):
+        free = set(range(count))
+        for name in sorted(names, key=wanted):
+            column = min(sorted(free), key=lambda at: abs(at - wanted(name)))
+            free.remove(column)
+            found[name] = (row, column)
     return found
 
 
 def picture() -> str:
     edges = reduced(graph())
-    place = places(edges)
+    columns = 1 + max(column for _, column in places(edges).values())
+    place = {
+        name: (
+            MARGIN + column * (BOX_WIDTH + GAP) + BOX_WIDTH / 2,
+            MARGIN + row * (BOX_HEIGHT + GAP),
+        )
+        for name, (row, column) in places(edges).items()
+    }
     parts = []
     for room in sorted(edges):
         for other in sorted(edges[room]):
@@ -111,24 +119,22 @@ def picture() -> str:
             parts.append(svg.arrow(x, y + BOX_HEIGHT, to_x, to_y))
     for name, (x, y) in sorted(place.items()):
         room = rooms()[name]
-        left = x - BOX_WIDTH / 2
-        pure = f"pgcli.{name}" in CORE
-        css = "f-tint s-accent" if pure else "f-box s-line"
-        parts.append(svg.rect(left, y, BOX_WIDTH, BOX_HEIGHT, css))
-        parts.append(svg.text(left + 12, y + 21, f"{name}/", "big f-ink"))
-        inside = "  ".join(f"{package}/" for package in room.inside)
-        right = left + BOX_WIDTH - 12
+        left, right = x - BOX_WIDTH / 2 + 12, x + BOX_WIDTH / 2 - 12
+        css = "f-tint s-accent" if f"pgcli.{name}" in CORE else "f-box s-line"
+        parts.append(svg.rect(left - 12, y, BOX_WIDTH, BOX_HEIGHT, css))
+        parts.append(svg.text(left, y + 21, f"{name}/", "big f-ink"))
+        inside = " ".join(f"{package}/" for package in room.inside)
         parts.append(svg.text(right, y + 21, inside, "small f-dim", "end"))
-        for line, words in enumerate(
-            textwrap.wrap(room.about.replace("`", ""), 56)[:2]
-        ):
-            parts.append(svg.text(left + 12, y + 40 + 16 * line, words, "small f-dim"))
-    bottom = max(y for _, y in place.values()) + BOX_HEIGHT + 24
-    parts.append(svg.rect(24, bottom, 18, 12, "f-tint s-accent"))
+        about = room.about.replace("`", "")
+        for line, words in enumerate(textwrap.wrap(about, 40)[:3]):
+            parts.append(svg.text(left, y + 40 + 16 * line, words, "small f-dim"))
+    bottom = max(y for _, y in place.values()) + BOX_HEIGHT + MARGIN
+    parts.append(svg.rect(MARGIN, bottom, 18, 12, "f-tint s-accent"))
     note = "the core: arrays in, arrays out. An arrow reads “imports”."
-    parts.append(svg.text(50, bottom + 11, note, "small f-dim"))
+    parts.append(svg.text(MARGIN + 26, bottom + 11, note, "small f-dim"))
+    width = 2 * MARGIN + columns * (BOX_WIDTH + GAP) - GAP
     title = "Packages of pgcli and their imports, pointing down"
-    return svg.document(WIDTH, int(bottom) + 30, title, parts)
+    return svg.document(width, bottom + 30, title, parts)
 
 
 def table() -> str:
@@ -156,7 +162,7 @@ def test_arrows_point_down() -> None:
         (room, other)
         for room, below in graph().items()
         for other in below
-        if place[other][1] <= place[room][1]
+        if place[other][0] <= place[room][0]
     ]
     assert rising == []
 
