@@ -167,6 +167,7 @@ class DeviceLoop:
 
     groups: Collection[str] = ("agent", "run", "env")
     optional_groups: Collection[str] = ()
+    helpers = ""
 
     def __init__(
         self,
@@ -184,37 +185,44 @@ class DeviceLoop:
           mesh: the devices to spread environments and batch over; None for one.
         """
         self._mesh = mesh
+        self.spec = env.spec
         self.setup = make_setup(config, env.spec, policy)
-        self.iteration = 0
-        self.steps = 0
-        self._env = env
-        self._knobs = make_knobs(config)
-        self._budget = to_words(config.steps)
-        self._run_key = role_key(config.seed, "train")
         self._eval_envs = config.eval.episodes
         self._evaluate = jax.jit(
             partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True),
             compiler_options=RUN_SELDOM,
         )
-        self._pace = Pace()
         init = partial(init_device, self.setup, env)
-        key = role_key(config.seed, "init")
         chunk = partial(run_chunk, self.setup, env)
         if mesh is None:
             self._chunk = jax.jit(chunk, donate_argnums=1)
             self._begin = jax.jit(init, compiler_options=RUN_ONCE)
-            self._state = self._begin(self._knobs, key)
-            return
-        everywhere = NamedSharding(mesh, EVERYWHERE)
-        states = placement(mesh, jax.eval_shape(init, self._knobs, key))
-        self._chunk = jax.jit(
-            chunk,
-            donate_argnums=1,
-            in_shardings=(everywhere, states, *(everywhere,) * 4),
-            out_shardings=(states, everywhere, everywhere),
-        )
-        self._begin = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
-        self._state = self._begin(self._knobs, key)
+        else:
+            everywhere = NamedSharding(mesh, EVERYWHERE)
+            key = role_key(config.seed, "init")
+            states = placement(mesh, jax.eval_shape(init, make_knobs(config), key))
+            self._chunk = jax.jit(
+                chunk,
+                donate_argnums=1,
+                in_shardings=(everywhere, states, *(everywhere,) * 4),
+                out_shardings=(states, everywhere, everywhere),
+            )
+            self._begin = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
+        self.restart(config)
+
+    def restart(self, config: RunConfig) -> None:
+        """Puts the loop before the first iteration of another run.
+
+        Args:
+          config: of the run; seed and numbers may differ from those of the run before.
+            Structure and shapes are the same, and so are the compiled programs.
+        """
+        self.iteration = self.steps = 0
+        self._knobs = make_knobs(config)
+        self._budget = to_words(config.steps)
+        self._run_key = role_key(config.seed, "train")
+        self._state = self._begin(self._knobs, role_key(config.seed, "init"))
+        self._pace = Pace()
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`."""

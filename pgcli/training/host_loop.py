@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.registry import helpers_of, make_host_env
 from pgcli.envs.state.physics_engines import NotRestoredError
-from pgcli.errors import EnvironmentFailed
+from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.host_actor import Actor, JitActor, make_actor
 from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_state
@@ -90,7 +90,12 @@ class HostLoop:
         self._config = config
         self._episode_set = 0
         self._env = env or self._make_env(0)
-        self.setup = make_setup(config, self._env.spec, policy)
+        self.spec, self.helpers = self._env.spec, helpers_of(self._env)
+        try:
+            self.setup = make_setup(config, self.spec, policy)
+        except UsageError:
+            self._env.close()
+            raise
         self._actor = (
             make_actor(config.host, config.network, self.setup.spec, self.setup.policy)
             if policy is None

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pgcli.envs.base import EnvSpec
 from pgcli.errors import DivergedError
 from pgcli.training.seeds import Role
 from pgcli.training.step import FIELDS, Report
@@ -31,6 +32,10 @@ class Loop(Protocol):
     """Names of the groups of arrays in a snapshot."""
     optional_groups: Collection[str]
     """Those of them that checkpoints of older versions lack."""
+    spec: EnvSpec
+    """Spaces and limits of the environments."""
+    helpers: str
+    """Who steps host environments besides this process, in words; empty for nobody."""
 
     @property
     def iteration(self) -> int:

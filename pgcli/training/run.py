@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flax.traverse_util import flatten_dict
 
@@ -12,26 +12,25 @@ from pgcli import versions
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
-from pgcli.envs.registry import (
-    helpers_of,
-    make_device_env,
-    make_host_env,
-    on_device,
-)
+from pgcli.envs.registry import make_device_env, on_device
 from pgcli.errors import AcceleratorError, UsageError
 from pgcli.storage import run_name
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend import layout
+from pgcli.training.backend.accelerator import Accelerator
+from pgcli.training.context import RunContext
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.host_loop import HostLoop
 from pgcli.training.loop import Loop
 from pgcli.training.members.extract_member import split_off
 from pgcli.training.members.loops import DeviceMembers, HostMembers
+from pgcli.training.members.tracker import MembersTracker
 from pgcli.training.reporter import Reporter, RunInfo, Silent, Status
-from pgcli.training.seeds import env_seeds
+from pgcli.training.run_logs import RunLogs
 from pgcli.training.session import Session
 from pgcli.training.stop_signals import Interrupted, StopFlag, stop_on_signal
+from pgcli.training.tracker import RunTracker, Tracker
 
 __all__ = ["Interrupted", "Reporter", "RunInfo", "Silent", "Status", "resume", "train"]
 
@@ -43,11 +42,15 @@ MAY_DIFFER = (
     "env.workers",
     "env.timeout",
 )
-"""Keys whose values a run that goes on may change: they change no result up to here."""
+"""Keys whose values may change on resume: no result so far depends on them."""
 
-MOST_WITH_WORKERS = 8
-"""Runs side by side above which `env.workers: auto` starts none: each would have its
-own, and they take turns anyway."""
+
+class _Trainer(NamedTuple):
+    """A loop before its first iteration, and what it runs on."""
+
+    loop: Loop
+    tracker: Tracker
+    accelerator: Accelerator
 
 
 def train(
@@ -65,10 +68,10 @@ def train(
       resolved: the configuration, and where its values came from.
       runs_dir: where runs are kept.
       name: the run's name; None for a new one.
-      resume: `auto` goes on with a run of that name, or returns its result where it
-        is finished.
+      resume: `auto` continues a run of that name, or returns its result if it is
+        finished.
       overwrite: replace a run of that name.
-      reporter: who watches.
+      reporter: shows the run to a person.
 
     Returns:
       The result, as `train --json` prints it.
@@ -80,34 +83,25 @@ def train(
     config = resolved.config
     if name is not None:
         run_name.check(name)
-    require_packages(config.log.sinks)
     with stop_on_signal() as stop:
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)
             if run.is_run() and run.config_yaml.is_file():
-                return _continue(run, config, _stored(run), reporter, stop)
+                return _continue(run, _stored(run), config, reporter, stop)
             overwrite = overwrite or run.is_unfinished()
-        backend = layout.start(config)
-        env = _make_env(config)
-        meta = {
-            "algo": config.algo.name,
-            "env": config.env.id,
-            "seed": config.seed,
-            "preset": resolved.preset,
-            "env_modules": list(user_modules.NAMED),
-            "accelerator": backend.accelerator.fingerprint(),
-            "helpers": helpers_of(env),
-            "versions": versions.recorded(),
-        }
-        with _writable(runs_dir):
-            run = RunDirectory.create(
-                runs_dir, name, config.algo.name, config.env.id, overwrite
-            )
-        with run.lock():
-            with _writable(run.path):
-                run.write_meta(meta)
-                run.write_config(to_yaml(config))
-            return _session(resolved, run, env, backend, reporter, stop)
+
+        # most mistakes show while the loop is made, before there is a run directory
+        with _trainer(config) as trainer:
+            with _writable(runs_dir):
+                run = RunDirectory.create(
+                    runs_dir, name, config.algo.name, config.env.id, overwrite
+                )
+            with run.lock():
+                with _writable(run.path):
+                    run.write_meta(_meta(resolved, trainer))
+                    run.write_config(to_yaml(config))
+                with _session(resolved, run, trainer, reporter, stop) as session:
+                    return session.train()
 
 
 def resume(
@@ -119,16 +113,16 @@ def resume(
     member: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Goes on with a run from its newest checkpoint that verifies.
+    """Continues a run from its newest checkpoint that verifies.
 
     Args:
       run: the run's name or path.
       runs_dir: where names are looked up.
       steps: a new budget; None for the run's own.
       require_exact: refuse anything less than an exact resume.
-      member: of runs side by side, which one goes on, as a run of its own beside them:
-        `SEED[,KEY=VALUE…]`.
-      reporter: who watches.
+      member: of runs side by side, which one continues, as a run of its own in a
+        directory next to theirs: `SEED[,KEY=VALUE…]`.
+      reporter: shows the run to a person.
 
     Returns:
       The result, as `train --json` prints it.
@@ -146,13 +140,13 @@ def resume(
         config = dataclasses.replace(config, steps=steps)
     with stop_on_signal() as stop:
         return _continue(
-            directory, config, stored, reporter or Silent(), stop, require_exact
+            directory, stored, config, reporter or Silent(), stop, require_exact
         )
 
 
 @contextlib.contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """A disk that refuses, before training has begun, is the user's to see to."""
+    """A write error before training starts is reported as a UsageError."""
     try:
         yield
     except OSError as error:
@@ -164,6 +158,7 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 def _stored(run: RunDirectory) -> Resolved:
+    """The configuration that a run was started with."""
     path = run.config_yaml
     if not path.is_file():
         raise UsageError("the run has no config.yaml", where=str(run.path))
@@ -171,35 +166,56 @@ def _stored(run: RunDirectory) -> Resolved:
     return dataclasses.replace(stored, preset=run.read_meta().get("preset"))
 
 
+def _meta(resolved: Resolved, trainer: _Trainer) -> dict[str, Any]:
+    """The content of meta.json."""
+    config = resolved.config
+    return {
+        "algo": config.algo.name,
+        "env": config.env.id,
+        "seed": config.seed,
+        "preset": resolved.preset,
+        "env_modules": list(user_modules.NAMED),
+        "accelerator": trainer.accelerator.fingerprint(),
+        "helpers": trainer.loop.helpers,
+        "versions": versions.recorded(),
+    }
+
+
 def _continue(
     run: RunDirectory,
-    config: RunConfig,
     stored: Resolved,
+    config: RunConfig,
     reporter: Reporter,
     stop: StopFlag,
     require_exact: bool = False,
 ) -> dict[str, Any]:
-    """Goes on with a `stored` run under a configuration that may differ a little."""
+    """The result of a run that continues, or that was finished before.
+
+    Args:
+      run: the run.
+      stored: the configuration it was started with.
+      config: the one to continue with: the same, except for `MAY_DIFFER`.
+      reporter: shows the run to a person.
+      stop: set by a signal.
+      require_exact: refuse anything less than an exact resume.
+    """
     _check_same(run, stored.config, config)
     with run.lock():
         result = run.read_result()
         if result is not None and _is_finished(result, config):
             return result
-        user_modules.require(run.read_meta().get("env_modules", ()), str(run.path))
-        require_packages(config.log.sinks)
-        recorded = run.read_meta().get("accelerator", {})
-        backend = layout.start(config, recorded)
-        env = _make_env(config)
-        return _session(
-            dataclasses.replace(stored, config=config),
-            run,
-            env,
-            backend,
-            reporter,
-            stop,
-            stored=stored.config,
-            require_exact=require_exact,
-        )
+        meta = run.read_meta()
+        user_modules.require(meta.get("env_modules", ()), str(run.path))
+        asked = dataclasses.replace(stored, config=config)
+        with (
+            _trainer(config, meta.get("accelerator")) as trainer,
+            _session(asked, run, trainer, reporter, stop) as session,
+        ):
+            session.restore(require_exact)
+            if config != stored.config:
+                with _writable(run.path):
+                    run.write_config(to_yaml(config))
+            return session.train()
 
 
 def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
@@ -210,7 +226,7 @@ def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
 
 
 def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
-    """Refuses to go on with settings that the run would not have been the same with."""
+    """Refuses to continue with settings that would have made another run."""
     before, now = (flatten_dict(to_mapping(x), sep=".") for x in (stored, asked))
     differing = [
         f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
@@ -226,63 +242,26 @@ def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
         )
 
 
-def _uncrowded(config: RunConfig) -> RunConfig:
-    """Where each of many runs would have workers of its own: without, unless asked."""
-    if config.env.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
-        return config
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, workers=0))
+@contextlib.contextmanager
+def _trainer(
+    config: RunConfig, recorded: Mapping[str, Any] | None = None
+) -> Iterator[_Trainer]:
+    """Starts JAX and makes the loop, with its environments; closes it at the end.
 
+    Args:
+      config: the run's configuration.
+      recorded: the fingerprint of the accelerator of a run that continues.
 
-def _make_env(config: RunConfig) -> Any:
-    """The environments, before a run directory exists: most mistakes show here."""
-    if on_device(config.env.id):
-        return make_device_env(config.env)
-    config = _uncrowded(config)
-    num_envs = config.env.num_envs
-    return make_host_env(
-        config.env, num_envs, env_seeds(config.seed, "train", num_envs)
-    )
-
-
-def _make_loop(config: RunConfig, env: Any, mesh: Any) -> Loop:
-    device = on_device(config.env.id)
-    if config.has_members:
-        if device:
-            return DeviceMembers(config, env, mesh)
-        return HostMembers(_uncrowded(config), _make_env, env)
-    if device:
-        return DeviceLoop(config, env, mesh=mesh)
-    return HostLoop(config, env, mesh=mesh)
-
-
-def _session(
-    resolved: Resolved,
-    run: RunDirectory,
-    env: Any,
-    backend: layout.Backend,
-    reporter: Reporter,
-    stop: StopFlag,
-    *,
-    stored: RunConfig | None = None,
-    require_exact: bool = False,
-) -> dict[str, Any]:
-    """Trains to the end; a run with a `stored` configuration from its checkpoint."""
-    config = resolved.config
+    Raises:
+      AcceleratorError: what was asked for is not there, or ran out of memory.
+      UsageError: a package is missing, or the environment does not fit.
+    """
+    require_packages(config.log.sinks)
+    backend = layout.start(config, recorded)
     try:
-        loop = _make_loop(config, env, backend.mesh)
-        session = Session(
-            resolved, run, loop, env.spec, backend.accelerator, reporter, stop
-        )
-        session.helpers = helpers_of(env)
-        try:
-            if stored is not None:
-                session.restore(require_exact)
-                if config != stored:
-                    with _writable(run.path):
-                        run.write_config(to_yaml(config))
-            return session.train()
-        finally:
-            session.close()
+        loop, tracker = _make_loop(config, backend)
+        with contextlib.closing(loop):
+            yield _Trainer(loop, tracker, backend.accelerator)
     except RuntimeError as error:
         # jaxlib's XlaRuntimeError, which has no public name of its own
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -291,3 +270,31 @@ def _session(
             "the accelerator ran out of memory",
             help="lower env.num_envs or rollout.num_steps",
         ) from error
+
+
+def _make_loop(config: RunConfig, backend: layout.Backend) -> tuple[Loop, Tracker]:
+    if on_device(config.env.id):
+        env = make_device_env(config.env)
+        if not config.has_members:
+            return DeviceLoop(config, env, mesh=backend.mesh), RunTracker()
+        on_device_members = DeviceMembers(config, env, backend.mesh)
+        return on_device_members, MembersTracker(on_device_members)
+    if not config.has_members:
+        return HostLoop(config, mesh=backend.mesh), RunTracker()
+    on_host_members = HostMembers(config)
+    return on_host_members, MembersTracker(on_host_members)
+
+
+@contextlib.contextmanager
+def _session(
+    resolved: Resolved,
+    run: RunDirectory,
+    trainer: _Trainer,
+    reporter: Reporter,
+    stop: StopFlag,
+) -> Iterator[Session]:
+    """A session before its first iteration; its logs are closed at the end."""
+    with contextlib.closing(RunLogs(run, resolved.config.log, reporter)) as logs:
+        loop, tracker, accelerator = trainer
+        context = RunContext(resolved, run, loop, tracker, logs, accelerator, reporter)
+        yield Session(context, stop)

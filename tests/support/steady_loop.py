@@ -19,9 +19,11 @@ class Steady:
 
     groups = ("agent", "run")
     optional_groups = ()
+    helpers = ""
     scores: Sequence[float] = (1.0,)
 
     def __init__(self, config: Any, env: Any, mesh: Any = None) -> None:
+        self.spec = env.spec
         self.iteration = 0
         self.steps = 0
         self._weights = np.zeros(3, np.float32)

@@ -55,6 +55,16 @@ def test_train_under_a_name_that_is_taken_exits_2(tmp_path: Path, call: Call) ->
     assert code == 0
 
 
+def test_train_that_the_environment_rules_out_leaves_no_run(
+    tmp_path: Path, call: Call
+) -> None:
+    sizes = sets("env.num_envs=2", "env.workers=0")
+    code, answer = call("train", "--algo", "reinforce", "--env", "Blackjack-v1", *sizes)
+    assert code == 2
+    assert "no time limit" in answer["error"]["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("resume", ["never", "auto"])
 def test_train_under_a_name_outside_the_runs_exits_2(
     tmp_path: Path, call: Call, resume: str

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.files import intercept
 from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.reporter import Silent
 from pgcli.training.run import Interrupted, resume, train
 
@@ -306,6 +308,21 @@ def test_refused_resume_changes_nothing(
         resume("x", runs_dir=tmp_path, steps=8 * BATCH, require_exact=True)
     assert caught.value.help == "the wheel came off"
     assert content() == before
+
+
+def test_exact_resume_that_is_refused_names_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(tmp_path, settings(), monkeypatch, 3)
+    fingerprint = Accelerator.fingerprint
+
+    def changed(self: Accelerator) -> dict[str, Any]:
+        return fingerprint(self) | {"cpu_threads": 9}
+
+    monkeypatch.setattr(Accelerator, "fingerprint", changed)
+    with pytest.raises(UsageError, match="state-exact is what can be had") as caught:
+        resume("x", runs_dir=tmp_path, require_exact=True)
+    assert re.fullmatch(r"cpu_threads was \d+ and is 9", str(caught.value.help))
 
 
 def test_news_of_the_loop_reach_the_user_once(

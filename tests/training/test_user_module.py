@@ -1,5 +1,6 @@
 """A run on an environment of the user's own, from training to evaluation."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from gymnasium import spaces
 from pgcli.config.load import resolve
 from pgcli.envs import user_modules
 from pgcli.errors import UsageError
+from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training import run as training
 from pgcli.training.evaluation.evaluate import evaluate
@@ -58,8 +60,20 @@ def test_a_run_on_a_users_environment_needs_its_module_again(
     assert first["steps"]["used"] == 16
     assert RunDirectory(Path("runs/a")).read_meta()["env_modules"] == [name]
 
+    # a checkpoint on its own, and one from before the modules were part of it
+    path = Path(first["checkpoint"])
+    alone = shutil.copytree(path, f"alone/{path.name}")
+    stored = checkpoint.load(path)
+    assert stored.meta.pop("env_modules") == [name]
+    older = checkpoint.save(path.parent, "older", stored.groups, stored.meta)
+
     monkeypatch.setattr(user_modules, "NAMED", [])
-    for go_on in (lambda: training.resume("a", steps=32), lambda: evaluate("a")):
+    for go_on in (
+        lambda: training.resume("a", steps=32),
+        lambda: evaluate("a"),
+        lambda: evaluate(str(alone)),
+        lambda: evaluate(str(older)),
+    ):
         with pytest.raises(UsageError, match="--env-module my_rooms"):
             go_on()
 

@@ -1,7 +1,6 @@
 """`evaluate`: what an independent look at a checkpoint says of it."""
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from pgcli.envs.base import (
 from pgcli.envs.registry import make_device_env, make_host_env, on_device
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
-from pgcli.storage import json_files
-from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend import accelerator
 from pgcli.training.evaluation.device import evaluate_on_device
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
@@ -93,7 +90,7 @@ def evaluate(
             wrappers=None if on_device(env_id) else config.wrappers,
         )
     else:
-        user_modules.require(_recorded_modules(path), str(path))
+        user_modules.require(trained.env_modules, str(path))
     accelerator.start("auto", host_envs=not on_device(config.id), cpu_threads=1)
     how = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
     each = [how.play(agent.agent) for agent in agents]
@@ -118,15 +115,6 @@ def evaluate(
     scores = np.array([row["return_mean"] for row in rows])
     lengths = [row["length_mean"] for row in rows]
     return {**result, **over_members(scores, episodes, lengths), "members": rows}
-
-
-def _recorded_modules(checkpoint: Path) -> Sequence[str]:
-    """What the run of a checkpoint, if it still lies in one, says of `--env-module`."""
-    try:
-        meta = json_files.read_object(RunDirectory(checkpoint.parent.parent).meta_json)
-    except CheckpointError:  # the checkpoint itself is whole
-        return ()
-    return tuple((meta or {}).get("env_modules", ()))
 
 
 class _Episodes:

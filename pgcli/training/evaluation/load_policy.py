@@ -15,7 +15,7 @@ from pgcli.envs.base import Discrete, EnvSpec, ObsSpace, Space, env_action
 from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent, Policy, act
-from pgcli.storage import checkpoint, manifest
+from pgcli.storage import checkpoint, json_files, manifest
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.seeds import role_key
 from pgcli.training.state import from_arrays
@@ -23,7 +23,11 @@ from pgcli.training.step import init_agent, make_setup
 
 
 class Trained(NamedTuple):
-    """An agent with everything that is known of it."""
+    """An agent with everything that is known of it.
+
+    `env_modules` are the modules that its environment may come from; they are compared
+    with those the user names, never imported.
+    """
 
     path: Path
     run: str
@@ -32,6 +36,7 @@ class Trained(NamedTuple):
     policy: Policy
     agent: Agent
     iteration: int
+    env_modules: tuple[str, ...]
     member: Member | None = None  # which of several that trained side by side
 
 
@@ -82,6 +87,8 @@ def load_agents(path: Path) -> list[Trained]:
         config = from_mapping(stored.meta["config"], source=where)
         spec = spec_from_json(stored.meta["env"])
         iteration = int(stored.meta["iteration"])
+        modules = stored.meta.get("env_modules")
+        env_modules = _modules_of_run(path) if modules is None else tuple(modules)
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(
             f"its manifest is not one of a pgcli run: {error}", where=where
@@ -96,11 +103,30 @@ def load_agents(path: Path) -> list[Trained]:
             mine = {name: of_member(x, member, where) for name, x in arrays.items()}
         template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
         agent = from_arrays(template, mine, where)
-        return Trained(path, run, config, spec, setup.policy, agent, iteration, member)
+        return Trained(
+            path,
+            run,
+            config,
+            spec,
+            setup.policy,
+            agent,
+            iteration,
+            env_modules,
+            member,
+        )
 
     if not config.has_members:
         return [make(config, None)]
     return [make(config_of(config, member), member) for member in members(config)]
+
+
+def _modules_of_run(path: Path) -> tuple[str, ...]:
+    """The modules in meta.json of the run, for checkpoints that do not record them."""
+    try:
+        meta = json_files.read_object(RunDirectory(path.parent.parent).meta_json)
+    except CheckpointError:  # the checkpoint itself is whole
+        return ()
+    return tuple((meta or {}).get("env_modules", ()))
 
 
 def of_member(array: np.ndarray, member: Member, where: str) -> np.ndarray:

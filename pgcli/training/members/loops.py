@@ -4,6 +4,7 @@ Members share structure and shapes; seeds and numbers are theirs. Each is what i
 be alone. One that diverges stays as it last was, and the others go on.
 """
 
+import dataclasses
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -17,8 +18,8 @@ from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.arrays.shapes import Array
 from pgcli.config.members import config_of, members
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import DeviceEnv, HostEnv
-from pgcli.errors import DivergedError
+from pgcli.envs.base import DeviceEnv
+from pgcli.errors import DivergedError, PgcliError
 from pgcli.training import host_env_checkpoint
 from pgcli.training.chunk_size import Pace
 from pgcli.training.device_loop import (
@@ -47,6 +48,10 @@ from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.step import Report, make_knobs, make_setup
 
+MOST_WITH_WORKERS = 8
+"""Members above which `env.workers: auto` starts none: each member would have its own,
+and they take turns anyway."""
+
 
 def report_of(reports: Report, i: int, m: int) -> Report:
     """Member m's report of row i, of reports whose leaves are nested lists [i][m]."""
@@ -59,6 +64,9 @@ class _Members:
 
     def __init__(self, config: RunConfig) -> None:
         self.members = members(config)
+        self._before_training()
+
+    def _before_training(self) -> None:
         self.diverged: dict[int, str] = {}
         self.iterations = np.zeros(len(self.members), int)
         self.member_steps = [0] * len(self.members)
@@ -104,21 +112,18 @@ class DeviceMembers(_Members):
 
     groups: Collection[str] = ("agent", "run", "env")
     optional_groups: Collection[str] = ()
+    helpers = ""
 
     def __init__(
         self, config: RunConfig, env: DeviceEnv, mesh: Mesh | None = None
     ) -> None:
         """Prepares the runs; nothing is compiled before the first `advance`."""
         super().__init__(config)
+        self.spec = env.spec
         self.setup = make_setup(config, env.spec)
-        self._env, self._mesh = env, mesh
+        self._mesh = mesh
         devices = 1 if mesh is None else mesh.shape[SEED]
         self._places = -(-len(self.members) // devices) * devices
-        each = [make_knobs(config_of(config, member)) for member in self.members]
-        stacked = jax.tree.map(lambda *x: np.stack(x), *each)
-        self._knobs = fill(stacked, self._places)
-        self._budget = to_words(config.steps)
-        self._run_keys = self._keys("train")
         over = (STACKED, STACKED, STACKED, STACKED)
         self._chunk = self._program(
             partial(run_members, self.setup, env),
@@ -140,6 +145,22 @@ class DeviceMembers(_Members):
             STACKED,
             compiler_options=RUN_ONCE,
         )
+        self.restart(config)
+
+    def restart(self, config: RunConfig) -> None:
+        """Puts the loop before the first iteration of other runs.
+
+        Args:
+          config: of the runs, with as many members as before. Seeds and numbers may
+            differ; structure and shapes are the same, and so are the programs.
+        """
+        self.members = members(config)
+        self._before_training()
+        each = [make_knobs(config_of(config, member)) for member in self.members]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *each)
+        self._knobs = fill(stacked, self._places)
+        self._budget = to_words(config.steps)
+        self._run_keys = self._keys("train")
         self._states: DeviceState = self._begin(self._knobs, self._keys("init"))
         self._pace = Pace()
 
@@ -248,33 +269,33 @@ class DeviceMembers(_Members):
         """Nothing to free."""
 
 
+def _without_crowding(config: RunConfig) -> RunConfig:
+    """The configuration without workers if there are too many members for `auto`."""
+    if config.env.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
+        return config
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, workers=0))
+
+
 class HostMembers(_Members):
     """Members on host environments, one after the other in every chunk."""
 
     groups: Collection[str] = HostLoop.groups
     optional_groups: Collection[str] = HostLoop.optional_groups
 
-    def __init__(
-        self,
-        config: RunConfig,
-        make_env: Callable[[RunConfig], HostEnv],
-        first: HostEnv,
-    ) -> None:
-        """Makes every member's environments; they begin at the first `advance`.
-
-        Args:
-          config: of all members.
-          make_env: makes the environments of one member's configuration.
-          first: those of the first, which have been made already.
-        """
+    def __init__(self, config: RunConfig) -> None:
+        """Makes every member's environments; they begin at the first `advance`."""
         super().__init__(config)
-        configs = [config_of(config, member) for member in self.members]
-        made = [make_env(each) for each in configs[1:]]
-        one = HostLoop(configs[0], first)
-        self._loops = [one]
-        for each, env in zip(configs[1:], made, strict=True):
-            self._loops.append(HostLoop(each, env, like=one))
-        self.setup = self._loops[0].setup
+        config = _without_crowding(config)
+        first = HostLoop(config_of(config, self.members[0]))
+        self._loops = [first]
+        self.spec, self.setup, self.helpers = first.spec, first.setup, first.helpers
+        try:
+            for member in self.members[1:]:
+                alone = config_of(config, member)
+                self._loops.append(HostLoop(alone, like=first))
+        except PgcliError:
+            self.close()
+            raise
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""

@@ -13,14 +13,11 @@ from support.small_runs import BATCH, arrays, assert_same_bytes, config, snapsho
 from pgcli.arrays import sample_blocks
 from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
-from pgcli.config.schema import RunConfig
-from pgcli.envs.registry import make_host_env
 from pgcli.errors import AcceleratorError, CheckpointError, DivergedError
 from pgcli.training.backend.layout import Layout, choose
 from pgcli.training.host_loop import HostLoop
 from pgcli.training.members.device_program import in_groups
 from pgcli.training.members.loops import HostMembers
-from pgcli.training.seeds import env_seeds
 
 CLOSE = 1e-5
 """Batched and split sums round differently; three updates do not carry it further."""
@@ -188,13 +185,7 @@ def test_no_call_takes_more_slow_iterations_than_its_time(
 
 
 def test_host_members_are_what_each_is_alone() -> None:
-    cfg = dataclasses.replace(config("CartPole-v1"), seeds=2)
-
-    def make(cfg: RunConfig) -> Any:
-        count = cfg.env.num_envs
-        return make_host_env(cfg.env, count, env_seeds(cfg.seed, "train", count))
-
-    loop = HostMembers(cfg, make, make(cfg))
+    loop = HostMembers(dataclasses.replace(config("CartPole-v1"), seeds=2))
     assert loop._loops[0]._learn is loop._loops[1]._learn  # compiled once
     single = HostLoop(config("CartPole-v1", seed=1))
     try:

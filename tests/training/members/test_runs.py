@@ -12,7 +12,7 @@ from pgcli.errors import UsageError
 from pgcli.training.evaluation.evaluate import evaluate
 from pgcli.training.evaluation.load_policy import load_agent
 from pgcli.training.loop import Row
-from pgcli.training.members.results import MemberBook
+from pgcli.training.members.tracker import MembersTracker
 from pgcli.training.run import resume, train
 
 ENV = "func:CartPole-v1"
@@ -37,14 +37,14 @@ def averages() -> list[Row]:
 @pytest.fixture(scope="module")
 def result(runs_dir: Path, averages: list[Row]) -> dict[str, Any]:
     asked = resolved(ENV, f"steps={2 * BATCH}", f"eval.every={BATCH}", "seeds=2", GRID)
-    mean_row = MemberBook.mean_row
+    mean_row = MembersTracker._mean_row
 
-    def seen(book: MemberBook) -> Row:
-        averages.append(mean_row(book))
+    def seen(tracker: MembersTracker) -> Row:
+        averages.append(mean_row(tracker))
         return averages[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MemberBook, "mean_row", seen)
+        patch.setattr(MembersTracker, "_mean_row", seen)
         return train(asked, runs_dir=runs_dir, name="grid")
 
 

@@ -1,6 +1,6 @@
-"""What a run of several members says of them: rows, averages, results."""
+"""Following the members of a run: rows, averages, results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,64 +9,67 @@ from pgcli.arrays.statistics import over_members, summarize, summary
 from pgcli.config.members import Member
 from pgcli.training.loop import Row
 from pgcli.training.members.loops import DeviceMembers, HostMembers
-
-MAX_SKIPPED = 10
-"""Iterations in a row with gradients that are not finite before a run has diverged."""
-
-NOT_FINITE = f"gradients were not finite in {MAX_SKIPPED} iterations in a row"
+from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
 
 
-class MemberBook:
+class MembersTracker:
     """Follows the members of a loop."""
 
     def __init__(self, loop: DeviceMembers | HostMembers) -> None:
-        """Begins with nothing known."""
+        """Begins before the first iteration."""
         self._loop = loop
-        self._last: dict[int, Row] = {}
+        self._newest: dict[int, Row] = {}
         self._skipped: dict[int, int] = {}
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
+        self._mean: Row | None = {}
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of this."""
-        return {
-            "labels": [member.label for member in self._loop.members],
-            "diverged": {str(m): why for m, why in self._loop.diverged.items()},
-            "skipped": {str(m): count for m, count in self._skipped.items()},
-            "last_rows": list(self._last.values()),
-        }
+    @property
+    def last_row(self) -> Row:
+        """See `Tracker.last_row`. Averaged once after new rows, not at each of them."""
+        if self._mean is None:
+            self._mean = self._mean_row()
+        return self._mean
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what a checkpoint holds."""
-        for m, why in state["diverged"].items():
-            self._loop.retire(int(m), why)
-        self._skipped = {int(m): count for m, count in state["skipped"].items()}
-        self._last = {row["member"]: row for row in state["last_rows"]}
-        self._told = set(self._loop.diverged)
-
-    def saw(self, row: Row) -> None:
-        """Takes notice of a member's row.
-
-        Raises:
-          DivergedError: no member is left.
-        """
+    def record(self, row: Row) -> None:
+        """See `Tracker.record`: raises if no member is left."""
         member = int(row["member"] or 0)
-        self._last[member] = row
+        self._newest[member], self._mean = row, None
         count = self._skipped.get(member, 0) + 1 if row["skipped"] else 0
         self._skipped[member] = count
         if count >= MAX_SKIPPED and member not in self._loop.diverged:
             self._loop.retire(member, NOT_FINITE)
 
     def news(self) -> Iterator[str]:
-        """In words, which members have diverged since this was asked."""
+        """See `Tracker.news`: which members have diverged."""
         for m, why in self._loop.diverged.items():
-            if m not in self._told:
-                self._told.add(m)
+            if m not in self._reported:
+                self._reported.add(m)
                 yield f"{self._loop.members[m]} diverged and was stopped: {why}"
 
-    def mean_row(self) -> Row:
-        """The newest rows as one: the mean over members of what each knows."""
-        rows = [x for m, x in self._last.items() if m not in self._loop.diverged]
-        rows = rows or list(self._last.values())
+    def state(self) -> dict[str, Any]:
+        """See `Tracker.state`."""
+        members = {
+            "labels": [member.label for member in self._loop.members],
+            "diverged": {str(m): why for m, why in self._loop.diverged.items()},
+            "skipped": {str(m): count for m, count in self._skipped.items()},
+            "last_rows": list(self._newest.values()),
+        }
+        return {"last_row": self.last_row, "skipped": 0, "members": members}
+
+    def restore(self, meta: Mapping[str, Any]) -> None:
+        """See `Tracker.restore`."""
+        state = meta["members"]
+        for m, why in state["diverged"].items():
+            self._loop.retire(int(m), why)
+        self._skipped = {int(m): count for m, count in state["skipped"].items()}
+        self._newest = {row["member"]: row for row in state["last_rows"]}
+        self._reported = set(self._loop.diverged)
+        self._mean = meta["last_row"]
+
+    def _mean_row(self) -> Row:
+        """The newest rows as one: the mean over the members that have a value."""
+        rows = [x for m, x in self._newest.items() if m not in self._loop.diverged]
+        rows = rows or list(self._newest.values())
         skip = {"member", "seed", *self._loop.members[0].values}
         mean: Row = {}
         for key in (key for key in rows[0] if key not in skip):
@@ -76,24 +79,22 @@ class MemberBook:
             mean[key] = int(mean[key] or 0)
         return mean
 
-    def summaries(
+    def evaluation(
         self, returns: np.ndarray, lengths: np.ndarray
-    ) -> Iterator[dict[str, Any]]:
-        """Each member's evaluation, from its row of [M, episodes]."""
-        for member in self._loop.members:
-            if member.index not in self._loop.diverged:
-                m = member.index
-                yield member.label | summarize(returns[m], lengths[m])
+    ) -> tuple[Scores, Iterable[Scores]]:
+        """See `Tracker.evaluation`, from arrays [M, episodes].
 
-    def overall(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-        """All members' evaluation: statistics over their means, not over episodes."""
-        mine = [
-            member.index
-            for member in self._loop.members
-            if member.index not in self._loop.diverged
-        ]
-        scores = returns[mine].mean(axis=1)
-        return over_members(scores, returns.shape[1], lengths[mine].mean(axis=1))
+        The result is over the members' means, not over episodes; each member has a row.
+        """
+        mine = [m for m in self._loop.members if m.index not in self._loop.diverged]
+        which = [member.index for member in mine]
+        means = returns[which].mean(axis=1), lengths[which].mean(axis=1)
+        overall = over_members(means[0], returns.shape[1], means[1])
+        rows = (
+            member.label | summarize(returns[member.index], lengths[member.index])
+            for member in mine
+        )
+        return overall, rows
 
     def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
         """`members`: one entry each; `cells`: each combination of the grid's values."""
@@ -102,7 +103,7 @@ class MemberBook:
         for member in self._loop.members:
             m, why = member.index, self._loop.diverged.get(member.index)
             known = None if why else summarize(returns[m], lengths[m])
-            training = (self._last.get(m) or {}).get("return_mean")
+            training = (self._newest.get(m) or {}).get("return_mean")
             entries.append(
                 {**member.label, "train_return_mean": training}
                 | {"eval": known, "diverged": why}

@@ -1,0 +1,84 @@
+"""The logs of a run: metrics, evaluations and timing, and the sinks switched on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgcli.config.schema import LogConfig
+from pgcli.storage.loggers import LOGGERS, JsonlWriter, Logger
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.loop import Row
+from pgcli.training.reporter import Reporter
+
+
+class RunLogs:
+    """Writes the logs. A write that fails is reported once and stops nothing."""
+
+    def __init__(
+        self, run: RunDirectory, config: LogConfig, reporter: Reporter
+    ) -> None:
+        """Opens the JSON lines; nothing is written yet.
+
+        Args:
+          run: whose logs these are.
+          config: how often metrics are written, and to which sinks.
+          reporter: receives warnings.
+        """
+        self._run, self._config, self._warn = run, config, reporter.warn
+        self._metrics, self._eval, self._timing = (
+            JsonlWriter(path, reporter.warn)
+            for path in (run.metrics_jsonl, run.eval_jsonl, run.timing_jsonl)
+        )
+        self._record = {
+            "metrics": self._metrics,
+            "eval": self._eval,
+            "timing": self._timing,
+        }
+        self._sinks: list[Logger] = []
+
+    def open_sinks(self, after_step: int | None) -> None:
+        """Opens the sinks.
+
+        Args:
+          after_step: of a resumed run, the step after which rows are dropped.
+        """
+        self._sinks = [
+            LOGGERS[name](self._run.path, after_step=after_step, warn=self._warn)
+            for name in self._config.sinks
+        ]
+
+    def metrics(self, row: Row, *, is_last: bool) -> None:
+        """Writes the metrics of an iteration, if it is due or the last of the run."""
+        if is_last or int(row["iteration"] or 0) % self._config.every == 0:
+            self._metrics.write(row)
+            for sink in self._sinks:
+                sink.write(int(row["steps"] or 0), row)
+
+    def evaluation(self, row: Mapping[str, Any]) -> None:
+        """Writes a row of eval.jsonl."""
+        self._eval.write(row)
+
+    def timing(self, row: Mapping[str, Any]) -> None:
+        """Writes a row of timing.jsonl."""
+        self._timing.write(row)
+
+    def sync(self) -> None:
+        """Makes the metrics durable."""
+        self._metrics.sync()
+
+    def durable_offsets(self) -> dict[str, int]:
+        """Bytes of each log, once they are durable: for `cut_back` after a resume."""
+        for writer in self._record.values():
+            writer.sync()
+        return {name: writer.offset() for name, writer in self._record.items()}
+
+    def cut_back(self, offsets: Mapping[str, int]) -> None:
+        """Drops what was logged after a checkpoint, so that every step occurs once."""
+        for name, writer in self._record.items():
+            writer.truncate(offsets.get(name, 0))
+
+    def close(self) -> None:
+        """Closes all logs."""
+        for writer in self._record.values():
+            writer.close()
+        for sink in self._sinks:
+            sink.close()

@@ -1,0 +1,91 @@
+"""Following what a loop reports: the newest row, diverging updates, evaluations."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from pgcli.arrays.statistics import summarize
+from pgcli.errors import DivergedError
+from pgcli.training.loop import SMALLER_STEPS, Row
+
+MAX_SKIPPED = 10
+"""Iterations in a row with gradients that are not finite before a run has diverged."""
+
+NOT_FINITE = f"gradients were not finite in {MAX_SKIPPED} iterations in a row"
+
+Scores = dict[str, Any]
+"""Statistics of the returns and lengths of an evaluation."""
+
+
+class Tracker(Protocol):
+    """Follows one run, or all members of a run."""
+
+    @property
+    def last_row(self) -> Row:
+        """The newest row of metrics; of several members, their mean."""
+
+    def record(self, row: Row) -> None:
+        """Takes a row that the loop returned.
+
+        Raises:
+          DivergedError: updates are not finite any more.
+        """
+
+    def news(self) -> Iterable[str]:
+        """Messages for the user since the last call."""
+
+    def evaluation(
+        self, returns: np.ndarray, lengths: np.ndarray
+    ) -> tuple[Scores, Iterable[Scores]]:
+        """The result of an evaluation, and its rows in eval.jsonl."""
+
+    def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+        """Further entries of the run's result, after its final evaluation."""
+
+    def state(self) -> dict[str, Any]:
+        """Entries of a checkpoint's metadata."""
+
+    def restore(self, meta: Mapping[str, Any]) -> None:
+        """Continues from the metadata of a checkpoint."""
+
+
+class RunTracker:
+    """Follows a single run."""
+
+    def __init__(self) -> None:
+        """Begins before the first iteration."""
+        self.last_row: Row = {}
+        self._skipped = 0
+
+    def record(self, row: Row) -> None:
+        """See `Tracker.record`."""
+        self.last_row = row
+        self._skipped = self._skipped + 1 if row["skipped"] else 0
+        if self._skipped >= MAX_SKIPPED:
+            raise DivergedError(
+                NOT_FINITE, where=f"iteration {row['iteration']}", help=SMALLER_STEPS
+            )
+
+    def news(self) -> Iterable[str]:
+        """See `Tracker.news`: none."""
+        return ()
+
+    def evaluation(
+        self, returns: np.ndarray, lengths: np.ndarray
+    ) -> tuple[Scores, Iterable[Scores]]:
+        """See `Tracker.evaluation`: a single row."""
+        scores = summarize(returns, lengths)
+        return scores, [scores]
+
+    def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+        """See `Tracker.results`: none."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """See `Tracker.state`."""
+        return {"last_row": self.last_row, "skipped": self._skipped, "members": None}
+
+    def restore(self, meta: Mapping[str, Any]) -> None:
+        """See `Tracker.restore`."""
+        self.last_row, self._skipped = meta["last_row"], meta["skipped"]
