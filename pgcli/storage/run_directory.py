@@ -150,9 +150,11 @@ class RunDirectory:
 
         Raises:
           UsageError: there is none.
+          CheckpointError: its meta.json is damaged or of a newer format.
         """
-        if run_name.is_valid(run) and cls(runs_dir / run).is_run():
-            return cls(runs_dir / run)
+        named = cls(runs_dir / run)
+        if run_name.is_valid(run) and os.path.lexists(named.meta_json):
+            return cls.open(named.path)
         if run and os.path.lexists(run):
             return cls.open(Path(run))
         remedy = did_you_mean(run, _names(runs_dir), "`pgcli runs list` shows them")

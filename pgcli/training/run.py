@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -86,7 +87,9 @@ def train(
     with stop_on_signal() as stop:
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)
-            if run.is_run() and run.config_yaml.is_file():
+            if os.path.lexists(run.meta_json):
+                run = RunDirectory.open(run.path)  # or it is damaged
+            if run.config_yaml.is_file():
                 return _continue(run, _stored(run), config, reporter, stop)
             overwrite = overwrite or run.is_unfinished()
 

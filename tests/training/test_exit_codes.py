@@ -55,6 +55,20 @@ def test_train_under_a_name_that_is_taken_exits_2(tmp_path: Path, call: Call) ->
     assert code == 0
 
 
+@pytest.mark.usefixtures("_steady")
+@pytest.mark.parametrize("command", ["resume", "eval", "train"])
+def test_damaged_meta_of_a_run_exits_4_and_is_named(
+    tmp_path: Path, call: Call, command: str
+) -> None:
+    assert call("train", *TRAIN, "--name", "x")[0] == 0
+    (tmp_path / "x" / "meta.json").write_text("{")
+    again = (*TRAIN, "--name", "x", "--resume", "auto")
+    code, answer = call(command, *(again if command == "train" else ("x",)))
+    assert code == 4
+    assert "meta.json is damaged" in answer["error"]["message"]
+    assert answer["error"]["where"] == str(tmp_path / "x")
+
+
 def test_train_that_the_environment_rules_out_leaves_no_run(
     tmp_path: Path, call: Call
 ) -> None:
