@@ -125,17 +125,12 @@ def test_beta_stays_where_no_sample_is_real() -> None:
 def test_beta_survives_a_snapshot() -> None:
     cfg = config("func:CartPole-v1", algo="ppo1")
     loop = DeviceLoop(cfg, make_device_env(cfg.env))
-    state = loop._state
-
-    def with_beta(beta: float) -> Any:
-        learner = state.run.learner.replace(memory=jnp.float32(beta))
-        return state.replace(run=state.run.replace(learner=learner))
-
-    loop._state = with_beta(0.125)
     stored = loop.snapshot()
-    loop._state = with_beta(1.0)
+    beta = ".learner.memory"
+    assert stored["run"][beta] == 1
+    stored["run"][beta] = np.float32(0.125)
     assert loop.restore(stored, "here") == "exact"
-    assert loop._state.run.learner.memory == 0.125
+    assert loop.snapshot()["run"][beta] == 0.125
 
 
 def test_penalty_is_the_kl_from_the_acting_policy_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Agents learn: k of n seeds, with what the bound rests on. No seed is chosen."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from pgcli.config.load import resolve
 from pgcli.envs.registry import make_device_env
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.evaluation.evaluate import evaluate
-from pgcli.training.seeds import role_key
 
 
 def test_ppo2_learns_cartpole_a_little_in_20_000_steps() -> None:
@@ -30,9 +30,7 @@ def test_ppo2_learns_cartpole_a_little_in_20_000_steps() -> None:
     loop = DeviceLoop(config, make_device_env(config.env))
     reached = []
     for seed in range(5):  # one program for all seeds
-        loop._state = loop._begin(loop._knobs, role_key(seed, "init"))
-        loop._run_key = role_key(seed, "train")
-        loop.iteration = loop.steps = 0
+        loop.restart(dataclasses.replace(config, seed=seed))
         while loop.steps < config.steps:
             loop.advance(config.steps, 10.0)
         reached.append(loop.evaluate(20, "reporting", seed)[0].mean())

@@ -11,24 +11,12 @@ from pgcli.arrays import sample_blocks
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import make_device_env
 from pgcli.training.backend.layout import Layout, make_mesh
-from pgcli.training.chunk_size import Pace
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.loop import Groups, Row
 from pgcli.training.members.loops import DeviceMembers
-from pgcli.training.seeds import role_key
-from pgcli.training.step import make_knobs
 
 ENV = "func:CartPole-v1"
 _made: dict[Any, Any] = {}
-
-
-def begin(loop: DeviceLoop, cfg: RunConfig) -> None:
-    """Puts a loop before the first iteration of another seed and other numbers."""
-    loop._knobs = make_knobs(cfg)
-    loop._run_key = role_key(cfg.seed, "train")
-    loop._state = loop._begin(loop._knobs, role_key(cfg.seed, "init"))
-    loop._pace = Pace()
-    loop.iteration = loop.steps = 0
 
 
 def alone(cfg: RunConfig, data: int = 1) -> DeviceLoop:
@@ -43,8 +31,8 @@ def alone(cfg: RunConfig, data: int = 1) -> DeviceLoop:
     if key not in _made:
         mesh = make_mesh(Layout(1, data))
         _made[key] = DeviceLoop(cfg, make_device_env(cfg.env), mesh=mesh)
-    begin(_made[key], cfg)
     loop: DeviceLoop = _made[key]
+    loop.restart(cfg)
     return loop
 
 
@@ -56,11 +44,7 @@ def side_by_side(algo: str = "ppo2", devices: int = 1, **changes: Any) -> Device
         mesh = make_mesh(Layout(devices, 1))
         _made[key] = DeviceMembers(cfg, make_device_env(cfg.env), mesh)
     loop: DeviceMembers = _made[key]
-    loop._states = loop._begin(loop._knobs, loop._keys("init"))
-    loop._pace = Pace()
-    loop.diverged.clear()
-    loop.iterations[:] = 0
-    loop.member_steps = [0] * len(loop.members)
+    loop.restart(cfg)
     return loop
 
 

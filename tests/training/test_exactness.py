@@ -1,8 +1,5 @@
 """Byte equality where it is promised: over chunks, and over save and restore."""
 
-from functools import partial
-
-import jax
 import numpy as np
 import pytest
 from support.shared_loops import advance, alone
@@ -11,9 +8,10 @@ from support.small_runs import BATCH, arrays, assert_same_bytes, config, snapsho
 from pgcli.envs.registry import make_device_env
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint
+from pgcli.training.chunk_size import Pace
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import Groups, Row, from_words, to_row, to_words
+from pgcli.training.loop import Groups, Row, from_words, to_words
 
 ITERATIONS = 10
 
@@ -35,23 +33,12 @@ def undisturbed() -> tuple[list[Row], Groups]:
     return advance(loop, ITERATIONS), snapshot(loop)
 
 
-def test_chunks_of_one_are_one_chunk(undisturbed: tuple[list[Row], Groups]) -> None:
+def test_chunks_of_one_are_one_chunk(
+    undisturbed: tuple[list[Row], Groups], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "begin", lambda self, seconds: ITERATIONS)
     loop = begun()
-    chunk = loop._chunk  # what `advance` calls, for all iterations at once
-    state, reports, count = chunk(
-        loop._knobs,
-        loop._state,
-        loop._run_key,
-        loop._budget,
-        to_words(2**40),
-        np.int32(ITERATIONS),
-    )
-    assert int(count) == ITERATIONS
-    loop._state = state
-    rows = [
-        to_row(jax.tree.map(partial(lambda i, x: np.asarray(x)[i], i), reports), i + 1)
-        for i in range(ITERATIONS)
-    ]
+    rows = loop.advance(2**40, 1.0)
     assert rows == undisturbed[0]
     assert_same_bytes(snapshot(loop), undisturbed[1])
 
@@ -65,7 +52,7 @@ def test_chunk_ends_with_the_iteration_that_reaches_the_budget() -> None:
     # steps 32, 64, 96 and 128: the first count past 97 is 128
     assert [row["steps"] for row in rows] == [2 * BATCH, 3 * BATCH, 4 * BATCH]
     assert loop.iteration == 4
-    assert from_words(loop._state.run.steps) == 4 * BATCH
+    assert from_words(loop.snapshot()["run"][".steps"]) == 4 * BATCH
 
 
 def test_same_seed_is_the_same_run(undisturbed: tuple[list[Row], Groups]) -> None:

@@ -1,5 +1,6 @@
 """The two collectors are one: the same environment, keys and updates, either way."""
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from support.small_runs import arrays, config
 
+from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv, Discrete, HostSlot
 from pgcli.envs.registry import make_device_env
 from pgcli.rollout.device_collector import collect, env_keys, step_and_reset
@@ -66,23 +68,21 @@ class OnTheHost:
 
 
 class Pair(NamedTuple):
-    """Both loops on one environment; `begin` starts them anew from another seed."""
+    """Both loops on one environment; `begin` starts them again from another seed."""
 
     env: DeviceEnv
     on_host: OnTheHost
     host: HostLoop
     device: DeviceLoop
+    config: RunConfig
     collect: Any
 
-    def begin(self, seed: int) -> None:
-        for loop in (self.host, self.device):
-            loop._run_key = role_key(seed, "train")
-            loop.iteration = loop.steps = 0
+    def begin(self, seed: int) -> HostLoop:
+        """Restarts the device loop, and returns a host loop of the same seed."""
+        config = dataclasses.replace(self.config, seed=seed)
+        self.device.restart(config)
         self.on_host.seed(seed)
-        self.host._collector = None
-        key = role_key(seed, "init")
-        self.device._state = self.device._begin(self.device._knobs, key)
-        self.host._state = jax.tree.map(lambda x: x.copy(), self.device._state.run)
+        return HostLoop(config, self.on_host, like=self.host)
 
     def device_actions(self, seed: int, iteration: int) -> np.ndarray:
         """What the device is going to do in its next iteration."""
@@ -110,24 +110,24 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     def collected(agent: Any, env_state: Any, key: jax.Array) -> Any:
         return collect(env, policy, agent, env_state, key, num_steps)
 
-    return Pair(env, on_host, host, device, collected)
+    return Pair(env, on_host, host, device, cfg, collected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_host_collector_is_the_device_collector(pair: Pair, seed: int) -> None:
-    pair.begin(seed)
+    host = pair.begin(seed)
     actions = []
     for iteration in range(UPDATES):
         actions.append(pair.device_actions(seed, iteration))
         pair.device.advance(pair.device.steps + 1, 1.0)
-        pair.host.advance(pair.host.steps + 1, 1.0)
+        host.advance(host.steps + 1, 1.0)
     mine = np.stack(pair.on_host.actions)
     if isinstance(pair.env.spec.action, Discrete):
         np.testing.assert_array_equal(mine, np.concatenate(actions))
     else:  # the same up to the rounding of another program
         np.testing.assert_allclose(mine, np.concatenate(actions), atol=1e-5)
     theirs = arrays(pair.device.snapshot())
-    mine_too = pair.host.snapshot()
+    mine_too = host.snapshot()
     del mine_too["env"]  # the host's environments are not the device's
     for name, array in arrays(mine_too).items():
         np.testing.assert_allclose(array, theirs[name], atol=1e-5, err_msg=name)
