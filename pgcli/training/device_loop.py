@@ -23,12 +23,10 @@ from pgcli.training.backend.sharding import placement
 from pgcli.training.chunk_size import Pace
 from pgcli.training.evaluation.device import evaluate_on_device
 from pgcli.training.loop import (
-    EvaluationStopped,
     Groups,
     Row,
     Stored,
     from_words,
-    never,
     to_row,
     to_words,
 )
@@ -44,6 +42,7 @@ from pgcli.training.step import (
     make_knobs,
     make_setup,
 )
+from pgcli.training.stop_signals import EvaluationStopped, never
 from pgcli.versions import compiler_options
 
 RUN_ONCE = compiler_options(xla_backend_optimization_level=0)

@@ -22,10 +22,11 @@ from pgcli.rollout.types import Transitions
 from pgcli.training import host_env_checkpoint
 from pgcli.training.backend.sharding import make_learner, on_first
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
-from pgcli.training.loop import Groups, Row, Stored, from_words, never, to_row, to_words
+from pgcli.training.loop import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
 from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup
+from pgcli.training.stop_signals import never
 
 
 def make_collector(

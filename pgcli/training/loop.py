@@ -10,19 +10,11 @@ from pgcli.envs.base import EnvSpec
 from pgcli.errors import DivergedError
 from pgcli.training.seeds import Role
 from pgcli.training.step import FIELDS, Report
+from pgcli.training.stop_signals import never
 
 Row = dict[str, float | int | None]
 Groups = dict[str, dict[str, np.ndarray]]
 Stored = Mapping[str, Mapping[str, np.ndarray]]
-
-
-class EvaluationStopped(Exception):  # noqa: N818 - asked for, not a fault
-    """An evaluation ended early, and says nothing: a signal asked for the end."""
-
-
-def never() -> bool:
-    """Nothing asks for the end."""
-    return False
 
 
 class Loop(Protocol):

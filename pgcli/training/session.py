@@ -11,9 +11,8 @@ from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.storage import checkpoint
 from pgcli.training.checkpointing import Checkpointing, Resumed
 from pgcli.training.context import RunContext
-from pgcli.training.loop import EvaluationStopped
 from pgcli.training.reporter import RunInfo, Status
-from pgcli.training.stop_signals import Interrupted, StopFlag
+from pgcli.training.stop_signals import EvaluationStopped, Interrupted, StopFlag
 from pgcli.training.timing import Clock
 
 CHUNK_SECONDS = 0.5

@@ -28,6 +28,15 @@ class Interrupted(PgcliError):  # noqa: N818 - a request that was met, not a fau
         self.result = result
 
 
+class EvaluationStopped(Exception):  # noqa: N818 - asked for, not a fault
+    """An evaluation ended early, without a result: a signal asked for the end."""
+
+
+def never() -> bool:
+    """Nothing asks for the end."""
+    return False
+
+
 class StopFlag:
     """Which signal has asked for the end, if any."""
 

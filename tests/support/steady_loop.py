@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from support.small_runs import BATCH
 
-from pgcli.training.loop import EvaluationStopped, never
+from pgcli.training.stop_signals import EvaluationStopped, never
 
 
 class Steady:

@@ -11,7 +11,7 @@ from pgcli.envs.base import HostEnv
 from pgcli.nn.policy import Agent, Carry, Policy, act
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_collector import empty_slot
-from pgcli.training.loop import EvaluationStopped, never
+from pgcli.training.stop_signals import EvaluationStopped, never
 
 MAX_ENVS = 32
 

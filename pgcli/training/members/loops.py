@@ -35,18 +35,17 @@ from pgcli.training.evaluation.device import evaluate_on_device
 from pgcli.training.host_loop import HostLoop
 from pgcli.training.loop import (
     SMALLER_STEPS,
-    EvaluationStopped,
     Groups,
     Row,
     Stored,
     from_words,
-    never,
     to_row,
     to_words,
 )
 from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.step import Report, make_knobs, make_setup
+from pgcli.training.stop_signals import EvaluationStopped, never
 
 MOST_WITH_WORKERS = 8
 """Members above which `env.workers: auto` starts none: each member would have its own,
