@@ -1,17 +1,11 @@
 """What only several keys together show: divisibility, names from other registries."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pgcli.config import env_wrappers
-from pgcli.config.algorithms import (
-    PPO1Config,
-    ReinforceBaselineConfig,
-    RewardToGoConfig,
-    TRPOConfig,
-)
+from pgcli.config.algorithms import ALGORITHM_CONFIGS, Complaint
 from pgcli.config.schema import RunConfig
-from pgcli.config.source.document import KeyPath
 from pgcli.suggest import did_you_mean
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
@@ -20,14 +14,10 @@ DEVICE_PREFIXES = ("func", "gymnax", "brax", "playground", "xminigrid", "pgx")
 SHARDS = 8
 SEARCH = 10_000  # how far to look for a number that would divide
 
-Complaint = tuple[Sequence[KeyPath], str, str | None]
-"""The keys to blame, what is wrong with them together, and what to do."""
-
 _SHARDS = ("parallel", "shards")
 _NUM_ENVS = ("env", "num_envs")
 _EPISODES = ("rollout", "episodes_per_env")
 _BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
-_KL_BOUNDS = (("algo", "kl_min"), ("algo", "kl_max"))
 
 
 def columns(config: RunConfig) -> int:
@@ -62,7 +52,14 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         yield from _trajectory_complaints(config)
     else:
         yield from _batch_complaints(config)
-    yield from _algorithm_complaints(config)
+    yield from config.algo.complaints(columns(config))
+    if config.algo.separate_policy_step and config.network.shared:
+        message = (
+            f"{config.algo.name} cannot share the torso: the policy step moves one "
+            "network, Adam the other"
+        )
+        help = "set `network.shared` to false"
+        yield [("network", "shared"), ("algo", "name")], message, help
     yield from _member_complaints(config)
     if config.host.act == "numpy":
         for key, only in (("torso", "mlp"), ("dtype", "float32")):
@@ -156,12 +153,14 @@ def _life_complaints(config: RunConfig) -> Iterator[Complaint]:
             f"{config.algo.name} learns from whole episodes"
         )
         keys = [("rollout", "end_on_life_loss"), ("algo", "name")]
-        yield keys, message, "remove it, or train a2c, ppo1 or ppo2"
+        algos = ALGORITHM_CONFIGS.items()
+        fit = [name for name, algo in algos if algo.collects == "steps"]
+        yield keys, message, f"remove it, or train one of {', '.join(fit)}"
 
 
 def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Do the trajectories divide into shards, and is there one to compare with?"""
-    algo, count = config.algo, columns(config)
+    """Checks that the trajectories divide into shards."""
+    count = columns(config)
     size = f"num_envs ({config.env.num_envs})"
     if config.rollout.episodes_per_env > 1:
         size += f" × episodes_per_env ({config.rollout.episodes_per_env}) = {count}"
@@ -170,53 +169,15 @@ def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:
         message = f"{size} is not divisible by parallel.shards ({shards})"
         help = f"set `parallel.shards` to {_near_divisors(count, shards)}"
         yield [_SHARDS, _NUM_ENVS, _EPISODES], message, help
-    if count > 1 or not isinstance(algo, ReinforceBaselineConfig | RewardToGoConfig):
-        return
-    help = "set `rollout.episodes_per_env` to 2 or more"
-    if algo.baseline in ("mean", "leave_one_out"):
-        message = f"`algo.baseline: {algo.baseline}` needs more than one trajectory"
-        yield [("algo", "baseline"), _NUM_ENVS, _EPISODES], message, help
-    elif algo.standardize_advantage and isinstance(algo, ReinforceBaselineConfig):
-        message = "`algo.standardize_advantage` needs more than one trajectory"
-        key = ("algo", "standardize_advantage")
-        yield [key, _NUM_ENVS, _EPISODES], message, help
-
-
-def _algorithm_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Does what the algorithm is told agree with itself and with the networks?"""
-    algo = config.algo
-    if isinstance(algo, TRPOConfig) and config.network.shared:
-        message = (
-            "trpo cannot share the torso: the policy step moves one network, Adam the "
-            "other"
-        )
-        help = "set `network.shared` to false"
-        yield [("network", "shared"), ("algo", "name")], message, help
-    if not isinstance(algo, PPO1Config):
-        return
-    low, high = algo.kl_min, algo.kl_max
-    if (low is None) != (high is None):
-        given, other = ("kl_max", "kl_min") if low is None else ("kl_min", "kl_max")
-        message = f"`algo.{given}` is of no use without `algo.{other}`"
-        yield [("algo", given)], message, f"set `algo.{other}` too, or `algo.kl_target`"
-    if algo.kl_target is not None and not (low is None and high is None):
-        message = (
-            "`algo.kl_target` and the pair of kl_min and kl_max exclude each other"
-        )
-        help = "keep one of the two; null removes a key that a file or preset sets"
-        yield [("algo", "kl_target"), *_KL_BOUNDS], message, help
-    if low is not None and high is not None and low >= high:
-        message = f"kl_min ({low}) must be below kl_max ({high})"
-        yield _KL_BOUNDS, message, "β falls below kl_min and rises above kl_max"
 
 
 def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Does the batch divide into minibatches, and into shards of minibatches?"""
+    """Checks that the batch divides into minibatches, and its shards too."""
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
     batch = num_envs * num_steps
-    count: int | None = getattr(config.algo, "num_minibatches", None)
+    count = config.algo.num_minibatches
     size = f"num_envs ({num_envs}) × num_steps ({num_steps}) = {batch}"
-    if count is not None and batch % count:
+    if batch % count:
         help = f"set `algo.num_minibatches` to {_near_divisors(batch, count)}"
         yield _BATCH, f"{size} is not divisible by num_minibatches ({count})", help
         return
@@ -230,7 +191,7 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
             f"num_envs ({num_envs}) is not divisible by parallel.shards ({shards})"
         )
         yield [_SHARDS, _NUM_ENVS], message, help
-    elif count is not None and (batch // shards) % count:
+    elif (batch // shards) % count:
         fits = next(
             s
             for s in range(min(shards, SEARCH), 0, -1)

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS, PPO2Config
+from pgcli.config.algorithms import (
+    ALGORITHM_ALIASES,
+    ALGORITHM_CONFIGS,
+    DEFAULT_ALGORITHM,
+)
 from pgcli.config.dump import flow
 from pgcli.config.errors import printable
 from pgcli.config.fields import fields, sections, suggest
@@ -58,15 +62,16 @@ def describe(path: str, algo: str | None = None) -> Explanation:
 
     Args:
       path: dotted path of a key, such as `algo.clip_eps`.
-      algo: algorithm that the explanation is for. If None, it is for ppo2 or else for
-        the first algorithm that has the key, and lists the defaults of the others.
+      algo: algorithm that the explanation is for. If None, it is for the default
+        algorithm or else for the first that has the key, and lists the defaults of the
+        others.
 
     Raises:
       UsageError: the key or the algorithm does not exist.
     """
     # the algorithm
     owners = tuple(each for each in ALGORITHM_CONFIGS if path in fields(each))
-    default = PPO2Config.name
+    default = DEFAULT_ALGORITHM.name
     if algo is None:
         algo = default if default in owners or not owners else owners[0]
         others = owners

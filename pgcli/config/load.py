@@ -13,7 +13,7 @@ from typing import Any
 from pgcli.config.algorithms import (
     ALGORITHM_ALIASES,
     ALGORITHM_CONFIGS,
-    PPO2Config,
+    DEFAULT_ALGORITHM,
 )
 from pgcli.config.dump import to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
@@ -270,7 +270,7 @@ def _algorithm(
     """(algorithm, whether it exists); if it does not, that is noted as an issue."""
     chosen = _chosen(("algo", "name"), document, assignments)
     if chosen is None:
-        return PPO2Config.name, True
+        return DEFAULT_ALGORITHM.name, True
     value, place = chosen
     name = ALGORITHM_ALIASES.get(value, value) if isinstance(value, str) else value
     if isinstance(name, str) and name in ALGORITHM_CONFIGS:
@@ -285,7 +285,7 @@ def _algorithm(
     if not isinstance(value, str):
         message = f"`algo.name` must be one of {choices}, not {say(value)}"
     issues.append(Issue(message, place, place.value or place.key, help))
-    return PPO2Config.name, False
+    return DEFAULT_ALGORITHM.name, False
 
 
 def _allowed(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
-from pgcli.config.algorithms import AlgoConfig, PPO2Config, Schedule
+from pgcli.config.algorithms import DEFAULT_ALGORITHM, AlgoConfig, Schedule
 
 MAX_STEPS = 2**53
 
@@ -209,7 +209,7 @@ class HostConfig:
 class RunConfig:
     """Everything that determines a run."""
 
-    algo: AlgoConfig = field(default_factory=PPO2Config)
+    algo: AlgoConfig = field(default_factory=DEFAULT_ALGORITHM)
     env: EnvConfig = field(default_factory=EnvConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

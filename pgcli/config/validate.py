@@ -14,11 +14,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pgcli import versions
-from pgcli.config.algorithms import (
-    ALGORITHM_CONFIGS,
-    DEFAULT_KL_TARGET,
-    PPO1Config,
-)
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.checks import complaints, default_shards
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import Kind, fields, sections, suggest, unused
@@ -152,14 +148,9 @@ def derive(config: RunConfig) -> RunConfig:
         host = dataclasses.replace(host, act=act)
     if parallel.shards is None:
         parallel = dataclasses.replace(parallel, shards=default_shards(config))
-    algo = config.algo
-    if isinstance(algo, PPO1Config) and algo.kl_min is None and algo.kl_max is None:
-        target = DEFAULT_KL_TARGET if algo.kl_target is None else algo.kl_target
-        config = dataclasses.replace(
-            config, algo=dataclasses.replace(algo, kl_target=target)
-        )
     return dataclasses.replace(
         config,
+        algo=config.algo.derived(),
         env=env,
         eval=evaluation,
         checkpoint=checkpoint,

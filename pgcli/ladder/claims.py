@@ -6,19 +6,16 @@ from typing import Any, Literal
 import numpy as np
 
 from pgcli.arrays.statistics import difference_interval
+from pgcli.config.algorithms import ALGORITHM_CONFIGS, Relation
 
-Relation = Literal["<", "<="]
 Verdict = Literal["holds", "fails", "undecided"]
 
-CLAIMS: tuple[tuple[str, Relation, str], ...] = (
-    ("reinforce", "<", "reinforce-baseline"),
-    ("reinforce-baseline", "<=", "reward-to-go"),
-    ("reward-to-go", "<", "a2c"),
-    ("a2c", "<=", "trpo"),
-    ("a2c", "<=", "ppo1"),
-    ("a2c", "<=", "ppo2"),
+CLAIMS: tuple[tuple[str, Relation, str], ...] = tuple(
+    (lower, relation, upper)
+    for upper, config in ALGORITHM_CONFIGS.items()
+    for lower, relation in config.claims.items()
 )
-"""Claims about the areas under the curve of two rungs; is-pg is in none."""
+"""Claims about the areas under the curve of two rungs."""
 
 TOLERANCE = 0.02
 """Difference that still counts as `<=`, as a share of the maximum."""

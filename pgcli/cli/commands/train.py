@@ -142,7 +142,8 @@ def plan(resolved: "Resolved") -> dict[str, Any]:
     """The plan of a run: batch size, iterations and steps, from the configuration.
 
     If whole episodes are collected, values that depend on their lengths are None.
-    `gradient_steps` counts the steps of Adam, which for trpo are those of the critic.
+    `gradient_steps` counts the steps of Adam; if the policy takes a step of another
+    kind, those are the critic's.
     """
     from pgcli.config.load import to_mapping
 
@@ -152,7 +153,7 @@ def plan(resolved: "Resolved") -> dict[str, Any]:
     episodes = algo.collects == "episodes"
     batch = None if episodes else num_envs * config.rollout.num_steps
     iterations = None if batch is None else math.ceil(config.steps / batch)
-    passes = getattr(algo, "num_epochs", 1) * getattr(algo, "num_minibatches", 1)
+    passes = algo.num_epochs * algo.num_minibatches
     return {
         "ok": True,
         "dry_run": True,
@@ -171,7 +172,7 @@ def plan(resolved: "Resolved") -> dict[str, Any]:
             "used": None if batch is None or iterations is None else iterations * batch,
         },
         "gradient_steps": None if iterations is None else iterations * passes,
-        "trust_region_steps": iterations if algo.name == "trpo" else None,
+        "trust_region_steps": iterations if algo.separate_policy_step else None,
         "config": to_mapping(config),
     }
 

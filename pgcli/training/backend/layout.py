@@ -42,7 +42,7 @@ def cores() -> int:
 
 def minibatch_size(config: RunConfig) -> int:
     """Samples of one gradient step, where fixed numbers of them are collected."""
-    minibatches = getattr(config.algo, "num_minibatches", 1)
+    minibatches = config.algo.num_minibatches
     return config.env.num_envs * config.rollout.num_steps // minibatches
 
 

@@ -42,7 +42,7 @@ def run_members(
     """
     one = jax.jit(partial(iterate, setup, env, budget=budget))
     samples = setup.columns * setup.num_steps
-    samples //= getattr(knobs.hyper.algo, "num_minibatches", 1)
+    samples //= knobs.hyper.algo.num_minibatches
     everyone = in_groups(one, num_together(samples))
 
     def is_due(states: DeviceState, alive: Array) -> Array:
