@@ -11,14 +11,14 @@ from pgcli.algos.base import Algorithm
 from pgcli.algos.is_pg import is_pg
 from pgcli.algos.ppo1 import ppo1
 from pgcli.algos.ppo2 import ppo2
-from pgcli.algos.reinforce import reinforce, reinforce_baseline, reward_to_go_rung
+from pgcli.algos.reinforce import reinforce, reinforce_baseline, reward_to_go_algorithm
 from pgcli.algos.trpo import trpo
 from pgcli.nn.policy import Policy
 
-ALGORITHMS: dict[str, Callable[[Policy, int], Algorithm]] = {
+ALGORITHMS: dict[str, Callable[[Policy], Algorithm]] = {
     "reinforce": reinforce,
     "reinforce-baseline": reinforce_baseline,
-    "reward-to-go": reward_to_go_rung,
+    "reward-to-go": reward_to_go_algorithm,
     "a2c": a2c,
     "is-pg": is_pg,
     "trpo": trpo,

@@ -8,20 +8,22 @@ advantage, with a state-dependent baseline V(s) that is learned.
 
 from typing import Any
 
-from pgcli.algos.actor_critic import Passes, Sample, actor_critic
+from pgcli.algos.actor_critic import actor_critic
 from pgcli.algos.base import Algorithm
+from pgcli.algos.surrogate import EvaluatedBatch
+from pgcli.algos.update import Schedules
 from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import A2CConfig
 from pgcli.nn.policy import Policy
 
 
-def a2c(policy: Policy, shards: int) -> Algorithm:
-    """A2C on a policy; `shards` is the number of rows that batches are kept in."""
+def a2c(policy: Policy) -> Algorithm:
+    """A2C on a policy."""
 
-    def gain(config: A2CConfig, memory: Any, sample: Sample, plan: Passes) -> Array:
-        return sample.logp * sample.advantage
+    def objective(
+        config: A2CConfig, memory: Any, batch: EvaluatedBatch, schedules: Schedules
+    ) -> Array:
+        # the gradient of this is Â·∇log π
+        return batch.logp * batch.advantage
 
-    def passes(config: A2CConfig, progress: Array) -> Passes:
-        return Passes(1, 1, config.entropy_coef)
-
-    return actor_critic(policy, shards, gain, passes)
+    return actor_critic(policy, objective)

@@ -1,27 +1,28 @@
-"""What every algorithm is: two pure functions, and the state they hand on."""
+"""An algorithm: two pure functions, and the state that passes between them."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import jax
 import numpy as np
 from flax import struct
 
 from pgcli.arrays.shapes import Array
-from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.algorithms import ALGORITHM_CONFIGS, Collects
 from pgcli.config.schema import NormalizeConfig, OptimizerConfig
 from pgcli.nn.policy import Agent
-from pgcli.rollout.types import Rollout
+from pgcli.rollout.types import Rollout, RolloutShape
 
 Metrics = dict[str, Array]
 
 
-class Hyperparameters(NamedTuple):
-    """What an update is told: floats are traced leaves, all else is structure."""
+class Hyperparameters(struct.PyTreeNode):
+    """Arguments of an update. Floats are traced leaves; everything else is static."""
 
     algo: Any
     optimizer: OptimizerConfig
+    shards: int = struct.field(default=1, pytree_node=False)  # rows S of a batch
 
 
 class LearnerState(struct.PyTreeNode):
@@ -36,19 +37,19 @@ class Algorithm(NamedTuple):
     """An algorithm, bound to a policy.
 
     Attributes:
-      init: (hyper, agent) -> LearnerState.
+      init: (hyper, agent, shape of the rollouts) -> LearnerState.
       update: (hyper, learner, rollout, progress, key) -> (learner, metrics). Progress
         is the share of the budget used when the iteration began, in [0, 1]. Consumes
         the key.
       collects: whether it learns from fixed numbers of steps or whole episodes.
     """
 
-    init: Callable[[Hyperparameters, Agent], LearnerState]
+    init: Callable[[Hyperparameters, Agent, RolloutShape], LearnerState]
     update: Callable[
         [Hyperparameters, LearnerState, Rollout, Array, Array],
         tuple[LearnerState, Metrics],
     ]
-    collects: Literal["steps", "episodes"]
+    collects: Collects
 
 
 def _is_float(annotation: Any) -> bool:
@@ -60,15 +61,15 @@ def _is_float(annotation: Any) -> bool:
 def float_fields(cls: type) -> list[str]:
     """Names of the fields that are traced leaves: those typed float, or float | None.
 
-    None is an empty subtree, so switching such a feature on is structure.
+    None is an empty subtree, so switching such a feature on changes the structure.
     """
     return [field.name for field in dataclasses.fields(cls) if _is_float(field.type)]
 
 
 def _register(cls: type) -> None:
     leaves = float_fields(cls)
-    structure = [f.name for f in dataclasses.fields(cls) if f.name not in leaves]
-    jax.tree_util.register_dataclass(cls, leaves, structure)
+    static = [f.name for f in dataclasses.fields(cls) if f.name not in leaves]
+    jax.tree_util.register_dataclass(cls, leaves, static)
 
 
 for _cls in (*ALGORITHM_CONFIGS.values(), OptimizerConfig, NormalizeConfig):

@@ -9,20 +9,22 @@ is biased as soon as θ leaves θ', and its variance grows with the distance.
 
 from typing import Any
 
-from pgcli.algos.actor_critic import Passes, Sample, actor_critic
+from pgcli.algos.actor_critic import actor_critic
 from pgcli.algos.base import Algorithm
+from pgcli.algos.surrogate import EvaluatedBatch
+from pgcli.algos.update import Schedules
 from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import ISPGConfig
 from pgcli.nn.policy import Policy
 
 
-def is_pg(policy: Policy, shards: int) -> Algorithm:
-    """The unconstrained surrogate; `shards` is the rows that batches are kept in."""
+def is_pg(policy: Policy) -> Algorithm:
+    """The unconstrained surrogate on a policy."""
 
-    def gain(config: ISPGConfig, memory: Any, sample: Sample, plan: Passes) -> Array:
-        return sample.ratio * sample.advantage
+    def objective(
+        config: ISPGConfig, memory: Any, batch: EvaluatedBatch, schedules: Schedules
+    ) -> Array:
+        # at θ = θ' the ratio is 1 and the gradient that of A2C
+        return batch.ratio * batch.advantage
 
-    def passes(config: ISPGConfig, progress: Array) -> Passes:
-        return Passes(config.num_epochs, config.num_minibatches, config.entropy_coef)
-
-    return actor_critic(policy, shards, gain, passes)
+    return actor_critic(policy, objective)

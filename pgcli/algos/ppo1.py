@@ -11,11 +11,14 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from pgcli.algos.actor_critic import Passes, Sample, actor_critic
+from pgcli.algos.actor_critic import actor_critic
 from pgcli.algos.base import Algorithm, Metrics
+from pgcli.algos.surrogate import EvaluatedBatch
+from pgcli.algos.update import Schedules
 from pgcli.arrays.shapes import Array, Float
 from pgcli.config.algorithms import PPO1Config
 from pgcli.nn.policy import Policy
+from pgcli.rollout.types import Rollout, RolloutShape
 
 BETA_MIN, BETA_MAX = 1e-4, 1e4
 """Bounds that adaptation never leaves."""
@@ -32,30 +35,33 @@ def adapt(
     config: PPO1Config, beta: Float[Array, ""], kl: Float[Array, ""]
 ) -> Float[Array, ""]:
     """β for the next update; a factor of 1 keeps it, whatever it is."""
+    # too far: ×factor; too near: ÷factor; in between, or not finite: ×1
     low, high = kl_bounds(config)
     factor = jnp.float32(config.beta_factor)
     change = jnp.where(kl > high, factor, jnp.where(kl < low, 1 / factor, 1.0))
+    # a β that is kept may lie outside the bounds
     return jnp.where(change == 1, beta, jnp.clip(beta * change, BETA_MIN, BETA_MAX))
 
 
-def ppo1(policy: Policy, shards: int) -> Algorithm:
-    """PPO1 on a policy; `shards` is the number of rows that batches are kept in."""
+def ppo1(policy: Policy) -> Algorithm:
+    """PPO1 on a policy. Its memory is β."""
 
-    def gain(config: PPO1Config, beta: Array, sample: Sample, plan: Passes) -> Array:
-        kl = sample.old_dist.kl(sample.dist)
-        return sample.ratio * sample.advantage - beta * kl
+    def objective(
+        config: Any, beta: Array, batch: EvaluatedBatch, schedules: Schedules
+    ) -> Array:
+        # KL(old‖new), in closed form for each state of the minibatch
+        kl = batch.old_dist.kl(batch.dist)
+        penalised: Array = batch.ratio * batch.advantage - beta * kl
+        return penalised
 
-    def passes(config: PPO1Config, progress: Array) -> Passes:
-        return Passes(config.num_epochs, config.num_minibatches, config.entropy_coef)
+    def init_memory(config: PPO1Config, shape: RolloutShape) -> Array:
+        beta: Array = jnp.float32(config.beta_init)
+        return beta
 
-    def remember(config: PPO1Config, beta: Array, metrics: Metrics) -> Any:
+    def update_memory(
+        config: PPO1Config, beta: Array, rollout: Rollout, metrics: Metrics
+    ) -> tuple[Array, Metrics]:
+        # once per update, on the KL of the whole batch after all epochs
         return adapt(config, beta, metrics["kl"]), {"beta": beta}
 
-    return actor_critic(
-        policy,
-        shards,
-        gain,
-        passes,
-        lambda config: jnp.float32(config.beta_init),
-        remember,
-    )
+    return actor_critic(policy, objective, init_memory, update_memory)

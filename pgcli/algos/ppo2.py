@@ -8,30 +8,22 @@ Lecture §6, PPO2: no KL is computed, the clip holds θ near θ'.
 
 from typing import Any
 
-from pgcli.algos.actor_critic import Passes, Sample, actor_critic
+from pgcli.algos.actor_critic import actor_critic
 from pgcli.algos.base import Algorithm
-from pgcli.algos.optimizer import scheduled
-from pgcli.algos.surrogate import clipped_surrogate
+from pgcli.algos.surrogate import EvaluatedBatch, clipped_surrogate
+from pgcli.algos.update import Schedules
 from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import PPO2Config
 from pgcli.nn.policy import Policy
 
 
-def ppo2(policy: Policy, shards: int) -> Algorithm:
-    """PPO2 on a policy; `shards` is the number of rows that batches are kept in."""
+def ppo2(policy: Policy) -> Algorithm:
+    """PPO2 on a policy."""
 
-    def gain(config: PPO2Config, memory: Any, sample: Sample, plan: Passes) -> Array:
-        return clipped_surrogate(sample.ratio, sample.advantage, plan.clip_eps)
+    def objective(
+        config: PPO2Config, memory: Any, batch: EvaluatedBatch, schedules: Schedules
+    ) -> Array:
+        # eq. 7, with ε by its schedule
+        return clipped_surrogate(batch.ratio, batch.advantage, schedules.clip_eps)
 
-    def passes(config: PPO2Config, progress: Array) -> Passes:
-        return Passes(
-            config.num_epochs,
-            config.num_minibatches,
-            scheduled(config.entropy_coef, config.entropy_schedule, progress),
-            config.value_clip_eps,
-            config.kl_stop,
-            config.recompute_advantage,
-            scheduled(config.clip_eps, config.clip_schedule, progress),
-        )
-
-    return actor_critic(policy, shards, gain, passes)
+    return actor_critic(policy, objective)

@@ -1,15 +1,40 @@
-"""Policy objectives from importance ratios, and what they say of the update.
+"""Objectives from importance ratios, the value loss, and diagnostics of an update.
 
 Everywhere r = π_θ(a|s)/π_θ'(a|s), where π_θ' is the policy that acted.
 """
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from pgcli.algos.advantage import explained_variance, weighted_mean
 from pgcli.algos.base import Metrics
-from pgcli.algos.minibatch import Batch, per_sample
+from pgcli.algos.batch import Batch, per_sample
 from pgcli.arrays.shapes import Array, Float
+from pgcli.nn.distributions import Distribution
 from pgcli.nn.policy import Params, Policy, unroll
+
+
+class EvaluatedBatch(NamedTuple):
+    """A minibatch under the current parameters θ; all but the distributions [*B]."""
+
+    logp: Array  # log π_θ(a|s)
+    ratio: Array  # π_θ(a|s)/π_θ'(a|s), θ' being the parameters that acted
+    advantage: Array  # Â, standardised if the configuration asks for it
+    value: Array  # V(s) under θ
+    dist: Distribution  # π_θ(·|s)
+    old_dist: Distribution  # π_θ'(·|s)
+
+
+def evaluate(policy: Policy, params: Params, batch: Batch) -> EvaluatedBatch:
+    """The batch under the parameters θ."""
+    now = unroll(
+        policy, params, batch.first_carry, batch.obs, batch.start, batch.action_mask
+    )
+    logp = now.dist.log_prob(batch.action)
+    # from logarithms: the quotient of two small densities would underflow
+    ratio = jnp.exp(logp - batch.logp)
+    return EvaluatedBatch(logp, ratio, batch.advantage, now.value, now.dist, batch.dist)
 
 
 def clipped_surrogate(
@@ -40,32 +65,26 @@ def value_loss(
     loss = 0.5 * (value - return_) ** 2
     if clip_eps is None:
         return loss
+    # the larger of the two: clipping never hides an error
     near = old_value + jnp.clip(value - old_value, -clip_eps, clip_eps)
     return jnp.maximum(loss, 0.5 * (near - return_) ** 2)
 
 
-def policy_diagnostics(
+def diagnostics(
     policy: Policy, params: Params, batch: Batch, clip_eps: Array | None = None
 ) -> Metrics:
-    """What an update did to the policy, on its full batch with the final parameters.
+    """Effect of an update, on its full batch with the final parameters.
 
     `kl` is the exact mean of KL(π_old‖π) over the states, `ratio_max` the largest
     importance ratio, and `ess` the effective sample size (Σr)²/(B·Σr²) in (0, 1]:
     the lecture's "p and q must not be far apart" as a number. With `clip_eps` also
-    `clip_fraction`, the share of ratios outside 1 ± ε.
+    `clip_fraction`, the share of ratios outside 1 ± ε. With a critic also the
+    `explained_variance` of the returns by the values before the update.
     """
 
     def compare(params: Params, samples: Batch) -> tuple[Array, Array, Array]:
-        seen = unroll(
-            policy,
-            params,
-            samples.first_carry,
-            samples.obs,
-            samples.start,
-            samples.action_mask,
-        )
-        ratio = jnp.exp(seen.dist.log_prob(samples.action) - samples.logp)
-        return ratio, samples.dist.kl(seen.dist), seen.dist.entropy()
+        now = evaluate(policy, params, samples)
+        return now.ratio, now.old_dist.kl(now.dist), now.dist.entropy()
 
     ratio, kl, entropy = per_sample(compare, params, batch)
     mean = weighted_mean(ratio, batch.weight)
@@ -79,14 +98,8 @@ def policy_diagnostics(
     if clip_eps is not None:
         outside = (jnp.abs(ratio - 1) > clip_eps).astype(jnp.float32)
         metrics["clip_fraction"] = weighted_mean(outside, batch.weight)
+    if batch.return_ is not None:
+        metrics["explained_variance"] = explained_variance(
+            batch.value, batch.return_, batch.weight
+        )
     return metrics
-
-
-def update_diagnostics(
-    policy: Policy, params: Params, batch: Batch, clip_eps: Array | None = None
-) -> Metrics:
-    """`policy_diagnostics`, and how well the critic explained the returns before."""
-    explained = explained_variance(batch.value, batch.return_, batch.weight)
-    return policy_diagnostics(policy, params, batch, clip_eps) | {
-        "explained_variance": explained
-    }

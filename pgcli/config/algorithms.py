@@ -62,6 +62,7 @@ class AlgorithmConfig:
     num_epochs: int = 1
     num_minibatches: int = 1
     standardize_advantage: bool = False
+    entropy_coef: float = 0.0
     entropy_schedule: Schedule = "constant"
     clip_eps: float | None = None
     clip_schedule: Schedule = "constant"

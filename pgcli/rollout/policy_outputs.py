@@ -14,8 +14,11 @@ from pgcli.nn.policy import Agent, Carry, Params, Policy, Unrolled, unroll
 from pgcli.rollout.types import (
     ROLLOUT_SPECS,
     TRANSITION_SPECS,
+    Outcomes,
     Rollout,
+    Samples,
     Transitions,
+    shared_fields,
 )
 
 
@@ -54,23 +57,16 @@ def _complete(
     last = jax.tree.map(lambda x: x[-1], obs)
     start = transitions.start[:-1]
     seen = unroll_blocks(policy, agent.params, transitions.first_carry, first, start)
+    collected = shared_fields(transitions, Samples, Outcomes)
+    changed = {"obs": first, "start": start, "reward": reward, "final_obs": final_obs}
     rollout = Rollout(
-        obs=first,
-        action=transitions.action,
+        **(collected | changed),
         dist=seen.dist,
         logp=seen.dist.log_prob(transitions.action),
         value=seen.value,
         next_value=jnp.zeros_like(seen.value),
-        reward=reward,
-        terminated=transitions.terminated,
-        truncated=transitions.truncated,
-        start=start,
-        weight=transitions.weight,
-        first_carry=transitions.first_carry,
         last_obs=last,
         last_start=transitions.start[-1],
-        final_obs=final_obs,
-        final_index=transitions.final_index,
     )
     return rollout.replace(next_value=next_values(policy, agent.params, rollout, seen))
 

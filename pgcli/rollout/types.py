@@ -1,99 +1,117 @@
-"""What collectors hand over, and what algorithms learn from. Axes: T time, N envs."""
+"""Data that collectors produce and algorithms learn from. Axes: T time, N envs.
 
-from typing import Any
+Each field is declared in one class and inherited by all that have it, with its sharding
+over devices: [T, N, …] by environment unless `PER_ENV` says that N comes first.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
 
 from flax import struct
 
 from pgcli.arrays.device_mesh import COLUMNS, ROWS
 from pgcli.arrays.shapes import Array
+from pgcli.envs.base import ObsSpace, Space
 from pgcli.nn.distributions import Distribution
 
+PER_ENV = {"spec": ROWS}
+"""Metadata of a field whose first axis is N, or counts within a device's part of N."""
 
-class Transitions(struct.PyTreeNode):
-    """T steps of N environments as a collector saw them: raw, without the policy.
 
-    Leaves are JAX arrays from the device and NumPy arrays from the host.
+class Samples(struct.PyTreeNode, kw_only=True):
+    """Fields of transitions, rollouts and batches."""
+
+    obs: Any  # [T, N, *obs]
+    action: Any  # [T, N, …], unclipped
+    start: Any  # [T, N]: the row's observation begins an episode
+    weight: Any  # [T, N]: 1 for real transitions, 0 for autoreset steps and padding
+    first_carry: Any = struct.field(metadata=PER_ENV)  # [N, …] or ()
+
+
+class Outcomes(struct.PyTreeNode, kw_only=True):
+    """Fields of transitions and rollouts.
 
     An episode that was cut off (`truncated`) at flat position t·N + n has the
     observation that followed its last action in `final_obs[i]`, where
     `final_index[i]` is that position; unused slots hold T·N, and used ones come first.
     """
 
-    obs: Any  # [T + 1, N, *obs]: the last row is where the next rollout begins
-    action: Any  # [T, N, …], unclipped
     reward: Any  # [T, N]
     terminated: Any  # [T, N]
     truncated: Any  # [T, N]
-    start: Any  # [T + 1, N]: the row's observation begins an episode
-    weight: Any  # [T, N]: 1 for real transitions, 0 for autoreset steps
-    final_obs: Any  # [C, *obs]
-    final_index: Any  # [C]
-    first_carry: Any  # [N, …] or ()
-    life_lost: Any = None  # [T, N]: a life was lost and the episode went on; or None
+    final_obs: Any = struct.field(metadata=PER_ENV)  # [C, *obs]
+    final_index: Any = struct.field(metadata=PER_ENV)  # [C]
 
 
-TRANSITION_SPECS = Transitions(
-    obs=COLUMNS,
-    action=COLUMNS,
-    reward=COLUMNS,
-    terminated=COLUMNS,
-    truncated=COLUMNS,
-    start=COLUMNS,
-    weight=COLUMNS,
-    final_obs=ROWS,
-    final_index=ROWS,
-    first_carry=ROWS,
-    life_lost=COLUMNS,
-)
-"""How devices share what was collected; `final_index` counts within a device's part."""
+class PolicyOutputs(struct.PyTreeNode, kw_only=True):
+    """Fields of rollouts and batches: what π_old and V computed for each step."""
 
-
-class Rollout(struct.PyTreeNode):
-    """A batch for one update: transitions with what π_old and V said of them.
-
-    Observations and rewards are normalised already, where the run asks for it.
-    """
-
-    obs: Any  # [T, N, *obs]
-    action: Any  # [T, N, …]
     dist: Distribution  # [T, N, …]: π_old(·|s)
     logp: Array  # [T, N]: log π_old(a|s)
     value: Array  # [T, N]: V(s_t)
-    next_value: Array  # [T, N]: V(s'_t), before any reset; 0 where terminated
-    reward: Array  # [T, N]
-    terminated: Array  # [T, N]
-    truncated: Array  # [T, N]
-    start: Array  # [T, N]
-    weight: Array  # [T, N]
-    first_carry: Any  # [N, …] or ()
-    last_obs: Any  # [N, *obs]: where the rollout was cut
-    last_start: Array  # [N]
-    final_obs: Any  # [C, *obs]: observations of truncated ends
-    final_index: Array  # [C]: their flat positions t·N + n; T·N where unused
     action_mask: Array | None = None  # [T, N, A]
+
+
+class Transitions(Outcomes, Samples, kw_only=True):
+    """T steps of N environments as a collector saw them: raw, without the policy.
+
+    Leaves are JAX arrays from the device and NumPy arrays from the host. `obs` and
+    `start` have one row more, T + 1: the last is where the next rollout begins.
+    """
+
+    life_lost: Any = None  # [T, N]: a life was lost in an unfinished episode; or None
+
+
+class Rollout(PolicyOutputs, Outcomes, Samples, kw_only=True):
+    """Data of one update: transitions with the outputs of the policy and the critic.
+
+    Observations and rewards are normalised already, if the run asks for it.
+    """
+
+    next_value: Array  # [T, N]: V(s'_t), before any reset; 0 where terminated
+    last_obs: Any = struct.field(metadata=PER_ENV)  # [N, *obs]: after the last step
+    last_start: Array = struct.field(metadata=PER_ENV)  # [N]
 
     @property
     def done(self) -> Array:
         """Where an episode ended, either way: [T, N]."""
-        return self.terminated | self.truncated
+        ended: Array = self.terminated | self.truncated
+        return ended
 
 
-ROLLOUT_SPECS = Rollout(
-    obs=COLUMNS,
-    action=COLUMNS,
-    dist=COLUMNS,  # type: ignore[arg-type]
-    logp=COLUMNS,  # type: ignore[arg-type]
-    value=COLUMNS,  # type: ignore[arg-type]
-    next_value=COLUMNS,  # type: ignore[arg-type]
-    reward=COLUMNS,  # type: ignore[arg-type]
-    terminated=COLUMNS,  # type: ignore[arg-type]
-    truncated=COLUMNS,  # type: ignore[arg-type]
-    start=COLUMNS,  # type: ignore[arg-type]
-    weight=COLUMNS,  # type: ignore[arg-type]
-    first_carry=ROWS,
-    last_obs=ROWS,
-    last_start=ROWS,  # type: ignore[arg-type]
-    final_obs=ROWS,
-    final_index=ROWS,  # type: ignore[arg-type]
-)
+class RolloutShape(NamedTuple):
+    """Size and spaces of a run's rollouts, known before the first is collected.
+
+    Attributes:
+      num_steps: T; at most, where whole episodes are collected.
+      num_envs: N; trajectories, where whole episodes are collected.
+      obs: space of an observation.
+      action: space of an action.
+    """
+
+    num_steps: int
+    num_envs: int
+    obs: ObsSpace
+    action: Space
+
+
+def shared_fields(source: Any, *classes: type) -> dict[str, Any]:
+    """The fields that `source` inherits from `classes`, by name."""
+    return {
+        field.name: getattr(source, field.name)
+        for cls in classes
+        for field in dataclasses.fields(cls)
+    }
+
+
+def _specs(cls: Any) -> Any:
+    """An instance that has a `PartitionSpec` in place of each field."""
+    fields = dataclasses.fields(cls)
+    return cls(**{f.name: f.metadata.get("spec", COLUMNS) for f in fields})
+
+
+TRANSITION_SPECS: Transitions = _specs(Transitions)
+"""How devices share what was collected; `final_index` counts within a device's part."""
+
+ROLLOUT_SPECS: Rollout = _specs(Rollout)
 """As `TRANSITION_SPECS`."""

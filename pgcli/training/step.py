@@ -21,7 +21,7 @@ from pgcli.nn.normalize import (
 )
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.rollout.policy_outputs import complete
-from pgcli.rollout.types import Transitions
+from pgcli.rollout.types import RolloutShape, Transitions
 from pgcli.training.state import RunState, init_tally, recent_means, update_tally
 
 
@@ -67,8 +67,7 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
       UsageError: whole episodes are collected, and nothing bounds their length.
     """
     policy = policy or make_policy(spec, config.network)
-    shards = config.parallel.shards or 1
-    algorithm = ALGORITHMS[config.algo.name](policy, shards)
+    algorithm = ALGORITHMS[config.algo.name](policy)
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
     if algorithm.collects == "episodes":
         if spec.max_episode_steps is None:
@@ -85,7 +84,11 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
 def make_knobs(config: RunConfig) -> Knobs:
     """The numbers of a configuration, as float32."""
     return Knobs(
-        Hyperparameters(as_leaves(config.algo), as_leaves(config.optimizer)),
+        Hyperparameters(
+            as_leaves(config.algo),
+            as_leaves(config.optimizer),
+            config.parallel.shards or 1,
+        ),
         as_leaves(config.normalize),
     )
 
@@ -102,8 +105,11 @@ def init_run(setup: Setup, knobs: Knobs, key: Key[Array, ""]) -> RunState:
     """A run before its first iteration. Consumes the key."""
     agent = init_agent(setup, key)
     scaler = init_reward_scaler(setup.columns) if setup.normalize.reward else None
+    shape = RolloutShape(
+        setup.num_steps, setup.columns, setup.spec.obs, setup.spec.action
+    )
     return RunState(
-        setup.algorithm.init(knobs.hyper, agent),
+        setup.algorithm.init(knobs.hyper, agent, shape),
         jnp.uint32(0),
         exact_count.zero(),
         init_tally(setup.columns),

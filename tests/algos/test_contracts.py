@@ -194,8 +194,8 @@ def test_every_algorithm_takes_other_numbers_without_compiling_again(
     for key in floats_of(algo):
         if getattr(hyper.algo, key) is not None:
             other = np.float32(0.9) * getattr(hyper.algo, key)
-            hyper = hyper._replace(algo=replace(hyper.algo, **{key: other}))
-    hyper = hyper._replace(optimizer=replace(hyper.optimizer, lr=np.float32(0.1)))
+            hyper = hyper.replace(algo=replace(hyper.algo, **{key: other}))
+    hyper = hyper.replace(optimizer=replace(hyper.optimizer, lr=np.float32(0.1)))
     learned(algo, "box", host=False, knobs=knobs._replace(hyper=hyper))
     assert run._cache_size() == compiled
 

@@ -27,6 +27,7 @@ from support.tabular_mdp import (
     take,
     trajectories,
 )
+from support.toys import shape_of
 from support.update_cases import ascent, case, update
 
 from pgcli.algos import ALGORITHMS
@@ -128,7 +129,7 @@ def test_running_baseline_is_the_decayed_mean_of_earlier_batches() -> None:
 
 @cache
 def running_baseline() -> Any:
-    return ALGORITHMS["reinforce-baseline"](POLICY, 1)
+    return ALGORITHMS["reinforce-baseline"](POLICY)
 
 
 @cache
@@ -148,7 +149,7 @@ def step_of_running_baseline(learner: Any, reward: float) -> tuple[Any, Any]:
     config = ReinforceBaselineConfig(baseline="running")
     hyper = Hyperparameters(as_leaves(config), as_leaves(PLAIN))
     agent = Agent(bandit().params, None)
-    fresh = algorithm.init(hyper, agent)
+    fresh = algorithm.init(hyper, agent, shape_of(rollout))
     learner = fresh if learner is None else fresh.replace(memory=learner.memory)
     learner, _ = running_update()(hyper, learner, rollout)
     return learner, -learner.opt_state.mu[:3].reshape(1, 3)

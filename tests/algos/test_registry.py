@@ -21,7 +21,7 @@ def test_registry_configurations_and_aliases_agree() -> None:
     for name, make in ALGORITHMS.items():
         config = ALGORITHM_CONFIGS[name]
         assert config().name == name
-        assert make(policy_of("discrete"), 1).collects == config.collects
+        assert make(policy_of("discrete")).collects == config.collects
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -31,7 +31,7 @@ def test_metrics_are_those_that_the_rung_promises(algo: str, action: str) -> Non
     config = ALGORITHM_CONFIGS[algo]().derived()
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     learner = begin(action, algo, made.params, **options)
-    algorithm = ALGORITHMS[algo](made.policy, 1)
+    algorithm = ALGORITHMS[algo](made.policy)
     after, metrics = jax.eval_shape(
         algorithm.update,
         hyperparameters(algo, **options),

@@ -15,8 +15,8 @@ from support.toys import (
 )
 from support.toys import spec_of as toy_spec
 
-from pgcli.algos.minibatch import make_batch
-from pgcli.algos.surrogate import clipped_surrogate, update_diagnostics, value_loss
+from pgcli.algos.batch import make_batch
+from pgcli.algos.surrogate import clipped_surrogate, diagnostics, value_loss
 
 EPS = 0.2
 surrogate = quick_jit(clipped_surrogate)
@@ -110,9 +110,7 @@ def diagnosed() -> dict:
     weight = jnp.asarray(np.random.default_rng(1).random((5, 4)) < 0.7, jnp.float32)
     rollout = rollout.replace(weight=weight)
     batch = make_batch(rollout, rollout.reward, rollout.reward + 1, 2)
-    found = quick_jit(lambda p: update_diagnostics(policy, p, batch, jnp.float32(EPS)))(
-        new
-    )
+    found = quick_jit(lambda p: diagnostics(policy, p, batch, jnp.float32(EPS)))(new)
 
     real = np.asarray(weight) > 0
     _, dist, _ = policy.apply(new, (), rollout.obs, rollout.start)
@@ -139,7 +137,7 @@ def diagnosed() -> dict:
     return {"found": found, "exact": exact, "ratio": ratio}
 
 
-def test_update_diagnostics_match_numpy_on_real_samples(diagnosed: dict) -> None:
+def test_diagnostics_match_numpy_on_real_samples(diagnosed: dict) -> None:
     assert set(diagnosed["found"]) == set(diagnosed["exact"])
     for name, value in diagnosed["exact"].items():
         np.testing.assert_allclose(
@@ -147,17 +145,17 @@ def test_update_diagnostics_match_numpy_on_real_samples(diagnosed: dict) -> None
         )
 
 
-def test_update_diagnostics_tell_the_clip_fraction_apart(diagnosed: dict) -> None:
+def test_diagnostics_tell_the_clip_fraction_apart(diagnosed: dict) -> None:
     # the case is worth something only if some ratios are clipped and some are not
     assert 0 < diagnosed["exact"]["clip_fraction"] < 1
 
 
-def test_update_diagnostics_of_a_policy_that_did_not_move() -> None:
+def test_diagnostics_of_a_policy_that_did_not_move() -> None:
     policy = linear_policy(toy_spec(DISCRETE))
     params = policy.init(jax.random.key(0))
     rollout = random_rollout(policy, params, random_transitions(DISCRETE, 0, 5, 4))
     batch = make_batch(rollout, rollout.reward, rollout.reward, 1)
-    found = quick_jit(lambda p: update_diagnostics(policy, p, batch))(params)
+    found = quick_jit(lambda p: diagnostics(policy, p, batch))(params)
     np.testing.assert_allclose(found["kl"], 0, atol=1e-6)
     np.testing.assert_allclose(found["ratio_max"], 1, atol=1e-5)
     np.testing.assert_allclose(found["ess"], 1, atol=1e-5)

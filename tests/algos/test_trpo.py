@@ -20,10 +20,11 @@ from support.update_cases import (
     update,
 )
 
+from pgcli.algos import natural_gradient
 from pgcli.algos.advantage import rollout_advantage
 from pgcli.algos.base import as_leaves
+from pgcli.algos.batch import make_batch
 from pgcli.algos.conjugate_gradient import conjugate_gradient
-from pgcli.algos.minibatch import make_batch
 from pgcli.config.algorithms import TRPOConfig
 from pgcli.nn.distributions import Categorical
 from pgcli.training.device_loop import RUN_ONCE
@@ -93,23 +94,16 @@ def dense_products(made: Case, dampings: list[float]) -> list[np.ndarray]:
         raise Seen(jax.vmap(matvec)(jnp.eye(b.size)))
 
     def run(config: TRPOConfig, vector: Any, batch: Any) -> Any:
-        step = trpo_module().trust_region_step
+        problem = natural_gradient.make_problem(made.policy, batch, unravel)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trpo_module(), "conjugate_gradient", spy)
+            patch.setattr(natural_gradient, "conjugate_gradient", spy)
             with pytest.raises(Seen) as seen:
-                step(config, made.policy, vector, batch, unravel)
+                natural_gradient.natural_step(config, problem, vector)
         return seen.value.args[0]
 
     compiled = jax.jit(run, compiler_options=RUN_ONCE)
     configs = [as_leaves(TRPOConfig(cg_damping=d, cg_iterations=1)) for d in dampings]
     return [np.asarray(compiled(c, vector, batch_of(made))) for c in configs]
-
-
-def trpo_module() -> Any:
-    """The module, which the package's function of the same name hides."""
-    import importlib
-
-    return importlib.import_module("pgcli.algos.trpo")
 
 
 def fisher(made: Case) -> np.ndarray:

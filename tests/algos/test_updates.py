@@ -20,6 +20,7 @@ from support.toys import (
     random_rollout,
     random_transitions,
     run_config,
+    shape_of,
     spec_of,
 )
 
@@ -61,14 +62,14 @@ def case(action: str, recurrent: bool = False) -> Case:
 
 
 @cache
-def program(action: str, algo: str, shards: int, recurrent: bool) -> Callable:
-    algorithm = ALGORITHMS[algo](case(action, recurrent).policy, shards)
+def program(action: str, algo: str, recurrent: bool) -> Callable:
+    algorithm = ALGORITHMS[algo](case(action, recurrent).policy)
 
     @quick_jit
     def run(
         hyper: Hyperparameters, params: Any, rollout: Rollout, progress: jax.Array
     ) -> tuple[LearnerState, dict[str, jax.Array]]:
-        learner = algorithm.init(hyper, Agent(params, None))
+        learner = algorithm.init(hyper, Agent(params, None), shape_of(rollout))
         return algorithm.update(hyper, learner, rollout, progress, jax.random.key(7))
 
     return run
@@ -88,9 +89,9 @@ def update(
     """One update of the action's case, or of another rollout of its shape."""
     made = case(action, recurrent)
     config = as_leaves(ALGORITHM_CONFIGS[algo](**hyper)), as_leaves(optimizer)
-    run = program(action, algo, shards, recurrent)
+    run = program(action, algo, recurrent)
     return run(
-        Hyperparameters(*config),
+        Hyperparameters(*config, shards),
         made.params,
         made.rollout if rollout is None else rollout,
         np.float32(progress),

@@ -12,6 +12,7 @@ from support.toys import (
     quick_jit,
     random_rollout,
     random_transitions,
+    shape_of,
     spec_of,
 )
 
@@ -84,8 +85,8 @@ def test_an_update_in_blocks_is_the_update_at_once(
     config = PPO2Config(
         num_epochs=2, num_minibatches=2, standardize_advantage=standardize
     )
-    hyper = Hyperparameters(as_leaves(config), as_leaves(OptimizerConfig()))
-    algorithm = ALGORITHMS["ppo2"](policy, 2)
+    hyper = Hyperparameters(as_leaves(config), as_leaves(OptimizerConfig()), 2)
+    algorithm = ALGORITHMS["ppo2"](policy)
 
     counts: list[int] = []
     num_blocks = sample_blocks.num_blocks
@@ -97,7 +98,7 @@ def test_an_update_in_blocks_is_the_update_at_once(
 
     def run() -> Any:
         def update(hyper: Hyperparameters, key: jax.Array) -> Any:  # traced anew
-            learner = algorithm.init(hyper, agent)
+            learner = algorithm.init(hyper, agent, shape_of(rollout))
             return algorithm.update(hyper, learner, rollout, jnp.float32(0), key)
 
         counts.clear()

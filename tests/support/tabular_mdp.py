@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from support.toys import shape_of
 
 from pgcli.algos import ALGORITHMS
 from pgcli.algos.base import Hyperparameters, as_leaves
@@ -189,10 +190,10 @@ PLAIN = OptimizerConfig(lr=1e-3, max_grad_norm=None, beta1=0.0)
 
 @cache
 def _program(algo: str, wanted: tuple[str, ...]) -> Any:
-    algorithm = ALGORITHMS[algo](POLICY, 1)
+    algorithm = ALGORITHMS[algo](POLICY)
 
     def run(hyper: Any, params: Any, memory: Any, rollout: Any, columns: Any) -> Any:
-        learner = algorithm.init(hyper, Agent(params, None))
+        learner = algorithm.init(hyper, Agent(params, None), shape_of(rollout))
         if memory is not None:
             learner = learner.replace(memory=memory)
         batch = take(rollout, columns)

@@ -31,7 +31,7 @@ from pgcli.nn.distributions import Categorical, DiagGaussian
 from pgcli.nn.networks import flatten_obs
 from pgcli.nn.policy import Agent, Policy, zero_obs
 from pgcli.rollout.policy_outputs import complete
-from pgcli.rollout.types import Rollout, Transitions
+from pgcli.rollout.types import Rollout, RolloutShape, Transitions
 from pgcli.versions import compiler_options
 
 quick_jit = partial(
@@ -211,6 +211,11 @@ def linear_policy(spec: EnvSpec) -> Policy:
 def spec_of(action: Space = DISCRETE, obs: ObsSpace = FLAT) -> EnvSpec:
     """What a policy must know of the walk."""
     return EnvSpec("toy:walk", obs, action)
+
+
+def shape_of(rollout: Rollout) -> RolloutShape:
+    """Shape of a rollout; spaces that no algorithm here looks at."""
+    return RolloutShape(*rollout.weight.shape, FLAT, DISCRETE)
 
 
 def random_transitions(

@@ -13,6 +13,7 @@ from support.toys import (
     DISCRETE,
     linear_policy,
     random_transitions,
+    shape_of,
     spec_of,
 )
 
@@ -86,7 +87,7 @@ def case(action: str, seed: int = 0, network: bool = False) -> Case:
 
 @cache
 def algorithm_of(action: str, algo: str, network: bool = False) -> Any:
-    return ALGORITHMS[algo](policy_of(action, network), 2)
+    return ALGORITHMS[algo](policy_of(action, network))
 
 
 @cache
@@ -108,7 +109,7 @@ def hyperparameters(
     algo: str, optimizer: OptimizerConfig = SMALL_STEPS, **hyper: Any
 ) -> Hyperparameters:
     config = as_leaves(ALGORITHM_CONFIGS[algo](**hyper))
-    return Hyperparameters(config, as_leaves(optimizer))
+    return Hyperparameters(config, as_leaves(optimizer), 2)
 
 
 def begin(
@@ -116,7 +117,8 @@ def begin(
 ) -> LearnerState:
     """A learner before its first update."""
     algorithm = algorithm_of(action, algo, network)
-    return algorithm.init(hyperparameters(algo, **hyper), Agent(params, None))
+    shape = shape_of(case(action, network=network).rollout)
+    return algorithm.init(hyperparameters(algo, **hyper), Agent(params, None), shape)
 
 
 def update(

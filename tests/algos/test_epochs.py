@@ -20,17 +20,18 @@ from support.toys import (
     spec_of,
 )
 
-from pgcli.algos.base import as_leaves
-from pgcli.algos.minibatch import (
+from pgcli.algos.base import Hyperparameters, as_leaves
+from pgcli.algos.batch import (
     Batch,
     make_batch,
     minibatch_moments,
-    run_epochs,
     shuffle,
     shuffled_indices,
     split_batch,
 )
+from pgcli.algos.epochs import run_epochs
 from pgcli.algos.optimizer import init_optimizer
+from pgcli.config.algorithms import PPO2Config
 from pgcli.config.schema import OptimizerConfig
 from pgcli.nn.distributions import Categorical
 from pgcli.rollout.types import Rollout
@@ -198,19 +199,18 @@ def make_passes(num_minibatches: int, refresh: Any = None) -> Passes:
             return error / jnp.maximum(jnp.sum(batch.weight), 1), metrics
 
         params = jnp.zeros(1)
+        algo = PPO2Config(
+            num_epochs=2, num_minibatches=num_minibatches, kl_stop=kl_stop
+        )
         return run_epochs(
             loss,
-            config,
+            Hyperparameters(algo, config),
             jnp.float32(0.1),
             params,
             init_optimizer(config, params),
             make_batch(rollout, rollout.reward, rollout.reward, 1),
             jax.random.key(1),
-            num_epochs=2,
-            num_minibatches=num_minibatches,
-            shards=1,
             refresh=refresh,
-            kl_stop=kl_stop,
         )
 
     return lambda rollout, kl=0.0: run(rollout, np.float32(kl), np.float32(0.1))
@@ -317,7 +317,7 @@ def test_minibatch_moments_are_those_of_the_parts(
 ) -> None:
     def run(batch: Batch, key: jax.Array) -> tuple:
         real = (batch.action % 3 > 0).astype(jnp.float32)
-        batch = batch._replace(weight=real)
+        batch = batch.replace(weight=real)
         order = shuffle(batch, key, num_minibatches, 2)
         parts, read = split_batch(batch, order)
         return minibatch_moments(batch, order), jax.lax.map(read, parts)
