@@ -32,6 +32,7 @@ def gae(
       gamma: discount γ in [0, 1].
       gae_lambda: λ in [0, 1].
     """
+    # δ [T, N], and the decay of the trace: 0 at the end of an episode, either kind
     delta = reward + gamma * jnp.where(terminated, 0.0, next_value) - value
     decay = gamma * gae_lambda * (~(terminated | truncated)).astype(jnp.float32)
 
@@ -40,6 +41,7 @@ def gae(
         advantage = delta + decay * advantage
         return advantage, advantage
 
+    # from the last step backwards; nothing follows it
     _, advantage = jax.lax.scan(
         step, jnp.zeros_like(delta[0]), (delta, decay), reverse=True
     )
@@ -70,8 +72,8 @@ def weighted_mean(x: Float[Array, "*B"], weight: Float[Array, "*B"]) -> Array:
 def moments(x: Array, weight: Array) -> tuple[Array, Array]:
     """(mean, variance) over the real samples.
 
-    A standard deviation below the rounding of the mean is none: the mean of equal
-    numbers is off by up to 1e-6 of it, and so would seem to leave a spread.
+    A standard deviation below the rounding of the mean counts as 0: the computed mean
+    of equal numbers can be off by 1e-6 of it, which would look like a spread.
     """
     mean = weighted_mean(x, weight)
     variance = weighted_mean((x - mean) ** 2, weight)
@@ -83,8 +85,8 @@ def standardize(
 ) -> Float[Array, "*B"]:
     """Advantages with mean 0 and standard deviation 1 over the real samples.
 
-    With one sample, or no variance, the result is 0: such a batch says nothing of
-    which action was better.
+    With one sample, or no variance, the result is 0: such a batch does not show which
+    action was better.
     """
     return scale_to(advantage, moments(advantage, weight))
 
@@ -101,7 +103,7 @@ def scale_to(
 def explained_variance(
     value: Float[Array, "*B"], return_: Float[Array, "*B"], weight: Float[Array, "*B"]
 ) -> Array:
-    """Share of the returns' variance that the critic explains: 1 − Var[R − V]/Var[R].
+    """Fraction of the returns' variance explained by the critic: 1 − Var[R − V]/Var[R].
 
     Returns 0 where the returns are constant: there is nothing to explain.
     """

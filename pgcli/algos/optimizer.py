@@ -29,10 +29,10 @@ def scheduled(value: Array | float, schedule: Schedule, progress: Array) -> Arra
 def clip_norm(
     grad: Float[Array, " P"], norm: Float[Array, ""], max_norm: Array | float | None
 ) -> Float[Array, " P"]:
-    """The gradient, scaled down where its global norm passes `max_norm`.
+    """The gradient, scaled down if its global norm exceeds `max_norm`.
 
-    Scaling keeps the direction, where element-wise clipping would turn it
-    (Pascanu et al., 2013, arXiv 1211.5063).
+    Scaling keeps the direction; element-wise clipping would change it (Pascanu et al.,
+    2013, arXiv 1211.5063).
     """
     if max_norm is None:
         return grad
@@ -55,7 +55,7 @@ def descend(
       flat: parameters.
       opt_state: Adam's state.
       grad: gradient of the loss.
-      allowed: where false, parameters and optimiser stay bit for bit.
+      allowed: if false, parameters and optimiser stay the same bit for bit.
 
     Returns:
       (flat, opt_state, norm before clipping, whether the step was taken): a gradient
@@ -67,6 +67,8 @@ def descend(
     with jax.numpy_dtype_promotion("standard"):
         direction, new_state = _adam(config).update(clipped, opt_state)
     new = flat - lr * direction
+
+    # a mask and no branch, so that it works under vmap
 
     def choose(new: Array, old: Array) -> Array:
         return jnp.where(taken, new, old)

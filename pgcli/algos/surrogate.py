@@ -44,7 +44,7 @@ def clipped_surrogate(
 ) -> Float[Array, "*B"]:
     """min(r·Â, clip(r, 1 − ε, 1 + ε)·Â), per sample (PPO, eq. 7, arXiv 1707.06347).
 
-    Flat where moving further from π_θ' would look like a gain: r > 1 + ε with Â > 0,
+    Flat where moving further from π_θ' would count as a gain: r > 1 + ε with Â > 0,
     r < 1 − ε with Â < 0.
     """
     clipped = jnp.clip(ratio, 1 - clip_eps, 1 + clip_eps)
@@ -57,10 +57,10 @@ def value_loss(
     return_: Float[Array, "*B"],
     clip_eps: Array | float | None,
 ) -> Float[Array, "*B"]:
-    """½(V − R̂)², per sample; with `clip_eps` the larger of it and its clipped form.
+    """½(V − R̂)², per sample; with `clip_eps`, the maximum of it and its clipped form.
 
-    The clipped form takes V no further than ε from its value at collection, as in
-    the code of the PPO paper.
+    The clipped form moves V at most ε from its value at collection, as in the code of
+    the PPO paper.
     """
     loss = 0.5 * (value - return_) ** 2
     if clip_eps is None:

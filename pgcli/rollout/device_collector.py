@@ -69,14 +69,16 @@ def step_and_reset(
     """Steps N environments and resets those that ended. Consumes the key.
 
     Returns:
-      (state, obs, step): the state and observation to go on from, and what the step
-      gave before any reset.
+      (state, obs, step): the state and observation to continue from, and the outcome
+      of the step before any reset.
     """
     num_envs = action.shape[0]
     step_key, reset_key = jax.random.split(key)
     state, step = step_all(env, step_key, state, action, first)
     done = step.terminated | step.truncated
 
+    # resetting all and choosing by row is cheaper than a reset per environment; most
+    # steps end no episode and skip it
     def reset_done() -> tuple[Any, Any]:
         fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs, first))
         return (*where_rows(done, fresh, (state, step.obs)),)
@@ -95,9 +97,9 @@ def where_rows(condition: Bool[Array, " N"], a: Any, b: Any) -> Any:
 
 
 def final_capacity(env: DeviceEnv, num_steps: int, num_envs: int) -> int:
-    """The most truncations that a rollout can hold: one per time limit and env.
+    """The largest number of truncations in a rollout: one per time limit and env.
 
-    One per step and env where something else than the time limit can truncate.
+    One per step and env, if anything but the time limit can truncate.
     """
     limit = env.spec.max_episode_steps
     if limit is None or not env.cuts_at_limit_only:
@@ -133,12 +135,14 @@ def _collect(
 ) -> tuple[DeviceEnvState, Transitions]:
     num_envs = env_state.start.shape[0]
     first = first_index(num_envs)
+    # noise of all actions at once: [T, N, …], by global index of the environment
     noise_key, env_key = jax.random.split(key)
     noise = draw_noise(
         policy, agent, env.spec.obs, env_keys(noise_key, num_envs, first), num_steps
     )
     keys = jax.random.split(env_key, num_steps)
 
+    # one row: act on the current observations, step, reset those that ended
     def step(now: DeviceEnvState, inputs: Any) -> tuple[DeviceEnvState, Any]:
         key, noise = inputs
         carry, dist = act(policy, agent, now.carry, now.obs, now.start)
@@ -151,6 +155,9 @@ def _collect(
         )
 
     after, (obs, start, action, outcome) = jax.lax.scan(step, env_state, (keys, noise))
+
+    # observations that followed a truncated step, before the reset: [C, *obs] and
+    # their flat positions [C], padded with T·N
     cut = (outcome.truncated & ~outcome.terminated).reshape(-1)
     size = num_steps * num_envs
     capacity = final_capacity(env, num_steps, num_envs)
@@ -159,6 +166,8 @@ def _collect(
         lambda x: x.reshape(size, *x.shape[2:])[jnp.minimum(final_index, size - 1)],
         outcome.obs,
     )
+
+    # [T + 1]: the last row of obs and start is where the next rollout begins
     transitions = Transitions(
         obs=jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), obs, after.obs),
         action=action,

@@ -23,9 +23,10 @@ def collect_episodes(
     """N complete trajectories under the agent. Consumes the key.
 
     Every trajectory runs to its own end, up to the time limit: stopping after a number
-    of steps and dropping what is unfinished would keep the short ones, and bias the
-    gradient. Rows after an end have weight 0; the loop leaves once all have ended.
+    of steps and dropping unfinished ones would prefer short episodes and bias the
+    gradient. Rows after an end have weight 0; the loop ends once all have ended.
     """
+    # new episodes in all N environments, and the noise of all their actions
     begin_key, noise_key, run_key = jax.random.split(key, 3)
     first = begin(env, policy, begin_key, num_trajectories)
     noise = draw_noise(
@@ -33,6 +34,7 @@ def collect_episodes(
     )
     none = jnp.zeros(num_trajectories, bool)
 
+    # one row of all fields [N, …]; `over` marks trajectories that have ended
     def step(carry: Any, t: Array, noise: Array) -> tuple[Any, dict[str, Any]]:
         now, over = carry
         memory, dist = act(policy, agent, now.carry, now.obs, now.start)
@@ -47,11 +49,13 @@ def collect_episodes(
             "truncated": outcome.truncated & ~over,
             "weight": (~over).astype(jnp.float32),
         }
-        # what has ended stands still, so that it cannot run to infinity
+        # ended environments stand still: stepped further they might overflow
         kept = where_rows(over, (now.state, now.obs), (state, outcome.obs))
         after = now.replace(state=kept[0], obs=kept[1], start=none, carry=memory)
         return (after, over | outcome.terminated | outcome.truncated), row
 
+    # a while loop instead of a scan, to leave before the limit; it writes into buffers
+    # [limit, N, …] of zeros
     def going(loop: Any) -> Any:
         (_, over), t, _ = loop
         return (t < limit) & ~jnp.all(over)
@@ -65,6 +69,8 @@ def collect_episodes(
     shapes = jax.eval_shape(lambda: step(start, jnp.int32(0), noise[0]))[1]
     empty = jax.tree.map(lambda x: jnp.zeros((limit, *x.shape), x.dtype), shapes)
     (last, _), _, rows = jax.lax.while_loop(going, body, (start, jnp.int32(0), empty))
+
+    # no final observations: a trajectory is not continued by a value
     obs = rows.pop("obs")
     return Transitions(
         **rows,

@@ -1,4 +1,4 @@
-"""How host environments get their actions: one small forward pass at every step."""
+"""Actions for host environments: one small forward pass at every step."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ class Actor(Protocol):
     """Samples actions of an agent for N environments."""
 
     def begin(self, agent: Agent) -> None:
-        """Takes the agent that acts from now on."""
+        """Sets the agent that acts from now on."""
 
     def step(
         self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
@@ -25,7 +25,7 @@ class Actor(Protocol):
 
 
 class JitActor:
-    """Any policy, by a compiled call."""
+    """Any policy, by a compiled call per step."""
 
     def __init__(self, policy: Policy) -> None:
         """An actor of a policy."""
@@ -61,6 +61,7 @@ class NumpyActor:
 
     def begin(self, agent: Agent) -> None:
         """See `Actor.begin`."""
+        # once per rollout: the copies are plain arrays, and every step is NumPy only
         params, stats = jax.device_get((agent.params, agent.obs_stats))
         self._forward = make_forward(params, stats, self._spec.obs, self._activation)
         self._sample = make_sampler(params, self._spec.action)
@@ -78,10 +79,10 @@ def make_actor(
     """The actor that the configuration asks for.
 
     Args:
-      host: `act` decided.
-      network: what the policy is made of, where it is ours.
-      spec: of the environments.
-      policy: what acts.
+      host: `act` is resolved.
+      network: the policy's network, which `act: numpy` computes itself.
+      spec: spaces of the environments.
+      policy: the policy that acts.
     """
     if host.act == "numpy":
         return NumpyActor(spec, network.activation)

@@ -19,7 +19,7 @@ from pgcli.rollout.host_actor import Actor, JitActor
 from pgcli.rollout.types import Transitions
 
 CollectorState = dict[str, Any]
-"""Where a collector stands between two rollouts: arrays, or trees of them."""
+"""State of a collector between two rollouts: arrays, or trees of them."""
 
 
 class _Buffer(NamedTuple):
@@ -33,7 +33,7 @@ class _Buffer(NamedTuple):
 
 
 def empty_slot(env: HostEnv) -> HostSlot:
-    """Buffers of their own for one step of the environments."""
+    """New buffers for one step of the environments."""
     count = env.num_envs
     return HostSlot(
         empty_obs(env.spec.obs, (count,)),
@@ -46,7 +46,7 @@ def empty_slot(env: HostEnv) -> HostSlot:
 
 
 def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
-    """A state with the shapes and dtypes that those of `HostCollector` have."""
+    """A state of zeros with the shapes and dtypes of a `HostCollector`'s."""
     return {
         "obs": empty_obs(env.spec.obs, (env.num_envs,)),
         "start": np.zeros(env.num_envs, bool),
@@ -58,7 +58,7 @@ def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
 class HostCollector:
     """Fills rollouts from host environments.
 
-    Two buffers take turns: JAX may read a rollout's arrays after the call that got
+    Two buffers alternate: JAX may read a rollout's arrays after the call that received
     them has returned, so a buffer is written again only when the update after next
     begins.
     """
@@ -74,16 +74,16 @@ class HostCollector:
         state: CollectorState | None = None,
         devices: int = 1,
     ) -> None:
-        """Begins an episode in every environment, or goes on with those under way.
+        """Begins an episode in every environment, or continues unfinished ones.
 
         Args:
           env: the environments.
-          policy: whose noise is drawn.
+          policy: the policy that acts; its noise is drawn.
           num_steps: T, steps per rollout.
-          actor: how the policy acts; None for compiled calls.
-          with_lives: whether to note where a life was lost.
-          state: where a collector of environments in the same state stood.
-          devices: how many share the environments when it comes to learning.
+          actor: computes the actions; None for compiled calls.
+          with_lives: whether to record where a life was lost.
+          state: state of a collector whose environments were in the same state.
+          devices: number of devices that share the environments in learning.
         """
         self._env = env
         self._num_steps = num_steps
@@ -103,6 +103,7 @@ class HostCollector:
             )
         )
         self._actor = actor or JitActor(policy)
+        # the last row of the buffer before the first is where collection begins
         first = self._buffers[1]
         if state is None:
             env.reset(rows(first.obs, num_steps))
@@ -114,7 +115,7 @@ class HostCollector:
             self._capacity = int(state["capacity"])
 
     def get_state(self) -> CollectorState:
-        """What the next rollout begins with, and the shape of its last observations."""
+        """Start of the next rollout, and capacity for its final observations."""
         last = self._buffers[1 - self._turn]
         return {
             "obs": jax.tree.map(np.copy, rows(last.obs, self._num_steps)),
@@ -146,6 +147,7 @@ class HostCollector:
         set_rows(buffer.obs, 0, rows(last.obs, self._num_steps))
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
+        # noise of the whole rollout [T, N, …] by one call
         noise = np.asarray(self._noise(agent, key))
         self._actor.begin(agent)
         first_carry = self._carry
@@ -156,6 +158,7 @@ class HostCollector:
                 self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
             )
             actions.append(action)
+            # environments write into row t, and their observations into row t + 1
             slot = HostSlot(
                 rows(buffer.obs, t + 1),
                 buffer.reward[t],
@@ -189,6 +192,7 @@ class HostCollector:
         Each device has an equal part of it, for those of its own environments, which
         it counts from 0.
         """
+        # flat positions t·N + n, by device, with n counted from its first environment
         num_envs = self._env.num_envs // self._devices
         size = self._num_steps * num_envs
         parts: list[list[tuple[int, Any]]] = [[] for _ in range(self._devices)]
@@ -196,6 +200,7 @@ class HostCollector:
             t, n = divmod(position, self._env.num_envs)
             device, local = divmod(n, num_envs)
             parts[device].append((t * num_envs + local, final))
+        # [devices · C, *obs]; unused slots hold position T·N/devices
         while self._capacity < max(map(len, parts)):
             self._capacity = min(2 * self._capacity, size)
         obs = empty_obs(self._env.spec.obs, (self._devices * self._capacity,))
@@ -210,16 +215,16 @@ class HostCollector:
 def check_finite(
     env: HostEnv, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
 ) -> None:
-    """Names the first value that is not finite: field, environment and step.
+    """Raises for the first value that is not finite, with field, environment and step.
 
     Args:
-      env: the environments that it came from.
+      env: the environments that returned the values.
       reward: [T, N].
       obs: [T, N, …] or [T + 1, N, …].
       finals: (flat position t·N + n, observation).
 
     Raises:
-      EnvironmentFailed: there is one.
+      EnvironmentFailed: a value is not finite.
     """
 
     def failed(field: str, n: int, t: int) -> EnvironmentFailed:

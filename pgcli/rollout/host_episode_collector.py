@@ -45,10 +45,10 @@ class EpisodeCollector:
 
         Args:
           env: the environments.
-          policy: whose noise is drawn.
+          policy: the policy that acts; its noise is drawn.
           rounds: episodes of each environment per rollout.
           limit: steps after which every episode has ended.
-          actor: how the policy acts; None for compiled calls.
+          actor: computes the actions; None for compiled calls.
         """
         self._env = env
         self._policy = policy
@@ -81,6 +81,8 @@ class EpisodeCollector:
         num_envs = self._env.num_envs
         noise = np.asarray(self._noise(agent, key))
         self._actor.begin(agent)
+
+        # one list of rows [N, …] per round; its length is that of the longest episode
         columns = [
             self._round(noise[:, n : n + num_envs])
             for n in range(0, num_envs * self._rounds, num_envs)
@@ -88,6 +90,7 @@ class EpisodeCollector:
         longest = max(len(rows) for rows in columns)
         length = min(1 << (longest - 1).bit_length(), self._limit)
 
+        # [T, N·rounds, …]: rounds beside each other, padded at the end
         def stack(*rows: np.ndarray) -> np.ndarray:
             padding = [np.zeros_like(rows[0])] * (length - len(rows))
             return np.stack([*rows, *padding])
@@ -111,7 +114,7 @@ class EpisodeCollector:
         )
 
     def _round(self, noise: np.ndarray) -> list[_Row]:
-        """One episode of every environment; those that ended stand still."""
+        """One episode of every environment; those that ended are not stepped."""
         num_envs = self._env.num_envs
         obs = empty_obs(self._env.spec.obs, (num_envs,))
         self._env.reset(obs)
@@ -120,7 +123,7 @@ class EpisodeCollector:
         rows: list[_Row] = []
         while active.any() and len(rows) < self._limit:
             carry, action = self._actor.step(carry, obs, start, noise[len(rows)])
-            # those that stand still keep what they showed last
+            # environments that have ended keep their last observation
             slot = empty_slot(self._env)._replace(obs=jax.tree.map(np.copy, obs))
             self._env.step(action, slot, active)
             terminated, truncated = slot.terminated & active, slot.truncated & active

@@ -1,4 +1,4 @@
-"""From transitions to a rollout: what the policy that acted says of them."""
+"""From transitions to a rollout: outputs of the policy and the critic."""
 
 from functools import partial
 from typing import Any
@@ -37,7 +37,7 @@ def complete(
       policy: the policy.
       agent: the parameters and statistics that acted.
       transitions: as collected.
-      reward: the rewards to learn from, scaled or raw.
+      reward: the rewards to learn from, scaled or unscaled.
     """
     local = per_device(
         partial(_complete, policy),
@@ -51,12 +51,14 @@ def complete(
 def _complete(
     policy: Policy, agent: Agent, transitions: Transitions, reward: Array
 ) -> Rollout:
+    # obs [T + 1, N, …]: T rows to act on, and one after the last step
     obs = normalize_obs(agent.obs_stats, transitions.obs)
     final_obs = normalize_obs(agent.obs_stats, transitions.final_obs)
     first = jax.tree.map(lambda x: x[:-1], obs)
     last = jax.tree.map(lambda x: x[-1], obs)
     start = transitions.start[:-1]
     seen = unroll_blocks(policy, agent.params, transitions.first_carry, first, start)
+    # V(s'_t) needs the other fields of the rollout, and so comes last
     collected = shared_fields(transitions, Samples, Outcomes)
     changed = {"obs": first, "start": start, "reward": reward, "final_obs": final_obs}
     rollout = Rollout(
@@ -74,7 +76,7 @@ def _complete(
 def unroll_blocks(
     policy: Policy, params: Params, first_carry: Carry, obs: Any, start: Array
 ) -> Unrolled:
-    """`unroll` over [T, N], where nothing is carried in blocks of samples."""
+    """`unroll` over [T, N]; in blocks of samples, if the policy carries no state."""
     if jax.tree.leaves(first_carry):
         return unroll(policy, params, first_carry, obs, start)
 
@@ -86,7 +88,7 @@ def unroll_blocks(
 
 
 def revalue(policy: Policy, params: Params, rollout: Rollout) -> Rollout:
-    """The rollout with V of `params` at s_t and s'_t; everything else as it was."""
+    """The rollout with V of `params` at s_t and s'_t; everything else unchanged."""
 
     def local(params: Params, rollout: Rollout) -> tuple[Array, Array]:
         seen = unroll_blocks(
@@ -108,12 +110,16 @@ def next_values(
     Truncated ends are evaluated in blocks of N, as many as there are, so that a
     rollout without any costs nothing.
     """
+    # within an episode s'_t is s_{t+1}: values shifted by a row, and one row more
     num_steps, num_envs = rollout.reward.shape
     last_carry = jax.tree.map(lambda x: x[-1], seen.carry)
     _, _, last_value = policy.apply(
         params, last_carry, rollout.last_obs, rollout.last_start
     )
     values = jnp.concatenate([seen.value[1:], last_value[None]])
+
+    # after a truncation it is the episode's own final observation, at flat position
+    # t·N + n; [C] of them, with the carry of their step
     size = num_steps * num_envs
     capacity = rollout.final_index.shape[0]
     if capacity == 0:
@@ -124,7 +130,7 @@ def next_values(
 
     def evaluate(state: tuple[Array, Array]) -> tuple[Array, Array]:
         done, values = state
-        # a last block that would stick out begins earlier and repeats a few
+        # a last block beyond the end begins earlier and evaluates some twice
         begin = jnp.minimum(done, capacity - block)
         index = jax.lax.dynamic_slice_in_dim(rollout.final_index, begin, block)
         obs = jax.tree.map(

@@ -1,4 +1,4 @@
-"""What environments did once, compared with what others do in the same place."""
+"""Comparison of a rollout with other environments that repeat its actions."""
 
 from typing import Any
 
@@ -15,10 +15,11 @@ def difference_in_steps(env: HostEnv, seen: Transitions, limit: int) -> str | No
     """The first difference from a rollout of steps, or None.
 
     Args:
-      env: stands where the first environments of the rollout stood when it began.
+      env: in the state of the rollout's first environments when it began.
       seen: the rollout, [T, N] with N ≥ `env.num_envs`.
       limit: steps to compare at most.
     """
+    # the actions of the rollout again: every field must agree byte for byte
     for t in range(min(limit, len(seen.reward))):
         slot = empty_slot(env)
         env.step(seen.action[t, : env.num_envs], slot)
@@ -40,7 +41,7 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
     """The first difference from the first of a rollout's whole episodes, or None.
 
     Args:
-      env: stands where the first environments of the rollout stood when it began.
+      env: in the state of the rollout's first environments when it began.
       seen: the rollout, [T, N·rounds] with N ≥ `env.num_envs`.
       limit: steps to compare at most.
     """
@@ -49,7 +50,7 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
     env.reset(slot.obs)
     for t in range(min(limit, len(seen.reward))):
         active = seen.weight[t, :count] > 0
-        if not active.all():  # what those show that stand still means nothing
+        if not active.all():  # observations of ended environments mean nothing
             return None
         obs = slot.obs
         slot = empty_slot(env)
