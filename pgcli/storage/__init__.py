@@ -1,5 +1,5 @@
-"""What is on disk: run directories, checkpoints, their manifests, locks, logs.
+"""Files of a run: run directories, checkpoints, manifests, locks and logs.
 
-Every change to the disk passes `files`, where tests make it fail. May import
-`pgcli.errors` only; knows nothing of training.
+All changes to the disk go through `files`, so that tests can make them fail. May import
+`pgcli.errors` only, and is independent of training.
 """

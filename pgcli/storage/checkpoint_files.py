@@ -1,4 +1,4 @@
-"""Reading the files of a checkpoint: nothing is believed before it is verified."""
+"""Reading of the files of a checkpoint; all content is verified before it is used."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ _DAMAGE = {
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """The checkpoint's directory; errors inside get `path` and what to do."""
+    """Yields the checkpoint's directory; adds path and remedy to errors inside."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     directory = -1
     try:
@@ -47,6 +47,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def _unreadable(path: Path, directory: int, error: OSError) -> CheckpointError:
+    """The error for a path that could not be read; `directory` < 0 if not opened."""
     file = error.filename if directory >= 0 else None
     reason = f"{file}: {error.strerror}" if file else f"{error.strerror}"
     if directory < 0 and not os.path.lexists(path):
@@ -61,39 +62,39 @@ def _unreadable(path: Path, directory: int, error: OSError) -> CheckpointError:
 
 
 def read_manifest(directory: int) -> bytes:
-    """The content of `manifest.json`, not yet verified."""
+    """The content of `manifest.json`, not verified."""
     return _read_regular(directory, manifest.NAME, None)
 
 
 def read(directory: int, name: str, held: Manifest) -> bytes:
-    """The content of a file, found to be what the manifest says.
+    """The content of a file, verified by its size and hash in the manifest.
 
     Raises:
-      DamagedError: it is not.
+      DamagedError: size or hash differ.
     """
     entry = held.files[name]
     data = _read_regular(directory, name, entry.size)
-    found = manifest.sha256(data)
-    if found != entry.sha256:
+    actual = manifest.sha256(data)
+    if actual != entry.sha256:
         raise DamagedError(
-            f"{name} has SHA-256 {found}; the manifest says {entry.sha256}"
+            f"{name} has SHA-256 {actual}; expected {entry.sha256} (manifest)"
         )
     return data
 
 
 def _read_regular(directory: int, name: str, size: int | None) -> bytes:
-    """The content of a plain file, after its size was found right."""
+    """The content of a regular file of size `size`, or of any size if None."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise DamagedError(f"{name} is not a plain file")
+            raise DamagedError(f"{name} is not a regular file")
         if size is not None and status.st_size != size:
             kind = manifest.foreign(stream.read(64))
-            found = f"{status.st_size} bytes" + (f" and is {kind}" if kind else "")
-            raise DamagedError(f"{name} has {found}; the manifest says {size} bytes")
+            actual = f"{status.st_size} bytes" + (f" and is {kind}" if kind else "")
+            raise DamagedError(f"{name} has {actual}; expected {size} bytes (manifest)")
         if size is None and status.st_size > manifest.MAX_MANIFEST_BYTES:
-            raise DamagedError(f"{name} has an absurd size: {status.st_size} bytes")
+            raise DamagedError(f"{name} is too large: {status.st_size} bytes")
         data = stream.read(status.st_size + 1)
     if len(data) != status.st_size:
         raise DamagedError(f"{name} changed while it was read")

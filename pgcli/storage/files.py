@@ -1,7 +1,8 @@
-"""Every change to the disk is made here, so that tests can make each one fail.
+"""All changes to the disk, in one module so that tests can make each of them fail.
 
-A function of this module is a few operations (open, write, sync, rename, ...); each
-passes `_perform`, where `intercept` can watch it, fail it or stop the process after it.
+A function of this module consists of a few operations (open, write, sync, rename, ...).
+Each goes through `_perform`, where `intercept` can observe it, make it fail or stop the
+process after it.
 """
 
 import contextlib
@@ -31,11 +32,11 @@ class Operation:
     """One system call that changes the disk, or makes a change durable.
 
     Attributes:
-      kind: what is done.
-      path: what it is done to.
-      target: the new path of a rename.
-      data: the bytes of a write.
-      size: the new size of a truncation.
+      kind: kind of the operation.
+      path: file or directory that it changes.
+      target: new path of a rename.
+      data: bytes of a write.
+      size: new size of a truncation.
     """
 
     kind: Kind
@@ -46,10 +47,10 @@ class Operation:
 
 
 class Interceptor(Protocol):
-    """Stands in for an operation; calls `perform` to let it happen."""
+    """A replacement for operations; it calls `perform` to execute one."""
 
     def __call__(self, operation: Operation, perform: Callable[[], T]) -> T:
-        """Returns what `perform` returned, or raises in its place."""
+        """Returns the result of `perform`, or raises instead."""
         ...
 
 
@@ -58,7 +59,7 @@ _interceptor: Interceptor | None = None
 
 @contextlib.contextmanager
 def intercept(interceptor: Interceptor) -> Iterator[None]:
-    """Hands every operation inside the block to `interceptor`; for tests."""
+    """Passes every operation inside the block to `interceptor`; for tests."""
     global _interceptor
     before = _interceptor
     _interceptor = interceptor
@@ -80,7 +81,7 @@ def _open(path: Path, flags: int) -> int:
 def _write(descriptor: int, path: Path, data: bytes) -> None:
     def write() -> None:
         view = memoryview(data)
-        while view:  # a short write is no error: the next one says what is wrong
+        while view:  # a short write is not an error: the next write raises it
             view = view[os.write(descriptor, view) :]
 
     _perform(Operation("write", path, data=data), write)
@@ -96,11 +97,11 @@ def _sync(descriptor: int, path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a new file and syncs it; the directory entry is the caller's to sync.
+    """Writes a new file and syncs it; the caller must sync the directory entry.
 
     Raises:
-      FileExistsError: there is one already.
-      OSError: nothing or a part was written.
+      FileExistsError: the file exists.
+      OSError: nothing or only a part was written.
     """
     descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
@@ -111,10 +112,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
-    """Writes a file so that its path holds the old content or the new, never a part.
+    """Replaces a file atomically: it has the old content or the new, never a part.
 
     Raises:
-      OSError: the old content stands (or, if the last sync failed, the new).
+      OSError: the old content remains (or the new, if the last sync failed).
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -130,7 +131,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Renames a file or directory, over an existing file; durable after a sync."""
+    """Renames a file or directory, replacing a file; durable after a sync."""
     operation = Operation("rename", path, target=target)
     _perform(operation, lambda: os.rename(path, target))
 
@@ -139,16 +140,16 @@ def make_directory(path: Path) -> None:
     """Makes a new directory, exclusively.
 
     Raises:
-      FileExistsError: something has that name.
+      FileExistsError: the path exists.
     """
     _perform(Operation("mkdir", path), lambda: os.mkdir(path))
 
 
 def ensure_directory(path: Path) -> None:
-    """Makes a directory and its parents where they are missing, and syncs the entries.
+    """Makes a directory and its missing parents, and syncs their entries.
 
     Raises:
-      FileExistsError: something else has that name.
+      FileExistsError: the path exists and is not a directory.
     """
     if path.is_dir():
         return
@@ -156,7 +157,7 @@ def ensure_directory(path: Path) -> None:
     try:
         make_directory(path)
     except FileExistsError:
-        if not path.is_dir():  # or another process was faster
+        if not path.is_dir():  # otherwise another process was faster
             raise
     sync_directory(path.parent)
 
@@ -167,7 +168,7 @@ def remove(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a directory with all that is in it; links are removed, not followed."""
+    """Removes a directory with its contents; links are removed, not followed."""
     if path.is_symlink() or not path.is_dir():
         remove(path)
         return
@@ -177,7 +178,7 @@ def remove_tree(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Makes the entries of a directory durable: what was made, renamed, removed."""
+    """Makes changes to the entries of a directory durable."""
 
     def sync() -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -190,16 +191,16 @@ def sync_directory(path: Path) -> None:
 
 
 class OpenFile:
-    """A file held open: a log that grows, or a lock with its owner in it."""
+    """An open file: a growing log, or a lock that contains its owner."""
 
     def __init__(self, path: Path) -> None:
-        """Opens `path` for reading and appending; makes it if it is not there."""
+        """Opens `path` for reading and appending; creates it if it does not exist."""
         self.path = path
         self.descriptor = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Size of the file in bytes."""
         return os.fstat(self.descriptor).st_size
 
     def read(self, start: int, count: int) -> bytes:
@@ -207,7 +208,7 @@ class OpenFile:
         return os.pread(self.descriptor, count, start)
 
     def append(self, data: bytes) -> None:
-        """Writes at the end; on an error a part may have been written."""
+        """Writes at the end; after an error, a part may have been written."""
         _write(self.descriptor, self.path, data)
 
     def truncate(self, size: int) -> None:
@@ -215,9 +216,9 @@ class OpenFile:
         _truncate(self.descriptor, self.path, size)
 
     def sync(self) -> None:
-        """Makes what was written durable."""
+        """Makes the written data durable."""
         _sync(self.descriptor, self.path)
 
     def close(self) -> None:
-        """Closes the file, and so gives up a lock held on it."""
+        """Closes the file, which releases a lock on it."""
         os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""Small JSON files and the tails of logs: read without trust, written atomically."""
+"""Small JSON files and tails of logs, read defensively and written atomically."""
 
 import json
 import os
@@ -18,18 +18,18 @@ def write_object(path: Path, tree: Mapping[str, Any]) -> None:
     """Replaces a file by `tree` as JSON.
 
     Raises:
-      OSError: the old content stands.
-      TypeError, ValueError: JSON has no form for what is inside.
+      OSError: the old content remains.
+      TypeError, ValueError: the tree contains a value that JSON cannot represent.
     """
     data = json.dumps(tree, allow_nan=False, indent=1, ensure_ascii=False)
     files.replace_bytes(path, data.encode() + b"\n")
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The mapping in a JSON file, or None where there is no file.
+    """The mapping in a JSON file, or None if the file does not exist.
 
     Raises:
-      CheckpointError: it is damaged, no plain file, or cannot be read.
+      CheckpointError: it is damaged, is not a regular file, or cannot be read.
     """
     where = str(path.parent)
     try:
@@ -44,13 +44,13 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         tree = None
     if not isinstance(tree, dict):
-        message = f"{path.name} is damaged: no JSON object is in it"
+        message = f"{path.name} is damaged: it contains no JSON object"
         raise CheckpointError(message, where=where)
     return tree
 
 
 def last_row(path: Path) -> dict[str, Any]:
-    """The last whole row of a log, or an empty one."""
+    """The last complete row of a log, or an empty mapping."""
     try:
         lines = _read(path, -TAIL_BYTES, TAIL_BYTES).split(b"\n")
         row = json.loads(lines[-2]) if len(lines) > 1 else {}
@@ -60,13 +60,13 @@ def last_row(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, start: int, count: int) -> bytes:
-    """At most `count` bytes of a plain file; from the end where `start` is negative."""
+    """At most `count` bytes of a regular file; a negative `start` is from the end."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(None, "it is not a plain file")
+            raise OSError(None, "it is not a regular file")
         first = start if start >= 0 else max(0, status.st_size + start)
         return os.pread(descriptor, min(count, status.st_size - first), first)
     finally:

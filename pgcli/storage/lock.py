@@ -1,4 +1,4 @@
-"""The lock of a run directory: one writer, released by the kernel when it dies."""
+"""The lock of a run directory: one writer; the kernel releases it on exit."""
 
 import contextlib
 import datetime
@@ -23,12 +23,12 @@ _BUSY = {errno.EAGAIN, errno.EACCES}
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock file `path`; its content names the owner (pid, host, since).
 
-    The lock is of `flock`: it ends with the process, however that ends. A child made by
+    The lock is a `flock`, which ends with the process in any case. A child made by
     `os.fork` without exec shares it.
 
     Raises:
-      LockedError: another process holds it.
-      UsageError: there is no such directory, or its file system has no locks.
+      LockedError: another process holds the lock.
+      UsageError: the directory does not exist, or its file system has no locks.
     """
     try:
         file = files.OpenFile(path)
@@ -38,7 +38,7 @@ def locked(path: Path) -> Iterator[None]:
         ) from None
     try:
         _acquire(file)
-        with contextlib.suppress(OSError):  # the text serves error messages only
+        with contextlib.suppress(OSError):  # the text is only for error messages
             file.truncate(0)
             file.append(_owner())
         yield
@@ -47,7 +47,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a live process holds the lock; looks only, for a moment."""
+    """Whether a live process holds the lock; takes a shared lock for a moment."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -62,6 +62,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquire(file: files.OpenFile) -> None:
+    # several attempts, because `is_held` of another process locks for a moment
     for attempt in range(ATTEMPTS):
         try:
             fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,12 +76,13 @@ def _acquire(file: files.OpenFile) -> None:
                 ) from None
         if attempt == ATTEMPTS - 1:
             raise _taken(file)
-        time.sleep(PAUSE_SECONDS)  # `is_held` takes a look for a moment
+        time.sleep(PAUSE_SECONDS)
+    # the file may have been opened before another process replaced the directory
     mine = os.fstat(file.descriptor)
     with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(mine, os.lstat(file.path)):
             return
-    raise LockedError(  # it was opened before another process replaced the directory
+    raise LockedError(
         "another process replaced this run directory", where=str(file.path.parent)
     )
 

@@ -1,9 +1,9 @@
-"""The manifest of a checkpoint: what files it has, their sizes and hashes, and facts.
+"""The manifest of a checkpoint: sizes and hashes of its files, and metadata.
 
-`manifest.json` is canonical: its bytes are what `encode` makes of its content, and it
-holds a SHA-256 of itself without that entry. A single flipped bit shows. Every format,
-present and future, keeps the keys `format` and `sha256` and their meaning, so that a
-newer checkpoint is told from a damaged one.
+`manifest.json` is canonical: its bytes are the result of `encode` for its content, and
+it contains a SHA-256 of itself without that entry. So a single flipped bit is detected.
+All formats, including future ones, keep the keys `format` and `sha256` with their
+meaning, so that a newer checkpoint can be distinguished from a damaged one.
 """
 
 import hashlib
@@ -37,16 +37,16 @@ _FOREIGN = {
 
 
 class DamagedError(CheckpointError):
-    """What is stored is not what was written: set it aside and use an older one."""
+    """The stored data differ from the written ones; an older checkpoint may be used."""
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What a file of the checkpoint must be.
+    """Size and hash of a file of the checkpoint.
 
     Attributes:
-      size: bytes.
-      sha256: of the content, in hexadecimal.
+      size: size in bytes.
+      sha256: SHA-256 of the content, in hexadecimal.
     """
 
     size: int
@@ -55,14 +55,14 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Files by name, and the facts stored beside them."""
+    """Files by name, and metadata."""
 
     files: Mapping[str, FileEntry]
     meta: dict[str, Any]
 
 
 def foreign(head: bytes) -> str | None:
-    """What kind of file it is instead of ours, by its first bytes, or None."""
+    """Kind of a foreign file, recognised by its first bytes, or None."""
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and head[2:3] != b"\0":
         return "a pickle"
     kinds = (kind for magic, kind in _FOREIGN.items() if head.startswith(magic))
@@ -75,11 +75,11 @@ def sha256(data: bytes) -> str:
 
 
 def plain(value: Any, key: str = "meta") -> Any:
-    """`value` as JSON has it: mappings, lists, strings, finite numbers, None.
+    """`value` as JSON types: mappings, lists, strings, finite numbers, None.
 
     Raises:
-      TypeError: something else is inside, an array for example.
-      ValueError: a number is not finite.
+      TypeError: it contains another type, such as an array.
+      ValueError: it contains a number that is not finite.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -87,7 +87,7 @@ def plain(value: Any, key: str = "meta") -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{key} is {value}; a manifest holds finite numbers only")
+            raise ValueError(f"{key} is {value}; numbers in a manifest must be finite")
         return value
     if isinstance(value, Mapping):
         wrong = next((name for name in value if not isinstance(name, str)), None)
@@ -96,7 +96,7 @@ def plain(value: Any, key: str = "meta") -> Any:
         return {name: plain(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
-    raise TypeError(f"{key} is a {type(value).__name__}, which JSON has no form for")
+    raise TypeError(f"{key} is a {type(value).__name__}, which is not a JSON type")
 
 
 def _dump(tree: Mapping[str, Any]) -> bytes:
@@ -107,8 +107,8 @@ def encode(files: Mapping[str, FileEntry], meta: Mapping[str, Any]) -> bytes:
     """The bytes of `manifest.json`.
 
     Raises:
-      TypeError: `meta` holds what JSON has no form for.
-      ValueError: `meta` holds a number that is not finite, or is absurdly large.
+      TypeError: `meta` contains a value that is not of a JSON type.
+      ValueError: `meta` contains a number that is not finite, or is too large.
     """
     entries = {name: {"size": e.size, "sha256": e.sha256} for name, e in files.items()}
     body = {"format": FORMAT, "files": entries, "meta": plain(meta)}
@@ -119,11 +119,11 @@ def encode(files: Mapping[str, FileEntry], meta: Mapping[str, Any]) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """The manifest, once its own hash, its form and every name in it are verified.
+    """The manifest, with its hash, its form and all its names verified.
 
     Raises:
-      DamagedError: it is not what `encode` wrote.
-      CheckpointError: it is of a newer format.
+      DamagedError: the bytes are not a result of `encode`.
+      CheckpointError: the format is newer.
     """
     tree = _parse(data)
     version = tree.get("format")
@@ -153,23 +153,23 @@ def _parse(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{NAME} is not JSON ({error})") from None
     if not canonical:
-        raise DamagedError(f"{NAME} is not as pgcli writes it")
+        raise DamagedError(f"{NAME} is not in the form that pgcli writes")
     stored = tree.get("sha256")
-    found = sha256(_dump({name: tree[name] for name in tree if name != "sha256"}))
-    if stored != found:
-        raise DamagedError(f"{NAME} says SHA-256 {stored!r} of itself; it has {found}")
+    actual = sha256(_dump({name: tree[name] for name in tree if name != "sha256"}))
+    if stored != actual:
+        raise DamagedError(f"{NAME} has SHA-256 {actual}; its own entry is {stored!r}")
     return dict(tree)
 
 
 def _entry(name: str, entry: Any) -> FileEntry:
     if not _FILE.fullmatch(name):
-        raise DamagedError(f"{NAME} names the file {name!r}, which no checkpoint has")
+        raise DamagedError(f"{NAME} lists {name!r}, which is not a checkpoint file")
     if not isinstance(entry, dict) or set(entry) != {"size", "sha256"}:
         raise DamagedError(f"{NAME}: {name} must have a size and a sha256")
     size, digest = entry["size"], entry["sha256"]
     if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
         raise DamagedError(
-            f"{NAME} says that {name} has {size!r} bytes; the limit is {MAX_FILE_BYTES}"
+            f"{NAME}: {name} has {size!r} bytes; the limit is {MAX_FILE_BYTES}"
         )
     if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
         raise DamagedError(f"{NAME} has no SHA-256 of {name} (found {digest!r})")
@@ -177,10 +177,10 @@ def _entry(name: str, entry: Any) -> FileEntry:
 
 
 def file_name(group: str) -> str:
-    """The file that a group of arrays is stored in.
+    """File name of a group of arrays.
 
     Raises:
-      ValueError: the name is not made of letters, digits, `_` and `-`.
+      ValueError: the name contains other characters than letters, digits, `_`, `-`.
     """
     name = group + SUFFIX
     if not _FILE.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Run directories: what is where in `runs/<name>/`, made exclusively, locked by one."""
+"""Run directories: the files in `runs/<name>/`, created exclusively and locked."""
 
 import contextlib
 import datetime
@@ -35,7 +35,7 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        """The run's name: that of its directory."""
+        """Name of the run, which is that of its directory."""
         return self.path.resolve().name
 
     @property
@@ -50,32 +50,32 @@ class RunDirectory:
 
     @property
     def meta_json(self) -> Path:
-        """What the run is: algorithm, environment, seed, versions, accelerator."""
+        """Metadata: algorithm, environment, seed, versions, accelerator."""
         return self.path / "meta.json"
 
     @property
     def metrics_jsonl(self) -> Path:
-        """One row per iteration; only what seed and configuration determine."""
+        """One row per iteration; determined by seed and configuration."""
         return self.path / "metrics.jsonl"
 
     @property
     def eval_jsonl(self) -> Path:
-        """One row per evaluation; only what seed and configuration determine."""
+        """One row per evaluation; determined by seed and configuration."""
         return self.path / "eval.jsonl"
 
     @property
     def timing_jsonl(self) -> Path:
-        """Wall-clock figures."""
+        """Wall-clock times."""
         return self.path / "timing.jsonl"
 
     @property
     def result_json(self) -> Path:
-        """The result, once the run has ended."""
+        """The result; exists after the run has ended."""
         return self.path / "result.json"
 
     @property
     def best_json(self) -> Path:
-        """Which checkpoint evaluated best."""
+        """Name and score of the best checkpoint."""
         return self.path / "best.json"
 
     @property
@@ -85,7 +85,7 @@ class RunDirectory:
 
     @property
     def lock_file(self) -> Path:
-        """The lock; names its owner."""
+        """The lock, which names its owner."""
         return self.path / "lock"
 
     @classmethod
@@ -97,20 +97,22 @@ class RunDirectory:
         env_id: str,
         overwrite: bool = False,
     ) -> "RunDirectory":
-        """Makes a new run directory that no other process got.
+        """Creates a new run directory, exclusively.
 
         Args:
-          runs_dir: where runs are kept; made if it is not there.
-          name: the run's name, or None for one like `ppo2-CartPole-v1-k3f9wq`.
-          algo: the algorithm's name.
-          env_id: the environment's id.
-          overwrite: replace a run of that name, unless a live process writes to it.
+          runs_dir: directory of the runs; created if it does not exist.
+          name: name of the run; None for one like `ppo2-CartPole-v1-k3f9wq`.
+          algo: name of the algorithm.
+          env_id: id of the environment.
+          overwrite: whether to replace a run of that name, unless a live process
+            writes to it.
 
         Raises:
-          UsageError: the name is not allowed or taken.
-          LockedError: the run to be replaced is being written.
-          OSError: the disk refused; a run to be replaced is as it was.
+          UsageError: the name is not valid, or is taken.
+          LockedError: a live process writes to the run to be replaced.
+          OSError: a write failed; a run to be replaced is unchanged.
         """
+        # a directory that did not exist
         if name is not None:
             run_name.check(name)
         facts = {"algo": algo, "env": env_id}
@@ -122,6 +124,8 @@ class RunDirectory:
         path = runs_dir / name
         if _claim(path):
             return cls._fill(path, facts)
+
+        # the name is taken
         if not overwrite:
             raise UsageError(
                 f"the run name {name} is taken",
@@ -136,7 +140,7 @@ class RunDirectory:
         """The run directory at `path`.
 
         Raises:
-          UsageError: there is none.
+          UsageError: there is no run directory.
           CheckpointError: its meta.json is damaged or of a newer format.
         """
         run = cls(path)
@@ -146,10 +150,10 @@ class RunDirectory:
 
     @classmethod
     def find(cls, run: str, runs_dir: Path) -> "RunDirectory":
-        """The run of that name in `runs_dir`, else the run at that path.
+        """The run with the name `run` in `runs_dir`, else the run at the path `run`.
 
         Raises:
-          UsageError: there is none.
+          UsageError: the run does not exist.
           CheckpointError: its meta.json is damaged or of a newer format.
         """
         named = cls(runs_dir / run)
@@ -161,16 +165,16 @@ class RunDirectory:
         raise UsageError(f"there is no run {run!r}", where=str(runs_dir), help=remedy)
 
     def is_run(self) -> bool:
-        """Whether the directory says of itself that it is a run."""
+        """Whether the directory is that of a run, according to its meta.json."""
         with contextlib.suppress(CheckpointError, OSError):
             return (json_files.read_object(self.meta_json) or {}).get("kind") == KIND
         return False
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Holds the run's lock inside the block, until the process ends at most.
+        """Holds the lock of the run inside the block, at most until the process ends.
 
         Raises:
-          LockedError: another live process holds it.
+          LockedError: another live process holds the lock.
         """
         return locked(self.lock_file)
 
@@ -179,20 +183,20 @@ class RunDirectory:
         return is_held(self.lock_file)
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
-        """Replaces what is known of the run; its kind, name and creation stay.
+        """Replaces the metadata, except format, kind and time of creation.
 
         Raises:
-          OSError: the old facts stand.
+          OSError: the old metadata remain.
         """
         fixed = {"format", "kind", "created"}
         kept = {key: item for key, item in self.read_meta().items() if key in fixed}
         json_files.write_object(self.meta_json, {**kept, **meta, **kept})
 
     def read_meta(self) -> dict[str, Any]:
-        """What is known of the run: `algo`, `env`, `created` and what was written.
+        """The metadata: `algo`, `env`, `created` and the content of `write_meta`.
 
         Raises:
-          CheckpointError: it is missing or damaged.
+          CheckpointError: meta.json is missing, damaged or of a newer format.
         """
         meta = json_files.read_object(self.meta_json)
         if meta is None:
@@ -211,7 +215,7 @@ class RunDirectory:
         """Replaces `config.yaml`.
 
         Raises:
-          OSError: the old one stands.
+          OSError: the old content remains.
         """
         files.replace_bytes(self.config_yaml, text.encode())
 
@@ -219,7 +223,7 @@ class RunDirectory:
         """Replaces the result.
 
         Raises:
-          OSError: the old one stands.
+          OSError: the old content remains.
         """
         json_files.write_object(self.result_json, result)
 
@@ -227,12 +231,12 @@ class RunDirectory:
         """The result, or None before the run has ended.
 
         Raises:
-          CheckpointError: it is damaged.
+          CheckpointError: `result.json` is damaged.
         """
         return json_files.read_object(self.result_json)
 
     def best(self) -> tuple[str, float] | None:
-        """The name and the score of the best checkpoint, or None before there is one.
+        """(name, score) of the best checkpoint, or None if there is none yet.
 
         Raises:
           CheckpointError: `best.json` is damaged.
@@ -252,10 +256,10 @@ class RunDirectory:
         return name, float(score)
 
     def mark_best(self, name: str, score: float) -> None:
-        """Says that the committed checkpoint `name` evaluated best.
+        """Marks the committed checkpoint `name` as the best.
 
         Raises:
-          OSError: the old mark stands.
+          OSError: the old mark remains.
         """
         if not _CHECKPOINT.fullmatch(name) or not math.isfinite(score):
             raise ValueError(f"{name!r} with a score of {score} cannot be the best")
@@ -264,17 +268,17 @@ class RunDirectory:
         )
 
     def unmark_best(self) -> None:
-        """Says that no checkpoint is the best.
+        """Removes the mark of the best checkpoint.
 
         Raises:
-          OSError: the old mark stands.
+          OSError: the old mark remains.
         """
         files.remove(self.best_json)
         files.sync_directory(self.path)
 
     @classmethod
     def _fill(cls, path: Path, facts: Mapping[str, Any]) -> "RunDirectory":
-        """Makes a run of a directory just claimed, or takes the directory away."""
+        """Creates the files of a run in a new directory; removes it on an error."""
         run = cls(path)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         try:
@@ -291,7 +295,7 @@ class RunDirectory:
     def _replace(self, facts: Mapping[str, Any]) -> "RunDirectory":
         if not self.is_run() and not self.is_unfinished():
             raise UsageError(
-                "--overwrite replaces run directories only, and this is none",
+                "--overwrite replaces only run directories, and this is not one",
                 where=str(self.path),
                 help="choose another --name",
             )
@@ -307,36 +311,37 @@ class RunDirectory:
                 with contextlib.suppress(OSError):
                     files.rename(aside, self.path)
                 raise
-            # The new run stands; what cannot be removed now is a leftover, no failure.
+            # the new run is complete: a failure to remove the old one is not an error
             with contextlib.suppress(OSError):
                 files.remove_tree(aside)
         return run
 
     def is_unfinished(self) -> bool:
-        """Whether it is what a process leaves that was killed while making it."""
+        """Whether a process was killed while it created the directory."""
         if self.path.is_symlink() or not self.path.is_dir():
             return False
-        found = {child.name for child in self.path.iterdir()}
+        names = {child.name for child in self.path.iterdir()}
         if self.is_run():
-            found -= {"meta.json", ".config.yaml.partial"}
+            names -= {"meta.json", ".config.yaml.partial"}
         empty = not self.checkpoints.exists() or not any(self.checkpoints.iterdir())
-        return found <= _UNFINISHED and empty
+        return names <= _UNFINISHED and empty
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run as `pgcli runs` lists it; None where it is not known.
+    """A run in the list of `pgcli runs`; unknown values are None.
 
     Attributes:
-      name: of the directory.
-      path: of the directory.
-      algo: the algorithm.
-      env: the environment's id.
-      seed: of the run.
-      status: `running` (a live process holds it), `finished`, `stopped`, `damaged`.
+      name: name of the directory.
+      path: path of the directory.
+      algo: name of the algorithm.
+      env: id of the environment.
+      seed: seed of the run.
+      status: `running` (a live process holds the lock), `finished`, `stopped` or
+        `damaged`.
       steps: training steps so far.
       eval_return: mean return of the final evaluation, else of the last one.
-      created: when, in UTC.
+      created: time of creation, in UTC.
     """
 
     name: str
@@ -351,13 +356,13 @@ class RunSummary:
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
-    """The runs in a directory, oldest first; damaged ones are listed as such."""
-    found = [_summary(RunDirectory(runs_dir / name)) for name in _names(runs_dir)]
-    return sorted(found, key=lambda run: (run.created or "", run.name))
+    """The runs in a directory, oldest first, including damaged ones."""
+    runs = [_summary(RunDirectory(runs_dir / name)) for name in _names(runs_dir)]
+    return sorted(runs, key=lambda run: (run.created or "", run.name))
 
 
 def _claim(path: Path) -> bool:
-    """Whether the directory was made here and now, not there before."""
+    """Creates a directory; returns whether it did not exist before."""
     try:
         files.make_directory(path)
     except FileExistsError:
@@ -377,6 +382,7 @@ def _names(runs_dir: Path) -> list[str]:
 
 
 def _summary(run: RunDirectory) -> RunSummary:
+    # the status
     meta: dict[str, Any] = {}
     result: dict[str, Any] = {}
     status = "stopped"
@@ -389,6 +395,8 @@ def _summary(run: RunDirectory) -> RunSummary:
         status = "finished"
     if run.is_locked():
         status = "running"
+
+    # steps and score of the result, else of the last rows of the logs
     steps = _number(_part(result, "steps").get("used"))
     if steps is None:
         steps = _number(json_files.last_row(run.metrics_jsonl).get("steps"))

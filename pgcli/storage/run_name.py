@@ -1,4 +1,4 @@
-"""Names of runs: what may be one, and how one is made up."""
+"""Names of runs: validation and automatic names."""
 
 import re
 import secrets
@@ -12,22 +12,22 @@ _RANDOM = 6
 
 
 def is_valid(name: str) -> bool:
-    """Whether a run may be called so."""
+    """Whether `name` is a valid name of a run."""
     return _NAME.fullmatch(name) is not None
 
 
 def check(name: str) -> None:
-    """Returns if a run may be called so.
+    """Checks that `name` is a valid name of a run.
 
     Raises:
-      UsageError: it may not.
+      UsageError: it is not.
     """
     if not is_valid(name):
         raise UsageError(
-            f"{name!r} cannot name a run",
+            f"{name!r} is not a valid name of a run",
             where="--name",
-            help="use letters, digits, `.`, `_` and `-`, not `.` or `-` first, at most "
-            "200 of them",
+            help="use at most 200 letters, digits, `.`, `_` and `-`, not starting with "
+            "`.` or `-`",
         )
 
 
@@ -37,6 +37,6 @@ def suffix() -> str:
 
 
 def automatic(algo: str, env_id: str) -> str:
-    """A name like `ppo2-CartPole-v1-k3f9wq`."""
+    """A random name such as `ppo2-CartPole-v1-k3f9wq`."""
     env = re.sub(r"[^A-Za-z0-9._-]", "-", env_id)[:100]
     return f"{algo}-{env}-{suffix()}"

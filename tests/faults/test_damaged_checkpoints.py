@@ -119,7 +119,7 @@ def test_load_refuses_swapped_files(path: Path) -> None:
     data = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(data)
-    assert_refused(path, "the manifest says")
+    assert_refused(path, "(manifest)")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -149,7 +149,7 @@ def test_load_refuses_a_path_out_of_the_directory(path: Path, name: str) -> None
     (path.parent / "x.safetensors").write_bytes(data)
     entry = {"size": len(data), "sha256": manifest.sha256(data)}
     reseal(path, lambda tree: tree["files"].__setitem__(name, entry))
-    assert_refused(path, "which no checkpoint has")
+    assert_refused(path, "not a checkpoint file")
 
 
 @pytest.mark.parametrize("size", [-1, 10**30, 2**63, 1.5, True, "128", None])
@@ -161,11 +161,11 @@ def test_load_refuses_an_absurd_size(path: Path, size: Any) -> None:
 def test_load_refuses_absurd_files_before_reading_them(path: Path) -> None:
     huge = 2**42  # 4 TiB, sparse
     os.truncate(path / FILES[0], huge)
-    assert_refused(path, "the manifest says")
+    assert_refused(path, "(manifest)")
     reseal(path, lambda tree: tree["files"][FILES[0]].__setitem__("size", huge))
     assert_refused(path, "the limit is")
     os.truncate(path / manifest.NAME, huge)
-    assert_refused(path, "absurd size")
+    assert_refused(path, "too large")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -187,7 +187,7 @@ def test_load_refuses_pipes_and_directories_without_a_hang(
 ) -> None:
     (path / name).unlink()
     os.mkfifo(path / name)
-    assert_refused(path, "plain file")
+    assert_refused(path, "regular file")
     (path / name).unlink()
     (path / name).mkdir()
     assert_refused(path)
@@ -217,7 +217,7 @@ def test_load_names_a_foreign_file(
     stranger.write_bytes(data)
     assert_refused(stranger, kind)
     (path / FILES[0]).write_bytes(data)
-    assert_refused(path, f"is a {kind}; the manifest says")
+    assert_refused(path, f"is a {kind}; expected")
     reseal_file(path, FILES[0], data)
     assert_refused(path, f"is a {kind}; expected safetensors")
     (path / manifest.NAME).write_bytes(data)

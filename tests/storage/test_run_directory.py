@@ -87,7 +87,7 @@ def test_create_draws_again_where_a_made_up_name_is_taken(
 def test_create_refuses_names_that_are_paths_or_flags(
     tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(UsageError, match="cannot name a run") as caught:
+    with pytest.raises(UsageError, match="is not a valid name of a run") as caught:
         create(tmp_path, name)
     assert caught.value.exit_code == 2
     assert list(tmp_path.iterdir()) == []
@@ -313,7 +313,7 @@ def test_record_failing_at_any_operation_is_old_or_new(
 def test_read_refuses_pipes_and_links_without_a_hang(tmp_path: Path) -> None:
     run = create(tmp_path)
     os.mkfifo(run.result_json)
-    with pytest.raises(CheckpointError, match="plain file"):
+    with pytest.raises(CheckpointError, match="regular file"):
         run.read_result()
     run.result_json.unlink()
     run.result_json.symlink_to(run.meta_json)

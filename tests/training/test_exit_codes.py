@@ -85,7 +85,7 @@ def test_train_under_a_name_outside_the_runs_exits_2(
 ) -> None:
     code, answer = call("train", *TRAIN, "--name", "../x", "--resume", resume)
     assert code == 2
-    assert "cannot name a run" in answer["error"]["message"]
+    assert "is not a valid name of a run" in answer["error"]["message"]
     assert not (tmp_path.parent / "x").exists()
 
 

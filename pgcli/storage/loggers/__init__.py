@@ -1,4 +1,4 @@
-"""Where metrics are written: `JsonlWriter` keeps the record, `LOGGERS` are optional.
+"""Writers of metrics: `JsonlWriter` writes the record, `LOGGERS` are optional.
 
 One file per logger. May import `pgcli.errors` and `pgcli.storage.files`.
 """

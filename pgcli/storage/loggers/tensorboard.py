@@ -21,9 +21,9 @@ SCHEME = "pgcli"
 
 
 class EventFile:
-    """An event file as tensorboardX wants it; `flush` makes one write of whole records.
+    """An event file for tensorboardX; `flush` is a single write of whole records.
 
-    tensorboardX's own file calls fsync at every flush.
+    The file class of tensorboardX calls fsync at every flush.
     """
 
     def __init__(self, path: str) -> None:
@@ -33,7 +33,7 @@ class EventFile:
         self._pending = b""
 
     def write(self, data: bytes) -> None:
-        """Keeps `data` for the next flush."""
+        """Stores `data` until the next flush."""
         self._pending += data
 
     def flush(self) -> None:
@@ -51,7 +51,7 @@ class EventFile:
 
 
 class TensorBoardLogger:
-    """Appends scalars to an event file of its own in `tensorboard/`."""
+    """A logger of scalars to a new event file in `tensorboard/`."""
 
     def __init__(
         self, directory: Path, *, after_step: int | None, warn: Warn = default_warn
