@@ -1,4 +1,4 @@
-"""How many iterations one call may run: a signal and the live view wait for it."""
+"""Number of iterations per call; signals and the live view wait for a call to end."""
 
 import time
 
@@ -6,26 +6,26 @@ from pgcli.training import timing
 
 
 class Pace:
-    """Follows how long iterations take, the compilation of their program apart."""
+    """A measurement of the time per iteration, without compilation."""
 
     def __init__(self) -> None:
-        """Nothing is known before a call in which nothing was compiled."""
+        """A measurement without data: the first call without compilation is used."""
         self._seconds: float | None = None
         self._start = 0.0
         self._compiled_before = 0.0
 
     def begin(self, seconds: float) -> int:
-        """How many iterations a call that begins now runs in about `seconds`.
+        """Number of iterations that take about `seconds`; starts the measurement.
 
-        It is one until one has been measured: whatever an iteration costs, the first
-        calls wait for no more than that.
+        The number is 1 until an iteration has been measured, so that the first calls
+        are short whatever an iteration costs.
         """
         self._start = time.perf_counter()
         self._compiled_before = timing.compiled()
         return 1 if self._seconds is None else max(1, int(seconds / self._seconds))
 
     def end(self, iterations: int) -> None:
-        """The call has run so many. One that compiled says nothing of the pace."""
+        """Records a call. Calls that compiled are not used for timing."""
         if timing.compiled() > self._compiled_before:
             return
         elapsed = time.perf_counter() - self._start

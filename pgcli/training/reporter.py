@@ -1,4 +1,4 @@
-"""What training tells whoever watches, between two chunks and from one thread."""
+"""The interface for reports of training, called between chunks and from one thread."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run as it begins."""
+    """Description of a run at its start."""
 
     algo: str
     env: str
@@ -29,7 +29,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands; `metrics` is its newest row of metrics.jsonl."""
+    """Progress of a run; `metrics` is the newest row of metrics.jsonl."""
 
     iteration: int
     steps: int
@@ -42,44 +42,44 @@ class Status:
 
 
 class Reporter(Protocol):
-    """Shows a run to a person; every method returns at once."""
+    """A receiver of reports, such as the terminal; every method returns at once."""
 
     def started(self, info: RunInfo) -> None:
-        """The run directory exists, and training begins."""
+        """Called when the run directory exists and training begins."""
 
     def compiling(self) -> None:
-        """The first chunk compiles: nothing moves for a moment."""
+        """Called before the first chunk, which is compiled."""
 
     def progress(self, status: Status) -> None:
-        """A chunk has ended."""
+        """Called after a chunk."""
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """An evaluation has ended; `row` is its line of eval.jsonl."""
+        """Called after an evaluation; `row` is its row of eval.jsonl."""
 
     def saved(self, path: Path, iteration: int) -> None:
-        """A checkpoint is committed."""
+        """Called after a checkpoint has been committed."""
 
     def warn(self, message: str) -> None:
-        """Something needs attention; training goes on."""
+        """Called with a warning; training continues."""
 
 
 class Silent:
     """A reporter that shows nothing."""
 
     def started(self, info: RunInfo) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def compiling(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def progress(self, status: Status) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def saved(self, path: Path, iteration: int) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def warn(self, message: str) -> None:
-        """Nothing."""
+        """Does nothing."""

@@ -1,7 +1,8 @@
-"""Random streams: one per role and global environment index, disjoint by construction.
+"""Random streams, one per role and global environment index, disjoint by construction.
 
-Training, selection (the periodic evaluation that picks `best`) and reporting (the
-final evaluation and `pgcli eval`) never share a stream, nor do two run seeds.
+Training, selection (the periodic evaluation that chooses the best checkpoint) and
+reporting (the final evaluation and `pgcli eval`) never share a stream. Neither do two
+seeds of runs.
 """
 
 from typing import Literal
@@ -21,14 +22,14 @@ def role_key(seed: int, role: Role) -> Array:
 
 
 def env_seeds(seed: int, role: Role, num_envs: int, episode_set: int = 0) -> list[int]:
-    """One seed per host environment, below 2³¹ so that every library takes it.
+    """Seeds of the host environments, below 2³¹ so that every library accepts them.
 
     Args:
-      seed: the run's seed.
-      role: what the environments are for.
-      num_envs: how many.
-      episode_set: what tells repeated starts of the same run apart: the iteration
-        that it goes on from.
+      seed: seed of the run.
+      role: role of the environments.
+      num_envs: number of environments.
+      episode_set: iteration at which the run starts or resumes, so that repeated
+        starts of a run have different seeds.
     """
     return [
         int(

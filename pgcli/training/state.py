@@ -1,4 +1,4 @@
-"""Everything that a run is between two iterations, and its form in a checkpoint."""
+"""The state of a run between two iterations, and its form in a checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,21 +15,21 @@ from pgcli.errors import CheckpointError
 from pgcli.nn.normalize import RewardScaler
 
 RECENT = 100
-"""Episodes behind the training return: the mean of the last 100, as everywhere."""
+"""Number of episodes in the mean training return, as in other libraries."""
 
 
 class EpisodeTally(struct.PyTreeNode):
-    """Raw returns and lengths: of the episodes under way, and of the last to end."""
+    """Unscaled returns and lengths of the current episodes and of the last finished."""
 
     return_: Array  # [N]
     length: Array  # [N]
     recent_return: Array  # [RECENT], a ring
     recent_length: Array  # [RECENT]
-    count: Array  # (high, low) words: episodes ended in all
+    count: Array  # (high, low) words: finished episodes
 
 
 class RunState(struct.PyTreeNode):
-    """What both loops carry from iteration to iteration."""
+    """The state that both loops carry from iteration to iteration."""
 
     learner: LearnerState
     iteration: Array
@@ -39,7 +39,7 @@ class RunState(struct.PyTreeNode):
 
 
 def init_tally(num_envs: int) -> EpisodeTally:
-    """No episode yet."""
+    """A tally without episodes."""
     return EpisodeTally(
         jnp.zeros(num_envs),
         jnp.zeros(num_envs, jnp.int32),
@@ -55,8 +55,9 @@ def update_tally(
     done: Bool[Array, "T N"],
     weight: Float[Array, "T N"],
 ) -> EpisodeTally:
-    """The tally after a rollout of raw rewards; episodes end in time order."""
+    """The tally updated by a rollout of unscaled rewards, in the order of time."""
 
+    # running return and length of each environment before the reset: [T, N]
     def step(carry: Any, inputs: Any) -> Any:
         return_, length = carry
         reward, done, real = inputs
@@ -68,17 +69,18 @@ def update_tally(
     (return_, length), (returns, lengths) = jax.lax.scan(
         step, (tally.return_, tally.length), (reward, done, weight > 0)
     )
-    # side by side, so that devices exchange them once
+    # in one array, so that devices exchange data once: [3, T·N]
     columns = (
         jax.lax.bitcast_convert_type(returns, jnp.int32),
         lengths,
         done.astype(jnp.int32),
     )
     returns, lengths, ended = jnp.stack(columns).reshape(3, -1)
+    # finished episodes are numbered from 1; only the newest RECENT are kept
     order = jnp.cumsum(ended.astype(jnp.uint32))
     total = order[-1]
     newest = (ended > 0) & (order + RECENT > total)
-    # the ring's place is the exact count modulo RECENT; 2³² is 96 modulo 100
+    # the position in the ring is the exact count modulo RECENT; 2³² is 96 modulo 100
     before = tally.count[0] % RECENT * (2**32 % RECENT) + tally.count[1] % RECENT
     slot = jnp.where(newest, (before + order - 1) % RECENT, RECENT)
     return EpisodeTally(
@@ -106,7 +108,7 @@ def recent_means(tally: EpisodeTally) -> tuple[Array, Array]:
 
 
 def to_arrays(tree: Any) -> dict[str, np.ndarray]:
-    """Every leaf by its path; keys as their data."""
+    """All leaves by path, with random keys as their data."""
 
     def plain(leaf: Any) -> np.ndarray:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -121,9 +123,10 @@ def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> 
     """The tree shaped like `template` with the leaves of `arrays`.
 
     Raises:
-      CheckpointError: a leaf is missing, left over, or of another shape or dtype; both
-        sides are named.
+      CheckpointError: a leaf is missing, unknown, or of another shape or dtype; the
+        message names both sides.
     """
+    # the names must be the same
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(path) for path, _ in leaves]
     missing, extra = set(names) - set(arrays), set(arrays) - set(names)
@@ -138,6 +141,7 @@ def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> 
             where=where,
         )
 
+    # shapes and dtypes too
     def restore(name: str, leaf: Any) -> Any:
         stored = arrays[name]
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -1,4 +1,4 @@
-"""One iteration's learning, the same for both loops: transitions in, new state out."""
+"""The learning of one iteration, for both loops: transitions in, new state out."""
 
 from typing import Any, NamedTuple
 
@@ -26,32 +26,32 @@ from pgcli.training.state import RunState, init_tally, recent_means, update_tall
 
 
 class Setup(NamedTuple):
-    """What a run is made of: its structure, fixed when programs are compiled."""
+    """The static structure of a run, fixed when programs are compiled."""
 
     spec: EnvSpec
     policy: Policy
     algorithm: Algorithm
     columns: int
-    """Environments of a rollout, or trajectories where whole episodes are collected."""
+    """Environments of a rollout, or trajectories if whole episodes are collected."""
     num_steps: int
-    """Steps of each: exactly, or at most where whole episodes are collected."""
+    """Steps of each column: exactly, or at most if whole episodes are collected."""
     normalize: NormalizeConfig
 
 
 class Knobs(NamedTuple):
-    """The numbers that a compiled program takes as arguments: sweeps reuse it."""
+    """Numbers that are arguments of the compiled program, so that sweeps reuse it."""
 
     hyper: Hyperparameters
     normalize: NormalizeConfig
 
 
 class Report(NamedTuple):
-    """What an iteration says of itself."""
+    """The results of an iteration."""
 
     metrics: dict[str, Array]
     steps: Array  # (high, low) words, after the iteration
-    episodes: Array
-    fault: Array  # what `first_fault` found
+    episodes: Array  # likewise
+    fault: Array  # result of `first_fault`
     finite_params: Array
 
 
@@ -59,12 +59,12 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
     """The structure of a run on environments like `spec`.
 
     Args:
-      config: the run's configuration, resolved.
-      spec: what its environments look like.
-      policy: in place of the network that the configuration names.
+      config: resolved configuration of the run.
+      spec: spec of its environments.
+      policy: replaces the network of the configuration.
 
     Raises:
-      UsageError: whole episodes are collected, and nothing bounds their length.
+      UsageError: whole episodes are collected, and they have no time limit.
     """
     policy = policy or make_policy(spec, config.network)
     algorithm = ALGORITHMS[config.algo.name](policy)
@@ -94,7 +94,7 @@ def make_knobs(config: RunConfig) -> Knobs:
 
 
 def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
-    """A fresh agent. Consumes the key."""
+    """An agent with initial parameters and statistics. Consumes the key."""
     stats = None
     if setup.normalize.obs:
         stats = init_obs_stats(setup.spec.obs, setup.normalize.clip)
@@ -102,7 +102,7 @@ def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
 
 
 def init_run(setup: Setup, knobs: Knobs, key: Key[Array, ""]) -> RunState:
-    """A run before its first iteration. Consumes the key."""
+    """The state of a run before its first iteration. Consumes the key."""
     agent = init_agent(setup, key)
     scaler = init_reward_scaler(setup.columns) if setup.normalize.reward else None
     shape = RolloutShape(
@@ -131,24 +131,27 @@ def learn(
     budget: Array,
     key: Key[Array, ""],
 ) -> tuple[RunState, Report]:
-    """Learns from one rollout. Consumes the key.
+    """(state, report) after learning from one rollout. Consumes the key.
 
     Rewards are scaled and observations normalised with statistics from before this
-    rollout; the statistics move afterwards. Returns and lengths are told raw, of whole
-    games, whatever is learned from.
+    rollout; the statistics are updated afterwards. Reported returns and lengths are
+    unscaled and cover whole games, regardless of reward normalisation.
 
     Args:
-      setup: the run's structure.
+      setup: static structure of the run.
       knobs: its numbers.
-      state: before the iteration.
-      transitions: what was collected with the state's agent.
-      budget: steps asked for, as (high, low) words.
-      key: for the update.
+      state: state before the iteration.
+      transitions: transitions [T, N, …] collected with the agent of the state.
+      budget: budget of steps, as (high, low) words.
+      key: key of the update.
     """
+    # fraction of the budget that is used, for schedules
     learner, scaler = state.learner, state.reward_scaler
     progress = jnp.minimum(
         1.0, exact_count.to_float(state.steps) / exact_count.to_float(budget)
     )
+
+    # rewards to learn from [T, N], and ends of episodes with or without life losses
     weight, raw = transitions.weight, transitions.reward
     learned = jnp.sign(raw) if setup.normalize.reward_sign else raw
     reward = learned
@@ -157,18 +160,25 @@ def learn(
     games = transitions.terminated | transitions.truncated
     transitions = end_on_life_loss(transitions)
     done = transitions.terminated | transitions.truncated
+
+    # the update
     rollout = complete(setup.policy, learner.agent, transitions, reward)
     learner, metrics = setup.algorithm.update(
         knobs.hyper, learner, rollout, progress, key
     )
+
+    # statistics of observations (without the last row, which the next rollout has)
+    # and of rewards
     stats = learner.agent.obs_stats
     if stats is not None:
-        seen = jax.tree.map(lambda x: x[:-1], transitions.obs)
-        stats = update_obs_stats(stats, seen, weight)
+        obs = jax.tree.map(lambda x: x[:-1], transitions.obs)
+        stats = update_obs_stats(stats, obs, weight)
         learner = learner.replace(agent=learner.agent.replace(obs_stats=stats))
     if scaler is not None:
         gamma = getattr(knobs.hyper.algo, "gamma", jnp.float32(1))
         scaler = update_reward_scaler(scaler, learned, done, weight, gamma)
+
+    # counters and report
     tally = update_tally(state.tally, raw, games, weight)
     num_real = jnp.sum(weight > 0, dtype=jnp.uint32)
     state = RunState(
@@ -190,7 +200,7 @@ def learn(
 
 
 def end_on_life_loss(transitions: Transitions) -> Transitions:
-    """Transitions in which a lost life, where it was noted, terminates."""
+    """Transitions with recorded losses of a life as terminations."""
     if transitions.life_lost is None:
         return transitions
     terminated = transitions.terminated | transitions.life_lost
@@ -199,31 +209,32 @@ def end_on_life_loss(transitions: Transitions) -> Transitions:
 
 
 FIELDS = ("action", "reward", "observation", "last observation")
-"""What `first_fault` looks at; of those of one step the first is named."""
+"""Fields checked by `first_fault`; of several in one step, the first is reported."""
 
 
 def first_fault(transitions: Transitions) -> Array:
     """(field, step, column) of the first value that is not finite, as int32.
 
-    The field is an index of `FIELDS`, −1 where all is finite. An observation belongs to
-    the step that returned it, −1 where that was a reset. A last observation has no
-    place: which step it is of, only its own device knows.
+    The field is an index of `FIELDS`, or −1 if all values are finite. The step of an
+    observation is the one that returned it, or −1 for a reset. A last observation has
+    no step and column, which are only known on its own device.
     """
     shape = transitions.reward.shape
     none = 2**31 - 1
-    # whole episodes have their last observation in the last row, wherever they ended
+    # the last observation of a whole episode is in the last row, whatever its length
     length = jnp.sum(transitions.weight > 0, axis=0, dtype=jnp.int32)
 
+    # smallest step · N + column of a value that is not finite, over all arrays
     def first(tree: Any, shift: int = 0) -> Array:
-        found: Array = jnp.int32(none)
+        smallest: Array = jnp.int32(none)
         for x in _floats(tree):
             bad = ~jnp.isfinite(x.reshape(*x.shape[:2], -1)).all(axis=-1)
             step = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 0) - shift
             step = jnp.minimum(step, jnp.broadcast_to(length - 1, bad.shape))
             column = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
             place = jnp.where(bad, step * shape[1] + column, none)
-            found = jnp.minimum(found, jnp.min(place))
-        return found
+            smallest = jnp.minimum(smallest, jnp.min(place))
+        return smallest
 
     last = jnp.where(_all_finite(transitions.final_obs), none, none - 1)
     places = jnp.stack(
@@ -234,6 +245,7 @@ def first_fault(transitions: Transitions) -> Array:
             last,
         ]
     )
+    # the earliest of the fields
     field = jnp.argmin(places)
     step, column = jnp.divmod(places[field], shape[1])
     field = jnp.where(places[field] < none, field, -1)

@@ -12,11 +12,11 @@ from pgcli.errors import ExitCode, PgcliError
 _STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 
 
-class Interrupted(PgcliError):  # noqa: N818 - a request that was met, not a fault
-    """Training stopped on request, after a committed checkpoint.
+class Interrupted(PgcliError):  # noqa: N818 - a request, not an error
+    """Training was stopped by a signal, after a committed checkpoint.
 
     Attributes:
-      result: the run as far as it came, in the form of a result.
+      result: result of the run so far.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ def never() -> bool:
 
 
 class StopFlag:
-    """Which signal has asked for the end, if any."""
+    """The exit code of the signal that requested a stop, or None."""
 
     def __init__(self) -> None:
         self.code: ExitCode | None = None
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         if self.code is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupted = number == signal.SIGINT
@@ -52,15 +52,15 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopFlag]:
-    """A flag that INT, TERM and USR1 raise inside the block; a second INT interrupts.
+    """A flag set by INT, TERM and USR1 inside the block; a second INT interrupts.
 
-    Outside the main thread signals stay as they are: they cannot be handled there.
+    Outside the main thread, signals cannot be handled and the flag is never set.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = {number: signal.signal(number, flag._ask) for number in _STOPS}
+    before = {number: signal.signal(number, flag._request) for number in _STOPS}
     try:
         yield flag
     finally:

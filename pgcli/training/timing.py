@@ -1,4 +1,4 @@
-"""Where a run's time goes."""
+"""Measurement of a run's time: total, training and compilation."""
 
 import time
 
@@ -21,15 +21,15 @@ jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
 def compiled() -> float:
-    """Seconds that this process has spent lowering and compiling, since it began."""
+    """Seconds that this process has spent lowering and compiling since its start."""
     return _compiled
 
 
 class Clock:
-    """Seconds of this process in a run: in all, in training, and compiling.
+    """Seconds of this process in a run: total, training and compilation.
 
-    `compile` is lowering and XLA, of all programs; `train` is collecting, updating and
-    logging, without the compilation that happened there.
+    `compile` covers lowering and XLA for all programs. `train` covers collection,
+    updates and logging without the compilation in them.
     """
 
     def __init__(self) -> None:
@@ -39,16 +39,16 @@ class Clock:
 
     @property
     def total(self) -> float:
-        """Seconds since the run began."""
+        """Seconds since the start of the run."""
         return time.perf_counter() - self._start
 
     @property
     def compile(self) -> float:
-        """Seconds of compilation since the run began."""
+        """Seconds of compilation since the start of the run."""
         return _compiled - self._compiled_before
 
     def lap(self, since: float, compiled_before: float) -> float:
-        """Adds a stretch of training that began at `since`; returns its seconds."""
+        """Adds an interval of training that began at `since`; returns its seconds."""
         seconds = time.perf_counter() - since - (self.compile - compiled_before)
         seconds = max(seconds, 0.0)
         self.train += seconds

@@ -1,5 +1,4 @@
-"""What a run is computed on: accelerator, layout over devices, shardings.
+"""Devices of a run: accelerator, layout over devices, shardings.
 
-The first touch of a device is here. May import `pgcli.training` and what that may
-import.
+JAX is started here. May import `pgcli.training` and the rooms below it.
 """

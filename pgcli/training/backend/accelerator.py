@@ -1,4 +1,4 @@
-"""The first touch of a device: which one, its threads, where programs are cached."""
+"""Start of JAX: accelerator, threads and the cache of compiled programs."""
 
 import contextlib
 import os
@@ -15,13 +15,13 @@ from pgcli.versions import set_jax
 
 @dataclass(frozen=True)
 class Accelerator:
-    """What the learner runs on, as recorded in the run.
+    """The device of the learner, as recorded in the run.
 
     Attributes:
       platform: `cpu`, `gpu` or `tpu`.
-      kind: the device's own name.
+      kind: name of the device.
       cpu_threads: threads of XLA on the CPU; they determine the bits of an update.
-      devices: how many of them take part; they too determine those bits.
+      devices: number of devices used; it also determines these bits.
     """
 
     platform: str
@@ -30,7 +30,7 @@ class Accelerator:
     devices: int = 1
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a resumed run must share to go on bit for bit."""
+        """Values that must be equal for an exact resume."""
         return {
             "platform": self.platform,
             "kind": self.kind,
@@ -49,19 +49,20 @@ def start(
 ) -> Accelerator:
     """Starts JAX on the requested accelerator.
 
-    Settings that JAX reads once (threads, dispatch) hold for the process: a second run
-    in one process keeps those of the first.
+    Settings that JAX reads once (threads, dispatch) apply to the process: a second run
+    in the same process keeps those of the first.
 
     Args:
-      requested: `auto` takes what JAX finds.
-      host_envs: environments step on the host, so that a call must not wait for a
-        dispatch thread.
+      requested: name of the accelerator; `auto` uses the default of JAX.
+      host_envs: whether environments run on the host. If so, dispatch is synchronous,
+        so that a call does not wait for the dispatch thread.
       cpu_threads: threads of XLA on the CPU.
-      cpu_devices: how many devices the CPU is to be, where it is what is used.
+      cpu_devices: number of devices that the CPU is split into.
 
     Raises:
-      AcceleratorError: it is not there; nothing falls back to the CPU silently.
+      AcceleratorError: it is not available; there is no silent fallback to the CPU.
     """
+    # settings that must precede the first use of a device
     os.environ.setdefault("PJRT_NPROC", str(cpu_threads))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if host_envs:
@@ -69,9 +70,11 @@ def start(
     if requested == "cpu":
         set_jax("jax_platforms", "cpu")
     if cpu_devices > 1:
-        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps what it has
+        with contextlib.suppress(RuntimeError):  # JAX has started: no change possible
             set_jax("jax_num_cpu_devices", cpu_devices)
     _enable_cache()
+
+    # the devices
     try:
         devices = jax.devices(None if requested == "auto" else requested)
     except RuntimeError as error:
@@ -102,7 +105,7 @@ def _missing(requested: str, error: Exception) -> AcceleratorError:
 
 
 def programs_directory() -> Path | None:
-    """Where compiled programs are kept between processes; None if switched off."""
+    """Directory of the compilation cache; None if it is switched off."""
     directory = cache_directory()
     return None if directory is None else directory / "xla"
 

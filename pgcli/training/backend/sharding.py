@@ -1,4 +1,4 @@
-"""Where the parts of a run lie while several devices share it."""
+"""Shardings of a run over several devices."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ Learn = Callable[..., tuple[RunState, Report]]
 
 
 def placement(mesh: Mesh, state: Any) -> Any:
-    """Where the parts of a state are: what belongs to an environment is split."""
+    """Shardings of a state: arrays with an axis of environments are split along it."""
     split = (".env", ".tally.return_", ".tally.length", ".reward_scaler.discounted")
 
     def place(path: Any, _: Any) -> NamedSharding:
@@ -32,16 +32,15 @@ def placement(mesh: Mesh, state: Any) -> Any:
 def make_learner(
     setup: Setup, mesh: Mesh | None, knobs: Knobs
 ) -> tuple[Callable[[Knobs, jax.Array], RunState], Learn]:
-    """What makes a run before its first iteration, and what learns from transitions.
+    """(function that initialises a run, function that learns from transitions).
 
-    The first takes knobs and a key, which it consumes. Transitions may be NumPy arrays:
-    every device gets the columns of its own environments. The state that the second is
-    given is no longer there afterwards.
+    The first takes knobs and a key, which it consumes. The second donates its state.
+    Transitions may be NumPy arrays; every device gets the columns of its environments.
 
     Args:
-      setup: the run's structure.
-      mesh: the devices that share it; None for one.
-      knobs: its numbers.
+      setup: static structure of the run.
+      mesh: devices of the run; None for a single one.
+      knobs: numbers of the run, traced.
     """
     init, step = partial(init_run, setup), partial(learn, setup)
     if mesh is None:
@@ -58,13 +57,13 @@ def make_learner(
 
     def on_mesh(*arguments: Any) -> tuple[RunState, Report]:
         with jax.set_mesh(mesh):
-            learned: tuple[RunState, Report] = compiled(*arguments)
-        return learned
+            result: tuple[RunState, Report] = compiled(*arguments)
+        return result
 
     return jax.jit(init, out_shardings=states), on_mesh
 
 
 def on_first(agent: Agent) -> Agent:
-    """The agent on one device: what is on all of them, as the first one holds it."""
+    """The replicated agent on the first device only."""
     alone: Agent = jax.tree.map(lambda x: x.addressable_data(0), agent)
     return alone

@@ -1,5 +1,4 @@
-"""Evaluation of agents, on the device or the host, and loading them from disk.
+"""Evaluation of agents on the device or the host, and loading of saved agents.
 
-Statistics of returns are here too. May import `pgcli.training` and what that may
-import.
+May import `pgcli.training` and the rooms below it.
 """

@@ -24,18 +24,20 @@ def evaluate_on_device(
     agent: Agent,
     key: Key[Array, ""],
 ) -> tuple[Float[Array, " E"], Int[Array, " E"]]:
-    """Raw returns and lengths of one episode in each of E environments.
+    """Unscaled returns and lengths of one episode in each of E environments.
 
-    Every environment plays exactly one, however long: stopping at a step count would
-    favour short episodes. The agent's statistics stay frozen. Consumes the key.
+    Every environment plays exactly one episode of any length: stopping at a number of
+    steps would favour short episodes. The agent's statistics stay frozen. Consumes the
+    key.
     """
     begin_key, run_key = jax.random.split(key)
     first = begin(env, policy, begin_key, episodes)
 
-    def going(carry: Any) -> Array:
+    def unfinished(carry: Any) -> Array:
         return ~jnp.all(carry[3])
 
     def step(carry: Any) -> Any:
+        # act: π(·|s) for E observations, its mode or a sample
         now, returns, lengths, over, count = carry
         step_key, noise_key = jax.random.split(jax.random.fold_in(run_key, count))
         memory, dist = act(policy, agent, now.carry, now.obs, now.start)
@@ -45,6 +47,7 @@ def evaluate_on_device(
             keys = env_keys(noise_key, episodes)
             noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
             action = dist.sample(noise)
+        # step, and add up rewards until the first end of an episode
         state, obs, outcome = step_and_reset(env, step_key, now.state, action)
         done = outcome.terminated | outcome.truncated
         returns = returns + jnp.where(over, 0.0, outcome.reward)
@@ -58,6 +61,6 @@ def evaluate_on_device(
         jnp.zeros(episodes, bool),
     )
     _, returns, lengths, _, _ = jax.lax.while_loop(
-        going, step, (first, *none, jnp.uint32(0))
+        unfinished, step, (first, *none, jnp.uint32(0))
     )
     return returns, lengths

@@ -17,21 +17,21 @@ MAX_ENVS = 32
 
 
 def eval_envs(episodes: int, at_most: int = MAX_ENVS) -> int:
-    """How many environments share the episodes: a divisor of them where one is near."""
+    """Number of environments for the episodes: a divisor of them if one is near."""
     best = max(n for n in range(1, min(episodes, at_most) + 1) if episodes % n == 0)
     return best if best * 2 >= min(episodes, at_most) else min(episodes, at_most)
 
 
 def quotas(episodes: int, num_envs: int) -> np.ndarray:
-    """Episodes of each environment, fixed beforehand; they differ by one at most."""
+    """Number of episodes of each environment; the numbers differ by at most one."""
     return np.array([len(range(n, episodes, num_envs)) for n in range(num_envs)])
 
 
 class HostEvaluator:
-    """Plays whole episodes with frozen statistics."""
+    """A player of whole episodes with frozen statistics."""
 
     def __init__(self, policy: Policy, deterministic: bool) -> None:
-        """An evaluator for a policy, by its mode or by sampling."""
+        """An evaluator of a policy's mode, or of sampled actions."""
         self._policy = policy
 
         def step(
@@ -55,21 +55,24 @@ class HostEvaluator:
         key: Array,
         stop: Callable[[], bool] = never,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Raw returns, lengths and environment of each episode.
+        """Unscaled returns, lengths and environments of all episodes.
 
-        Environment n plays exactly its quota, however long its episodes are: counting
-        the first to finish would favour short ones. Consumes the key.
+        Every environment plays exactly its quota, regardless of the lengths: counting
+        the first episodes to finish would favour short ones. Consumes the key.
 
         Raises:
-          EnvironmentFailed: an environment raised.
-          EvaluationStopped: `stop`, asked at every step, said so.
+          EnvironmentFailed: an environment raised an exception.
+          EvaluationStopped: `stop`, called at every step, returned True.
         """
+        # running sums and results of each environment
         num_envs = env.num_envs
         quota = quotas(episodes, num_envs)
         returns: list[list[float]] = [[] for _ in range(num_envs)]
         lengths: list[list[int]] = [[] for _ in range(num_envs)]
         total, length = np.zeros(num_envs), np.zeros(num_envs, int)
         played = np.zeros(num_envs, int)
+
+        # two slots alternate: the current observations and the outcome of the step
         slots = [empty_slot(env) for _ in range(2)]
         env.reset(slots[0].obs)
         slots[0].start[:] = True
@@ -84,6 +87,8 @@ class HostEvaluator:
             )
             after.real[:] = True
             env.step(np.asarray(action), after)
+
+            # add up rewards; store the results of finished episodes within the quota
             total += np.where(after.real, after.reward, 0.0)
             length += after.real
             for n in np.flatnonzero(after.terminated | after.truncated):

@@ -1,8 +1,7 @@
-"""Runs side by side as one program, and how they fill the devices evenly.
+"""Members of a run as one program, with the same number on every device.
 
-Every device has the same number of members. Where their own number does not divide,
-the last is repeated: copies fill the places that are left, take no part, and are cut
-off wherever something is told of the members.
+If the number of members is not divisible by the number of devices, the last member is
+repeated. These padding copies are inactive and are dropped from all outputs.
 """
 
 from collections.abc import Callable
@@ -32,14 +31,16 @@ def run_members(
     until: Array,
     max_iterations: Array,
 ) -> tuple[DeviceState, tuple[Report, Array], Array, Array]:
-    """Iterations of M members until all have used `until` steps.
+    """Result of iterating M members until all have used `until` steps.
 
-    A member takes part while it is alive and short of `until`; else it stays as it is.
+    A member is updated while it is alive and has used fewer than `until` steps.
 
     Returns:
-      (states, (reports, ran), alive, counts): reports and `ran` are [MAX_CHUNK, M, …];
-      a member's report of a row counts where it ran, [M] rows are filled.
+      (states, (reports, ran), alive, counts): reports and `ran` are [MAX_CHUNK, M, …],
+      of which the first `counts` [M] rows are filled. A member's report in a row is
+      valid if the member ran.
     """
+    # one iteration of all members, in groups that fit the cache
     one = jax.jit(partial(iterate, setup, env, budget=budget))
     samples = setup.columns * setup.num_steps
     samples //= knobs.hyper.algo.num_minibatches
@@ -49,12 +50,13 @@ def run_members(
         short = jax.vmap(lambda steps: exact_count.less(steps, until))(states.run.steps)
         return jnp.logical_and(alive, short)
 
-    def going(carry: Any) -> Array:
+    def unfinished(carry: Any) -> Array:
         states, _, alive, count = carry
         return jnp.logical_and(count < max_iterations, jnp.any(is_due(states, alive)))
 
     def body(carry: Any) -> Any:
         states, rows, alive, count = carry
+        # iterate all, but keep the old state of members that are done or diverged
         due = is_due(states, alive)
         after, report = everyone(knobs, states, run_keys)
         sound = (report.fault[:, 0] < 0) & report.finite_params
@@ -68,18 +70,19 @@ def run_members(
         rows = jax.tree.map(lambda xs, x: xs.at[count].set(x), rows, (report, due))
         return states, rows, alive & (sound | ~due), count + 1
 
+    # loop over rows of reports [MAX_CHUNK, M, …]
     shapes = jax.eval_shape(everyone, knobs, states, run_keys)[1]
     empty = jax.tree.map(
         lambda x: jnp.zeros((MAX_CHUNK, *x.shape), x.dtype), (shapes, alive)
     )
     states, rows, alive, count = jax.lax.while_loop(
-        going, body, (states, empty, alive, jnp.int32(0))
+        unfinished, body, (states, empty, alive, jnp.int32(0))
     )
     return states, rows, alive, jnp.full(alive.shape, count)
 
 
 def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
-    """A function of one member as one of M, at most so many of them at a time."""
+    """A function of one member as a function of M, at most `most` at a time."""
 
     def everyone(*args: Any) -> Any:
         count = jax.tree.leaves(args)[0].shape[0]
@@ -87,19 +90,19 @@ def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
         size = -(-count // groups)
         if groups == 1:
             return jax.vmap(one)(*args)
-        if size == 1:  # a batch axis of one would cost XLA its fast kernels
+        if size == 1:  # with a batch axis of 1, XLA does not use its fast kernels
             return jax.lax.map(lambda x: one(*x), args)
         cut = jax.tree.map(
             lambda x: x.reshape(groups, size, *x.shape[1:]), fill(args, groups * size)
         )
-        found = jax.lax.map(lambda x: jax.vmap(one)(*x), cut)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+        result = jax.lax.map(lambda x: jax.vmap(one)(*x), cut)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], result)
 
     return everyone
 
 
 def fill(stacked: Any, places: int) -> Any:
-    """Arrays [M, …] with the last member repeated: [places, …]."""
+    """Arrays [M, …] extended to [places, …] by repeating the last member."""
 
     def extend(x: Any) -> Any:
         last = x.shape[0] - 1
