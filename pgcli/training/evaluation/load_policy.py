@@ -1,4 +1,4 @@
-"""Agents from checkpoints: for evaluation, and for a user's own program."""
+"""Loading of agents from checkpoints, for evaluation and for users' programs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from pgcli.training.step import init_agent, make_setup
 
 
 class Trained(NamedTuple):
-    """An agent with everything that is known of it.
+    """A saved agent with its configuration and its origin.
 
     `env_modules` are the modules that its environment may come from; they are compared
     with those the user names, never imported.
@@ -37,26 +37,26 @@ class Trained(NamedTuple):
     agent: Agent
     iteration: int
     env_modules: tuple[str, ...]
-    member: Member | None = None  # which of several that trained side by side
+    member: Member | None = None
 
 
 def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
-    """The checkpoint that a user means.
+    """Path of a checkpoint, or of the last or best checkpoint of a run.
 
     Args:
       target: path of a checkpoint, or path or name of a run.
-      runs_dir: where names are looked up.
-      best: of a run, the one that evaluated best; else its last.
+      runs_dir: directory of named runs.
+      best: whether to return a run's best checkpoint instead of its last.
 
     Raises:
-      UsageError: there is no such run or checkpoint.
-      CheckpointError: the run has no checkpoint, or none that is the best.
+      UsageError: the run or checkpoint does not exist.
+      CheckpointError: the run has no checkpoint, or no best one.
     """
     path = Path(target)
     if (path / manifest.NAME).is_file():
         if best:
             raise UsageError(
-                "--best takes a run, and this is a checkpoint", where=target
+                "--best needs a run, and this is a checkpoint", where=target
             )
         return path
     run = RunDirectory.find(target, runs_dir)
@@ -64,23 +64,24 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
         marked = run.best()
         if marked is None:
             raise CheckpointError(
-                "no evaluation has picked a best checkpoint yet",
+                "no evaluation has chosen a best checkpoint yet",
                 where=str(run.path),
-                help="without --best the last checkpoint is taken",
+                help="without --best, the last checkpoint is used",
             )
         return run.checkpoints / marked[0]
-    found = checkpoint.committed(run.checkpoints)
-    if not found:
+    committed = checkpoint.committed(run.checkpoints)
+    if not committed:
         raise CheckpointError("there is no checkpoint yet", where=str(run.path))
-    return found[-1]
+    return committed[-1]
 
 
 def load_agents(path: Path) -> list[Trained]:
-    """The agents of a checkpoint, verified: one, or one per member.
+    """The agents of a verified checkpoint: one, or one per member.
 
     Raises:
       CheckpointError: it is missing, damaged, or does not fit its own configuration.
     """
+    # the manifest
     stored = checkpoint.load(path, {"agent"})
     where = str(path)
     try:
@@ -91,18 +92,20 @@ def load_agents(path: Path) -> list[Trained]:
         env_modules = _modules_of_run(path) if modules is None else tuple(modules)
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(
-            f"its manifest is not one of a pgcli run: {error}", where=where
+            f"its manifest is not that of a pgcli run: {error}", where=where
         ) from None
+
+    # the agents
     setup = make_setup(config, spec)
     run = str(stored.meta.get("run", path.parent.parent.name))
     arrays = stored.groups["agent"]
 
     def make(config: RunConfig, member: Member | None) -> Trained:
-        mine = arrays
+        own = arrays
         if member is not None:
-            mine = {name: of_member(x, member, where) for name, x in arrays.items()}
+            own = {name: of_member(x, member, where) for name, x in arrays.items()}
         template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
-        agent = from_arrays(template, mine, where)
+        agent = from_arrays(template, own, where)
         return Trained(
             path,
             run,
@@ -133,37 +136,37 @@ def of_member(array: np.ndarray, member: Member, where: str) -> np.ndarray:
     """A member's part of an array [M, …].
 
     Raises:
-      CheckpointError: the array has no such part.
+      CheckpointError: the array has no part for the member.
     """
     if array.ndim == 0 or len(array) <= member.index:
-        raise CheckpointError(f"it holds nothing of {member}", where=where)
+        raise CheckpointError(f"it contains no data of {member}", where=where)
     part: np.ndarray = array[member.index]
     return part
 
 
 def load_agent(path: Path, member: str | None = None) -> Trained:
-    """The agent of a checkpoint, verified.
+    """The agent of a verified checkpoint.
 
     Args:
-      path: of the checkpoint.
-      member: which of several, as for `find_member`.
+      path: path of the checkpoint.
+      member: text that identifies a member, as for `find_member`.
 
     Raises:
-      UsageError: there are several and none is chosen, or there is no such member.
+      UsageError: the member does not exist, or none of several is chosen.
       CheckpointError: it is missing, damaged, or does not fit its own configuration.
     """
-    found = load_agents(path)
-    if member is None and found[0].member is None:
-        return found[0]
-    known = [trained.member for trained in found if trained.member is not None]
-    return found[find_member(known, member, str(path)).index]
+    agents = load_agents(path)
+    if member is None and agents[0].member is None:
+        return agents[0]
+    known = [trained.member for trained in agents if trained.member is not None]
+    return agents[find_member(known, member, str(path)).index]
 
 
 def find_member(known: Sequence[Member], text: str | None, where: str) -> Member:
-    """The member that `SEED[,KEY=VALUE…]` names, of those side by side.
+    """The member identified by `SEED[,KEY=VALUE…]`.
 
     Raises:
-      UsageError: none, or several, are of that name.
+      UsageError: no member matches, or several do.
     """
     if not known:
         raise UsageError("this is a single run: there are no members", where=where)
@@ -173,9 +176,9 @@ def find_member(known: Sequence[Member], text: str | None, where: str) -> Member
         return fits[0]
     shown = "; ".join(str(member) for member in (fits or known)[:4])
     raise UsageError(
-        f"`--member {text}` names {len(fits)} of {len(known)} runs side by side"
+        f"`--member {text}` matches {len(fits)} of {len(known)} members"
         if text
-        else f"{len(known)} runs are side by side here",
+        else f"this run has {len(known)} members",
         where=where,
         help=f"--member SEED[,KEY=VALUE…] chooses one: {shown}"
         + (" …" if len(fits or known) > 4 else ""),
@@ -193,10 +196,10 @@ def _is(member: Member, part: str) -> bool:
 
 
 def _batched(space: ObsSpace, obs: Any) -> bool:
-    """Whether `obs` has a batch axis in front.
+    """Whether `obs` has a leading batch axis.
 
     Raises:
-      ValueError: its shape is neither one observation's nor a batch's.
+      ValueError: the shape is neither that of an observation nor that of a batch.
     """
     if not isinstance(space, Space):
         name = next(iter(space))
@@ -216,8 +219,8 @@ def _batched(space: ObsSpace, obs: Any) -> bool:
 class LoadedPolicy:
     """A trained policy as a function from observations to actions.
 
-    Actions are in the environment's own form: clipped to its bounds, an int for a
-    single discrete observation.
+    Actions have the form that the environment expects: clipped to its bounds, or an int
+    if the action space is discrete and there is a single observation.
     """
 
     def __init__(self, trained: Trained, deterministic: bool, seed: int) -> None:
@@ -239,10 +242,10 @@ class LoadedPolicy:
         self._act = jax.jit(step)
 
     def __call__(self, obs: Any) -> Any:
-        """The action for one observation, or the actions for a batch of them.
+        """The action for one observation, or the actions for a batch.
 
         Raises:
-          ValueError: the observation has another shape than in training.
+          ValueError: the shape of the observation differs from that in training.
         """
         spec = self.trained.spec
         if not isinstance(spec.obs, Space):
@@ -277,15 +280,15 @@ def load_policy(
     """The policy of a run or checkpoint, as `policy(obs) -> action`.
 
     Args:
-      path: a run directory (its last checkpoint) or a checkpoint.
-      deterministic: take the most probable action; else sample.
-      seed: of the sampling.
-      best: of a run, the checkpoint that evaluated best.
-      member: of runs side by side, which: `SEED[,KEY=VALUE…]`.
+      path: a run directory or a checkpoint; of a run, the last checkpoint is loaded.
+      deterministic: whether to return the most probable action instead of a sample.
+      seed: seed of the sampling.
+      best: whether to load a run's best checkpoint instead of its last.
+      member: text that identifies one of several members: `SEED[,KEY=VALUE…]`.
 
     Raises:
-      UsageError: there is no such run or member.
+      UsageError: the run or member does not exist.
       CheckpointError: the checkpoint is missing, damaged or of another format.
     """
-    found = find_checkpoint(str(path), Path("runs"), best)
-    return LoadedPolicy(load_agent(found, member), deterministic, seed)
+    checkpoint_path = find_checkpoint(str(path), Path("runs"), best)
+    return LoadedPolicy(load_agent(checkpoint_path, member), deterministic, seed)

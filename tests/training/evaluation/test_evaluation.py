@@ -167,7 +167,7 @@ def test_evaluate_takes_a_run_a_checkpoint_or_the_best(runs_dir: Path) -> None:
     assert best is not None
     found = pgcli.evaluate("cart", runs_dir=runs_dir, episodes=5, best=True)
     assert found["iteration"] == int(best[0])
-    with pytest.raises(UsageError, match="--best takes a run"):
+    with pytest.raises(UsageError, match="--best needs a run"):
         pgcli.evaluate(last["checkpoint"], best=True)
     with pytest.raises(CheckpointError, match="no evaluation"):
         pgcli.evaluate("pendulum", runs_dir=runs_dir, best=True)

@@ -101,11 +101,11 @@ def test_evaluation_of_all_members_or_of_one(
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        (None, "4 runs are side by side here"),
-        ("1", "names 2 of 4 runs"),
-        ("7", "names 0 of 4 runs"),
-        ("gamma=1", "names 0 of 4 runs"),
-        ("x", "names 0 of 4 runs"),
+        (None, "this run has 4 members"),
+        ("1", "matches 2 of 4 members"),
+        ("7", "matches 0 of 4 members"),
+        ("gamma=1", "matches 0 of 4 members"),
+        ("x", "matches 0 of 4 members"),
     ],
 )
 def test_member_that_is_not_one_is_a_mistake(
@@ -146,8 +146,8 @@ def test_host_members_have_the_same_layout(runs_dir: Path) -> None:
         ("{algo.num_epochs: [1, 2]}", "`algo.num_epochs` is not a number"),
         ("{seed: [1, 2]}", "`seed` is not a number"),
         ("{optimizer.lr: [-1]}", "must be a finite number, above 0, not -1"),
-        ("{optimizer.lr: [1e-3, 1e-3]}", "holds a value twice"),
-        ("{optimizer.lr: []}", "holds no value"),
+        ("{optimizer.lr: [1e-3, 1e-3]}", "contains a value twice"),
+        ("{optimizer.lr: []}", "contains no value"),
         ("{optimizer.lr: [x]}", "must be a list of numbers"),
         ("{optimizer.lr: 3}", "must be a list of numbers"),
         ("3", "`grid` must be a mapping"),
@@ -208,5 +208,5 @@ def test_resume_of_a_member_goes_on_with_it_alone(
 def test_resume_of_a_member_that_is_not_there_is_refused(
     result: dict[str, Any], runs_dir: Path
 ) -> None:
-    with pytest.raises(UsageError, match="names 0 of 4"):
+    with pytest.raises(UsageError, match="matches 0 of 4"):
         resume("grid", runs_dir=runs_dir, member="7,optimizer.lr=1e-2")
