@@ -76,7 +76,7 @@ class Outcome:
     seconds: float | None = None
 
 
-class RunFailed(PgcliError):  # noqa: N818 - says what happened
+class RunFailed(PgcliError):  # noqa: N818 - the name is the event
     """A run ended with an error. Its exit code is passed on."""
 
     def __init__(self, name: str, code: int, error: Mapping[str, Any]) -> None:

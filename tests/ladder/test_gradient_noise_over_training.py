@@ -23,9 +23,9 @@ def short_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     "env_id", ["func:CartPole-v1", pytest.param("Pendulum-v1", marks=pytest.mark.slow)]
 )
 def test_every_weight_is_measured_at_both_policies(env_id: str) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     result = gradient_variance(
-        small_runs.config(env_id), steps=64, episodes=EPISODES, tell=said.append
+        small_runs.config(env_id), steps=64, episodes=EPISODES, tell=messages.append
     )
     assert [point["policy"] for point in result["points"]] == ["fresh", "trained"]
     assert [point["steps"] for point in result["points"]] == [0, 64]
@@ -37,7 +37,7 @@ def test_every_weight_is_measured_at_both_policies(env_id: str) -> None:
         assert all(row["variance"] > -1e-3 for row in point["rows"])
         if "CartPole" in env_id:  # every return is 5: nothing to learn, nothing to say
             assert point["rows"][1]["ratio"] is None
-    assert said
+    assert messages
 
 
 def test_rung_without_discount_has_plain_rows_only() -> None:
@@ -63,7 +63,7 @@ def test_environment_without_a_limit_is_a_usage_error(
         return env._replace(spec=env.spec.__class__("x", env.spec.obs, env.spec.action))
 
     monkeypatch.setattr(gradient_noise_over_training, "make_device_env", unlimited)
-    with pytest.raises(UsageError, match="no limit"):
+    with pytest.raises(UsageError, match="no time limit"):
         gradient_variance(
             small_runs.config("func:CartPole-v1"), steps=1, episodes=3, tell=print
         )

@@ -52,12 +52,12 @@ def test_jsonl_truncate_cuts_back_to_an_offset(tmp_path: Path) -> None:
 
 
 def test_jsonl_truncate_of_a_shorter_file_fills_nothing_in(tmp_path: Path) -> None:
-    said: list[str] = []
-    writer = JsonlWriter(tmp_path / "x", said.append)
+    warnings: list[str] = []
+    writer = JsonlWriter(tmp_path / "x", warnings.append)
     writer.write({"a": 1})
     writer.truncate(100)
     assert (tmp_path / "x").read_bytes() == b'{"a":1}\n'
-    assert "has 8 bytes, but the checkpoint recorded 100" in said[0]
+    assert "has 8 bytes, but the checkpoint recorded 100" in warnings[0]
 
 
 def test_jsonl_cuts_off_a_broken_last_line(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_jsonl_cuts_off_a_broken_last_line(tmp_path: Path) -> None:
     assert rows(tmp_path / "x") == [{"a": 1}, {"a": 2}]
 
 
-def log_three(path: Path, said: list[str]) -> None:
-    writer = JsonlWriter(path, said.append)
+def log_three(path: Path, warnings: list[str]) -> None:
+    writer = JsonlWriter(path, warnings.append)
     for number in range(3):
         writer.write({"row": number})
     writer.sync()
@@ -82,12 +82,12 @@ def test_jsonl_failing_at_any_operation_warns_once_and_keeps_whole_rows(
     total = count(lambda: log_three(tmp_path / "x", []))
     assert total == 5  # open, 3 writes, sync
     for n in range(total):
-        said: list[str] = []
+        warnings: list[str] = []
         path = tmp_path / str(n)
         with intercept(Failing(n, code, lasting)):
-            log_three(path, said)
-        assert len(said) == 1
-        assert f"{n} cannot be written" in said[0]
+            log_three(path, warnings)
+        assert len(warnings) == 1
+        assert f"{n} cannot be written" in warnings[0]
         writer = JsonlWriter(path)
         writer.write({"row": "last"})
         found = [row["row"] for row in rows(path)]
@@ -125,11 +125,11 @@ def test_logger_failing_from_any_operation_on_warns_once(
 
     (tmp_path / "count").mkdir()
     for n in range(count(lambda: log(tmp_path / "count", print))):
-        said: list[str] = []
+        warnings: list[str] = []
         (tmp_path / str(n)).mkdir()
         with intercept(Failing(n, errno.ENOSPC, True)):
-            log(tmp_path / str(n), said.append)
-        assert len(said) == 1
+            log(tmp_path / str(n), warnings.append)
+        assert len(warnings) == 1
 
 
 def table(directory: Path) -> list[dict[str, str]]:
