@@ -114,7 +114,8 @@ class Checkpointing:
         """What of the recorded accelerator differs from the one in use, in words."""
         then, now = recorded or {}, self._context.accelerator.fingerprint()
         return [
-            f"{key} was {then.get(key, 'not recorded')} and is {now.get(key, 'none')}"
+            f"the run was computed with {key} {then.get(key, 'not recorded')}; "
+            f"here it is {now.get(key, 'none')}"
             for key in sorted(then.keys() | now.keys())
             if then.get(key) != now.get(key)
         ]

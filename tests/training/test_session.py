@@ -322,7 +322,10 @@ def test_exact_resume_that_is_refused_names_what_differs(
     monkeypatch.setattr(Accelerator, "fingerprint", changed)
     with pytest.raises(UsageError, match="state-exact is what can be had") as caught:
         resume("x", runs_dir=tmp_path, require_exact=True)
-    assert re.fullmatch(r"cpu_threads was \d+ and is 9", str(caught.value.help))
+    help = str(caught.value.help)
+    assert re.fullmatch(
+        r"the run was computed with cpu_threads \d+; here it is 9", help
+    )
 
 
 def test_news_of_the_loop_reach_the_user_once(
