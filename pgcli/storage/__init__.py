@@ -1,5 +1,5 @@
 """Files of a run: run directories, checkpoints, manifests, locks and logs.
 
 All changes to the disk go through `files`, so that tests can make them fail. May import
-`pgcli.errors` only, and is independent of training.
+`pgcli.errors` and `pgcli.suggest`, and is independent of training.
 """
