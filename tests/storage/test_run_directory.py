@@ -133,7 +133,7 @@ def test_overwrite_refuses_what_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "d").write_text("a file")
     before = snapshot(tmp_path)
     for name in "abcd":
-        with pytest.raises(UsageError, match="run directories only"):
+        with pytest.raises(UsageError, match="only run directories"):
             create(tmp_path, name, overwrite=True)
     assert snapshot(tmp_path) == before
 
