@@ -174,7 +174,7 @@ class A2CConfig(AlgorithmConfig):
 
 @dataclass(frozen=True)
 class ISPGConfig(AlgorithmConfig):
-    """Learns for several epochs; nothing holds θ near θ'."""
+    """Learns for several epochs; nothing keeps θ near θ'."""
 
     equation: ClassVar[str] = "mean of r·Â,  r = π_θ(a|s) / π_θ'(a|s)"
 
@@ -220,7 +220,7 @@ class TRPOConfig(AlgorithmConfig):
 
 @dataclass(frozen=True)
 class PPO1Config(AlgorithmConfig):
-    """Holds θ near θ' by a penalty; β adapts after each update."""
+    """Keeps θ near θ' by a penalty; β adapts after each update."""
 
     equation: ClassVar[str] = "mean of r·Â − β·KL(π_θ'‖π_θ), several epochs"
     claims: ClassVar[Mapping[str, Relation]] = {"a2c": "<="}
@@ -273,7 +273,7 @@ class PPO1Config(AlgorithmConfig):
 
 @dataclass(frozen=True)
 class PPO2Config(AlgorithmConfig):
-    """Holds θ near θ' by clipping what the ratio r can gain."""
+    """Keeps θ near θ' by clipping the gain from the ratio r."""
 
     equation: ClassVar[str] = "mean of min(r·Â, clip(r, 1−ε, 1+ε)·Â), several epochs"
     aliases: ClassVar[tuple[str, ...]] = ("ppo",)

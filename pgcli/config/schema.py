@@ -68,18 +68,18 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """How much is collected between two updates."""
+    """Amount of data per update."""
 
     num_steps: Annotated[
-        int, Ge(1), "steps T per environment and iteration, where steps are collected"
+        int, Ge(1), "steps T per environment and iteration, if steps are collected"
     ] = 128
     episodes_per_env: Annotated[
-        int, Ge(1), "episodes per environment and iteration, where whole ones are"
+        int, Ge(1), "episodes per environment and iteration, if episodes are collected"
     ] = 1
     end_on_life_loss: Annotated[
         bool,
-        "credit ends where a life is lost, as if the episode did; returns and lengths "
-        "are still those of whole games",
+        "a lost life ends the credit like the end of an episode; returns and lengths "
+        "still cover whole games",
     ] = False
 
 
@@ -105,15 +105,15 @@ class NetworkConfig:
 
     torso: Annotated[
         Literal["mlp", "grid_cnn", "nature_cnn"],
-        "what turns an observation into features: dense layers on it flattened; "
-        "before them 16 filters of 3 × 3 on a small image [H, W, C]; or before them "
-        "the three layers of filters that are usual on Atari's frames",
+        "network below the heads: dense layers on the flattened observation (mlp), "
+        "after 16 filters of 3 × 3 on a small image [H, W, C] (grid_cnn), or after the "
+        "three usual convolutional layers for Atari frames (nature_cnn)",
     ] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Ge(1)], ...], "widths of the hidden layers"
     ] = (64, 64)
     activation: Annotated[
-        Literal["tanh", "relu", "swish", "gelu", "elu"], "between the layers"
+        Literal["tanh", "relu", "swish", "gelu", "elu"], "of the hidden layers"
     ] = "tanh"
     shared: Annotated[bool, "policy and value share the torso"] = False
     log_std_init: Annotated[
@@ -121,33 +121,33 @@ class NetworkConfig:
     ] = 0.0
     dtype: Annotated[
         Literal["float32", "bfloat16"],
-        "what the torso computes in; parameters, heads, losses and optimiser are "
-        "float32 always. bfloat16 is for accelerators; slower on most CPUs",
+        "dtype of the torso's computation; parameters, heads, losses and optimiser "
+        "always use float32. bfloat16 is for accelerators, and slower on most CPUs",
     ] = "float32"
 
 
 @dataclass(frozen=True)
 class NormalizeConfig:
-    """Running normalisation; statistics move once per rollout, after the update."""
+    """Running normalisation, with statistics updated once per rollout."""
 
     obs: Annotated[bool, "subtract the mean, divide by the standard deviation"] = False
     reward: Annotated[
         bool, "divide by the standard deviation of the discounted return"
     ] = False
     reward_sign: Annotated[
-        bool, "learn from the sign of each reward alone; logged returns stay raw"
+        bool, "learn only from the sign of each reward; logged returns stay unscaled"
     ] = False
     clip: Annotated[float, Gt(0), "bound on normalised values, both sides"] = 10.0
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation during training, on seeds of its own; picks the best checkpoint."""
+    """Evaluation during training, on separate seeds; chooses the best checkpoint."""
 
     every: Annotated[
         int | None,
         Ge(0),
-        "training steps between evaluations; null: ten over the budget; 0: never",
+        "training steps between evaluations; null: a tenth of the budget; 0: never",
     ] = None
     episodes: Annotated[int, Ge(1), "episodes of each periodic evaluation"] = 20
     final_episodes: Annotated[int, Ge(1), "episodes of the evaluation at the end"] = 100
@@ -155,41 +155,41 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When checkpoints are written and how many stay."""
+    """Interval of checkpoints, and number of checkpoints to keep."""
 
     every: Annotated[
         int | None,
         Ge(1),
-        "training steps between checkpoints; null: ten over the budget",
+        "training steps between checkpoints; null: a tenth of the budget",
     ] = None
-    keep: Annotated[int, Ge(2), "newest checkpoints kept, beside the best"] = 2
+    keep: Annotated[int, Ge(2), "newest checkpoints to keep, besides the best"] = 2
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """Where metrics go besides `metrics.jsonl`, which is always written."""
+    """Loggers of metrics; `metrics.jsonl` is always written."""
 
     every: Annotated[int, Ge(1), "iterations between rows of metrics.jsonl"] = 1
     sinks: Annotated[
-        tuple[str, ...], "further loggers, by name (tensorboard, csv)"
+        tuple[str, ...], "additional loggers, by name (tensorboard, csv)"
     ] = ()
 
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """How a batch is laid out for several devices."""
+    """Layout of a batch over several devices."""
 
     shards: Annotated[
         int | None,
         Ge(1),
-        "rows S that the batch is kept and shuffled in; null: gcd of the columns of a "
-        "rollout (environments or trajectories) and 8",
+        "rows S of the batch, which is shuffled within rows; null: gcd of the columns "
+        "of a rollout (environments or trajectories) and 8",
     ] = None
     devices: Annotated[
         int | None,
         Ge(1),
-        "devices to use; null: as many as shorten the work, of those there are (on the "
-        "CPU its cores, where a minibatch has 512 samples or runs are side by side)",
+        "number of devices; null: as many available ones as shorten the work (on the "
+        "CPU its cores, if a minibatch has 512 samples or there are several members)",
     ] = None
 
 
@@ -221,29 +221,29 @@ class RunConfig:
     host: HostConfig = field(default_factory=HostConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     accelerator: Annotated[
-        Literal["auto", "cpu", "gpu", "tpu"], "where the learner runs"
+        Literal["auto", "cpu", "gpu", "tpu"], "device of the learner"
     ] = "auto"
     seed: Annotated[int, Ge(0), Lt(2**32), "seed of every random stream"] = 0
     seeds: Annotated[
-        int, Ge(1), "independent runs side by side, of seeds seed, seed + 1, …"
+        int, Ge(1), "independent members of one run, with seeds seed, seed + 1, …"
     ] = 1
     grid: Annotated[
         Mapping[str, tuple[float, ...]],
-        "values of numbers such as optimizer.lr to train side by side, each "
-        "combination with every seed",
+        "values of numbers such as optimizer.lr, trained in one run: each combination "
+        "with every seed",
     ] = field(default_factory=dict)
     steps: Annotated[int, Ge(1), Lt(MAX_STEPS), "budget of training steps"] = 100_000
     until_return: Annotated[
         float | None,
-        "stop once a periodic evaluation's mean return reaches this; null: never",
+        "stop when the mean return of a periodic evaluation reaches this; null: never",
     ] = None
 
     @property
     def num_members(self) -> int:
-        """Runs side by side: seeds times combinations of the grid."""
+        """Number of members: seeds × combinations of the grid."""
         return self.seeds * math.prod(len(values) for values in self.grid.values())
 
     @property
     def has_members(self) -> bool:
-        """Whether this is several runs in one, even if one of one seed."""
+        """Whether the run consists of members, even of a single one."""
         return self.seeds > 1 or bool(self.grid)
