@@ -390,8 +390,28 @@ def test_train_help_shows_every_algorithm_with_sentence_and_equation(run: Run) -
         (at,) = (n for n, line in enumerate(lines) if line.endswith(sentence))
         assert lines[at].split()[0].rstrip(",") == name
         assert lines[at + 1].strip() == cls.equation
-    columns = [sum(not unicodedata.combining(c) for c in line) for line in lines]
-    assert max(columns) <= 80
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        *("train", "eval", "resume", "ladder", "explain", "bench", "doctor"),
+        *("runs", "runs list", "runs show", "runs verify"),
+        *("config", "config show", "config check", "config explain", "config schema"),
+        *("envs", "envs list", "envs check"),
+    ],
+)
+def test_help_fits_in_80_columns(run: Run, command: str) -> None:
+    for line in run(*command.split(), "-h").out.splitlines():
+        assert sum(not unicodedata.combining(c) for c in line) <= 80, line
+
+
+def test_help_of_config_check_takes_several_files(run: Run) -> None:
+    assert (
+        "Usage: pgcli config check [OPTIONS] FILE...\n"
+        in run("config", "check", "-h").out
+    )
 
 
 def test_config_explain_finds_keys_of_every_algorithm(run: Run) -> None:

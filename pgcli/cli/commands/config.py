@@ -17,7 +17,7 @@ pgcli config check my.yaml
 pgcli config explain algo.clip_eps
 pgcli config schema > pgcli.schema.json"""
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="YAML files")]
 Key = Annotated[
     str,
     typer.Argument(

@@ -25,7 +25,7 @@ pgcli envs --env-module my_pkg"""
 CHECK_EXAMPLES = """\
 pgcli envs check CartPole-v1
 pgcli envs check my_pkg:MyEnv-v0 --env-module my_pkg --env-kwargs size=5
-pgcli envs check func:MyEnv --env-module my_pkg --set env.max_episode_steps=500"""
+pgcli envs check func:MyEnv --env-module my_pkg --set env.max_episode_steps=99"""
 
 CHECK_NOTES = """\
 A Gymnasium environment is checked by Gymnasium's own checker, then by random
@@ -33,11 +33,11 @@ episodes: spaces, finite numbers, seeds, ends of episodes. A device environment
 is traced, and run under jit and vmap. Exit code 3 if there is an error.
 
 Environments of your own
-  on the host    `gymnasium.register(id="MyEnv-v0", entry_point=…)` in a module given
-                 by --env-module; then --env MyEnv-v0
-  on the device  a gymnasium.experimental.functional.FuncEnv, class or instance, in
-                 such a module; then --env func:NAME. --env-kwargs are its parameters
-                 or arguments. It needs a time limit, env.max_episode_steps"""
+  on the host    `gymnasium.register(id="MyEnv-v0", entry_point=…)` in a module
+                 given by --env-module; then --env MyEnv-v0
+  on the device  a gymnasium.experimental.functional.FuncEnv, class or instance,
+                 in such a module; then --env func:NAME. --env-kwargs are its
+                 parameters or arguments. It needs env.max_episode_steps"""
 
 Filter = Annotated[
     str | None, typer.Argument(metavar="[FILTER]", help="part of an environment's id")

@@ -23,22 +23,23 @@ pgcli ladder --seeds 0:20 --tune 3e-4,1e-3,3e-3,1e-2 --tune-seeds 100:105
 pgcli ladder --env func:CartPole-v1 --gradient-variance"""
 
 NOTES = """\
-Each run is a separate `pgcli train` in OUT/runs. Finished runs are not repeated,
-so the same command continues an interrupted ladder. A rung keeps the settings of
-its preset, but all rungs share network, environments, budget and seeds.
+Each run is a separate `pgcli train` in OUT/runs. Finished runs are not
+repeated, so the same command continues an interrupted ladder. A rung keeps the
+settings of its preset, but all rungs share network, environments, budget and
+seeds.
 
   final return  mean unscaled return of the last 100 training episodes
   area          its mean over the budget: area under the training curve
   IQM [95 %]    interquartile mean over seeds; bootstrap interval over seeds
   threshold     median steps until the mean of 100 episodes reached it, and the
                 number of seeds that did
-  KL, ESS       per update: KL(π_old‖π) in nats, effective sample size (fraction)
+  KL, ESS       per update: KL(π_old‖π) in nats, effective fraction of samples
 
---gradient-variance compares a fresh policy with one trained briefly by the last
-rung, both with the first seed.
+--gradient-variance compares a fresh policy with one trained briefly by the
+last rung, both with the first seed.
 
-OUT/ladder.json contains the output of --json and the curves; ladder.csv contains
-the table; curves.png and curves.svg show the curves (extra: plot).
+OUT/ladder.json contains the output of --json and the curves, ladder.csv the
+table; curves.png and curves.svg show the curves (extra: plot).
 
 JSON
   env, steps, seeds, threshold, maximum, common, tuning, files,
