@@ -1,4 +1,4 @@
-"""How a run is spread over devices: independent runs first, else the batch."""
+"""Layout of a run over devices: members are distributed, or else the batch is split."""
 
 import dataclasses
 import os
@@ -17,31 +17,31 @@ from pgcli.errors import AcceleratorError, UsageError
 from pgcli.training.backend import accelerator
 
 SMALL_MINIBATCH = 512
-"""Samples below which two CPU devices lose more by exchanging than they gain."""
+"""Samples below which the communication of two CPU devices costs more than it gains."""
 
 MANY_THREADS = ("nature_cnn",)
-"""Torsos whose products are large enough for all cores, whatever the minibatch."""
+"""Torsos with products large enough for all cores, for any size of minibatch."""
 
 
 class Layout(NamedTuple):
     """Devices along each axis of the mesh."""
 
-    seed: int  # over independent runs
+    seed: int  # over members
     data: int  # over environments and rows of the batch
 
     @property
     def devices(self) -> int:
-        """How many devices take part."""
+        """Number of devices used."""
         return self.seed * self.data
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def minibatch_size(config: RunConfig) -> int:
-    """Samples of one gradient step, where fixed numbers of them are collected."""
+    """Samples per gradient step, if a fixed number of steps is collected."""
     minibatches = config.algo.num_minibatches
     return config.env.num_envs * config.rollout.num_steps // minibatches
 
@@ -51,21 +51,19 @@ def choose(
 ) -> Layout:
     """The layout of a run over at most `available` devices.
 
-    Runs side by side need no exchange: devices share them out. One run is split by the
-    rows of its batch where its minibatches are worth it; on an accelerator always,
-    unless its environments are on the host, which feeds one there unless more are asked
-    for.
+    Members do not communicate and are distributed over the devices. A single run is
+    split by the rows of its batch: on the CPU if its minibatches are large, and on an
+    accelerator if its environments run on the device, or if devices are requested.
 
     Args:
-      config: the run's configuration, resolved.
-      available: devices that are there.
-      on_cpu: they are parts of one processor.
-      started: whether what is available is known, and not the least that there is.
+      config: resolved configuration of the run.
+      available: number of available devices.
+      on_cpu: whether the devices are parts of one processor.
+      started: whether JAX has started, so that `available` is exact and not a minimum.
 
     Raises:
-      AcceleratorError: more were asked for than there are.
-      UsageError: several were asked for, for runs side by side whose environments are
-        on the host.
+      AcceleratorError: more devices are requested than available.
+      UsageError: several devices are requested for members with host environments.
     """
     asked = config.parallel.devices
     host = not on_device(config.env.id)
@@ -100,7 +98,7 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def make_mesh(layout: Layout) -> Mesh | None:
-    """The mesh of a layout; None for a single device."""
+    """Mesh of a layout; None for a single device."""
     if layout.devices == 1:
         return None
     devices = jax.devices()[: layout.devices]
@@ -109,7 +107,7 @@ def make_mesh(layout: Layout) -> Mesh | None:
 
 
 class Backend(NamedTuple):
-    """What a run is computed on."""
+    """Accelerator and mesh of a run."""
 
     accelerator: accelerator.Accelerator
     mesh: Mesh | None
@@ -119,12 +117,12 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     """Starts JAX for a run.
 
     Args:
-      config: the run's configuration, resolved.
-      recorded: the fingerprint of the accelerator that a run goes on from: threads and
-        devices determine its bits.
+      config: resolved configuration of the run.
+      recorded: recorded fingerprint of the accelerator, for a resumed run: threads and
+        devices determine the bits of an update.
 
     Raises:
-      AcceleratorError: what was asked for is not there.
+      AcceleratorError: the requested devices are not available.
     """
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
