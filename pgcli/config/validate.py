@@ -131,6 +131,7 @@ def dotted(path: KeyPath) -> str:
 
 def derive(config: RunConfig) -> RunConfig:
     """The configuration with nulls replaced by values derived from other keys."""
+    # defaults that depend on the budget, the network or the number of environments
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
     host = config.host
     env = dataclasses.replace(config.env, vectorizer=config.env.stepped)

@@ -66,6 +66,7 @@ def bench(
 
 
 def _text(result: Mapping[str, Any]) -> str:
+    # steps per second, and the share of each part in an iteration
     rates, shares = result["rates"], result["shares"]
     parts = {"bare": "stepping", "collection": "acting", "update": "update"}
     rows = [
@@ -81,6 +82,8 @@ def _text(result: Mapping[str, Any]) -> str:
         f"{result['algo']} on {result['env']} ({result['backend']} "
         f"×{result['num_envs']}{helpers}), {result['accelerator']} ×{result['devices']}"
     )
+
+    # other costs
     memory = result["device_memory_bytes"]
     more = table(
         [

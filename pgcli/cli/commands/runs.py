@@ -78,6 +78,7 @@ def verify(
     from pgcli.storage import checkpoint
     from pgcli.storage.run_directory import RunDirectory
 
+    # one row per checkpoint
     directory = RunDirectory.find(run, runs_dir)
     rows: list[dict[str, Any]] = []
     for path in checkpoint.committed(directory.checkpoints):
@@ -88,6 +89,8 @@ def verify(
             rows.append(
                 {"checkpoint": str(path), "ok": False, "message": error.message}
             )
+
+    # an error if any is damaged; with --json it carries all rows
     damaged = [row for row in rows if not row["ok"]]
     data = {"ok": not damaged, "run": directory.name, "checkpoints": rows}
     if not rows:

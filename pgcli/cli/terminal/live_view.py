@@ -102,6 +102,7 @@ class LiveReporter(LineReporter):
 
         self._text = Text
 
+        # the console writes through `terminal.err`, which never blocks
         class SteadyConsole(Console):
             """A console that never hides the cursor: a kill would leave it hidden."""
 
@@ -117,6 +118,8 @@ class LiveReporter(LineReporter):
             markup=False,
             emoji=False,
         )
+
+        # a thread of rich redraws the frame
         self._frame = Frame()
         self._live = Live(
             get_renderable=self._render,
