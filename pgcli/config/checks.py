@@ -1,17 +1,16 @@
 """What only several keys together show: divisibility, names from other registries."""
 
-import math
 from collections.abc import Iterator
 
 from pgcli.config import env_wrappers
 from pgcli.config.algorithms import ALGORITHM_CONFIGS, Complaint
+from pgcli.config.layout import columns, default_shards, devices_in_use
 from pgcli.config.schema import RunConfig
 from pgcli.suggest import did_you_mean
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
 DEVICE_PREFIXES = ("func", "gymnax", "brax", "playground", "xminigrid", "pgx")
 """Of ids that run on the device; a test compares it with the registry of back ends."""
-SHARDS = 8
 SEARCH = 10_000  # how far to look for a number that would divide
 
 _SHARDS = ("parallel", "shards")
@@ -20,30 +19,9 @@ _EPISODES = ("rollout", "episodes_per_env")
 _BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
 
 
-def columns(config: RunConfig) -> int:
-    """Environments of a rollout, or trajectories where whole episodes are collected."""
-    episodes = config.algo.collects == "episodes"
-    return config.env.num_envs * (config.rollout.episodes_per_env if episodes else 1)
-
-
 def _on_device(config: RunConfig) -> bool:
     prefix, colon, _ = config.env.id.partition(":")
     return bool(colon) and prefix in DEVICE_PREFIXES
-
-
-def default_shards(config: RunConfig) -> int:
-    """Rows that the batch is kept in unless the configuration says how many."""
-    return math.gcd(columns(config), SHARDS)
-
-
-def devices_for_runs(count: int, limit: int) -> int:
-    """The fewest of `limit` devices on which that many runs are done the soonest.
-
-    The device that has the most decides: 9 runs on at most 8 devices are 2 on one of
-    them, and 5 devices suffice for that.
-    """
-    most = -(-count // min(count, limit))
-    return -(-count // most)
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:
@@ -211,30 +189,35 @@ def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
     if last >= 2**32:
         message = f"the last of {config.seeds} seeds, {last}, is not below 2³²"
         yield [("seeds",), ("seed",)], message, "begin from a smaller `seed`"
-    if devices is None or devices == 1:
+    if devices is None:
         return
-    key = ("parallel", "devices")
-    if config.num_members > 1:
-        used = devices_for_runs(config.num_members, devices)
-        if used != devices:
-            message = (
-                f"{config.num_members} runs side by side take no less time on "
-                f"{devices} devices than on {used}"
-            )
-            yield [key], message, f"set `parallel.devices` to {used}"
+    used = devices_in_use(config, devices, on_device=_on_device(config))
+    if used == devices:
         return
-    if config.algo.collects == "episodes":
-        message = f"{config.algo.name} trains on one device"
-        yield [key, ("algo", "name")], message, None
-        return
-    count = config.parallel.shards or default_shards(config)
-    if count % devices:
+    keys = [("parallel", "devices")]
+    help: str | None = f"set `parallel.devices` to {used}"
+    if config.has_members and not _on_device(config):
+        message = (
+            f"{devices} devices were asked for, and {config.env.id} steps on the host, "
+            "where runs side by side take turns on one"
+        )
+        help = "leave out `parallel.devices`, or take an on-device environment"
+    elif config.has_members:
+        message = (
+            f"{config.num_members} runs side by side take no less time on "
+            f"{devices} devices than on {used}"
+        )
+    elif config.algo.collects == "episodes":
+        message, help = f"{config.algo.name} trains on one device", None
+        keys.append(("algo", "name"))
+    else:
+        count = config.parallel.shards or default_shards(config)
         message = (
             f"{count} rows of the batch (parallel.shards) cannot be split over "
             f"{devices} devices"
         )
         help = f"set `parallel.devices` to {_near_divisors(count, devices)}"
-        yield [key], message, help
+    yield keys, message, help
 
 
 def _near_divisors(number: int, near: int) -> str:

@@ -15,9 +15,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pgcli import versions
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.checks import complaints, default_shards
+from pgcli.config.checks import complaints
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import Kind, fields, sections, suggest, unused
+from pgcli.config.layout import default_shards
 from pgcli.config.schema import RunConfig
 from pgcli.config.source.document import KeyPath
 from pgcli.suggest import did_you_mean

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from support.small_runs import arrays, assert_same_bytes, config
 
+from pgcli.config.errors import ConfigError
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot
-from pgcli.errors import UsageError
 from pgcli.training.backend.layout import Layout, choose, make_mesh
 from pgcli.training.host_loop import HostLoop
 
@@ -134,5 +134,5 @@ def test_layout_splits_host_batches_that_are_worth_it() -> None:
 
 def test_layout_of_host_runs_side_by_side_is_one_device() -> None:
     assert choose(config("CartPole-v1", "seeds=2"), 2, on_cpu=True) == Layout(1, 1)
-    with pytest.raises(UsageError, match="take turns on one"):
-        choose(config("CartPole-v1", "seeds=2", "parallel.devices=2"), 2, on_cpu=True)
+    with pytest.raises(ConfigError, match="take turns on one"):
+        config("CartPole-v1", "seeds=2", "parallel.devices=2")

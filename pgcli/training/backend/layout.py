@@ -10,10 +10,10 @@ from jax.sharding import Mesh
 
 from pgcli import versions
 from pgcli.arrays.device_mesh import DATA, SEED
-from pgcli.config.checks import default_shards, devices_for_runs
+from pgcli.config.layout import devices_in_use, minibatch_size
 from pgcli.config.schema import RunConfig
 from pgcli.envs.registry import on_device
-from pgcli.errors import AcceleratorError, UsageError
+from pgcli.errors import AcceleratorError
 from pgcli.training.backend import accelerator
 
 SMALL_MINIBATCH = 512
@@ -40,61 +40,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def minibatch_size(config: RunConfig) -> int:
-    """Samples per gradient step, if a fixed number of steps is collected."""
-    minibatches = config.algo.num_minibatches
-    return config.env.num_envs * config.rollout.num_steps // minibatches
-
-
-def choose(
-    config: RunConfig, available: int, *, on_cpu: bool, started: bool = True
-) -> Layout:
+def choose(config: RunConfig, available: int, *, on_cpu: bool) -> Layout:
     """The layout of a run over at most `available` devices.
 
-    Members do not communicate and are distributed over the devices. A single run is
-    split by the rows of its batch: on the CPU if its minibatches are large, and on an
-    accelerator if its environments run on the device, or if devices are requested.
+    Members need no exchange: devices share them out. A single run is split if several
+    devices were asked for. Otherwise on a CPU it is split if its minibatches are large
+    enough, and on an accelerator unless its environments are on the host, which feeds
+    one device.
 
     Args:
-      config: resolved configuration of the run.
-      available: number of available devices.
-      on_cpu: whether the devices are parts of one processor.
-      started: whether JAX has started, so that `available` is exact and not a minimum.
-
-    Raises:
-      AcceleratorError: more devices are requested than available.
-      UsageError: several devices are requested for members with host environments.
+      config: the run's configuration, resolved.
+      available: devices that are there.
+      on_cpu: they are parts of one processor.
     """
-    asked = config.parallel.devices
-    host = not on_device(config.env.id)
-    if asked is not None and asked > 1 and host and config.has_members:
-        raise UsageError(
-            f"{asked} devices were asked for, and {config.env.id} steps on the host, "
-            "where runs side by side take turns on one",
-            help="leave out --devices, or take an on-device environment: `pgcli envs`",
-        )
-    if started and asked is not None and asked > available:
-        raise AcceleratorError(
-            f"{asked} devices were asked for, and there "
-            + ("is 1" if available == 1 else f"are {available}"),
-            help="lower --devices, or leave it out to take what there is",
-        )
-    if host and config.has_members:
-        return Layout(1, 1)
-    limit = min(asked or available, available)
+    asked, device = config.parallel.devices, on_device(config.env.id)
+    used = devices_in_use(config, min(asked or available, available), on_device=device)
     if config.has_members:
-        return Layout(devices_for_runs(config.num_members, limit), 1)
-    if config.algo.collects == "episodes":
-        return Layout(1, 1)
+        return Layout(used, 1)
     large = minibatch_size(config) >= SMALL_MINIBATCH
-    if asked is None and not (large if on_cpu else not host):
-        return Layout(1, 1)
-    shards = config.parallel.shards or default_shards(config)
-    return Layout(1, _largest_divisor(shards, limit))
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
+    worthwhile = large if on_cpu else device
+    return Layout(1, used if asked is not None or worthwhile else 1)
 
 
 def make_mesh(layout: Layout) -> Mesh | None:
@@ -126,7 +91,9 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     """
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
-    layout = choose(config, max(1, min(cores(), limit)), on_cpu=True, started=False)
+
+    # before JAX starts: how many devices and threads a CPU is to have
+    layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
     large = minibatch_size(config) >= SMALL_MINIBATCH
     large = large or config.network.torso in MANY_THREADS
     threads = cores() if large or layout.devices > 1 else 1
@@ -137,6 +104,15 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
         cpu_devices=layout.devices,
     )
     available = min(started.devices, limit) if recorded else started.devices
-    layout = choose(config, available, on_cpu=started.platform == "cpu")
+    asked = config.parallel.devices
+    if asked is not None and asked > available:
+        raise AcceleratorError(
+            f"{asked} devices were asked for, and there "
+            + ("is 1" if available == 1 else f"are {available}"),
+            help="lower --devices, or leave it out to take what there is",
+        )
+    if started.platform != "cpu" or available < layout.devices:
+        # an accelerator, or a process whose JAX had started with fewer devices
+        layout = choose(config, available, on_cpu=started.platform == "cpu")
     used = dataclasses.replace(started, devices=layout.devices)
     return Backend(used, make_mesh(layout))

@@ -14,7 +14,7 @@ from pgcli.arrays import sample_blocks
 from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
 from pgcli.errors import AcceleratorError, CheckpointError, DivergedError
-from pgcli.training.backend.layout import Layout, choose
+from pgcli.training.backend.layout import Layout, choose, start
 from pgcli.training.host_loop import HostLoop
 from pgcli.training.members.device_program import in_groups
 from pgcli.training.members.loops import HostMembers
@@ -257,7 +257,7 @@ def test_layout_gives_devices_to_seeds_before_the_batch() -> None:
 
 def test_more_devices_than_there_are_is_an_error() -> None:
     with pytest.raises(AcceleratorError, match="4 devices were asked for"):
-        choose(config(ENV, "parallel.devices=4"), 2, on_cpu=True)
+        start(config(ENV, "parallel.devices=4"), recorded={"devices": 2})
 
 
 def test_members_of_a_configuration_are_told_apart_by_seed_and_value() -> None:
