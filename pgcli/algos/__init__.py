@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pgcli.algos.a2c import a2c
 from pgcli.algos.base import Algorithm
 from pgcli.algos.is_pg import is_pg
+from pgcli.algos.npg import npg
 from pgcli.algos.ppo1 import ppo1
 from pgcli.algos.ppo2 import ppo2
 from pgcli.algos.reinforce import reinforce, reinforce_baseline, reward_to_go_algorithm
@@ -21,6 +22,7 @@ ALGORITHMS: dict[str, Callable[[Policy], Algorithm]] = {
     "reward-to-go": reward_to_go_algorithm,
     "a2c": a2c,
     "is-pg": is_pg,
+    "npg": npg,
     "trpo": trpo,
     "ppo1": ppo1,
     "ppo2": ppo2,

@@ -29,6 +29,11 @@ GaeLambda = Annotated[
 NumEpochs = Annotated[int, Ge(1), "passes over each rollout"]
 NumMinibatches = Annotated[int, Ge(1), "gradient steps per pass"]
 Standardize = Annotated[bool, "standardise Â within each minibatch"]
+StandardizeBatch = Annotated[bool, "standardise Â over the batch"]
+CGIterations = Annotated[int, Ge(1), "iterations of conjugate gradients"]
+CGDamping = Annotated[float, Ge(0), "added to the diagonal of the Hessian"]
+CriticEpochs = Annotated[int, Ge(1), "passes of the critic over each rollout"]
+CriticMinibatches = Annotated[int, Ge(1), "critic steps per pass"]
 ValueCoef = Annotated[float, Ge(0), "weight c_v of the value loss ½(V − R̂)²"]
 EntropyCoef = Annotated[float, Ge(0), "weight c_e of the entropy bonus"]
 
@@ -189,6 +194,30 @@ class ISPGConfig(AlgorithmConfig):
 
 
 @dataclass(frozen=True)
+class NPGConfig(AlgorithmConfig):
+    """Takes a step of a fixed KL along the natural gradient."""
+
+    equation: ClassVar[str] = "θ + √(2δ/gᵀF⁻¹g)·F⁻¹g,  g = ∇ mean of r·Â"
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 1e-3}
+    metrics: ClassVar[tuple[str, ...]] = (
+        "cg_residual",
+        "predicted_improvement",
+        "improvement",
+    )
+    separate_policy_step: ClassVar[bool] = True
+
+    name: Literal["npg"] = "npg"
+    gamma: Discount = 0.99
+    gae_lambda: GaeLambda = 0.95
+    max_kl: Annotated[float, Gt(0), "δ: KL of a step, to second order, nats"] = 0.01
+    cg_iterations: CGIterations = 15
+    cg_damping: CGDamping = 0.1
+    num_epochs: CriticEpochs = 10
+    num_minibatches: CriticMinibatches = 8
+    standardize_advantage: StandardizeBatch = True
+
+
+@dataclass(frozen=True)
 class TRPOConfig(AlgorithmConfig):
     """Takes the best step inside a trust region around θ'."""
 
@@ -207,15 +236,15 @@ class TRPOConfig(AlgorithmConfig):
     gamma: Discount = 0.99
     gae_lambda: GaeLambda = 0.95
     max_kl: Annotated[float, Gt(0), "δ: bound on the mean KL of a step, nats"] = 0.01
-    cg_iterations: Annotated[int, Ge(1), "iterations of conjugate gradients"] = 15
-    cg_damping: Annotated[float, Ge(0), "added to the diagonal of the Hessian"] = 0.1
+    cg_iterations: CGIterations = 15
+    cg_damping: CGDamping = 0.1
     max_backtracks: Annotated[int, Ge(1), "steps of the line search"] = 10
     backtrack_factor: Annotated[
         float, Gt(0), Lt(1), "factor that shortens a rejected step"
     ] = 0.8
-    num_epochs: Annotated[int, Ge(1), "passes of the critic over each rollout"] = 10
-    num_minibatches: Annotated[int, Ge(1), "critic steps per pass"] = 8
-    standardize_advantage: Annotated[bool, "standardise Â over the batch"] = True
+    num_epochs: CriticEpochs = 10
+    num_minibatches: CriticMinibatches = 8
+    standardize_advantage: StandardizeBatch = True
 
 
 @dataclass(frozen=True)
@@ -318,6 +347,7 @@ AlgoConfig = (
     | RewardToGoConfig
     | A2CConfig
     | ISPGConfig
+    | NPGConfig
     | TRPOConfig
     | PPO1Config
     | PPO2Config
