@@ -163,8 +163,39 @@ def heavy_at_start(package: Path) -> list[str]:
     return violations
 
 
+def cycles(package: Path) -> list[list[str]]:
+    """Groups of modules that import each other, also from inside functions."""
+    modules = {module_name(path, package) for path in package.rglob("*.py")}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for found in imports(package):
+        name = found.imported
+        while name not in modules and name:
+            name = name.rpartition(".")[0]  # `a.b` may be an attribute of `a`
+        if name and name != found.importer:
+            graph[found.importer].add(name)
+
+    def reachable(start: str) -> set[str]:
+        seen, todo = set[str](), [start]
+        while todo:
+            new = graph[todo.pop()] - seen
+            seen |= new
+            todo += new
+        return seen
+
+    reach = {module: reachable(module) for module in modules}
+    circles = {
+        tuple(sorted(m for m in reach[module] if module in reach[m]))
+        for module in modules
+    }
+    return [list(circle) for circle in sorted(circles) if circle]
+
+
 def test_layers_point_one_way() -> None:
     assert layer_violations(PACKAGE) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert cycles(PACKAGE) == []
 
 
 def test_cli_imports_nothing_heavy_at_start() -> None:
@@ -261,6 +292,40 @@ def test_layers_accept_a_tree_that_keeps_them(tree: Path) -> None:
 def test_layers_refuse_a_planted_import(tree: Path, file: str, text: str) -> None:
     plant(tree, file, text)
     assert len(layer_violations(tree)) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "circle"),
+    [
+        (
+            "nn/policy.py",
+            "def f():\n    from pgcli.algos.ppo2 import update\n",
+            None,
+        ),
+        ("config/algorithms.py", "import pgcli.config.schema\n", "config.schema"),
+        (
+            "config/algorithms.py",
+            "def f():\n    from pgcli.config import schema\n",
+            "config.schema",
+        ),
+        (
+            "config/algorithms.py",
+            "if TYPE_CHECKING:\n    from pgcli.config.load import f\n",
+            "config.load",
+        ),
+        ("algos/ppo2.py", "import pgcli.algos.ppo2\n", None),
+    ],
+)
+def test_cycles_are_found_also_inside_functions(
+    tree: Path, file: str, text: str, circle: str | None
+) -> None:
+    assert cycles(tree) == []
+    plant(tree, file, text)
+    if circle is None:
+        assert cycles(tree) == []
+    else:
+        (found,) = cycles(tree)
+        assert {"pgcli.config.algorithms", f"pgcli.{circle}"} <= set(found)
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,12 @@ from pgcli.config.schema import RunConfig
 from pgcli.suggest import did_you_mean
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
-DEVICE_PREFIXES = ("func", "gymnax", "brax", "playground", "xminigrid", "pgx")
-"""Of ids that run on the device; a test compares it with the registry of back ends."""
 SEARCH = 10_000  # how far to look for a number that would divide
 
 _SHARDS = ("parallel", "shards")
 _NUM_ENVS = ("env", "num_envs")
 _EPISODES = ("rollout", "episodes_per_env")
 _BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
-
-
-def _on_device(config: RunConfig) -> bool:
-    prefix, colon, _ = config.env.id.partition(":")
-    return bool(colon) and prefix in DEVICE_PREFIXES
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:
@@ -63,7 +56,7 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Do vectoriser and wrappers fit the kind of environment, and are there such?"""
     env = config.env
     id = ("env", "id")
-    if _on_device(config):
+    if config.env.on_device:
         helped = env.workers not in ("auto", 0)
         for key, given, name in (
             ("vectorizer", env.vectorizer == "native", "`env.vectorizer: native`"),
@@ -74,11 +67,11 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
                 message = f"{name} is for host environments; `{env.id}` runs on the "
                 yield [("env", key), id], message + "device", f"remove `env.{key}`"
         return
-    if env.vectorizer == "in_process" and env.id.startswith("envpool:"):
+    if env.vectorizer == "in_process" and env.backend == "envpool":
         message = (
             "`env.vectorizer: in_process` steps environments that EnvPool does not"
         )
-        help = f"remove `env.vectorizer`, or use `{env.id[len('envpool:') :]}`"
+        help = f"remove `env.vectorizer`, or use `{env.id.removeprefix('envpool:')}`"
         yield [("env", "vectorizer"), id], message, help
     if not env.wrappers:
         return
@@ -93,7 +86,7 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
 def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Is there something for the workers to do?"""
     env, keys = config.env, [("env", "workers"), ("env", "vectorizer")]
-    if env.workers == "auto" or env.workers == 0 or _on_device(config):
+    if env.workers == "auto" or env.workers == 0 or config.env.on_device:
         return
     if env.vectorizer == "native":
         message = (
@@ -118,7 +111,7 @@ def _life_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Can lost lives be told, and do they mean anything to the algorithm?"""
     if not config.rollout.end_on_life_loss:
         return
-    if _on_device(config):
+    if config.env.on_device:
         message = (
             f"`rollout.end_on_life_loss`: `{config.env.id}` runs on the device, which "
             "counts no lives"
@@ -191,12 +184,12 @@ def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
         yield [("seeds",), ("seed",)], message, "begin from a smaller `seed`"
     if devices is None:
         return
-    used = devices_in_use(config, devices, on_device=_on_device(config))
+    used = devices_in_use(config, devices)
     if used == devices:
         return
     keys = [("parallel", "devices")]
     help: str | None = f"set `parallel.devices` to {used}"
-    if config.has_members and not _on_device(config):
+    if config.has_members and not config.env.on_device:
         message = (
             f"{devices} devices were asked for, and {config.env.id} steps on the host, "
             "where runs side by side take turns on one"

@@ -27,7 +27,7 @@ def minibatch_size(config: RunConfig) -> int:
     return batch // config.algo.num_minibatches
 
 
-def devices_in_use(config: RunConfig, limit: int, *, on_device: bool) -> int:
+def devices_in_use(config: RunConfig, limit: int) -> int:
     """How many of `limit` devices a run uses if it is spread over as many as it can be.
 
     Members on the host take turns on one device, and so does the learner of whole
@@ -39,10 +39,9 @@ def devices_in_use(config: RunConfig, limit: int, *, on_device: bool) -> int:
     Args:
       config: the run's configuration.
       limit: how many devices there are.
-      on_device: whether its environments run on the device.
     """
     if config.has_members:
-        if not on_device:
+        if not config.env.on_device:
             return 1
         most = -(-config.num_members // min(config.num_members, limit))
         return -(-config.num_members // most)

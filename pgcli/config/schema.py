@@ -15,6 +15,17 @@ from pgcli.config.algorithms import DEFAULT_ALGORITHM, AlgoConfig, Schedule
 
 MAX_STEPS = 2**53
 
+DEVICE_MODULES: Mapping[str, str | None] = {
+    "func": None,
+    "gymnax": "gymnax",
+    "brax": "brax",
+    "playground": "mujoco_playground",
+    "xminigrid": "xminigrid",
+    "pgx": "pgx",
+}
+"""Prefixes of ids of on-device back ends -> the module of the library they need; None:
+part of the core."""
+
 
 @dataclass(frozen=True)
 class EnvConfig:
@@ -53,16 +64,29 @@ class EnvConfig:
     ] = None
 
     @property
-    def stepped(self) -> Literal["in_process", "native"]:
-        """The vectorizer that was asked for, or the one that suits the environment.
+    def backend(self) -> str:
+        """What makes it: a key of `DEVICE_MODULES`, `envpool`, `atari` or `gymnasium`.
 
-        A game whose observations are asked for (`obs_type`) or wrapped has no native
-        one.
+        `atari` is a game under the usual preprocessing. One whose kind of observation
+        is given (`obs_type`) is made as it is registered.
         """
-        if self.vectorizer is not None:
-            return self.vectorizer
+        prefix, colon, _ = self.id.partition(":")
+        if colon and (prefix in DEVICE_MODULES or prefix == "envpool"):
+            return prefix
         atari = self.id.startswith("ALE/") and "obs_type" not in self.kwargs
-        native = (atari and not self.wrappers) or self.id.startswith("envpool:")
+        return "atari" if atari else "gymnasium"
+
+    @property
+    def on_device(self) -> bool:
+        """Whether its steps are part of a compiled program."""
+        return self.backend in DEVICE_MODULES
+
+    @property
+    def default_vectorizer(self) -> Literal["in_process", "native"]:
+        """What steps it unless the configuration says otherwise."""
+        native = self.backend == "envpool" or (
+            self.backend == "atari" and not self.wrappers
+        )
         return "native" if native else "in_process"
 
 

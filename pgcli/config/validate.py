@@ -135,7 +135,9 @@ def derive(config: RunConfig) -> RunConfig:
     # defaults that depend on the budget, the network or the number of environments
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
     host = config.host
-    env = dataclasses.replace(config.env, vectorizer=config.env.stepped)
+    env = dataclasses.replace(
+        config.env, vectorizer=config.env.vectorizer or config.env.default_vectorizer
+    )
     if evaluation.every is None:
         every = max(1, config.steps // 10)
         evaluation = dataclasses.replace(evaluation, every=every)

@@ -16,13 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import EnvSpec, HostEnv, random_action
-from pgcli.envs.registry import (
-    helpers_of,
-    make_device_env,
-    make_host_env,
-    on_device,
-)
+from pgcli.envs.base import EnvSpec, random_action
+from pgcli.envs.make import helpers_of, make_device_env
 from pgcli.errors import UsageError
 from pgcli.rollout.device_collector import begin, collect, step_and_reset
 from pgcli.rollout.device_episode_collector import collect_episodes
@@ -32,8 +27,7 @@ from pgcli.rollout.types import Transitions
 from pgcli.training.backend import layout
 from pgcli.training.backend.sharding import make_learner
 from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop, make_collector
-from pgcli.training.seeds import env_seeds
+from pgcli.training.host_loop import HostLoop, make_collector, make_train_envs
 from pgcli.training.step import Setup, init_run, make_knobs, make_setup
 from pgcli.training.timing import Clock
 
@@ -74,7 +68,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     config = dataclasses.replace(config, steps=FOREVER)
     backend, clock = layout.start(config), Clock()
     mesh = backend.mesh
-    device = on_device(config.env.id)
+    device = config.env.on_device
     # host environments are stepped outside the mesh, as in training
     inside = mesh if device else None
     with jax.set_mesh(inside) if inside else contextlib.nullcontext():
@@ -247,12 +241,7 @@ def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], s
     """(parts, function that closes the environments, name of the helpers)."""
     loop = HostLoop(config, mesh=mesh)
     num_envs = config.env.num_envs
-
-    def make(first_seed: int) -> HostEnv:
-        seeds = env_seeds(config.seed, "train", num_envs, first_seed)
-        return make_host_env(config.env, num_envs, seeds)
-
-    envs = [make(1), make(2)]
+    envs = [make_train_envs(config, episode_set) for episode_set in (1, 2)]
     setup = make_setup(config, envs[0].spec)
     key = jax.random.key(0)
     agent = jax.jit(policy_agent(setup))(make_knobs(config), key)

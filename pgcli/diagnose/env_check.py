@@ -6,16 +6,12 @@ from typing import Any
 
 import jax
 
-from pgcli.config.schema import EnvConfig, NetworkConfig, RunConfig
+from pgcli.config.schema import NetworkConfig, RunConfig
 from pgcli.diagnose.host_env_check import Speed, check_host, measure_host, spec_of
 from pgcli.diagnose.random_episodes import Finding
 from pgcli.envs.base import EnvSpec, ObsSpace
-from pgcli.envs.registry import (
-    make_device_env,
-    make_gymnasium,
-    make_host_env,
-    on_device,
-)
+from pgcli.envs.host.env_factory import EnvFactory, env_factory
+from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import EnvironmentFailed, PgcliError
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_actor import make_actor
@@ -46,19 +42,22 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
       UsageError: the environment is unknown or not installed.
       EnvironmentFailed: it cannot be created, or no policy supports its spaces.
     """
-    device = on_device(config.env.id)
+    device = config.env.on_device
+    speed, suggestions = None, list[str]()
     accelerator.start(config.accelerator, host_envs=not device, cpu_threads=1)
     if device:
         from pgcli.diagnose.device_env_check import check_device, measure_device
 
         env = make_device_env(config.env)
         spec, findings = env.spec, check_device(env)
-        speed = None
         if not _failed(findings):
             speed = measure_device(env, config.env.num_envs, seconds)
     else:
-        spec, findings = spec_of(config.env), check_host(config.env)
-        speed = None if _failed(findings) else measure_host(config.env, seconds)
+        factory = env_factory(config.env)
+        spec, findings = spec_of(factory), check_host(factory)
+        if not _failed(findings):
+            speed = measure_host(factory, seconds)
+            suggestions = _suggest(factory, speed)
     findings.append(_policy(spec))
     if not device and not _failed(findings):
         findings.append(_resume(config))
@@ -70,7 +69,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
         "max_episode_steps": spec.max_episode_steps,
         "findings": [finding._asdict() for finding in findings],
         "speed": None if speed is None else _rates(speed),
-        "suggestions": [] if device or speed is None else _suggest(config.env, speed),
+        "suggestions": suggestions,
     }
 
 
@@ -108,8 +107,8 @@ def _why_not_exact(config: RunConfig) -> str | None:
     An untrained agent collects two rollouts. A copy of the first environment must
     reproduce the second.
     """
-    alone = dataclasses.replace(config.env, workers=0)
-    env = make_host_env(alone, alone.num_envs, list(range(alone.num_envs)))
+    seeds = list(range(config.env.num_envs))
+    env = make_host_env(config.env, seeds, vectorizer=config.env.vectorizer)
     try:
         policy = make_policy(env.spec, config.network)
         actor = make_actor(config.host, config.network, env.spec, policy)
@@ -134,13 +133,13 @@ def _rates(speed: Speed) -> dict[str, float]:
     }
 
 
-def _suggest(config: EnvConfig, speed: Speed) -> list[str]:
+def _suggest(factory: EnvFactory, speed: Speed) -> list[str]:
     """Settings that may make collection faster."""
     found = []
-    env = make_gymnasium(dataclasses.replace(config, wrappers=()))
+    env = dataclasses.replace(factory, wrappers=())()
     native = env.spec.vector_entry_point is not None
     env.close()
-    if native and not config.wrappers:
+    if native and not factory.wrappers:
         found.append("it has its own vector entry point: --set env.vectorizer=native")
     elif speed.step >= WORKER_STEP:
         found.append(

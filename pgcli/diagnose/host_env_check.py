@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.schema import EnvConfig
 from pgcli.diagnose.random_episodes import (
     Finding,
     Seen,
@@ -24,8 +23,8 @@ from pgcli.diagnose.random_episodes import (
     same,
 )
 from pgcli.envs.base import Box, EnvSpec
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs
-from pgcli.envs.registry import make_gymnasium
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import PgcliError
 
@@ -49,28 +48,28 @@ class Speed(NamedTuple):
     reset: float
 
 
-def spec_of(config: EnvConfig) -> EnvSpec:
+def spec_of(factory: EnvFactory) -> EnvSpec:
     """The spaces and the time limit of an environment.
 
     Raises:
       UsageError: the environment is unknown or not installed.
       EnvironmentFailed: it cannot be created, or no policy supports its spaces.
     """
-    env = make_gymnasium(config)
+    env = factory()
     try:
         return EnvSpec(
-            config.id,
-            from_gymnasium(env.observation_space, config.id),
-            from_gymnasium(env.action_space, config.id),
+            factory.id,
+            from_gymnasium(env.observation_space, factory.id),
+            from_gymnasium(env.action_space, factory.id),
             env.spec.max_episode_steps,
         )
     finally:
         env.close()
 
 
-def check_host(config: EnvConfig) -> list[Finding]:
+def check_host(factory: EnvFactory) -> list[Finding]:
     """Findings about a host environment that can be created (see `spec_of`)."""
-    parts: list[tuple[str, Callable[[EnvConfig], Iterator[Finding]]]] = [
+    parts: list[tuple[str, Callable[[EnvFactory], Iterator[Finding]]]] = [
         ("Gymnasium's checker", _gymnasium),
         ("an episode", _episodes),
         ("seeding", _seeding),
@@ -80,7 +79,7 @@ def check_host(config: EnvConfig) -> list[Finding]:
     findings: list[Finding] = []
     for what, part in parts:
         try:
-            findings += part(config)
+            findings += part(factory)
         except Wrong as wrong:
             findings.append(wrong.finding)
         except PgcliError:
@@ -91,11 +90,11 @@ def check_host(config: EnvConfig) -> list[Finding]:
     return findings
 
 
-def _gymnasium(config: EnvConfig) -> Iterator[Finding]:
+def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
     """Findings of `gymnasium.utils.env_checker.check_env`, without wrappers."""
     from gymnasium.utils.env_checker import check_env
 
-    env = make_gymnasium(config).unwrapped
+    env = factory().unwrapped
     reported: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -126,9 +125,9 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
-def _episodes(config: EnvConfig) -> Iterator[Finding]:
+def _episodes(factory: EnvFactory) -> Iterator[Finding]:
     """Checks observations, rewards and ends of random episodes."""
-    env = make_gymnasium(config)
+    env = factory()
     space = env.observation_space
     kept: list[tuple[Any, Any]] = []
     overwritten: list[int] = []
@@ -157,9 +156,9 @@ def _episodes(config: EnvConfig) -> Iterator[Finding]:
         )
 
 
-def _seeding(config: EnvConfig) -> Iterator[Finding]:
+def _seeding(factory: EnvFactory) -> Iterator[Finding]:
     """Checks that a seed determines the episodes, in new and in used environments."""
-    first, second = make_gymnasium(config), make_gymnasium(config)
+    first, second = factory(), factory()
     try:
         once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))
         used, other = (play(first, seed, NUM_STEPS // 4) for seed in (1, 2))
@@ -197,14 +196,14 @@ def _difference(a: list[Seen], b: list[Seen]) -> str | None:
     return None if len(a) == len(b) else "episode lengths"
 
 
-def _time_limit(config: EnvConfig) -> Iterator[Finding]:
+def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
     """Checks for a time limit, and that episodes continue after a truncated one."""
-    env = make_gymnasium(dataclasses.replace(config, max_episode_steps=SHORT))
+    env = dataclasses.replace(factory, max_episode_steps=SHORT)()
     try:
         play(env, 3, 4 * SHORT)  # must not raise
     finally:
         env.close()
-    env = make_gymnasium(config)
+    env = factory()
     limit = env.spec.max_episode_steps
     env.close()
     if limit is None:
@@ -220,9 +219,9 @@ def _time_limit(config: EnvConfig) -> Iterator[Finding]:
         yield Finding("ok", f"episodes are truncated after {limit} steps, then reset")
 
 
-def _actions(config: EnvConfig) -> Iterator[Finding]:
+def _actions(factory: EnvFactory) -> Iterator[Finding]:
     """Checks the bounds: an untrained policy is a standard normal distribution."""
-    space = spec_of(config).action
+    space = spec_of(factory).action
     if not isinstance(space, Box):
         return
     low, high = (np.atleast_1d(x) for x in space.bounds())
@@ -242,9 +241,9 @@ def _actions(config: EnvConfig) -> Iterator[Finding]:
         )
 
 
-def measure_host(config: EnvConfig, seconds: float) -> Speed:
+def measure_host(factory: EnvFactory, seconds: float) -> Speed:
     """Time of a step and of a reset: the best of several measurements."""
-    env = make_gymnasium(config)
+    env = factory()
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(64)]
     env.reset(seed=0)

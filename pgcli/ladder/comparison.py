@@ -9,8 +9,8 @@ import numpy as np
 
 from pgcli.arrays.statistics import iqm, iqm_band, summary
 from pgcli.config.members import config_of, members
+from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
-from pgcli.envs.registry import on_device
 from pgcli.ladder.claims import judge
 from pgcli.ladder.curves import Curve, area, on_grid, read_curve, step_grid, steps_to
 from pgcli.ladder.jobs import Job, Outcome, run_all
@@ -104,7 +104,8 @@ def _train(request: Request, rungs: Sequence[Rung], watcher: Watcher) -> list[Tr
 
 def can_be_side_by_side(env_id: str, seeds: Sequence[int]) -> bool:
     """Whether one program can train these seeds: on the device and consecutive."""
-    return on_device(env_id) and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    consecutive = list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    return EnvConfig(env_id).on_device and consecutive
 
 
 def _curve(outcome: Outcome) -> Curve:

@@ -1,7 +1,6 @@
 """Gradient noise at two points: before training and after a short training."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import jax
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import UsageError
 from pgcli.ladder.gradient_noise import measure
 from pgcli.nn.policy import Agent, Policy
@@ -44,7 +43,7 @@ def gradient_variance(
     Raises:
       UsageError: the environment has no time limit.
     """
-    device = on_device(config.env.id)
+    device = config.env.on_device
     accelerator.start(
         config.accelerator, host_envs=not device, cpu_threads=os.cpu_count() or 1
     )
@@ -114,7 +113,12 @@ def _host_collector(
     """A function that collects `episodes` whole episodes from host environments."""
     num_envs = max(n for n in range(1, MAX_HOST_ENVS + 1) if episodes % n == 0)
     seeds = env_seeds(config.seed, "reporting", num_envs)
-    settings = dataclasses.replace(config.env, num_envs=num_envs)
-    env = make_host_env(settings, num_envs, seeds)
+    env = make_host_env(
+        config.env,
+        seeds,
+        vectorizer=config.env.vectorizer,
+        workers=config.env.workers,
+        timeout=config.env.timeout,
+    )
     with contextlib.closing(env):
         yield EpisodeCollector(env, policy, episodes // num_envs, limit).collect

@@ -7,8 +7,7 @@ import numpy as np
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import EnvState, HostEnv, Resumable
-from pgcli.envs.host.in_process import InProcess
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.make import make_host_env
 from pgcli.envs.state.capture import libraries, refusal
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.state_arrays import pack, unpack
@@ -150,15 +149,13 @@ def misfit(
     """
     difference = difference_in_steps if collects == "steps" else difference_in_episodes
     try:
-        if config.env.vectorizer == "native":
-            count = config.env.num_envs
-            copy = make_host_env(config.env, count, [0] * count)
-        else:
-            copy, states = InProcess.make(config.env, [0]), states[:1]
+        vectorizer = config.env.vectorizer
+        count = config.env.num_envs if vectorizer == "native" else 1
+        copy = make_host_env(config.env, [0] * count, vectorizer=vectorizer)
         try:
             if not isinstance(copy, Resumable):
                 return f"{type(copy).__name__} takes no stored state"
-            copy.set_state(states)
+            copy.set_state(states[:1])  # a native one has a single state
             field = difference(copy, seen, CHECKED_STEPS)
         finally:
             copy.close()

@@ -1,6 +1,5 @@
 """The loop for host environments: NumPy in, one jitted update per iteration."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Collection
 from typing import Any, Self
@@ -11,7 +10,7 @@ from jax.sharding import Mesh
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
-from pgcli.envs.registry import helpers_of, make_host_env
+from pgcli.envs.make import helpers_of, make_host_env
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.nn.policy import Agent, Policy
@@ -27,6 +26,27 @@ from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
 from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup
 from pgcli.training.stop_signals import never
+
+
+def make_train_envs(config: RunConfig, episode_set: int = 0) -> HostEnv:
+    """The environments that a run is trained on.
+
+    Args:
+      config: the run's configuration, resolved.
+      episode_set: which of the seed sets of the run to use.
+
+    Raises:
+      UsageError, EnvironmentFailed: as `make_host_env` does.
+    """
+    env = config.env
+    seeds = env_seeds(config.seed, "train", env.num_envs, episode_set)
+    return make_host_env(
+        env,
+        seeds,
+        vectorizer=env.vectorizer,
+        workers=env.workers,
+        timeout=env.timeout,
+    )
 
 
 def make_collector(
@@ -90,7 +110,7 @@ class HostLoop:
         self.steps = 0
         self._config = config
         self._episode_set = 0
-        self._env = env or self._make_env(0)
+        self._env = env or make_train_envs(config)
         self.spec, self.helpers = self._env.spec, helpers_of(self._env)
         try:
             self.setup = make_setup(config, self.spec, policy)
@@ -119,11 +139,6 @@ class HostLoop:
         self._rollouts = 0
         self._distrust: str | None = None
         self._news: list[str] = []
-
-    def _make_env(self, episode_set: int) -> HostEnv:
-        num_envs = self._config.env.num_envs
-        seeds = env_seeds(self._config.seed, "train", num_envs, episode_set)
-        return make_host_env(self._config.env, num_envs, seeds)
 
     def _make_collector(
         self, state: CollectorState | None = None
@@ -205,9 +220,9 @@ class HostLoop:
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
-        num_envs = eval_envs(episodes)
-        alone = dataclasses.replace(self._config.env, workers=0)
-        env = make_host_env(alone, num_envs, env_seeds(seed, role, num_envs))
+        seeds = env_seeds(seed, role, eval_envs(episodes))
+        config = self._config.env
+        env = make_host_env(config, seeds, vectorizer=config.vectorizer)
         try:
             returns, lengths, _ = self._evaluator.play(
                 env, self.agent(), episodes, role_key(seed, role), stop
@@ -270,7 +285,7 @@ class HostLoop:
         self._env.close()
         self._rollouts, self._distrust = 0, None
         self._episode_set = episode_set
-        self._env = self._make_env(episode_set)
+        self._env = make_train_envs(self._config, episode_set)
         self._collector = None
 
     def _begin_anew(self) -> None:

@@ -13,7 +13,7 @@ from pgcli import versions
 from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
-from pgcli.envs.registry import make_device_env, on_device
+from pgcli.envs.make import make_device_env
 from pgcli.errors import AcceleratorError, UsageError
 from pgcli.storage import run_name
 from pgcli.storage.loggers import require_packages
@@ -276,7 +276,7 @@ def _trainer(
 
 
 def _make_loop(config: RunConfig, backend: layout.Backend) -> tuple[Loop, Tracker]:
-    if on_device(config.env.id):
+    if config.env.on_device:
         env = make_device_env(config.env)
         if not config.has_members:
             return DeviceLoop(config, env, mesh=backend.mesh), RunTracker()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pgcli.config.load import to_mapping
-from pgcli.envs.registry import on_device
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.storage import checkpoint
 from pgcli.training.checkpointing import Checkpointing, Resumed
@@ -100,7 +99,7 @@ class Session:
         info = RunInfo(
             algo=config.algo.name,
             env=config.env.id,
-            backend="device" if on_device(config.env.id) else "host",
+            backend="device" if config.env.on_device else "host",
             num_envs=config.env.num_envs,
             helpers=self._loop.helpers,
             seed=config.seed,

@@ -24,7 +24,7 @@ from support.update_cases import (
 from pgcli.algos.base import as_leaves
 from pgcli.algos.ppo1 import adapt
 from pgcli.config.algorithms import PPO1Config
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.nn.distributions import Categorical
 from pgcli.training.device_loop import DeviceLoop
 

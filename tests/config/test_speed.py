@@ -27,13 +27,6 @@ def test_bad_configuration_is_refused_without_arrays_or_environments() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_prefix_of_device_environments_has_a_back_end() -> None:
-    from pgcli.config.checks import DEVICE_PREFIXES
-    from pgcli.envs.registry import DEVICE_BACKENDS
-
-    assert set(DEVICE_PREFIXES) == set(DEVICE_BACKENDS)
-
-
 def test_every_logger_that_may_be_named_is_registered() -> None:
     import pgcli.storage.loggers
     from pgcli.config.checks import SINKS

@@ -16,8 +16,9 @@ from pgcli.config.schema import EnvConfig
 from pgcli.diagnose.device_env_check import check_device, measure_device
 from pgcli.diagnose.env_check import check_env
 from pgcli.diagnose.host_env_check import check_host, measure_host
-from pgcli.envs.device.functional import from_func_env
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.device.func_env import from_func_env
+from pgcli.envs.host.env_factory import env_factory
+from pgcli.envs.make import make_device_env
 
 LIMIT = 30
 
@@ -100,7 +101,7 @@ def found(env_id: str = "Checked-v0", **config: Any) -> dict[str, str]:
     """Message and help of everything that is not right, under its level."""
     return {
         f"{finding.message} | {finding.help}": finding.level
-        for finding in check_host(EnvConfig(env_id, **config))
+        for finding in check_host(env_factory(EnvConfig(env_id, **config)))
         if finding.level != "ok"
     }
 
@@ -169,7 +170,7 @@ def test_check_reports_whether_a_run_resumes_exactly(
 
 
 def test_measure_finds_that_waiting_takes_time() -> None:
-    speed = measure_host(EnvConfig("Checked-v0"), 0.05)
+    speed = measure_host(env_factory(EnvConfig("Checked-v0")), 0.05)
     assert 0 < speed.step < 1e4
     assert 0 < speed.reset < 1e5
 

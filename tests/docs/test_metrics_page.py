@@ -13,7 +13,7 @@ import pytest
 from support.small_runs import config, resolved
 
 from pgcli.algos import ALGORITHMS
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.loop import to_row, to_words

@@ -15,7 +15,8 @@ from pgcli.config.schema import EnvConfig, NetworkConfig
 from pgcli.envs.base import HostEnv
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.native_vector import NativeVector
-from pgcli.envs.registry import list_envs, make_device_env, make_host_env
+from pgcli.envs.make import make_device_env, make_host_env
+from pgcli.envs.registry import list_envs
 from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_collector import HostCollector
@@ -24,8 +25,8 @@ from pgcli.rollout.types import Transitions
 SEEDS = [21, 22, 23]
 
 
-def make(env_id: str, **config: Any) -> HostEnv:
-    return make_host_env(EnvConfig(env_id, **config), 1, [0])
+def make(env_id: str, vectorizer: Any = None, **config: Any) -> HostEnv:
+    return make_host_env(EnvConfig(env_id, **config), [0], vectorizer=vectorizer)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pytest
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
-from pgcli.envs.registry import list_envs, make_device_env, make_host_env
+from pgcli.envs.make import make_device_env, make_host_env
+from pgcli.envs.registry import list_envs
 from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
 
 HERE = Path(__file__).parents[1] / "support"
@@ -46,7 +47,7 @@ def user(afresh: Path) -> str:
 
 
 def make(env_id: str, **config: Any) -> Any:
-    return make_host_env(EnvConfig(env_id, **config), 1, [0])
+    return make_host_env(EnvConfig(env_id, **config), [0])
 
 
 @pytest.mark.parametrize("env_id", ["Rooms-v0", "user_module:Rooms-v0", "Lamps-v0"])
@@ -135,10 +136,10 @@ def test_an_installed_module_is_not_taken_for_a_file_of_its_name(afresh: Path) -
 def test_another_process_uses_what_was_named(user: str, afresh: Path) -> None:
     code = (
         "from pgcli.envs import user_modules as modules\n"
-        "from pgcli.envs.registry import make_gymnasium\n"
+        "from pgcli.envs.host.env_factory import env_factory\n"
         "from pgcli.config.schema import EnvConfig\n"
         f"modules.use({user_modules.NAMED})\n"
-        "print(make_gymnasium(EnvConfig('Rooms-v0')).spec.id)\n"
+        "print(env_factory(EnvConfig('Rooms-v0'))().spec.id)\n"
     )
     root = str(HERE.parents[1])
     done = subprocess.run(

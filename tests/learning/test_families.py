@@ -13,7 +13,7 @@ from support.user_module import Lamps, Rooms
 from pgcli.config.load import resolve
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.wrappers import NamedParts
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.make import make_host_env
 from pgcli.errors import PgcliError
 from pgcli.training.host_loop import HostLoop
 
@@ -52,7 +52,7 @@ def two_iterations(env_id: str, env: Any = None, *sets: str) -> list[dict[str, A
     config = resolve(
         file=None, flags=flags, sets=[*SMALL, *sets], use_preset=False
     ).config
-    env = env or make_host_env(config.env, 2, [0, 1])
+    env = env or make_host_env(config.env, [0, 1])
     loop = HostLoop(config, env)
     try:
         return [row for _ in range(2) for row in loop.advance(loop.steps + 1, 1.0)]

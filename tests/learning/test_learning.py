@@ -8,7 +8,7 @@ import pytest
 
 import pgcli
 from pgcli.config.load import resolve
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.evaluation.evaluate import evaluate
 

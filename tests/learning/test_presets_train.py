@@ -7,7 +7,8 @@ import pytest
 
 from pgcli.config.load import resolve
 from pgcli.config.source import presets
-from pgcli.envs.registry import DEVICE_BACKENDS, make_device_env, on_device
+from pgcli.envs.make import make_device_env
+from pgcli.envs.registry import DEVICE_BACKENDS
 from pgcli.errors import UsageError
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.host_loop import HostLoop
@@ -30,8 +31,8 @@ def cases() -> list[object]:
 def test_preset_trains_two_iterations(path: Path) -> None:
     config = resolve(file=path, flags={}, sets=[]).config
     loop: Loop
-    if on_device(config.env.id):
-        backend = DEVICE_BACKENDS[config.env.id.partition(":")[0]]
+    if config.env.on_device:
+        backend = DEVICE_BACKENDS[config.env.backend]
         if not backend.installed:
             pytest.skip(f"needs the extra {backend.extra}")
         loop = DeviceLoop(config, make_device_env(config.env))

@@ -27,7 +27,7 @@ from support.update_cases import ACTIONS, case, policy_of
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import EnvSpec
-from pgcli.envs.registry import make_device_env, make_host_env
+from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import UsageError
 from pgcli.nn.policy import Agent
 from pgcli.rollout.device_episode_collector import collect_episodes
@@ -282,8 +282,8 @@ def distinct(obs: np.ndarray) -> int:
 @pytest.mark.parametrize("vectorizer", ["in_process", "native"])
 def test_host_plays_whole_episodes_and_none_twice(vectorizer: Any) -> None:
     limit = 30
-    config = EnvConfig("CartPole-v1", 3, max_episode_steps=limit, vectorizer=vectorizer)
-    env = make_host_env(config, 3, env_seeds(0, "train", 3))
+    config = EnvConfig("CartPole-v1", 3, max_episode_steps=limit)
+    env = make_host_env(config, env_seeds(0, "train", 3), vectorizer=vectorizer)
     small = policy_of("discrete")
     policy = small._replace(
         apply=lambda params, carry, obs, start, mask=None: small.apply(

@@ -9,7 +9,7 @@ from support.small_runs import arrays, config
 
 from pgcli.arrays import sample_blocks
 from pgcli.config.schema import RunConfig
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.training.backend.layout import Layout, make_mesh
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.loop import Groups, Row

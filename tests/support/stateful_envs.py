@@ -14,7 +14,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Discrete, HostEnv, HostSlot
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.make import make_host_env
 from pgcli.envs.state.state_arrays import unpack
 
 
@@ -176,10 +176,10 @@ def register() -> None:
 def make(
     env_id: str, vectorizer: Any, count: int, seed: int = 5, workers: Any = 0
 ) -> HostEnv:
-    config = EnvConfig(
-        id=env_id, num_envs=count, vectorizer=vectorizer, workers=workers
+    seeds = list(range(seed, seed + count))
+    return make_host_env(
+        EnvConfig(env_id), seeds, vectorizer=vectorizer, workers=workers
     )
-    return make_host_env(config, count, list(range(seed, seed + count)))
 
 
 def begin(env: HostEnv) -> None:

@@ -5,7 +5,7 @@ import pytest
 from support.shared_loops import advance, alone
 from support.small_runs import BATCH, arrays, assert_same_bytes, config, snapshot
 
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint
 from pgcli.training.chunk_size import Pace

@@ -11,7 +11,7 @@ from support.small_runs import arrays, config
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv, Discrete, HostSlot
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import collect, env_keys, step_and_reset
 from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.host_loop import HostLoop

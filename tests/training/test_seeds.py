@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import env_keys
 from pgcli.training.seeds import ROLES, Role, env_seeds, role_key
 from pgcli.training.step import iteration_keys

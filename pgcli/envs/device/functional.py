@@ -9,13 +9,8 @@ compare them with 0.5; and the time limits of the registered ids apply, 500 and 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from pgcli.arrays.shapes import Array
-from pgcli.envs.base import DeviceEnv, EnvSpec, Step
-from pgcli.envs.device.adapter_support import from_reset_and_step, unknown_kwargs
-from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.base import DeviceEnv
+from pgcli.envs.device import user_functional
 
 
 def _cartpole(kwargs: Mapping[str, Any]) -> tuple[Any, Any, int]:
@@ -37,7 +32,12 @@ FUNCTIONAL: dict[str, Callable[[Mapping[str, Any]], tuple[Any, Any, int]]] = {
 }
 
 
-def make_functional(
+def names() -> list[str]:
+    """Names that can follow `func:`: ours, and those of modules named by the user."""
+    return [*FUNCTIONAL, *user_functional.names()]
+
+
+def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
     """The environment `func:NAME`.
@@ -50,57 +50,14 @@ def make_functional(
     Raises:
       UsageError: `kwargs` names no constant of this environment.
     """
-    if name not in FUNCTIONAL:
-        from pgcli.envs.device.user_functional import make_users
+    from pgcli.envs.device.adapter_support import unknown_kwargs  # imports JAX
+    from pgcli.envs.device.func_env import from_func_env
 
-        return make_users(name, kwargs, max_episode_steps)
+    if name not in FUNCTIONAL:
+        return user_functional.make_users(name, kwargs, max_episode_steps)
     try:
         func, params, limit = FUNCTIONAL[name](kwargs)
     except TypeError as error:
         raise unknown_kwargs(f"func:{name}", error) from None
     limit = max_episode_steps or limit
     return from_func_env(f"func:{name}", func, params, limit, "float32")
-
-
-def from_func_env(
-    id: str,
-    func: Any,
-    params: Any,
-    limit: int,
-    action_dtype: str | None = None,
-) -> DeviceEnv:
-    """A Gymnasium `FuncEnv` under our contract, with a time limit.
-
-    Args:
-      id: how it is called.
-      func: the environment's functions.
-      params: what they get as their last argument; None: nothing.
-      limit: steps after which an episode is cut.
-      action_dtype: of the actions that they get; None: the space's own.
-    """
-    spec = EnvSpec(
-        id,
-        from_gymnasium(func.observation_space, id),
-        from_gymnasium(func.action_space, id),
-        limit,
-    )
-    more = () if params is None else (params,)
-
-    def reset(key: Array) -> tuple[Any, Any]:
-        state_key, obs_key = jax.random.split(key)
-        state = func.initial(state_key, *more)
-        return (state, jnp.int32(0)), func.observation(state, obs_key, *more)
-
-    def step(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
-        inner, elapsed = state
-        move, see, end, pay = jax.random.split(key, 4)
-        action = jnp.asarray(action, action_dtype or spec.action.dtype)
-        after = func.transition(inner, action, move, *more)
-        terminated = func.terminal(after, end, *more)
-        reward = func.reward(inner, action, after, pay, *more)
-        obs = func.observation(after, see, *more)
-        cut = elapsed + 1 >= limit
-        return (after, elapsed + 1), Step(obs, reward, terminated, cut)
-
-    env = from_reset_and_step(spec, reset, step)
-    return env._replace(cuts_at_limit_only=True)

@@ -122,7 +122,7 @@ def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
     """The environment, once JAX has seen a reset and a step of it."""
     import jax
 
-    from pgcli.envs.device.functional import from_func_env
+    from pgcli.envs.device.func_env import from_func_env
 
     def step(key: Any) -> Any:
         state, _ = env.reset(key)

@@ -14,8 +14,8 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from pgcli.config.schema import EnvConfig
-from pgcli.envs.host.native_vector import NativeVector
+from pgcli.envs.host.registered import make_registered
+from pgcli.envs.registry import not_installed
 from pgcli.errors import UsageError
 
 _STANDARD = {
@@ -36,75 +36,35 @@ _ELSEWHERE = {
 """Arguments of theirs -> the key of ours that does it, for any environment."""
 
 
-def preprocessed(config: EnvConfig) -> bool:
-    """Whether the id names a game under the usual preprocessing.
+def arguments(
+    env_id: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> tuple[dict[str, Any], int]:
+    """(all keyword arguments by the vector environment's names, limit in steps).
 
-    Who asks for a kind of observation (`obs_type`) gets the game as it is registered.
+    Raises:
+      UsageError: an argument belongs elsewhere in the configuration.
     """
-    return config.id.startswith("ALE/") and "obs_type" not in config.kwargs
-
-
-def _arguments(config: EnvConfig) -> tuple[dict[str, Any], int]:
-    """(all keyword arguments by the vector environment's names, limit in steps)."""
     import gymnasium
 
     for name, key in _ELSEWHERE.items():
-        if name in config.kwargs:
+        if name in kwargs:
             raise UsageError(
-                f"env.kwargs.{name} is not passed on: {config.id} keeps raw rewards "
+                f"env.kwargs.{name} is not passed on: {env_id} keeps raw rewards "
                 "and whole games",
                 help=f"set {key}" if key else "leave it out",
             )
-    merged = _STANDARD | gymnasium.spec(config.id).kwargs | dict(config.kwargs)
+    merged = _STANDARD | gymnasium.spec(env_id).kwargs | dict(kwargs)
     frames = merged.pop("max_num_frames_per_episode")
-    limit = config.max_episode_steps or max(1, frames // merged["frameskip"])
+    limit = max_episode_steps or max(1, frames // merged["frameskip"])
     return merged, limit
 
 
-def _register(env_id: str) -> None:
-    """Makes Gymnasium know the games of ale_py.
-
-    Raises:
-      UsageError: it is not installed, or has no such game.
-    """
-    import gymnasium
-
-    from pgcli.envs.registry import registered_name, unknown_env
-
-    if registered_name(env_id) not in gymnasium.registry:
-        raise unknown_env(env_id)
-
-
-def make_vector(config: EnvConfig, num_envs: int, seeds: list[int]) -> NativeVector:
-    """`num_envs` games stepped by ale_py's threads."""
-    from pgcli.envs.registry import unusable
-
-    _register(config.id)
-    from ale_py.vector_env import AtariVectorEnv
-    from gymnasium.vector import AutoresetMode
-
-    arguments, limit = _arguments(config)
-    try:
-        env = AtariVectorEnv(
-            num_envs=num_envs,
-            autoreset_mode=AutoresetMode.SAME_STEP,  # no step is spent on a reset
-            reward_clipping=False,
-            max_num_frames_per_episode=limit * arguments["frameskip"],
-            **arguments,
-        )
-    except TypeError as error:
-        raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error
-    except Exception as error:
-        raise unusable(config.id, error) from error
-    return NativeVector(env, seeds, config.id, limit)
-
-
-def make_single(config: EnvConfig) -> Any:
-    """One game by Gymnasium's wrappers."""
+def make_game(
+    env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
+) -> Any:
+    """One game by Gymnasium's wrappers. Arguments as of `make_registered`."""
     import gymnasium
     from gymnasium import wrappers
-
-    from pgcli.envs.registry import make_gymnasium, not_installed
 
     class FireReset(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Presses FIRE once where a game has that button, as some need to begin."""
@@ -116,20 +76,19 @@ def make_single(config: EnvConfig) -> Any:
             obs, _, _, _, after = self.env.step(fire)
             return obs, {**info, **after}
 
-    _register(config.id)
     if importlib.util.find_spec("cv2") is None:
-        raise not_installed(config.id, "atari")
-    arguments, limit = _arguments(config)
-    skip, stack = arguments.pop("frameskip"), arguments.pop("stack_num")
-    size = arguments.pop("img_width"), arguments.pop("img_height")
-    grey, noop_max = arguments.pop("grayscale"), arguments.pop("noop_max")
-    fire = arguments.pop("use_fire_reset")
-    raw: Mapping[str, Any] = arguments | {
+        raise not_installed(env_id, "atari")
+    given, limit = arguments(env_id, kwargs, max_episode_steps)
+    skip, stack = given.pop("frameskip"), given.pop("stack_num")
+    size = given.pop("img_width"), given.pop("img_height")
+    grey, noop_max = given.pop("grayscale"), given.pop("noop_max")
+    fire = given.pop("use_fire_reset")
+    raw = given | {
         "obs_type": "rgb",
         "frameskip": 1,
         "max_num_frames_per_episode": None,
     }
-    env = make_gymnasium(EnvConfig(config.id, kwargs=raw))
+    env = make_registered(env_id, name, raw, None)
     if fire and "FIRE" in env.unwrapped.get_action_meanings():
         env = FireReset(env)
     env = wrappers.AtariPreprocessing(

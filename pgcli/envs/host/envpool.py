@@ -4,10 +4,12 @@ Whatever it does beyond the environment itself goes by `env.kwargs` in its own n
 what it calls the same as we do stays ours.
 """
 
+import importlib.util
 from typing import Any
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.host.native_vector import NativeVector
+from pgcli.envs.registry import close_to, not_installed, unusable
 from pgcli.errors import UsageError
 
 PREFIX = "envpool:"
@@ -26,16 +28,17 @@ _ELSEWHERE = {
 """Arguments of theirs -> the key of ours that does it, for any environment."""
 
 
-def make_envpool(config: EnvConfig, num_envs: int, seeds: list[int]) -> NativeVector:
-    """`num_envs` environments of EnvPool, environment n seeded with `seeds[n]`.
+def make_envpool(config: EnvConfig, seeds: list[int]) -> NativeVector:
+    """One environment of EnvPool per seed.
 
     Raises:
-      UsageError: no such environment, or arguments that do not fit.
+      UsageError: EnvPool is not installed, has no such environment, or the arguments
+        do not fit.
       EnvironmentFailed: it could not be made.
     """
+    if importlib.util.find_spec("envpool") is None:
+        raise not_installed(config.id, "envpool")
     import envpool
-
-    from pgcli.envs.registry import close_to, unusable
 
     name = config.id.removeprefix(PREFIX)
     known = envpool.list_all_envs()
@@ -56,7 +59,7 @@ def make_envpool(config: EnvConfig, num_envs: int, seeds: list[int]) -> NativeVe
     # seeds are given here and for good: those of a reset are ignored
     arguments["seed"] = [min(seed, 2**31 - 2) for seed in seeds]
     try:
-        env = envpool.make_gymnasium(name, num_envs=num_envs, **arguments)
+        env = envpool.make_gymnasium(name, num_envs=len(seeds), **arguments)
         limit = env.config["max_episode_steps"]
     except TypeError as error:
         raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, EnvState, HostSlot, env_action
 from pgcli.envs.failures import CAUGHT, failed
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.lives import Lives
 from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.obs_trees import copy_obs, set_rows
@@ -89,11 +89,9 @@ class InProcess:
         return self._lives.counted
 
     @classmethod
-    def make(cls, config: EnvConfig, seeds: list[int], first: int = 0) -> "InProcess":
-        """Environments by their Gymnasium id."""
-        from pgcli.envs.registry import make_gymnasium
-
-        return cls([make_gymnasium(config) for _ in seeds], seeds, config.id, first)
+    def make(cls, factory: EnvFactory, seeds: list[int], first: int = 0) -> "InProcess":
+        """One environment per seed."""
+        return cls([factory() for _ in seeds], seeds, factory.id, first)
 
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""

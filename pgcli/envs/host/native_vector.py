@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.lives import Lives
 from pgcli.envs.obs_trees import copy_obs, rows, set_rows
+from pgcli.envs.registry import unusable
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
@@ -67,37 +68,35 @@ class NativeVector:
         self._done = np.zeros(self.num_envs, bool)
 
     @classmethod
-    def make(cls, config: EnvConfig, num_envs: int, seeds: list[int]) -> "NativeVector":
-        """The environment's own vector entry point.
+    def make(cls, factory: EnvFactory, seeds: list[int]) -> "NativeVector":
+        """One environment per seed, by the environment's own vector entry point.
 
         Raises:
           UsageError: it has none.
         """
         import gymnasium
 
-        from pgcli.envs.registry import make_gymnasium, unusable
-
-        single = make_gymnasium(config)
+        single = factory()
         spec, limit = single.spec, single.spec.max_episode_steps
         single.close()
         if spec.vector_entry_point is None:
             raise UsageError(
-                f"environment `{config.id}` has no vector entry point of its own",
+                f"environment `{factory.id}` has no vector entry point of its own",
                 help="set env.vectorizer to in_process",
             )
-        kwargs = dict(config.kwargs)
-        if config.max_episode_steps is not None:
-            kwargs["max_episode_steps"] = config.max_episode_steps
+        kwargs = dict(factory.kwargs)
+        if factory.max_episode_steps is not None:
+            kwargs["max_episode_steps"] = factory.max_episode_steps
         try:
             env = gymnasium.make_vec(
-                config.id,
-                num_envs=num_envs,
+                factory.name,
+                num_envs=len(seeds),
                 vectorization_mode="vector_entry_point",
                 **kwargs,
             )
         except Exception as error:
-            raise unusable(config.id, error) from error
-        return cls(env, seeds, config.id, limit)
+            raise unusable(factory.id, error) from error
+        return cls(env, seeds, factory.id, limit)
 
     def reset(self, obs: Any) -> None:
         """Begins an episode everywhere; writes the observations into `obs`."""

@@ -12,37 +12,23 @@ import gymnasium
 from gymnasium import spaces
 
 from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, parse
-from pgcli.config.schema import EnvConfig
 from pgcli.envs.spaces import by_part
 from pgcli.errors import PgcliError, UsageError
 
-FAMILY_WRAPPERS: Mapping[str, tuple[str, ...]] = {
-    "MiniGrid-": ("ImgObsWrapper",),
-    "BabyAI-": ("ImgObsWrapper",),
-}
-"""How ids begin -> what they are wrapped in unless the configuration says otherwise.
 
-MiniGrid's own observation holds a sentence beside the image.
-"""
-
-
-def wrap(env: Any, config: EnvConfig, name: str) -> Any:
-    """`env` in the wrappers of a configuration, its observations in plain parts.
+def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
+    """`env` in wrappers, its observations in plain parts.
 
     Args:
-      env: what `gymnasium.make` returned.
-      config: whose `wrappers` to apply.
-      name: the id under which it is registered.
+      env: a Gymnasium environment.
+      items: the wrappers, the innermost first, as in `env.wrappers`.
+      env_id: how errors name the environment.
 
     Raises:
       UsageError: a wrapper does not fit the environment, or lacks its package.
     """
-    items: Sequence[Any] | None = config.wrappers
-    if items is None:
-        family = next((key for key in FAMILY_WRAPPERS if name.startswith(key)), None)
-        items = FAMILY_WRAPPERS[family] if family else ()
     for item in items:
-        env = _wrapped(env, *parse(item), config.id)
+        env = _wrapped(env, *parse(item), env_id)
     space = env.observation_space
     compound = isinstance(space, spaces.Tuple | spaces.Dict)
     if compound and any("/" in path or path.isdigit() for path, _ in parts(space)):

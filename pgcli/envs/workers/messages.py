@@ -4,7 +4,6 @@ Nothing that comes over the wire can run code: it is JSON, with arrays as their 
 """
 
 import base64
-import dataclasses
 import json
 import os
 import select
@@ -12,8 +11,6 @@ import time
 from typing import Any
 
 import numpy as np
-
-from pgcli.config.schema import EnvConfig
 
 RESET, STEP, STEP_ACTIVE = b"r", b"s", b"a"
 DONE, DONE_WITH_FINALS = b".", b"f"
@@ -62,22 +59,6 @@ def decode(text: bytes) -> Any:
         return found
 
     return json.loads(text, object_hook=other)
-
-
-def from_config(config: EnvConfig) -> str:
-    """A configuration as text.
-
-    Raises:
-      TypeError: its keyword arguments are not plain data.
-    """
-    return json.dumps(dataclasses.asdict(config), sort_keys=True)
-
-
-def to_config(text: str) -> EnvConfig:
-    """The inverse of `from_config`."""
-    values: dict[str, Any] = json.loads(text)
-    lists = {name: value for name, value in values.items() if isinstance(value, list)}
-    return EnvConfig(**{**values, **{name: tuple(lists[name]) for name in lists}})
 
 
 class Channel:

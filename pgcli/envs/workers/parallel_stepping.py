@@ -17,8 +17,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import EnvState, HostSlot
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess, other_count
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.state_arrays import pack, unpack
@@ -193,30 +193,35 @@ class Lanes:
 
     @classmethod
     def make(
-        cls, config: EnvConfig, seeds: list[int], workers: int | Literal["thread"]
+        cls,
+        factory: EnvFactory,
+        seeds: list[int],
+        workers: int | Literal["thread"],
+        timeout: float,
     ) -> "Lanes":
-        """Environments by their Gymnasium id.
+        """One environment per seed.
 
         Args:
-          config: which.
+          factory: makes each.
           seeds: one per environment.
           workers: child processes, fewer than there are environments; or one helper
             thread.
+          timeout: seconds that a helper may take for a step of its share.
 
         Raises:
-          UsageError, EnvironmentFailed: as `make_gymnasium` does.
+          UsageError, EnvironmentFailed: as `factory` does.
         """
         count = 1 if workers == "thread" else workers
         mine, *others = split(len(seeds), count + 1)
         if workers == "thread":
             (other,) = others
-            made = InProcess.make(config, [seeds[n] for n in other], other.start)
-            helper = HelperThread(made, config.timeout)
-            own = InProcess.make(config, [seeds[n] for n in mine])
+            made = InProcess.make(factory, [seeds[n] for n in other], other.start)
+            helper = HelperThread(made, timeout)
+            own = InProcess.make(factory, [seeds[n] for n in mine])
             return cls(own, helper, seeds, "1 helper thread")
-        children = Workers(config, seeds, others)
+        children = Workers(factory, seeds, others, timeout)
         try:
-            own = InProcess.make(config, [seeds[n] for n in mine])
+            own = InProcess.make(factory, [seeds[n] for n in mine])
             children.attach(own.spec, len(seeds))
         except BaseException:
             children.close()

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.config.schema import EnvConfig
-from pgcli.envs import obs_trees, user_modules
+from pgcli.envs import obs_trees
 from pgcli.envs.base import EnvSpec, HostSlot
 from pgcli.envs.failures import from_data
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs, set_rows
 from pgcli.envs.spaces import spec_to_json
 from pgcli.envs.workers import messages
@@ -99,32 +99,26 @@ def _search_path() -> str:
     return os.pathsep.join(path or os.getcwd() for path in sys.path)
 
 
-def _registered(env_id: str) -> str | None:
-    """How a child registers an environment that this process has; None if it cannot."""
-    import gymnasium
-
-    spec = gymnasium.registry.get(env_id)
-    try:
-        return None if spec is None else spec.to_json()
-    except (TypeError, ValueError):  # it names code by an object
-        return None
-
-
 class Workers:
     """Some child processes over one block of shared arrays: a `Helper`."""
 
     def __init__(
-        self, config: EnvConfig, seeds: list[int], shares: list[range]
+        self,
+        factory: EnvFactory,
+        seeds: list[int],
+        shares: list[range],
+        timeout: float,
     ) -> None:
         """Starts the processes; `attach` waits for them.
 
         Args:
-          config: which environments.
+          factory: makes each environment.
           seeds: of all environments.
           shares: the rows of each process, adjoining.
+          timeout: seconds that a process may take for a step of its share.
         """
         self._count = len(shares)
-        self._config = config
+        self._env_id, self._timeout = factory.id, timeout
         self._seeds = seeds
         self._rows = slice(shares[0].start, shares[-1].stop)
         self._steps = 0
@@ -134,10 +128,10 @@ class Workers:
             _Process(self._memory, share.start, [seeds[n] for n in share])
             for share in shares
         ]
-        how = (messages.from_config(config), user_modules.NAMED, _registered(config.id))
+        text = factory.to_text()
         for process in self._processes:
             mine = [seeds[n] for n in process.rows]
-            self._send(process, "make", *how, mine, process.first)
+            self._send(process, "make", text, mine, process.first)
 
     def attach(self, spec: EnvSpec, num_envs: int) -> None:
         """Waits until every process has made its environments, and shares the arrays.
@@ -145,7 +139,7 @@ class Workers:
         Raises:
           EnvironmentFailed: one could not, or its spaces differ from `spec`.
         """
-        seconds = max(self._config.timeout, START_SECONDS)
+        seconds = max(self._timeout, START_SECONDS)
         expected = json.loads(json.dumps(spec_to_json(spec)))
         for process in self._processes:
             if self._answer(process, seconds) != expected:
@@ -211,7 +205,7 @@ class Workers:
         """See `Helper.call`; tuples arrive and come back as lists."""
         for process, own in zip(self._processes, arguments, strict=True):
             self._send(process, method, *own)
-        seconds = max(self._config.timeout, START_SECONDS)
+        seconds = max(self._timeout, START_SECONDS)
         return [self._answer(process, seconds, raises) for process in self._processes]
 
     @property
@@ -250,19 +244,17 @@ class Workers:
     def _send(self, process: _Process, method: str, *arguments: Any) -> None:
         self._usable()
         try:
-            process.channel.send(
-                messages.CALL, [method, arguments], self._config.timeout
-            )
+            process.channel.send(messages.CALL, [method, arguments], self._timeout)
         except messages.ClosedError:
             raise self._died(process) from None
         except messages.LateError:
-            raise self._late(process, self._config.timeout) from None
+            raise self._late(process, self._timeout) from None
 
     def _wait(self) -> list[_Process]:
         """Waits for all; those that have last observations to hand over."""
         found = []
         for process in self._processes:
-            kind, _ = self._receive(process, self._config.timeout)
+            kind, _ = self._receive(process, self._timeout)
             if kind == messages.DONE_WITH_FINALS:
                 found.append(process)
         self._busy = False
@@ -327,7 +319,7 @@ class Workers:
 
     def _failure(self, message: str, n: int, **more: str | None) -> EnvironmentFailed:
         self._broken = True
-        where = f"environment {self._config.id}, seed {self._seeds[n]}"
+        where = f"environment {self._env_id}, seed {self._seeds[n]}"
         return EnvironmentFailed(message, where=where, **more)
 
 

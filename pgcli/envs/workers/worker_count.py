@@ -20,15 +20,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pgcli import versions
 from pgcli.cache import cache_directory
-from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import HostEnv
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess
-from pgcli.envs.workers import messages
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
 from pgcli.errors import PgcliError
 
@@ -51,22 +50,18 @@ LIBRARIES = ("pgcli-jax", "gymnasium", "mujoco", "box2d", "ale-py", "minigrid")
 
 ECHO = "import os\nwhile data := os.read(0, 64): os.write(1, data)"
 
-Workers = int | Literal["thread"]
 
-
-def choose_workers(config: EnvConfig, num_envs: int) -> Workers:
-    """Child processes or a thread as configured; for `auto`, the fastest number."""
-    if config.workers != "auto":
-        return config.workers
+def choose_workers(factory: EnvFactory, num_envs: int) -> int:
+    """The number of child processes with which environments step the fastest."""
     lanes = min(len(os.sched_getaffinity(0)), num_envs)
     if lanes == 1:
         return 0
     try:
-        text = messages.from_config(config)
+        text = factory.to_text()
     except TypeError:  # its arguments cannot be sent to another process
         return 0
     try:
-        step = _remembered(_key(text), lambda: step_seconds(config))
+        step = _remembered(_key(text), lambda: step_seconds(factory))
         hand_over = _remembered("hand_over", hand_over_seconds)
     except (PgcliError, OSError):  # an error of the environment is raised by its maker
         return 0
@@ -86,9 +81,9 @@ def workers_pay(step: float, hand_over: float, num_envs: int, lanes: int) -> boo
     return num_envs * step > MARGIN * (share * step + hand_over)
 
 
-def step_seconds(config: EnvConfig) -> float:
+def step_seconds(factory: EnvFactory) -> float:
     """Seconds of a step of one environment, the best of several rounds."""
-    env = InProcess.make(config, [0])
+    env = InProcess.make(factory, [0])
     try:
         step = _stepper(env)
         return min(_timed(step, PROBE_SECONDS) for _ in range(ROUNDS))

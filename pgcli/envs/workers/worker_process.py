@@ -11,8 +11,8 @@ import signal
 import sys
 from typing import Any
 
-from pgcli.envs import user_modules
 from pgcli.envs.failures import failed, text_of, to_data
+from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.obs_trees import set_rows
 from pgcli.envs.spaces import spec_to_json
@@ -86,24 +86,9 @@ class Worker:
         else:
             self._channel.post(self._step(kind == messages.STEP_ACTIVE))
 
-    def make(
-        self,
-        config: str,
-        named: list[str],
-        registered: str | None,
-        seeds: list[int],
-        first: int,
-    ) -> dict[str, Any]:
+    def make(self, factory: str, seeds: list[int], first: int) -> dict[str, Any]:
         """Makes the environments; returns their specification."""
-        user_modules.use(named)
-        user_modules.named()
-        if registered is not None:
-            import gymnasium
-            from gymnasium.envs.registration import EnvSpec as Registered
-
-            spec = Registered.from_json(registered)
-            gymnasium.registry.setdefault(spec.id, spec)
-        self._env = InProcess.make(messages.to_config(config), seeds, first)
+        self._env = InProcess.make(EnvFactory.from_text(factory), seeds, first)
         self._rows = slice(first, first + len(seeds))
         return spec_to_json(self._env.spec)
 

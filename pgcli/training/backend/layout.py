@@ -12,7 +12,6 @@ from pgcli import versions
 from pgcli.arrays.device_mesh import DATA, SEED
 from pgcli.config.layout import devices_in_use, minibatch_size
 from pgcli.config.schema import RunConfig
-from pgcli.envs.registry import on_device
 from pgcli.errors import AcceleratorError
 from pgcli.training.backend import accelerator
 
@@ -53,8 +52,8 @@ def choose(config: RunConfig, available: int, *, on_cpu: bool) -> Layout:
       available: devices that are there.
       on_cpu: they are parts of one processor.
     """
-    asked, device = config.parallel.devices, on_device(config.env.id)
-    used = devices_in_use(config, min(asked or available, available), on_device=device)
+    asked, device = config.parallel.devices, config.env.on_device
+    used = devices_in_use(config, min(asked or available, available))
     if config.has_members:
         return Layout(used, 1)
     large = minibatch_size(config) >= SMALL_MINIBATCH
@@ -99,7 +98,7 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     threads = cores() if large or layout.devices > 1 else 1
     started = accelerator.start(
         config.accelerator,
-        host_envs=not on_device(config.env.id),
+        host_envs=not config.env.on_device,
         cpu_threads=int(recorded.get("cpu_threads", threads)),
         cpu_devices=layout.devices,
     )

@@ -1,6 +1,5 @@
 """`evaluate`: what an independent look at a checkpoint says of it."""
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pgcli.envs.base import (
     ObsSpace,
     Space,
 )
-from pgcli.envs.registry import make_device_env, make_host_env, on_device
+from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
 from pgcli.training.backend import accelerator
@@ -80,18 +79,13 @@ def evaluate(
     path = find_checkpoint(str(target), Path(runs_dir), best)
     agents = load_agents(path) if member is None else [load_agent(path, member)]
     trained = agents[0]
-    config = dataclasses.replace(trained.config.env, vectorizer=None, workers=0)
+    config = trained.config.env
     if env_id is not None and env_id != config.id:
-        config = dataclasses.replace(
-            config,
-            id=env_id,
-            kwargs={},
-            max_episode_steps=None,
-            wrappers=None if on_device(env_id) else config.wrappers,
-        )
+        wrappers = None if EnvConfig(env_id).on_device else config.wrappers
+        config = EnvConfig(env_id, wrappers=wrappers)
     else:
         user_modules.require(trained.env_modules, str(path))
-    accelerator.start("auto", host_envs=not on_device(config.id), cpu_threads=1)
+    accelerator.start("auto", host_envs=not config.on_device, cpu_threads=1)
     how = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
     each = [how.play(agent.agent) for agent in agents]
     result = {
@@ -132,7 +126,7 @@ class _Episodes:
         self._config, self._trained, self._seed = config, trained, seed
         self._episodes = episodes
         self._key = role_key(seed, "reporting")
-        if on_device(config.id):
+        if config.on_device:
             env = make_device_env(config)
             check_fit(trained, env.spec)
             policy = trained.policy
@@ -145,13 +139,13 @@ class _Episodes:
 
     def play(self, agent: Agent) -> dict[str, Any]:
         """Statistics of the returns, and `per_episode`."""
-        if on_device(self._config.id):
+        if self._config.on_device:
             played = self._device(agent, self._key)
             returns, lengths = (np.asarray(x) for x in played)
             which, seeds = np.arange(self._episodes), [self._seed] * self._episodes
         else:
             env_seed = env_seeds(self._seed, "reporting", self._count)
-            host = make_host_env(self._config, self._count, env_seed)
+            host = make_host_env(self._config, env_seed)
             try:
                 check_fit(self._trained, host.spec)
                 returns, lengths, which = self._host.play(

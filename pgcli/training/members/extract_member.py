@@ -7,7 +7,6 @@ from typing import Any
 
 from pgcli.config.load import from_mapping, to_mapping, to_yaml
 from pgcli.config.members import Member, config_of, members
-from pgcli.envs.registry import on_device
 from pgcli.errors import UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.loggers.jsonl import JsonlWriter
@@ -61,7 +60,7 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
             "eval": _copy(run.eval_jsonl, until["eval"], made.eval_jsonl, member),
             "timing": 0,
         }
-        on_host = not on_device(own.env.id)
+        on_host = not own.env.on_device
         # on the device another program computes it alone: the same but for rounding
         program = {} if on_host else {"members": len(several)}
         meta = {

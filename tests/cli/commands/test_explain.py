@@ -28,7 +28,7 @@ from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.dump import flow
 from pgcli.config.fields import fields
 from pgcli.config.load import resolve
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import begin
 from pgcli.training.device_loop import DeviceState, run_chunk
 from pgcli.training.loop import to_row, to_words

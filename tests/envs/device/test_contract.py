@@ -13,7 +13,8 @@ from support.toys import quick_jit
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, DeviceEnv, Discrete, Step, env_action
-from pgcli.envs.registry import DEVICE_BACKENDS, make_device_env
+from pgcli.envs.make import make_device_env
+from pgcli.envs.registry import DEVICE_BACKENDS
 from pgcli.nn.policy import Policy
 from pgcli.rollout.device_collector import begin, env_keys, step_and_reset
 

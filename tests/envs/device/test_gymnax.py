@@ -11,7 +11,7 @@ from support.toys import quick_jit
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import DeviceEnv, Step
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.errors import UsageError
 
 pytest.importorskip("gymnax", reason="gymnax needs JAX below 0.12")

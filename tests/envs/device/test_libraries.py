@@ -15,7 +15,8 @@ from pgcli.config.schema import EnvConfig
 from pgcli.envs import registry
 from pgcli.envs.base import Box, DeviceEnv, Step
 from pgcli.envs.device.adapter_support import quietly, their_rules
-from pgcli.envs.registry import DEVICE_BACKENDS, list_envs, make_device_env
+from pgcli.envs.make import make_device_env
+from pgcli.envs.registry import DEVICE_BACKENDS, list_envs
 from pgcli.errors import UsageError
 
 # (an id, an argument of its constructor that there is)

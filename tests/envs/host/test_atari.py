@@ -7,8 +7,8 @@ import pytest
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, HostEnv, HostSlot
+from pgcli.envs.make import make_host_env
 from pgcli.envs.obs_trees import empty_obs
-from pgcli.envs.registry import make_host_env
 from pgcli.errors import UsageError
 
 pytest.importorskip("ale_py")
@@ -19,7 +19,7 @@ CERTAIN = {"noop_max": 0, "repeat_action_probability": 0}
 
 
 def make(vectorizer: Any, env_id: str = "ALE/Breakout-v5", **config: Any) -> HostEnv:
-    return make_host_env(EnvConfig(env_id, 1, vectorizer=vectorizer, **config), 1, [7])
+    return make_host_env(EnvConfig(env_id, **config), [7], vectorizer=vectorizer)
 
 
 def play(env: HostEnv, num_steps: int) -> list[tuple[Any, ...]]:

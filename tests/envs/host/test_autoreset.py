@@ -30,7 +30,7 @@ from pgcli.config.schema import EnvConfig, NetworkConfig
 from pgcli.envs.base import HostEnv
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.native_vector import NativeVector
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.make import make_host_env
 from pgcli.nn.normalize import ObsStats
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.rollout.host_collector import HostCollector
@@ -301,8 +301,8 @@ def test_autoreset_modes_agree_on_whole_episodes() -> None:
 
 
 def test_native_cartpole_follows_the_dynamics_and_weighs_its_resets_nothing() -> None:
-    config = EnvConfig("CartPole-v1", 6, max_episode_steps=25, vectorizer="native")
-    env = make_host_env(config, 6, list(range(6)))
+    config = EnvConfig("CartPole-v1", 6, max_episode_steps=25)
+    env = make_host_env(config, list(range(6)), vectorizer="native")
     assert env.spec.max_episode_steps == 25
     policy = make_policy(env.spec, NetworkConfig(hidden=(8,)))
     agent = Agent(policy.init(jax.random.key(0)), None)

@@ -8,7 +8,7 @@ import pytest
 
 from pgcli.config.schema import EnvConfig, NetworkConfig
 from pgcli.envs.base import Box
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.make import make_host_env
 from pgcli.errors import UsageError
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_collector import HostCollector
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 def collect(config: EnvConfig, num_steps: int, **lives: bool) -> Transitions:
-    env = make_host_env(config, config.num_envs, [3, 4])
+    env = make_host_env(config, [3, 4])
     policy = make_policy(env.spec, NetworkConfig(hidden=(4,)))
     agent = Agent(policy.init(jax.random.key(0)), None)
     collector = HostCollector(env, policy, num_steps, **lives)
@@ -41,7 +41,7 @@ def test_envpool_resets_weigh_nothing_and_seeds_are_kept_apart() -> None:
 
 def test_envpool_float64_observations_become_float32() -> None:
     config = EnvConfig("envpool:HalfCheetah-v5", 2)
-    env = make_host_env(config, 2, [0, 1])
+    env = make_host_env(config, [0, 1])
     assert isinstance(env.spec.obs, Box)
     assert env.spec.obs.dtype == "float32"
     assert env.spec.max_episode_steps == 1000
@@ -71,5 +71,5 @@ def test_envpool_refuses_with_a_remedy(
     env_id: str, kwargs: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        make_host_env(EnvConfig(env_id, 2, kwargs=kwargs), 2, [0, 1])
+        make_host_env(EnvConfig(env_id, 2, kwargs=kwargs), [0, 1])
     assert said in f"{caught.value.message} {caught.value.help}"

@@ -68,8 +68,8 @@ def test_mujoco_environments_leave_the_terminal_and_the_directory_clean(
     pytest.importorskip("mujoco")
     code = (
         "import mujoco; from pgcli.config.schema import EnvConfig as C;"
-        "from pgcli.envs.registry import make_host_env;"
-        "make_host_env(C('HalfCheetah-v5', 2, workers=1), 2, [1, 2]).close();"
+        "from pgcli.envs.make import make_host_env;"
+        "make_host_env(C('HalfCheetah-v5'), [1, 2], workers=1).close();"
         "print(mujoco.get_mju_user_warning())"
     )
     done = subprocess.run(

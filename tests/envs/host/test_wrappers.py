@@ -10,17 +10,17 @@ from support.user_module import Lamps, Rooms
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Box, Discrete, MultiBinary, MultiDiscrete, env_action
+from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.wrappers import NamedParts
 from pgcli.envs.obs_trees import empty_obs
-from pgcli.envs.registry import make_gymnasium
 from pgcli.envs.spaces import from_gymnasium, spec_from_json, spec_to_json
 from pgcli.envs.state.value_kinds import name_of
 from pgcli.errors import EnvironmentFailed, UsageError
 
 
 def made(env_id: str = "CartPole-v1", *wrappers: Any, **config: Any) -> Any:
-    return make_gymnasium(EnvConfig(env_id, wrappers=wrappers, **config))
+    return env_factory(EnvConfig(env_id, wrappers=wrappers, **config))()
 
 
 def test_wrappers_are_applied_from_the_first_on() -> None:
@@ -56,7 +56,7 @@ def test_wrappers_that_do_not_fit_the_environment_are_named(
 
 
 def test_device_environments_take_no_wrappers() -> None:
-    from pgcli.envs.registry import make_device_env
+    from pgcli.envs.make import make_device_env
 
     with pytest.raises(UsageError, match="runs on the device"):
         make_device_env(EnvConfig("func:CartPole-v1", wrappers=("X",)))
@@ -65,7 +65,7 @@ def test_device_environments_take_no_wrappers() -> None:
 def test_minigrid_is_its_image_unless_the_configuration_says_otherwise() -> None:
     pytest.importorskip("minigrid")
     env_id = "MiniGrid-Empty-5x5-v0"
-    assert make_gymnasium(EnvConfig(env_id)).observation_space.shape == (7, 7, 3)
+    assert env_factory(EnvConfig(env_id))().observation_space.shape == (7, 7, 3)
     flat = made(env_id, "FlatObsWrapper").observation_space
     assert len(flat.shape) == 1
     bare = made(env_id).observation_space

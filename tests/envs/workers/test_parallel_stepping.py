@@ -15,7 +15,8 @@ import pytest
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.base import Discrete, HostEnv, HostSlot
-from pgcli.envs.registry import helpers_of, make_host_env
+from pgcli.envs.host.env_factory import EnvFactory, env_factory
+from pgcli.envs.make import helpers_of, make_host_env
 from pgcli.envs.workers.messages import decode, encode
 from pgcli.envs.workers.parallel_stepping import Lanes, split
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
@@ -42,10 +43,13 @@ def _registered() -> Iterator[None]:
     del gymnasium.registry["Bad-v0"]
 
 
-def make(env_id: str, workers: Any, **config: Any) -> HostEnv:
-    return make_host_env(
-        EnvConfig(env_id, NUM_ENVS, workers=workers, **config), NUM_ENVS, SEEDS
-    )
+def make(env_id: str, workers: Any, timeout: float = 60.0, **config: Any) -> HostEnv:
+    given = EnvConfig(env_id, **config)
+    return make_host_env(given, SEEDS, workers=workers, timeout=timeout)
+
+
+def factory(env_id: str) -> EnvFactory:
+    return env_factory(EnvConfig(env_id))
 
 
 def block(env: HostEnv) -> Block:
@@ -274,10 +278,10 @@ import os, signal, sys, gymnasium, numpy as np
 print("main", flush=True)  # twice, if a worker ran this file
 gymnasium.register("Bad-v0", "support.failing_env:Bad")
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.registry import make_host_env
+from pgcli.envs.make import make_host_env
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
-config = EnvConfig("Bad-v0", 3, workers=2, kwargs={"fault": sys.argv[1], "seed": 3})
-env = make_host_env(config, 3, [1, 2, 3])
+config = EnvConfig("Bad-v0", kwargs={"fault": sys.argv[1], "seed": 3})
+env = make_host_env(config, [1, 2, 3], workers=2)
 slot = Block(unnamed_file("x"), env.spec, 3, 0).slot
 print(*(p.process.pid for p in env._helper._processes), flush=True)
 env.reset(slot.obs)
@@ -326,8 +330,10 @@ def test_environments_in_a_worker_import_no_jax() -> None:
 import sys
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.workers import worker_process as worker
+from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.host.in_process import InProcess
-InProcess.make(EnvConfig("CartPole-v1"), [1])
+text = env_factory(EnvConfig("CartPole-v1")).to_text()
+InProcess.make(EnvFactory.from_text(text), [1])
 print(sorted({"jax", "flax", "gymnax"} & set(sys.modules)))
 """
     words = [sys.executable, "-c", code]
@@ -361,9 +367,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """What `auto` measures, in order: a step of 6 µs on a machine of four cores."""
     asked: list[str] = []
 
-    def step(config: EnvConfig) -> float:
-        asked.append(config.id)
-        return 6 * MICROSECOND if config.id == "CartPole-v1" else 1.0
+    def step(factory: EnvFactory) -> float:
+        asked.append(factory.id)
+        return 6 * MICROSECOND if factory.id == "CartPole-v1" else 1.0
 
     def hand_over() -> float:
         asked.append("hand over")
@@ -389,9 +395,11 @@ def test_auto_starts_no_worker_for_a_cheap_environment(
 def test_auto_remembers_per_environment_and_version(
     measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made = {env_id: factory(env_id) for env_id in ("CartPole-v1", "Pendulum-v1")}
+
     def chosen(env_id: str) -> Any:
         measured.clear()
-        return choose_workers(EnvConfig(env_id), 8)
+        return choose_workers(made[env_id], 8)
 
     assert chosen("CartPole-v1") == 0
     assert measured == ["CartPole-v1", "hand over"]
@@ -414,10 +422,10 @@ def test_auto_remembers_per_environment_and_version(
 def test_auto_measures_again_where_the_cache_is_damaged(
     measured: list[str], tmp_path: Path, content: str
 ) -> None:
-    choose_workers(EnvConfig("CartPole-v1"), 8)
+    choose_workers(factory("CartPole-v1"), 8)
     for file in (tmp_path / "seconds").iterdir():
         file.write_text(content)
-    choose_workers(EnvConfig("CartPole-v1"), 8)
+    choose_workers(factory("CartPole-v1"), 8)
     assert measured == 2 * ["CartPole-v1", "hand over"]
 
 
@@ -426,14 +434,15 @@ def test_auto_measures_every_time_without_a_cache(
 ) -> None:
     monkeypatch.setenv("PGCLI_CACHE", "")
     for _ in range(2):
-        assert choose_workers(EnvConfig("CartPole-v1"), 8) == 0
+        assert choose_workers(factory("CartPole-v1"), 8) == 0
     assert measured == 2 * ["CartPole-v1", "hand over"]
 
 
 def test_auto_is_overruled_and_needs_two_environments(measured: list[str]) -> None:
-    assert choose_workers(EnvConfig("CartPole-v1", 1), 1) == 0
-    assert choose_workers(EnvConfig("CartPole-v1", 8, workers=3), 8) == 3
-    assert choose_workers(EnvConfig("CartPole-v1", 8, workers="thread"), 8) == "thread"
+    assert choose_workers(factory("CartPole-v1"), 1) == 0
+    env = make("CartPole-v1", "thread")
+    assert helpers_of(env) == "1 helper thread"
+    env.close()
     assert measured == []
 
 
@@ -447,5 +456,5 @@ def test_auto_leaves_the_streams_of_training_alone() -> None:
 
 
 def test_a_step_and_handing_it_over_are_measured() -> None:
-    assert 0 < step_seconds(EnvConfig("CartPole-v1")) < 1
+    assert 0 < step_seconds(factory("CartPole-v1")) < 1
     assert 0 < hand_over_seconds() < 1

@@ -21,7 +21,7 @@ from pgcli.cli.main import main
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Step
 from pgcli.envs.host.in_process import InProcess
-from pgcli.envs.registry import make_device_env
+from pgcli.envs.make import make_device_env
 from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.storage import checkpoint

@@ -1,0 +1,55 @@
+"""Any `FuncEnv` of Gymnasium's functional API as an on-device environment."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pgcli.arrays.shapes import Array
+from pgcli.envs.base import DeviceEnv, EnvSpec, Step
+from pgcli.envs.device.adapter_support import from_reset_and_step
+from pgcli.envs.spaces import from_gymnasium
+
+
+def from_func_env(
+    id: str,
+    func: Any,
+    params: Any,
+    limit: int,
+    action_dtype: str | None = None,
+) -> DeviceEnv:
+    """A Gymnasium `FuncEnv` under our contract, with a time limit.
+
+    Args:
+      id: how it is called.
+      func: the environment's functions.
+      params: what they get as their last argument; None: nothing.
+      limit: steps after which an episode is cut.
+      action_dtype: of the actions that they get; None: the space's own.
+    """
+    spec = EnvSpec(
+        id,
+        from_gymnasium(func.observation_space, id),
+        from_gymnasium(func.action_space, id),
+        limit,
+    )
+    more = () if params is None else (params,)
+
+    def reset(key: Array) -> tuple[Any, Any]:
+        state_key, obs_key = jax.random.split(key)
+        state = func.initial(state_key, *more)
+        return (state, jnp.int32(0)), func.observation(state, obs_key, *more)
+
+    def step(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        inner, elapsed = state
+        move, see, end, pay = jax.random.split(key, 4)
+        action = jnp.asarray(action, action_dtype or spec.action.dtype)
+        after = func.transition(inner, action, move, *more)
+        terminated = func.terminal(after, end, *more)
+        reward = func.reward(inner, action, after, pay, *more)
+        obs = func.observation(after, see, *more)
+        cut = elapsed + 1 >= limit
+        return (after, elapsed + 1), Step(obs, reward, terminated, cut)
+
+    env = from_reset_and_step(spec, reset, step)
+    return env._replace(cuts_at_limit_only=True)

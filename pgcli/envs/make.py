@@ -1,0 +1,81 @@
+"""Makes the environments of a configuration, and decides who steps them."""
+
+from typing import Literal
+
+from pgcli.config.schema import EnvConfig
+from pgcli.envs import registry
+from pgcli.envs.base import DeviceEnv, HostEnv
+from pgcli.envs.host.atari_vector import make_atari
+from pgcli.envs.host.env_factory import env_factory
+from pgcli.envs.host.envpool import make_envpool
+from pgcli.envs.host.in_process import InProcess
+from pgcli.envs.host.native_vector import NativeVector
+from pgcli.envs.workers.parallel_stepping import Lanes
+from pgcli.envs.workers.worker_count import choose_workers
+from pgcli.errors import PgcliError, UsageError
+
+
+def make_device_env(config: EnvConfig) -> DeviceEnv:
+    """The on-device environment that `config.id` names.
+
+    Raises:
+      UsageError: its back end has no such environment, or is not installed.
+      EnvironmentFailed: the library failed while it was being made.
+    """
+    name = config.id.partition(":")[2]
+    backend = registry.DEVICE_BACKENDS[config.backend]
+    if not backend.installed:
+        raise registry.not_installed(config.id, str(backend.extra))
+    if config.wrappers:
+        raise UsageError(
+            f"`env.wrappers` is for host environments; `{config.id}` runs on the device"
+        )
+    if name not in backend.names():
+        raise registry.unknown_env(config.id)
+    try:
+        return backend.make(name, config.kwargs, config.max_episode_steps)
+    except PgcliError:
+        raise
+    except Exception as error:
+        raise registry.unusable(config.id, error) from error
+
+
+def make_host_env(
+    config: EnvConfig,
+    seeds: list[int],
+    *,
+    vectorizer: Literal["in_process", "native"] | None = None,
+    workers: int | Literal["auto", "thread"] = 0,
+    timeout: float = EnvConfig.timeout,
+) -> HostEnv:
+    """One host environment per seed. The results do not depend on the workers.
+
+    Args:
+      config: what each environment is; its `num_envs` is not used.
+      seeds: one per environment.
+      vectorizer: None for the environment's default.
+      workers: child processes, or a thread, that step a share of the environments;
+        `auto` for the fastest number. Native vector environments step themselves.
+      timeout: seconds that a worker may take for a step of its share.
+
+    Raises:
+      UsageError: there is no such environment, or its package is missing.
+      EnvironmentFailed: the environment could not be made.
+    """
+    if config.backend == "envpool":
+        return make_envpool(config, seeds)
+    factory = env_factory(config)
+    if (vectorizer or config.default_vectorizer) == "native":
+        if config.backend == "atari":
+            return make_atari(factory, seeds)
+        return NativeVector.make(factory, seeds)
+    if workers == "auto":
+        workers = choose_workers(factory, len(seeds))
+    if workers == 0:
+        return InProcess.make(factory, seeds)
+    return Lanes.make(factory, seeds, workers, timeout)
+
+
+def helpers_of(env: HostEnv) -> str:
+    """The helpers that step environments besides this process, such as `1 worker`."""
+    return str(getattr(env, "helpers", ""))
