@@ -335,6 +335,7 @@ def _grid(texts: list[str] | None) -> dict[str, list[Any]] | None:
 
 
 def resolve_config(
+    terminal: Terminal,
     *,
     algo: str | None = None,
     env: str | None = None,
@@ -385,6 +386,8 @@ def resolve_config(
         env_kwargs=tuple(env_kwargs or ()),
         use_preset=not no_preset,
     )
+    if resolved.note is not None:
+        terminal.note(resolved.note)
     use_modules(env_modules)
     return resolved
 

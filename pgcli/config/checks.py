@@ -54,30 +54,31 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
 
 def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Do vectoriser and wrappers fit the kind of environment, and are there such?"""
-    env = config.env
+    env, host = config.env, config.host
     id = ("env", "id")
     if config.env.on_device:
-        helped = env.workers not in ("auto", 0)
+        helped = host.workers not in ("auto", 0)
+        native = host.vectorizer == "native"
         for key, given, name in (
-            ("vectorizer", env.vectorizer == "native", "`env.vectorizer: native`"),
-            ("workers", helped, f"`env.workers: {env.workers}`"),
-            ("wrappers", env.wrappers, "`env.wrappers`"),
+            (("host", "vectorizer"), native, "`host.vectorizer: native`"),
+            (("host", "workers"), helped, f"`host.workers: {host.workers}`"),
+            (("env", "wrappers"), env.wrappers, "`env.wrappers`"),
         ):
             if given:
                 message = f"{name} is for host environments; `{env.id}` runs on the "
-                yield [("env", key), id], message + "device", f"remove `env.{key}`"
+                yield [key, id], message + "device", f"remove `{'.'.join(key)}`"
         return
-    if env.vectorizer == "in_process" and env.backend == "envpool":
+    if host.vectorizer == "in_process" and env.backend == "envpool":
         message = (
-            "`env.vectorizer: in_process` steps environments that EnvPool does not"
+            "`host.vectorizer: in_process` steps environments that EnvPool does not"
         )
-        help = f"remove `env.vectorizer`, or use `{env.id.removeprefix('envpool:')}`"
-        yield [("env", "vectorizer"), id], message, help
+        help = f"remove `host.vectorizer`, or use `{env.id.removeprefix('envpool:')}`"
+        yield [("host", "vectorizer"), id], message, help
     if not env.wrappers:
         return
-    if env.vectorizer == "native":
-        message = "`env.wrappers` and `env.vectorizer: native` exclude each other"
-        yield [("env", "wrappers"), ("env", "vectorizer")], message, None
+    if host.vectorizer == "native":
+        message = "`env.wrappers` and `host.vectorizer: native` exclude each other"
+        yield [("env", "wrappers"), ("host", "vectorizer")], message, None
     for index, item in enumerate(env.wrappers):
         for message, remedy in env_wrappers.faults(item, f"env.wrappers[{index}]"):
             yield [("env", "wrappers", index)], message, remedy
@@ -85,26 +86,27 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Is there something for the workers to do?"""
-    env, keys = config.env, [("env", "workers"), ("env", "vectorizer")]
-    if env.workers == "auto" or env.workers == 0 or config.env.on_device:
+    env, host = config.env, config.host
+    keys = [("host", "workers"), ("host", "vectorizer")]
+    if host.workers == "auto" or host.workers == 0 or env.on_device:
         return
-    if env.vectorizer == "native":
+    if host.vectorizer == "native":
         message = (
-            f"`env.workers: {env.workers}` goes with `env.vectorizer: in_process`; a "
-            "native vector environment steps itself"
+            f"`host.workers: {host.workers}` goes with `host.vectorizer: in_process`; "
+            "a native vector environment steps itself"
         )
         yield keys, message, "remove one of the two"
-    elif env.workers == "thread":
+    elif host.workers == "thread":
         if env.num_envs == 1:
-            message = "`env.workers: thread` needs two environments or more"
+            message = "`host.workers: thread` needs two environments or more"
             yield [keys[0], _NUM_ENVS], message, "raise `env.num_envs`"
-    elif env.workers >= env.num_envs:
+    elif host.workers >= env.num_envs:
         message = (
-            f"workers ({env.workers}) must be below num_envs ({env.num_envs}): this "
+            f"workers ({host.workers}) must be below num_envs ({env.num_envs}): this "
             "process steps a share itself"
         )
         most = env.num_envs - 1
-        yield [keys[0], _NUM_ENVS], message, f"set `env.workers` to at most {most}"
+        yield [keys[0], _NUM_ENVS], message, f"set `host.workers` to at most {most}"
 
 
 def _life_complaints(config: RunConfig) -> Iterator[Complaint]:

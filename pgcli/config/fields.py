@@ -46,6 +46,14 @@ OTHER_NAMES = {
 """Name in another library -> our key."""
 
 
+MOVED_KEYS = {
+    "env.vectorizer": "host.vectorizer",
+    "env.workers": "host.workers",
+    "env.timeout": "host.timeout",
+}
+"""Keys of earlier versions, which are still read -> what they are called now."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """The accepted values of a key, as parsed from its annotation.

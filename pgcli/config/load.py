@@ -17,7 +17,14 @@ from pgcli.config.algorithms import (
 )
 from pgcli.config.dump import to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
-from pgcli.config.fields import fields, lookup, sections, suggest, unused
+from pgcli.config.fields import (
+    MOVED_KEYS,
+    fields,
+    lookup,
+    sections,
+    suggest,
+    unused,
+)
 from pgcli.config.schema import EnvConfig, RunConfig
 from pgcli.config.source import presets, yaml_file
 from pgcli.config.source.command_line import (
@@ -27,7 +34,7 @@ from pgcli.config.source.command_line import (
     from_sets,
 )
 from pgcli.config.source.document import Document, KeyPath
-from pgcli.config.validate import place_of, say, section_issue, validate
+from pgcli.config.validate import dotted, place_of, say, section_issue, validate
 from pgcli.suggest import similar
 
 __all__ = [
@@ -41,7 +48,7 @@ __all__ = [
 
 ALGORITHM, PRESET, FILE = 0, 1, 2
 DERIVED = (
-    "env.vectorizer",
+    "host.vectorizer",
     "eval.every",
     "checkpoint.every",
     "host.act",
@@ -59,11 +66,13 @@ class Resolved:
       origins: origin of each key by dotted path: `default`, `default of trpo`,
         `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
       preset: the preset used, such as `ppo2/CartPole-v1`, or None.
+      note: message about keys that have moved since they were written, or None.
     """
 
     config: RunConfig
     origins: Mapping[str, str]
     preset: str | None
+    note: str | None = None
 
 
 @dataclass
@@ -72,6 +81,7 @@ class _Merged:
 
     tree: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, Place] = field(default_factory=dict)
+    moved: list[str] = field(default_factory=list)
 
     def add_defaults(self, algo: str) -> None:
         """Adds an algorithm's defaults for the other sections."""
@@ -109,6 +119,9 @@ class _Merged:
 
     def put(self, path: KeyPath, value: Any, place: Place) -> None:
         """Sets one path; a section that is not a mapping stays, to be reported."""
+        if (name := dotted(path)) in MOVED_KEYS:
+            self.moved.append(f"`{name}` is now `{MOVED_KEYS[name]}`")
+            path = tuple(MOVED_KEYS[name].split("."))
         node: Any = self.tree
         for part in path[:-1]:
             if node.get(part) is None:
@@ -191,7 +204,8 @@ def resolve(
 
     # validate
     config = _validated(merged, algo, known, issues)
-    return Resolved(config, _origins(config, merged), preset)
+    note = "; ".join(dict.fromkeys(merged.moved)) or None
+    return Resolved(config, _origins(config, merged), preset, note)
 
 
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
@@ -293,6 +307,7 @@ def _allowed(
 ) -> bool:
     """Whether the schema has the key of a flag; if not, that is noted as an issue."""
     name = ".".join(map(str, assignment.path))
+    name = MOVED_KEYS.get(name, name)
     what = lookup(name, algo)
     if what == "section" and not isinstance(assignment.value, Mapping):
         place = assignment.place()

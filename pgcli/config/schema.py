@@ -41,22 +41,6 @@ class EnvConfig:
     max_episode_steps: Annotated[
         int | None, Ge(1), "time limit of an episode; null: the environment's own"
     ] = None
-    vectorizer: Annotated[
-        Literal["in_process", "native"] | None,
-        "host environments: step them one by one, or by their own vector entry point; "
-        "null: native for ALE/ and envpool:, else in_process",
-    ] = None
-    workers: Annotated[
-        Annotated[int, Ge(0)] | Literal["auto", "thread"],
-        "child processes that step a share of host environments each, beside this "
-        "one; thread: one helper thread; auto: the fastest of none, the thread and a "
-        "process for each further core, measured before training",
-    ] = "auto"
-    timeout: Annotated[
-        float,
-        Gt(0),
-        "seconds that a worker or the helper thread may take for a step of its share",
-    ] = 60.0
     wrappers: Annotated[
         tuple[Any, ...] | None,
         "wrappers around a host environment, the innermost first: names, or {name: "
@@ -219,7 +203,7 @@ class ParallelConfig:
 
 @dataclass(frozen=True)
 class HostConfig:
-    """How host environments are fed with actions."""
+    """How host environments are stepped and fed with actions."""
 
     act: Annotated[
         Literal["jit", "numpy"] | None,
@@ -227,6 +211,22 @@ class HostConfig:
         "half the time for a few environments and dense layers; null: numpy for the "
         "torso mlp in float32. Its rounding is its own, so a run keeps to one",
     ] = None
+    vectorizer: Annotated[
+        Literal["in_process", "native"] | None,
+        "step environments one by one, or by their own vector entry point; null: "
+        "native for ALE/ and envpool:, else in_process",
+    ] = None
+    workers: Annotated[
+        Annotated[int, Ge(0)] | Literal["auto", "thread"],
+        "child processes that each step a share of the environments, besides this "
+        "process; thread: one helper thread; auto: none, or one for each further core "
+        "if that is faster",
+    ] = "auto"
+    timeout: Annotated[
+        float,
+        Gt(0),
+        "seconds that a worker or the helper thread may take for a step of its share",
+    ] = 60.0
 
 
 @dataclass(frozen=True)

@@ -135,15 +135,14 @@ def derive(config: RunConfig) -> RunConfig:
     # defaults that depend on the budget, the network or the number of environments
     evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
     host = config.host
-    env = dataclasses.replace(
-        config.env, vectorizer=config.env.vectorizer or config.env.default_vectorizer
-    )
     if evaluation.every is None:
         every = max(1, config.steps // 10)
         evaluation = dataclasses.replace(evaluation, every=every)
     if checkpoint.every is None:
         every = max(1, config.steps // 10)
         checkpoint = dataclasses.replace(checkpoint, every=every)
+    if host.vectorizer is None:
+        host = dataclasses.replace(host, vectorizer=config.env.default_vectorizer)
     if host.act is None:
         act: Literal["jit", "numpy"]
         network = config.network
@@ -155,7 +154,6 @@ def derive(config: RunConfig) -> RunConfig:
     return dataclasses.replace(
         config,
         algo=config.algo.derived(),
-        env=env,
         eval=evaluation,
         checkpoint=checkpoint,
         host=host,

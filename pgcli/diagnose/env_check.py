@@ -108,7 +108,7 @@ def _why_not_exact(config: RunConfig) -> str | None:
     reproduce the second.
     """
     seeds = list(range(config.env.num_envs))
-    env = make_host_env(config.env, seeds, vectorizer=config.env.vectorizer)
+    env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
     try:
         policy = make_policy(env.spec, config.network)
         actor = make_actor(config.host, config.network, env.spec, policy)
@@ -140,11 +140,11 @@ def _suggest(factory: EnvFactory, speed: Speed) -> list[str]:
     native = env.spec.vector_entry_point is not None
     env.close()
     if native and not factory.wrappers:
-        found.append("it has its own vector entry point: --set env.vectorizer=native")
+        found.append("it has its own vector entry point: --set host.vectorizer=native")
     elif speed.step >= WORKER_STEP:
         found.append(
             "a step is slow enough for a thread or worker processes to help: "
-            "env.workers, whose default `auto` measures the fastest"
+            "host.workers, whose default `auto` measures the fastest"
         )
     if speed.reset > 100 * speed.step:
         ratio = speed.reset / speed.step

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pgcli.config.schema import EnvConfig
+from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs import registry
 from pgcli.envs.base import DeviceEnv, HostEnv
 from pgcli.envs.host.atari_vector import make_atari
@@ -46,7 +46,7 @@ def make_host_env(
     *,
     vectorizer: Literal["in_process", "native"] | None = None,
     workers: int | Literal["auto", "thread"] = 0,
-    timeout: float = EnvConfig.timeout,
+    timeout: float = HostConfig.timeout,
 ) -> HostEnv:
     """One host environment per seed. The results do not depend on the workers.
 

@@ -116,9 +116,9 @@ def _host_collector(
     env = make_host_env(
         config.env,
         seeds,
-        vectorizer=config.env.vectorizer,
-        workers=config.env.workers,
-        timeout=config.env.timeout,
+        vectorizer=config.host.vectorizer,
+        workers=config.host.workers,
+        timeout=config.host.timeout,
     )
     with contextlib.closing(env):
         yield EpisodeCollector(env, policy, episodes // num_envs, limit).collect

@@ -149,7 +149,7 @@ def misfit(
     """
     difference = difference_in_steps if collects == "steps" else difference_in_episodes
     try:
-        vectorizer = config.env.vectorizer
+        vectorizer = config.host.vectorizer
         count = config.env.num_envs if vectorizer == "native" else 1
         copy = make_host_env(config.env, [0] * count, vectorizer=vectorizer)
         try:

@@ -38,14 +38,14 @@ def make_train_envs(config: RunConfig, episode_set: int = 0) -> HostEnv:
     Raises:
       UsageError, EnvironmentFailed: as `make_host_env` does.
     """
-    env = config.env
+    env, host = config.env, config.host
     seeds = env_seeds(config.seed, "train", env.num_envs, episode_set)
     return make_host_env(
         env,
         seeds,
-        vectorizer=env.vectorizer,
-        workers=env.workers,
-        timeout=env.timeout,
+        vectorizer=host.vectorizer,
+        workers=host.workers,
+        timeout=host.timeout,
     )
 
 
@@ -221,8 +221,8 @@ class HostLoop:
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
         seeds = env_seeds(seed, role, eval_envs(episodes))
-        config = self._config.env
-        env = make_host_env(config, seeds, vectorizer=config.vectorizer)
+        config = self._config
+        env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
         try:
             returns, lengths, _ = self._evaluator.play(
                 env, self.agent(), episodes, role_key(seed, role), stop

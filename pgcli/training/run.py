@@ -40,8 +40,8 @@ MAY_DIFFER = (
     "steps",
     "eval.every",
     "checkpoint.every",
-    "env.workers",
-    "env.timeout",
+    "host.workers",
+    "host.timeout",
 )
 """Keys whose values may change on resume: no result so far depends on them."""
 
@@ -138,13 +138,13 @@ def resume(
         with _writable(directory.path.parent):
             directory = split_off(directory, member, directory.path.parent)
     stored = _stored(directory)
-    config = stored.config
+    config, reporter = stored.config, reporter or Silent()
+    if stored.note is not None:
+        reporter.warn(f"{directory.config_yaml}: {stored.note}")
     if steps is not None:
         config = dataclasses.replace(config, steps=steps)
     with stop_on_signal() as stop:
-        return _continue(
-            directory, stored, config, reporter or Silent(), stop, require_exact
-        )
+        return _continue(directory, stored, config, reporter, stop, require_exact)
 
 
 @contextlib.contextmanager

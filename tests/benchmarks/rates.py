@@ -36,7 +36,7 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "host CartPole native 64 x 128": {
         "env.id": "CartPole-v1",
-        "env.vectorizer": "native",
+        "host.vectorizer": "native",
         **LARGE,
         **FOUR,
     },
@@ -49,19 +49,19 @@ ROWS: dict[str, dict[str, Any]] = {
         **MUJOCO,
         "env.num_envs": 8,
         "rollout.num_steps": 256,
-        "env.workers": 0,
+        "host.workers": 0,
     },
     "host HalfCheetah 8 x 256, thread": {
         **MUJOCO,
         "env.num_envs": 8,
         "rollout.num_steps": 256,
-        "env.workers": "thread",
+        "host.workers": "thread",
     },
     "host HalfCheetah 8 x 256, 1 worker": {
         **MUJOCO,
         "env.num_envs": 8,
         "rollout.num_steps": 256,
-        "env.workers": 1,
+        "host.workers": 1,
     },
     "device CartPole 8 x 32, 20 epochs": {
         "env.id": "func:CartPole-v1",

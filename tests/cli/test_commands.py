@@ -253,6 +253,23 @@ def test_config_check_reports_every_file(run: Run) -> None:
     assert run("config", "check", "good.yaml").out == "ok  good.yaml\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("config", "show", "--set", "env.workers=1"),
+        ("config", "check", "old.yaml"),
+        ("train", "--dry-run", "-c", "old.yaml"),
+    ],
+)
+def test_moved_key_is_one_line_on_stderr(run: Run, words: tuple[str, ...]) -> None:
+    Path("old.yaml").write_text("env: {workers: 1}\n")
+    outcome = run(*words)
+    assert outcome.code == 0
+    assert outcome.err.endswith("`env.workers` is now `host.workers`\n")
+    assert outcome.err.count("\n") == 1
+    assert "is now" not in outcome.out
+
+
 def test_config_show_can_be_read_back(run: Run) -> None:
     shown = run("config", "show", "--no-preset", "--seed", "3", "--algo", "a2c")
     Path("my.yaml").write_text(shown.out)

@@ -72,7 +72,7 @@ def test_wrappers_that_do_not_fit_are_explained(
     assert help in (issue.help or "")
 
 
-@pytest.mark.parametrize("other", ["env.id=func:CartPole-v1", "env.vectorizer=native"])
+@pytest.mark.parametrize("other", ["env.id=func:CartPole-v1", "host.vectorizer=native"])
 def test_wrappers_are_for_environments_stepped_one_by_one(other: str) -> None:
     with pytest.raises(ConfigError, match=r"env\.wrappers"):
         resolved("env.wrappers=[FlattenObservation]", other)

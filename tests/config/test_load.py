@@ -55,19 +55,18 @@ def test_resolve_with_nothing_gives_the_defaults_and_derives_the_rest() -> None:
     assert config.checkpoint.every == 10_000  # 100,000 / 10
     assert config.parallel.shards == 8  # gcd(8, 8)
     assert config.host.act == "numpy"  # the torso is dense
-    assert config.env.vectorizer == "in_process"
+    assert config.host.vectorizer == "in_process"
     plain = dataclasses.replace(
         config,
-        env=dataclasses.replace(config.env, vectorizer=None),
         eval=dataclasses.replace(config.eval, every=None),
         checkpoint=dataclasses.replace(config.checkpoint, every=None),
-        host=dataclasses.replace(config.host, act=None),
+        host=dataclasses.replace(config.host, act=None, vectorizer=None),
         parallel=dataclasses.replace(config.parallel, shards=None),
     )
     assert plain == RunConfig()
     assert resolved.preset is None
     derived = [path for path, origin in resolved.origins.items() if origin == "derived"]
-    names = ["env.vectorizer", "eval.every", "checkpoint.every", "host.act"]
+    names = ["eval.every", "checkpoint.every", "host.act", "host.vectorizer"]
     assert derived == [*names, "parallel.shards"]
     assert set(resolved.origins.values()) == {"default", "derived"}
 
@@ -599,13 +598,13 @@ def test_vectorizer_follows_from_the_environment(
     env_id: str, kwargs: dict[str, str], expected: str
 ) -> None:
     resolved = run("env.id=" + env_id, f"env.kwargs={json.dumps(kwargs)}")
-    assert resolved.config.env.vectorizer == expected
-    assert resolved.origins["env.vectorizer"] == "derived"
-    assert run("env.id=ALE/Pong-v5", "env.vectorizer=in_process").config
+    assert resolved.config.host.vectorizer == expected
+    assert resolved.origins["host.vectorizer"] == "derived"
+    assert run("env.id=ALE/Pong-v5", "host.vectorizer=in_process").config
 
 
 def test_envpool_is_not_stepped_in_process() -> None:
-    error = failure("env.id=envpool:Pong-v5", "env.vectorizer=in_process")
+    error = failure("env.id=envpool:Pong-v5", "host.vectorizer=in_process")
     assert "use `Pong-v5`" in str(error.help)
 
 
@@ -625,7 +624,7 @@ def test_life_loss_ends_credit_of_steps_on_the_host(
 
 @pytest.mark.parametrize("env_id", ["func:CartPole-v1", "gymnax:CartPole-v1"])
 @pytest.mark.parametrize(
-    "setting", ["env.vectorizer=native", "env.workers=2", "env.workers=thread"]
+    "setting", ["host.vectorizer=native", "host.workers=2", "host.workers=thread"]
 )
 def test_ways_to_step_are_for_host_environments(setting: str, env_id: str) -> None:
     assert run(setting, "env.id=CartPole-v1").config
@@ -639,13 +638,16 @@ def test_ways_to_step_are_for_host_environments(setting: str, env_id: str) -> No
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["env.workers=8"], "workers (8) must be below num_envs (8)"),
-        (["env.workers=1", "env.num_envs=1"], "workers (1) must be below num_envs (1)"),
-        (["env.workers=thread", "env.num_envs=1"], "needs two environments"),
-        (["env.workers=2", "env.vectorizer=native"], "`env.vectorizer: in_process`"),
-        (["env.workers=thread", "env.vectorizer=native"], "`env.workers: thread`"),
+        (["host.workers=8"], "workers (8) must be below num_envs (8)"),
         (
-            ["env.workers=thred"],
+            ["host.workers=1", "env.num_envs=1"],
+            "workers (1) must be below num_envs (1)",
+        ),
+        (["host.workers=thread", "env.num_envs=1"], "needs two environments"),
+        (["host.workers=2", "host.vectorizer=native"], "`host.vectorizer: in_process`"),
+        (["host.workers=thread", "host.vectorizer=native"], "`host.workers: thread`"),
+        (
+            ["host.workers=thred"],
             'at least 0, or one of auto, thread, not the text "thr',
         ),
     ],
@@ -658,8 +660,46 @@ def test_workers_need_something_to_do(sets: list[str], message: str) -> None:
 
 def test_workers_are_a_number_or_a_word() -> None:
     for text, value in (("7", 7), ("0", 0), ("thread", "thread"), ("auto", "auto")):
-        assert run(f"env.workers={text}").config.env.workers == value
-    assert run("env.workers=0", "env.vectorizer=native").config
+        assert run(f"host.workers={text}").config.host.workers == value
+    assert run("host.workers=0", "host.vectorizer=native").config
+
+
+OLD = """
+env:
+  id: CartPole-v1
+  vectorizer: in_process
+  workers: 2
+  timeout: 9.0
+"""
+
+
+def test_moved_keys_are_read_where_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text(OLD)
+    resolved = resolve(file=path, flags={}, sets=[])
+    host = resolved.config.host
+    assert (host.vectorizer, host.workers, host.timeout) == ("in_process", 2, 9.0)
+    assert resolved.origins["host.workers"] == f"{path}:5"
+    assert resolved.note == (
+        "`env.vectorizer` is now `host.vectorizer`; `env.workers` is now "
+        "`host.workers`; `env.timeout` is now `host.timeout`"
+    )
+    stored = {"env": {"workers": 2}}  # as in a checkpoint of then
+    assert from_mapping(stored).host.workers == 2
+    for old in ("env.workers=3", "env={workers: 3}"):
+        assert run(old).config == run("host.workers=3").config
+        assert run(old).note == "`env.workers` is now `host.workers`"
+    assert run("host.workers=3").note is None
+
+
+def test_moved_keys_are_checked_where_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text("env:\n  workers: many\n")
+    with pytest.raises(ConfigError, match=r"`host\.workers` must be") as caught:
+        resolve(file=path, flags={}, sets=[])
+    assert caught.value.where == f"{path}:2"
+    error = failure("env.workers=many")
+    assert error.where == "--set env.workers=many"
 
 
 def test_check_across_keys_is_skipped_where_a_key_is_bad_itself() -> None:

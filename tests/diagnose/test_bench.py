@@ -74,7 +74,7 @@ def test_bench_measures_every_part(
 
 @pytest.mark.slow
 def test_bench_measures_with_workers() -> None:
-    result = bench(config("CartPole-v1", "env.workers=1"), seconds=0.2)
+    result = bench(config("CartPole-v1", "host.workers=1"), seconds=0.2)
     assert result["helpers"] == "1 worker"
     assert min(result["rates"].values()) > 0
 

@@ -12,7 +12,7 @@ from pgcli.training.loop import Groups, Loop
 
 SMALL = (
     "env.num_envs=4",
-    "env.workers=0",
+    "host.workers=0",
     "rollout.num_steps=8",
     "network.hidden=[8]",
     "normalize.obs=true",

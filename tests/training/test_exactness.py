@@ -153,7 +153,7 @@ def test_checkpoint_without_a_group_is_refused_by_name(tmp_path: object) -> None
 
 def test_steps_are_real_transitions_only() -> None:
     """Native CartPole spends a row on every reset: 5 steps and one that is none."""
-    loop = HostLoop(config("CartPole-v1", "env.vectorizer=native", algo="a2c"))
+    loop = HostLoop(config("CartPole-v1", "host.vectorizer=native", algo="a2c"))
     last = advance(loop, 3)[-1]
     # 24 rows in each of 4 environments are 4 episodes of 5 steps and 4 resets
     assert (last["steps"], last["episodes"]) == (4 * 4 * 5, 4 * 4)

@@ -72,7 +72,7 @@ def test_damaged_meta_of_a_run_exits_4_and_is_named(
 def test_train_that_the_environment_rules_out_leaves_no_run(
     tmp_path: Path, call: Call
 ) -> None:
-    sizes = sets("env.num_envs=2", "env.workers=0")
+    sizes = sets("env.num_envs=2", "host.workers=0")
     code, answer = call("train", "--algo", "reinforce", "--env", "Blackjack-v1", *sizes)
     assert code == 2
     assert "no time limit" in answer["error"]["message"]
@@ -210,8 +210,8 @@ def test_failing_worker_exits_3_behind_a_checkpoint_and_leaves_no_process(
     more = sets(
         *SMALL,
         "eval.every=0",
-        "env.workers=1",
-        "env.timeout=0.5",
+        "host.workers=1",
+        "host.timeout=0.5",
         f"env.kwargs={kwargs}",
     )
     words = ("--algo", "a2c", "--env", bad, "--steps", "1000", "--name", "x")

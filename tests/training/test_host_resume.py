@@ -20,8 +20,8 @@ from pgcli.training.run import train
 register()
 
 SLOW = pytest.mark.slow
-NATIVE = "env.vectorizer=native"
-THREAD = "env.workers=thread"
+NATIVE = "host.vectorizer=native"
+THREAD = "host.workers=thread"
 LONGER = "env.max_episode_steps=13"  # so that episodes outlast rollouts of 8 steps
 
 
@@ -92,7 +92,7 @@ def test_restored_run_goes_on_byte_for_byte(
 def test_run_goes_on_byte_for_byte_whoever_steps_then(
     tmp_path: Path, env_id: str, workers: tuple[int, int]
 ) -> None:
-    before, after = (config(env_id, LONGER, f"env.workers={w}") for w in workers)
+    before, after = (config(env_id, LONGER, f"host.workers={w}") for w in workers)
     assert_goes_on(before, tmp_path, 10, 5, after)
 
 

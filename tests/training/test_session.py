@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from support.small_runs import BATCH, resolved, rows
 from support.steady_loop import Steady
 
 from pgcli.config.load import Resolved
+from pgcli.config.source import yaml_file
 from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.files import intercept
@@ -380,9 +382,22 @@ def test_resume_auto_refuses_another_configuration(tmp_path: Path) -> None:
 
 def test_resume_auto_takes_other_workers(tmp_path: Path) -> None:
     start(tmp_path, settings())
-    given = settings("env.workers=auto", "env.timeout=9", f"steps={8 * BATCH}")
+    given = settings("host.workers=auto", "host.timeout=9", f"steps={8 * BATCH}")
     assert start(tmp_path, given)["steps"]["used"] == 8 * BATCH
     assert "workers: auto" in (tmp_path / "x" / "config.yaml").read_text()
+
+
+def test_resume_reads_keys_that_have_moved_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stop_after(tmp_path, settings(), monkeypatch, 3)
+    tree = yaml_file.read(run.config_yaml, origin="", where="", rank=0).tree
+    for key in ("vectorizer", "workers", "timeout"):
+        tree["env"][key] = tree["host"].pop(key)
+    run.config_yaml.write_text(json.dumps(tree))
+    seen = Listening()
+    assert resume("x", runs_dir=tmp_path, reporter=seen)["ok"]
+    assert "`env.workers` is now `host.workers`" in seen.warnings[0]
 
 
 def test_resume_never_begins_anew_by_itself(

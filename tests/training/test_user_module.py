@@ -24,7 +24,7 @@ SOURCE = Path(__file__).parents[1] / "support" / "user_module.py"
 REGISTERING = '\ngymnasium.register("Rooms-v0", Rooms, max_episode_steps=4)\n'
 SETS = (
     "env.num_envs=2",
-    "env.workers=1",  # which must be told of the module
+    "host.workers=1",  # which must be told of the module
     "env.wrappers=[{FilterObservation: {filter_keys: [0, 2]}}]",
     "rollout.num_steps=8",
     "algo.num_epochs=1",

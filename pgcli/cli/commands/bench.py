@@ -47,6 +47,7 @@ def bench(
             f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
         )
     resolved = options.resolve_config(
+        terminal,
         algo=algo,
         env=env,
         config=config,

@@ -42,6 +42,7 @@ def show(
 ) -> None:
     """Show the resulting configuration as YAML, with the origin of every value."""
     resolved = options.resolve_config(
+        terminal,
         algo=algo,
         env=env,
         config=config,
@@ -72,7 +73,9 @@ def check(terminal: Terminal, files: Files) -> None:
     failures: list[ConfigError] = []
     for path in files:
         try:
-            resolve(file=path, flags={}, sets=())
+            resolved = resolve(file=path, flags={}, sets=())
+            if resolved.note is not None:
+                terminal.note(f"{path}: {resolved.note}")
             rows.append({"file": str(path), "ok": True})
         except ConfigError as error:
             failures.append(error)

@@ -124,6 +124,7 @@ def check(
             f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
         )
     resolved = options.resolve_config(
+        terminal,
         env=env,
         no_preset=True,
         env_modules=env_modules,

@@ -89,6 +89,7 @@ def train(
     if resume == "auto" and overwrite:
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
     resolved = options.resolve_config(
+        terminal,
         algo=algo,
         env=env,
         config=config,

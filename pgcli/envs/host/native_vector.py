@@ -82,7 +82,7 @@ class NativeVector:
         if spec.vector_entry_point is None:
             raise UsageError(
                 f"environment `{factory.id}` has no vector entry point of its own",
-                help="set env.vectorizer to in_process",
+                help="set host.vectorizer to in_process",
             )
         kwargs = dict(factory.kwargs)
         if factory.max_episode_steps is not None:

@@ -29,7 +29,7 @@ CLOSE_SECONDS = 2.0
 Raises = tuple[type[Exception], ...]
 """Exceptions that come through from another process as themselves."""
 
-LATE_HELP = "raise env.timeout if a step may take so long"
+LATE_HELP = "raise host.timeout if a step may take so long"
 TRACE_SECONDS = 0.5
 
 

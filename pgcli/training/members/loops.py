@@ -48,7 +48,7 @@ from pgcli.training.step import Report, make_knobs, make_setup
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 MOST_WITH_WORKERS = 8
-"""Members above which `env.workers: auto` starts none: each member would have its own,
+"""Members above which `host.workers: auto` starts none: each member would have its own,
 and they take turns anyway."""
 
 
@@ -270,9 +270,9 @@ class DeviceMembers(_Members):
 
 def _without_crowding(config: RunConfig) -> RunConfig:
     """The configuration without workers if there are too many members for `auto`."""
-    if config.env.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
+    if config.host.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
         return config
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, workers=0))
+    return dataclasses.replace(config, host=dataclasses.replace(config.host, workers=0))
 
 
 class HostMembers(_Members):
