@@ -75,16 +75,15 @@ class EnvFactory:
         data = json.loads(text)
         user_modules.use(data["modules"])
         user_modules.named()
+        values = data["factory"]
+        import_package(values["name"])
         if data["registered"] is not None:
             import gymnasium
             from gymnasium.envs.registration import EnvSpec
 
             spec = EnvSpec.from_json(data["registered"])
             gymnasium.registry.setdefault(spec.id, spec)
-        values = data["factory"]
-        factory = cls(**{**values, "wrappers": tuple(values["wrappers"])})
-        import_package(factory.name)
-        return factory
+        return cls(**{**values, "wrappers": tuple(values["wrappers"])})
 
 
 def env_factory(config: EnvConfig) -> EnvFactory:

@@ -47,3 +47,20 @@ def test_factory_of_what_is_not_plain_data_is_no_text() -> None:
 def test_factory_refuses_ids_that_are_not_of_the_host(env_id: str) -> None:
     with pytest.raises(UsageError, match=r"unknown environment|not named"):
         env_factory(EnvConfig(env_id))
+
+
+def test_factory_as_text_registers_after_the_package_that_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise the package warns that it overrides what is registered."""
+    order = []
+    monkeypatch.setattr(
+        "pgcli.envs.host.env_factory.import_package", lambda name: order.append(name)
+    )
+    monkeypatch.setattr(
+        gymnasium.envs.registration.EnvSpec,
+        "from_json",
+        lambda text: order.append("registered") or gymnasium.spec("CartPole-v1"),
+    )
+    EnvFactory.from_text(env_factory(EnvConfig("CartPole-v1")).to_text())
+    assert order == ["CartPole-v1", "registered"]
