@@ -26,8 +26,8 @@ from pgcli.rollout.host_collector import empty_slot
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend import layout
 from pgcli.training.backend.sharding import make_learner
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop, make_collector, make_train_envs
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop, make_collector, make_train_envs
 from pgcli.training.step import Setup, init_run, make_knobs, make_setup
 from pgcli.training.timing import Clock
 

@@ -16,8 +16,8 @@ from pgcli.errors import EnvironmentFailed, PgcliError
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_actor import make_actor
 from pgcli.rollout.host_collector import HostCollector
-from pgcli.training import host_env_checkpoint
 from pgcli.training.backend import accelerator
+from pgcli.training.loops import host_env_checkpoint
 
 REPLAYED_STEPS = 64
 """Number of steps in which a copy is compared with its original."""

@@ -16,8 +16,8 @@ from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend import accelerator
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.seeds import env_seeds, role_key
 
 CHUNK_SECONDS = 0.5

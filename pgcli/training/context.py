@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pgcli.config.load import Resolved
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
-from pgcli.training.loop import Loop
+from pgcli.training.loops.base import Loop
 from pgcli.training.reporter import Reporter
 from pgcli.training.run_logs import RunLogs
 from pgcli.training.tracker import Tracker

@@ -21,9 +21,9 @@ from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.context import RunContext
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import Loop
+from pgcli.training.loops.base import Loop
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.extract_member import split_off
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 from pgcli.training.members.tracker import MembersTracker

@@ -6,7 +6,7 @@ from typing import Any
 from pgcli.config.schema import LogConfig
 from pgcli.storage.loggers import LOGGERS, JsonlWriter, Logger
 from pgcli.storage.run_directory import RunDirectory
-from pgcli.training.loop import Row
+from pgcli.training.loops.base import Row
 from pgcli.training.reporter import Reporter
 
 

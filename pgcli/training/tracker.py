@@ -7,7 +7,7 @@ import numpy as np
 
 from pgcli.arrays.statistics import summarize
 from pgcli.errors import DivergedError
-from pgcli.training.loop import SMALLER_STEPS, Row
+from pgcli.training.loops.base import SMALLER_STEPS, Row
 
 MAX_SKIPPED = 10
 """Iterations in a row with gradients that are not finite before a run has diverged."""

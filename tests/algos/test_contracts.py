@@ -31,7 +31,7 @@ from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.rollout.host_collector import HostCollector
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
-from pgcli.training.loop import from_words, to_words
+from pgcli.training.loops.base import from_words, to_words
 from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 from pgcli.training.step import init_agent as new_agent
 

@@ -35,7 +35,7 @@ from pgcli.algos.base import Hyperparameters, as_leaves
 from pgcli.config.algorithms import ReinforceBaselineConfig
 from pgcli.nn.policy import Agent
 from pgcli.rollout.types import Rollout
-from pgcli.training.device_loop import RUN_ONCE
+from pgcli.training.loops.device_loop import RUN_ONCE
 
 EXACT = 3e-6
 """A float32 gradient of numbers near 1, averaged in float64."""

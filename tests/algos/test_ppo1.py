@@ -26,7 +26,7 @@ from pgcli.algos.ppo1 import adapt
 from pgcli.config.algorithms import PPO1Config
 from pgcli.envs.make import make_device_env
 from pgcli.nn.distributions import Categorical
-from pgcli.training.device_loop import DeviceLoop
+from pgcli.training.loops.device_loop import DeviceLoop
 
 TARGET = {"kl_target": 0.01}
 adapted = jax.jit(adapt)

@@ -27,7 +27,7 @@ from pgcli.algos.batch import make_batch
 from pgcli.algos.conjugate_gradient import conjugate_gradient
 from pgcli.config.algorithms import TRPOConfig
 from pgcli.nn.distributions import Categorical
-from pgcli.training.device_loop import RUN_ONCE
+from pgcli.training.loops.device_loop import RUN_ONCE
 
 RAW_ADVANTAGE = {"standardize_advantage": False}
 PLAIN = {**RAW_ADVANTAGE, **FULL}

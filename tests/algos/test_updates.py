@@ -33,7 +33,7 @@ from pgcli.nn.policy import Agent, Policy, Unrolled
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.policy_outputs import next_values
 from pgcli.rollout.types import Rollout, Transitions
-from pgcli.training.loop import to_words
+from pgcli.training.loops.base import to_words
 from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 
 NUM_STEPS, NUM_ENVS, SIZE = 8, 4, 32

@@ -8,8 +8,8 @@ from support.small_runs import config
 
 from pgcli.diagnose.bench import bench, bottleneck, rate, split
 from pgcli.errors import UsageError
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 
 
 def test_shares_are_worked_by_hand() -> None:

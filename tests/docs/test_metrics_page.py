@@ -16,7 +16,7 @@ from pgcli.algos import ALGORITHMS
 from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
-from pgcli.training.loop import to_row, to_words
+from pgcli.training.loops.base import to_row, to_words
 from pgcli.training.run import train
 from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 

@@ -15,7 +15,7 @@ from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.wrappers import NamedParts
 from pgcli.envs.make import make_host_env
 from pgcli.errors import PgcliError
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.host_loop import HostLoop
 
 SMALL = (
     "env.num_envs=2",

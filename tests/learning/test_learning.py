@@ -9,8 +9,8 @@ import pytest
 import pgcli
 from pgcli.config.load import resolve
 from pgcli.envs.make import make_device_env
-from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.evaluation.evaluate import evaluate
+from pgcli.training.loops.device_loop import DeviceLoop
 
 
 def test_ppo2_learns_cartpole_a_little_in_20_000_steps() -> None:

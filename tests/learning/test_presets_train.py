@@ -10,9 +10,9 @@ from pgcli.config.source import presets
 from pgcli.envs.make import make_device_env
 from pgcli.envs.registry import DEVICE_BACKENDS
 from pgcli.errors import UsageError
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import Loop
+from pgcli.training.loops.base import Loop
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 
 # Each compiles for seconds. Both loops, kinds of action and of batch are among these.
 BY_DEFAULT = {"ppo2/CartPole-v1", "reward-to-go/func-Pendulum-v1"}

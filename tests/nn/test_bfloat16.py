@@ -17,7 +17,7 @@ from pgcli.config.schema import NetworkConfig, NormalizeConfig
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec
 from pgcli.nn.policy import Policy, make_policy
 from pgcli.rollout.device_collector import begin, collect
-from pgcli.training.loop import to_words
+from pgcli.training.loops.base import to_words
 from pgcli.training.step import init_run, learn, make_knobs, make_setup
 
 SPECS = {

@@ -34,7 +34,7 @@ from pgcli.nn.normalize import (
     update_reward_scaler,
 )
 from pgcli.rollout.policy_outputs import complete
-from pgcli.training.loop import from_words, to_words
+from pgcli.training.loops.base import from_words, to_words
 from pgcli.training.step import init_run, learn, make_knobs, make_setup
 
 WRAP = 2**32

@@ -33,8 +33,8 @@ from pgcli.nn.policy import Agent
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Rollout, Transitions
-from pgcli.training.device_loop import RUN_ONCE
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.device_loop import RUN_ONCE
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.seeds import env_seeds, role_key
 from pgcli.training.step import iteration_keys, learn, make_setup
 

@@ -11,8 +11,8 @@ from pgcli.arrays import sample_blocks
 from pgcli.config.schema import RunConfig
 from pgcli.envs.make import make_device_env
 from pgcli.training.backend.layout import Layout, make_mesh
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.loop import Groups, Row
+from pgcli.training.loops.base import Groups, Row
+from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.members.loops import DeviceMembers
 
 ENV = "func:CartPole-v1"

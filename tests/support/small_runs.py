@@ -8,7 +8,7 @@ import numpy as np
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.load import Resolved, resolve
 from pgcli.config.schema import RunConfig
-from pgcli.training.loop import Groups, Loop
+from pgcli.training.loops.base import Groups, Loop
 
 SMALL = (
     "env.num_envs=4",

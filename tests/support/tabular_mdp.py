@@ -22,7 +22,7 @@ from pgcli.nn.distributions import Categorical
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.policy_outputs import complete
 from pgcli.rollout.types import Rollout, Transitions
-from pgcli.training.device_loop import RUN_ONCE
+from pgcli.training.loops.device_loop import RUN_ONCE
 
 Outcome = tuple[float, float, int | None]
 """(probability, reward, next state or None at the end)."""

@@ -24,7 +24,7 @@ from pgcli.config.schema import NetworkConfig, OptimizerConfig
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.rollout.policy_outputs import complete
 from pgcli.rollout.types import Rollout
-from pgcli.training.device_loop import RUN_ONCE
+from pgcli.training.loops.device_loop import RUN_ONCE
 
 NUM_STEPS, NUM_ENVS = 8, 4
 ACTIONS = {"discrete": DISCRETE, "box": CONTINUOUS}

@@ -8,10 +8,10 @@ from support.small_runs import BATCH, arrays, assert_same_bytes, config, snapsho
 from pgcli.envs.make import make_device_env
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint
-from pgcli.training.chunk_size import Pace
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import Groups, Row, from_words, to_words
+from pgcli.training.loops.base import Groups, Row, from_words, to_words
+from pgcli.training.loops.chunk_size import Pace
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 
 ITERATIONS = 10
 

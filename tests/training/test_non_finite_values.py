@@ -11,7 +11,7 @@ from support.toys import CONTINUOUS, DISCRETE, quick_jit, random_transitions
 from pgcli.envs.base import Space
 from pgcli.errors import DivergedError
 from pgcli.rollout.types import Transitions
-from pgcli.training.loop import to_row, to_words
+from pgcli.training.loops.base import to_row, to_words
 from pgcli.training.step import Report, first_fault
 
 STEPS, ENVS = 5, 4

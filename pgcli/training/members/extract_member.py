@@ -12,8 +12,8 @@ from pgcli.storage import checkpoint
 from pgcli.storage.loggers.jsonl import JsonlWriter
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.evaluation.load_policy import find_member, of_member
-from pgcli.training.host_env_checkpoint import arrays_of_member
-from pgcli.training.loop import Groups, Stored
+from pgcli.training.loops.base import Groups, Stored
+from pgcli.training.loops.host_env_checkpoint import arrays_of_member
 
 
 def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:

@@ -20,20 +20,9 @@ from pgcli.config.members import config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, PgcliError
-from pgcli.training import host_env_checkpoint
-from pgcli.training.chunk_size import Pace
-from pgcli.training.device_loop import (
-    MAX_CHUNK,
-    RUN_ONCE,
-    RUN_SELDOM,
-    DeviceState,
-    init_device,
-    to_groups,
-    within,
-)
 from pgcli.training.evaluation.device import evaluate_on_device
-from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import (
+from pgcli.training.loops import host_env_checkpoint
+from pgcli.training.loops.base import (
     SMALLER_STEPS,
     Groups,
     Row,
@@ -42,6 +31,17 @@ from pgcli.training.loop import (
     to_row,
     to_words,
 )
+from pgcli.training.loops.chunk_size import Pace
+from pgcli.training.loops.device_loop import (
+    MAX_CHUNK,
+    RUN_ONCE,
+    RUN_SELDOM,
+    DeviceState,
+    init_device,
+    to_groups,
+    within,
+)
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.step import Report, make_knobs, make_setup

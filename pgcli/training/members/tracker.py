@@ -7,7 +7,7 @@ import numpy as np
 
 from pgcli.arrays.statistics import over_members, summarize, summary
 from pgcli.config.members import Member
-from pgcli.training.loop import Row
+from pgcli.training.loops.base import Row
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
 

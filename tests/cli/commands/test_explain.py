@@ -30,8 +30,8 @@ from pgcli.config.fields import fields
 from pgcli.config.load import resolve
 from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import begin
-from pgcli.training.device_loop import DeviceState, run_chunk
-from pgcli.training.loop import to_row, to_words
+from pgcli.training.loops.base import to_row, to_words
+from pgcli.training.loops.device_loop import DeviceState, run_chunk
 from pgcli.training.seeds import role_key
 from pgcli.training.step import init_run, make_knobs, make_setup
 

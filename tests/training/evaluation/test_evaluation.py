@@ -26,11 +26,11 @@ from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
-from pgcli.training.device_loop import DeviceLoop
 from pgcli.training.evaluation.device import evaluate_on_device
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs, quotas
-from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import Loop
+from pgcli.training.loops.base import Loop
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 
 
 def acting(spec: EnvSpec) -> tuple[Policy, Agent]:

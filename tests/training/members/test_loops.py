@@ -15,7 +15,7 @@ from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
 from pgcli.errors import AcceleratorError, CheckpointError, DivergedError
 from pgcli.training.backend.layout import Layout, choose, start
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_program import in_groups
 from pgcli.training.members.loops import HostMembers
 
@@ -163,8 +163,12 @@ def test_no_call_takes_more_slow_iterations_than_its_time(
     loop: Any = alone(config(ENV)) if kind == "alone" else side_by_side(**GRID)
     chunk, asked = loop._chunk, []
     now = compiled = 0.0
-    monkeypatch.setattr("pgcli.training.chunk_size.time.perf_counter", lambda: now)
-    monkeypatch.setattr("pgcli.training.chunk_size.timing.compiled", lambda: compiled)
+    monkeypatch.setattr(
+        "pgcli.training.loops.chunk_size.time.perf_counter", lambda: now
+    )
+    monkeypatch.setattr(
+        "pgcli.training.loops.chunk_size.timing.compiled", lambda: compiled
+    )
 
     def slow(*inputs: Any) -> Any:
         nonlocal now, compiled

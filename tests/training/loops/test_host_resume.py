@@ -13,8 +13,8 @@ from support.stateful_envs import Hidden, register
 
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
-from pgcli.training.host_loop import HostLoop
-from pgcli.training.loop import Groups, Row
+from pgcli.training.loops.base import Groups, Row
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.run import train
 
 register()

@@ -20,9 +20,8 @@ from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.sharding import placement
-from pgcli.training.chunk_size import Pace
 from pgcli.training.evaluation.device import evaluate_on_device
-from pgcli.training.loop import (
+from pgcli.training.loops.base import (
     Groups,
     Row,
     Stored,
@@ -30,6 +29,7 @@ from pgcli.training.loop import (
     to_row,
     to_words,
 )
+from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
 from pgcli.training.step import (

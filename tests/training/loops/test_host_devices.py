@@ -11,7 +11,7 @@ from pgcli.config.errors import ConfigError
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot
 from pgcli.training.backend.layout import Layout, choose, make_mesh
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.host_loop import HostLoop
 
 CLOSE = 1e-5
 """Split sums round differently; three updates do not carry it further."""

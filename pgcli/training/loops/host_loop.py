@@ -18,10 +18,10 @@ from pgcli.rollout.host_actor import Actor, JitActor, make_actor
 from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_state
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
-from pgcli.training import host_env_checkpoint
 from pgcli.training.backend.sharding import make_learner, on_first
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
-from pgcli.training.loop import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.training.loops import host_env_checkpoint
+from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
 from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup

@@ -13,8 +13,8 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv, Discrete, HostSlot
 from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import collect, env_keys, step_and_reset
-from pgcli.training.device_loop import DeviceLoop
-from pgcli.training.host_loop import HostLoop
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.seeds import role_key
 from pgcli.training.step import iteration_keys
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgcli.training.chunk_size import Pace
+from pgcli.training.loops.chunk_size import Pace
 
 
 class Ticking:
@@ -11,10 +11,10 @@ class Ticking:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.compiled = 0.0
         monkeypatch.setattr(
-            "pgcli.training.chunk_size.time.perf_counter", lambda: self.now
+            "pgcli.training.loops.chunk_size.time.perf_counter", lambda: self.now
         )
         monkeypatch.setattr(
-            "pgcli.training.chunk_size.timing.compiled", lambda: self.compiled
+            "pgcli.training.loops.chunk_size.timing.compiled", lambda: self.compiled
         )
 
 
