@@ -1,8 +1,8 @@
 """Checkpoints: directories of safetensors files under a verified manifest.
 
-Committed as write → sync → manifest → sync → rename → sync of the parent, so that at
-every moment a checkpoint is there in full or not at all. Loading verifies size and
-SHA-256 of every file before it is parsed, and runs no code.
+A checkpoint is committed as write → sync → manifest → sync → rename → sync of the
+parent, so that at every moment it exists completely or not at all. Loading verifies
+size and SHA-256 of every file before it is parsed, and executes no code.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ _DTYPES = frozenset(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was loaded, all of it verified.
+    """The verified content of a checkpoint.
 
     Attributes:
-      path: the checkpoint's directory.
+      path: directory of the checkpoint.
       groups: arrays by group and name.
-      meta: the facts stored beside them (JSON).
+      meta: metadata (JSON).
     """
 
     path: Path
@@ -50,10 +50,10 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def require(self, groups: Collection[str]) -> None:
-        """Returns if it has these groups.
+        """Checks that the groups were loaded.
 
         Raises:
-          CheckpointError: it lacks one.
+          CheckpointError: one is missing.
         """
         try:
             _check_groups(groups, self.groups)
@@ -63,29 +63,31 @@ class Checkpoint:
 
 
 def name_of(iteration: int) -> str:
-    """The name of the checkpoint taken after `iteration`: its number in nine digits."""
+    """Name of the checkpoint after `iteration`: its number in nine digits."""
     return f"{iteration:09d}"
 
 
 def save(
     directory: Path, name: str, groups: Mapping[str, Arrays], meta: Mapping[str, Any]
 ) -> Path:
-    """Commits `directory/name` and returns it once it would survive a power loss.
+    """Path of a committed checkpoint, which from then on survives a power loss.
 
-    A checkpoint of that name with the same content is left as it is; a damaged one is
-    set aside as `*.damaged`. Only one process may save to a directory (the run's lock).
+    An existing checkpoint with the same name and content is unchanged; a damaged one is
+    renamed to `*.damaged`. Only one process, the owner of the lock, may save to a
+    directory.
 
     Args:
-      directory: where checkpoints are kept; made if it is not there.
-      name: usually `name_of(iteration)`.
+      directory: directory of checkpoints; created if it does not exist.
+      name: name of the checkpoint, usually `name_of(iteration)`.
       groups: arrays by group and name; one file per group.
-      meta: facts that JSON has a form for, finite numbers only.
+      meta: metadata of JSON types; numbers must be finite.
 
     Raises:
-      OSError: nothing was committed, older checkpoints stand, no partial data is left.
-        FileExistsError where a checkpoint of that name has other content.
+      OSError: nothing was committed, and partial data were removed. FileExistsError if
+        a checkpoint of that name has other content.
       TypeError, ValueError: `groups`, `meta` or `name` cannot be stored.
     """
+    # the bytes of all files
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a checkpoint")
     contents = {
@@ -94,11 +96,14 @@ def save(
     entries = {f: FileEntry(len(d), manifest.sha256(d)) for f, d in contents.items()}
     contents[manifest.NAME] = manifest.encode(entries, meta)  # written last
 
+    # an earlier checkpoint of that name
     files.ensure_directory(directory)
     path, partial = directory / name, directory / (PARTIAL + name)
     if os.path.lexists(path) and _settle(path, contents[manifest.NAME]):
         files.sync_directory(directory)
         return path
+
+    # write and sync under a temporary name, then rename
     try:
         if os.path.lexists(partial):
             files.remove_tree(partial)
@@ -116,27 +121,30 @@ def save(
 
 
 def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
-    """Verifies and returns a checkpoint.
+    """The content of a checkpoint, verified by its manifest.
 
     Args:
-      path: the checkpoint's directory.
-      groups: the groups to read; None for all.
+      path: directory of the checkpoint.
+      groups: names of the groups to read; None for all.
 
     Raises:
-      DamagedError: a file is not what was written.
-      CheckpointError: there is none, it cannot be read, lacks a group, or is of a
-        newer format.
+      DamagedError: a file differs from what was written.
+      CheckpointError: the checkpoint does not exist, cannot be read, lacks a group, or
+        has a newer format.
     """
     with checkpoint_files.opened(path) as directory:
-        held = manifest.decode(checkpoint_files.read_manifest(directory))
-        names = {name.removesuffix(manifest.SUFFIX): name for name in held.files}
+        # the manifest, and the names of files by group
+        stored = manifest.decode(checkpoint_files.read_manifest(directory))
+        names = {name.removesuffix(manifest.SUFFIX): name for name in stored.files}
         wanted = names if groups is None else groups
         _check_groups(wanted, names)
+
+        # the arrays
         arrays = {
-            g: _decode(names[g], checkpoint_files.read(directory, names[g], held))
+            g: _decode(names[g], checkpoint_files.read(directory, names[g], stored))
             for g in wanted
         }
-    return Checkpoint(path, arrays, held.meta)
+    return Checkpoint(path, arrays, stored.meta)
 
 
 def _check_groups(wanted: Collection[str], present: Collection[str]) -> None:
@@ -149,7 +157,7 @@ def _check_groups(wanted: Collection[str], present: Collection[str]) -> None:
 
 
 def verify(path: Path) -> None:
-    """Returns if every file of a checkpoint is what was written.
+    """Checks that every file of a checkpoint is as it was written.
 
     Raises:
       CheckpointError: as `load`.
@@ -158,45 +166,49 @@ def verify(path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 over all arrays of a checkpoint: equal where every byte of them is.
+    """SHA-256 over all arrays of a checkpoint; equal if and only if the arrays are.
 
     Raises:
       CheckpointError: as `load`.
     """
     verify(path)
     with checkpoint_files.opened(path) as directory:
-        held = manifest.decode(checkpoint_files.read_manifest(directory))
-    lines = (f"{name} {entry.sha256}\n" for name, entry in sorted(held.files.items()))
+        stored = manifest.decode(checkpoint_files.read_manifest(directory))
+    entries = sorted(stored.files.items())
+    lines = (f"{name} {entry.sha256}\n" for name, entry in entries)
     return manifest.sha256("".join(lines).encode("ascii"))
 
 
 def committed(directory: Path) -> list[Path]:
-    """The checkpoints of a run that are named by an iteration, oldest first."""
+    """Checkpoints of a run with the number of an iteration as name, oldest first."""
     try:
         entries = list(directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [p for p in entries if _COMMITTED.fullmatch(p.name)]
-    return sorted(found, key=lambda path: (int(path.name), path.name))
+    checkpoints = [p for p in entries if _COMMITTED.fullmatch(p.name)]
+    return sorted(checkpoints, key=lambda path: (int(path.name), path.name))
 
 
 def is_empty(directory: Path) -> bool:
-    """Whether nothing was ever committed, nor set aside: leftovers of kills at most."""
+    """Whether no checkpoint was committed; remains of killed saves do not count."""
     if not directory.is_dir():
         return True
     return all(p.name.startswith((PARTIAL, REMOVING)) for p in directory.iterdir())
 
 
 def newest_verified(directory: Path) -> tuple[Checkpoint, list[Path]]:
-    """The newest checkpoint that verifies, loaded; damaged newer ones are set aside.
+    """The content of the newest checkpoint that verifies.
+
+    Newer checkpoints that are damaged are renamed to `*.damaged`.
 
     Returns:
-      The checkpoint, and the damaged ones under their new names `*.damaged`.
+      (checkpoint, new paths of the damaged ones).
 
     Raises:
-      CheckpointError: none is left; or one cannot be read for a reason that is no
+      CheckpointError: none verifies, or one cannot be read for a reason other than
         damage (permissions, a newer format).
     """
+    # from the newest to the oldest
     damaged: list[Path] = []
     for path in reversed(committed(directory)):
         try:
@@ -204,8 +216,10 @@ def newest_verified(directory: Path) -> tuple[Checkpoint, list[Path]]:
         except DamagedError:
             try:
                 damaged.append(_set_aside(path))
-            except OSError:  # a read-only disk: reported under its own name
+            except OSError:  # a read-only disk: it keeps its name
                 damaged.append(path)
+
+    # none verifies
     if damaged:
         names = ", ".join(path.name for path in damaged)
         message = f"no checkpoint is left that verifies; set aside: {names}"
@@ -215,13 +229,14 @@ def newest_verified(directory: Path) -> tuple[Checkpoint, list[Path]]:
 
 
 def _encode(group: str, arrays: Arrays) -> bytes:
+    """The safetensors file of a group of arrays."""
     prepared = {}
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray | np.generic):
             raise TypeError(f"{group}.{name} is a {type(array).__name__}, not an array")
         if array.dtype.name not in _DTYPES:
             raise TypeError(f"{group}.{name} is of dtype {array.dtype}")
-        # The format takes memory as it lies: contiguous and little-endian.
+        # the format stores the memory of the array: contiguous and little-endian
         little = array.dtype.newbyteorder("<")
         prepared[name] = np.array(array, dtype=little, order="C")
     if "__metadata__" in prepared:
@@ -235,6 +250,7 @@ def _encode(group: str, arrays: Arrays) -> bytes:
 
 
 def _decode(name: str, data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file."""
     try:
         return dict(safetensors.numpy.load(data))
     except (
@@ -250,7 +266,7 @@ def _decode(name: str, data: bytes) -> dict[str, np.ndarray]:
 
 
 def _settle(path: Path, wanted: bytes) -> bool:
-    """Whether `path` holds the wanted checkpoint already; sets it aside if damaged."""
+    """Whether the wanted checkpoint exists; a damaged one is renamed."""
     try:
         verify(path)
     except DamagedError:
@@ -264,6 +280,7 @@ def _settle(path: Path, wanted: bytes) -> bool:
 
 
 def _set_aside(path: Path) -> Path:
+    """Renames a damaged checkpoint to the first free `*.damaged` name."""
     target = path.with_name(f"{path.name}.damaged")
     count = 1
     while os.path.lexists(target):

@@ -24,6 +24,7 @@ _DAMAGE = {
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
     """Yields the checkpoint's directory; adds path and remedy to errors inside."""
+    # a symbolic link is not followed: it could point outside the run
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     directory = -1
     try:
@@ -48,15 +49,20 @@ def opened(path: Path) -> Iterator[int]:
 
 def _unreadable(path: Path, directory: int, error: OSError) -> CheckpointError:
     """The error for a path that could not be read; `directory` < 0 if not opened."""
+    # a file in the checkpoint, or the path itself
     file = error.filename if directory >= 0 else None
     reason = f"{file}: {error.strerror}" if file else f"{error.strerror}"
     if directory < 0 and not os.path.lexists(path):
         return CheckpointError("there is no checkpoint here", where=str(path))
+
+    # a file in place of the directory; its first bytes show its kind
     if directory < 0 and path.is_file() and not path.is_symlink():
         with contextlib.suppress(OSError), path.open("rb") as stream:
             reason = manifest.foreign(stream.read(64)) or "a file"
         message = f"this is {reason}; a checkpoint is a directory with {manifest.NAME}"
         return DamagedError(message, where=str(path))
+
+    # some errors are damage, others are not, such as missing permissions
     kind = DamagedError if error.errno in _DAMAGE else CheckpointError
     return kind(f"the checkpoint cannot be read: {reason}", where=str(path))
 
@@ -84,6 +90,7 @@ def read(directory: int, name: str, held: Manifest) -> bytes:
 
 def _read_regular(directory: int, name: str, size: int | None) -> bytes:
     """The content of a regular file of size `size`, or of any size if None."""
+    # non-blocking, so that opening a named pipe returns
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as stream:
         status = os.fstat(stream.fileno())

@@ -70,6 +70,7 @@ def intercept(interceptor: Interceptor) -> Iterator[None]:
 
 
 def _perform(operation: Operation, call: Callable[[], T]) -> T:
+    """The result of an operation, passed through the interceptor if there is one."""
     return call() if _interceptor is None else _interceptor(operation, call)
 
 
@@ -103,6 +104,7 @@ def write_bytes(path: Path, data: bytes) -> None:
       FileExistsError: the file exists.
       OSError: nothing or only a part was written.
     """
+    # O_EXCL: an existing file is never overwritten
     descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         _write(descriptor, path, data)
@@ -117,6 +119,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
     Raises:
       OSError: the old content remains (or the new, if the last sync failed).
     """
+    # write and sync under a temporary name, then rename
     partial = path.with_name(f".{path.name}.partial")
     try:
         if os.path.lexists(partial):
@@ -172,6 +175,7 @@ def remove_tree(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         remove(path)
         return
+    # sorted, so that tests can count the operations
     for child in sorted(path.iterdir()):
         remove_tree(child)
     _perform(Operation("rmdir", path), lambda: os.rmdir(path))

@@ -31,6 +31,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
     Raises:
       CheckpointError: it is damaged, is not a regular file, or cannot be read.
     """
+    # one byte more than allowed, to detect files that are too large
     where = str(path.parent)
     try:
         data = _read(path, 0, MAX_JSON_BYTES + 1)
@@ -39,6 +40,8 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         message = f"{path.name} cannot be read: {error.strerror}"
         raise CheckpointError(message, where=where) from None
+
+    # anything but an object is damage
     try:
         tree = json.loads(data.decode()) if len(data) <= MAX_JSON_BYTES else None
     except (ValueError, RecursionError):
@@ -52,6 +55,7 @@ def read_object(path: Path) -> dict[str, Any] | None:
 def last_row(path: Path) -> dict[str, Any]:
     """The last complete row of a log, or an empty mapping."""
     try:
+        # after the last newline is nothing, or an incomplete row
         lines = _read(path, -TAIL_BYTES, TAIL_BYTES).split(b"\n")
         row = json.loads(lines[-2]) if len(lines) > 1 else {}
     except (OSError, ValueError, RecursionError):

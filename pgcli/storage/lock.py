@@ -62,6 +62,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquire(file: files.OpenFile) -> None:
+    """Locks an open file exclusively, or raises."""
     # several attempts, because `is_held` of another process locks for a moment
     for attempt in range(ATTEMPTS):
         try:
@@ -77,10 +78,11 @@ def _acquire(file: files.OpenFile) -> None:
         if attempt == ATTEMPTS - 1:
             raise _taken(file)
         time.sleep(PAUSE_SECONDS)
+
     # the file may have been opened before another process replaced the directory
-    mine = os.fstat(file.descriptor)
+    opened = os.fstat(file.descriptor)
     with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(mine, os.lstat(file.path)):
+        if os.path.samestat(opened, os.lstat(file.path)):
             return
     raise LockedError(
         "another process replaced this run directory", where=str(file.path.parent)
@@ -88,12 +90,14 @@ def _acquire(file: files.OpenFile) -> None:
 
 
 def _owner() -> bytes:
+    """The content of a lock held by this process."""
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
     return json.dumps(owner).encode("ascii") + b"\n"
 
 
 def _taken(file: files.OpenFile) -> PgcliError:
+    """The error for a lock that is held, with its owner."""
     try:
         owner = json.loads(file.read(0, 4096))
         by = f"process {owner['pid']} on {owner['host']} since {owner['since']}"

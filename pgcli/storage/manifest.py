@@ -81,6 +81,7 @@ def plain(value: Any, key: str = "meta") -> Any:
       TypeError: it contains another type, such as an array.
       ValueError: it contains a number that is not finite.
     """
+    # scalars
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, str | bool | int):
@@ -89,6 +90,8 @@ def plain(value: Any, key: str = "meta") -> Any:
         if not math.isfinite(value):
             raise ValueError(f"{key} is {value}; numbers in a manifest must be finite")
         return value
+
+    # mappings and lists
     if isinstance(value, Mapping):
         wrong = next((name for name in value if not isinstance(name, str)), None)
         if wrong is not None:
@@ -125,6 +128,7 @@ def decode(data: bytes) -> Manifest:
       DamagedError: the bytes are not a result of `encode`.
       CheckpointError: the format is newer.
     """
+    # the format, before keys that may differ between formats
     tree = _parse(data)
     version = tree.get("format")
     if type(version) is not int or version < 1:
@@ -135,6 +139,8 @@ def decode(data: bytes) -> Manifest:
             f"up to format {FORMAT}",
             help="update pgcli",
         )
+
+    # the content of this format
     if set(tree) != {"format", "files", "meta", "sha256"}:
         raise DamagedError(f"{NAME} has the wrong keys: {', '.join(sorted(tree))}")
     files, meta = tree["files"], tree["meta"]
@@ -144,6 +150,8 @@ def decode(data: bytes) -> Manifest:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
+    """The JSON object in canonical form, verified by its own SHA-256."""
+    # canonical JSON
     kind = foreign(data)
     if kind is not None:
         raise DamagedError(f"{NAME} is {kind}")
@@ -154,6 +162,8 @@ def _parse(data: bytes) -> dict[str, Any]:
         raise DamagedError(f"{NAME} is not JSON ({error})") from None
     if not canonical:
         raise DamagedError(f"{NAME} is not in the form that pgcli writes")
+
+    # the hash of everything else
     stored = tree.get("sha256")
     actual = sha256(_dump({name: tree[name] for name in tree if name != "sha256"}))
     if stored != actual:
@@ -162,6 +172,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _entry(name: str, entry: Any) -> FileEntry:
+    """A verified entry of the list of files."""
     if not _FILE.fullmatch(name):
         raise DamagedError(f"{NAME} lists {name!r}, which is not a checkpoint file")
     if not isinstance(entry, dict) or set(entry) != {"size", "sha256"}:

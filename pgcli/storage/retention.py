@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay: the newest verified ones, and what they refer to."""
+"""Removal of old checkpoints, except the newest verified ones and their references."""
 
 import contextlib
 import os
@@ -14,27 +14,27 @@ FileStates = tuple[tuple[str, int, int, int], ...]
 
 
 def refers_to_nothing(meta: Mapping[str, Any]) -> Collection[str]:
-    """No checkpoint refers to another."""
+    """No names: the default if checkpoints do not refer to each other."""
     return ()
 
 
 class Retention:
-    """Removes old checkpoints, and leftovers of kills.
+    """A policy that removes old checkpoints, and remains of killed processes.
 
-    What this process has written or verified is remembered, so that no checkpoint is
-    read back twice. One whose files have changed since then is verified again.
+    Checkpoints that this process has written or verified are verified again only if
+    their files have changed.
     """
 
     def __init__(
         self, directory: Path, keep: int, refers: Refers = refers_to_nothing
     ) -> None:
-        """Nothing is removed yet.
+        """Removes nothing yet.
 
         Args:
-          directory: where checkpoints are kept.
-          keep: how many verified checkpoints to keep, at least 2.
-          refers: names that a kept checkpoint's metadata refers to. These stay too: a
-            resume may need them if newer checkpoints are damaged.
+          directory: directory of checkpoints.
+          keep: number of verified checkpoints to keep, at least 2.
+          refers: function from metadata to the names that a checkpoint refers to. These
+            are kept too: a resume may need them if newer checkpoints are damaged.
         """
         if keep < 2:
             raise ValueError(f"keep is {keep}; the two newest checkpoints always stay")
@@ -45,20 +45,23 @@ class Retention:
 
     def remember(self, path: Path, meta: Mapping[str, Any]) -> None:
         """Records a checkpoint that was just written or verified."""
-        with contextlib.suppress(OSError):  # it is verified when that matters
+        with contextlib.suppress(OSError):  # otherwise it is verified when needed
             self._known[path.name] = (_file_states(path), self._refers(meta))
 
     def verify(self, name: str) -> Collection[str]:
-        """The names that a checkpoint refers to, all of it verified by this process.
+        """The names that a checkpoint refers to, after it has been verified.
 
         Raises:
           CheckpointError: as `checkpoint.load`.
         """
+        # unchanged since this process wrote or verified it
         path = self._directory / name
         states, refers = self._known.get(name, (None, ()))
         with contextlib.suppress(OSError):
             if states is not None and states == _file_states(path):
                 return refers
+
+        # otherwise load it
         meta = checkpoint.load(path).meta
         self.remember(path, meta)
         return self._refers(meta)
@@ -66,25 +69,26 @@ class Retention:
     def prune(self, protected: Collection[str] = ()) -> None:
         """Removes all but the newest `keep` verified checkpoints.
 
-        Everything newer than those stays, damaged or not: nothing newer is judged here.
+        Newer checkpoints are kept even if they are damaged.
 
         Args:
-          protected: names that stay however old (the best one).
+          protected: names to keep regardless of their age, such as the best.
 
         Raises:
-          OSError: something could not be removed; the newest `keep` stand in any case.
+          OSError: something could not be removed; the newest `keep` are unchanged.
         """
+        # from the newest to the oldest: verify `keep`, then remove
         self._remove_leftovers()
-        staying = set(protected)
+        kept = set(protected)
         verified = 0
         removing = False
         for path in reversed(checkpoint.committed(self._directory)):
             if verified < self._keep:
                 with contextlib.suppress(CheckpointError):
-                    staying |= set(self.verify(path.name))
+                    kept |= set(self.verify(path.name))
                     verified += 1
-            elif path.name not in staying:
-                # Renamed first: there is never half a checkpoint under its own name.
+            elif path.name not in kept:
+                # renamed first, so that a partial checkpoint never has a valid name
                 files.rename(path, path.with_name(checkpoint.REMOVING + path.name))
                 self._known.pop(path.name, None)
                 removing = True
@@ -93,7 +97,7 @@ class Retention:
             self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Removes what killed saves and prunes left."""
+        """Removes the remains of killed saves and removals."""
         directory = self._directory
         entries = sorted(directory.iterdir()) if directory.is_dir() else []
         for entry in entries:
@@ -102,9 +106,9 @@ class Retention:
 
 
 def _file_states(path: Path) -> FileStates:
-    """(name, inode, size, time of change) of the files: different after any write."""
+    """(name, inode, size, time of change) of the files; every write changes them."""
     with os.scandir(path) as entries:
-        found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+        stats = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
     return tuple(
-        sorted((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in found)
+        sorted((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats)
     )

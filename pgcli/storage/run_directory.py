@@ -156,11 +156,14 @@ class RunDirectory:
           UsageError: the run does not exist.
           CheckpointError: its meta.json is damaged or of a newer format.
         """
+        # a name, else a path
         named = cls(runs_dir / run)
         if run_name.is_valid(run) and os.path.lexists(named.meta_json):
             return cls.open(named.path)
         if run and os.path.lexists(run):
             return cls.open(Path(run))
+
+        # neither
         remedy = did_you_mean(run, _names(runs_dir), "`pgcli runs list` shows them")
         raise UsageError(f"there is no run {run!r}", where=str(runs_dir), help=remedy)
 
@@ -244,6 +247,8 @@ class RunDirectory:
         stored = json_files.read_object(self.best_json)
         if stored is None:
             return None
+
+        # a valid name, because it becomes part of a path
         name, score = stored.get("checkpoint"), stored.get("score")
         if not isinstance(name, str) or not _CHECKPOINT.fullmatch(name):
             raise CheckpointError(
@@ -293,12 +298,16 @@ class RunDirectory:
         return run
 
     def _replace(self, facts: Mapping[str, Any]) -> "RunDirectory":
+        """Replaces the run by a new one; restores it on an error."""
+        # only run directories are replaced
         if not self.is_run() and not self.is_unfinished():
             raise UsageError(
                 "--overwrite replaces only run directories, and this is not one",
                 where=str(self.path),
                 help="choose another --name",
             )
+
+        # move the old run aside, create the new one, and remove the old one
         aside = self.path.with_name(
             _REPLACED + self.path.name + "-" + run_name.suffix()
         )
@@ -320,6 +329,7 @@ class RunDirectory:
         """Whether a process was killed while it created the directory."""
         if self.path.is_symlink() or not self.path.is_dir():
             return False
+        # only files that `create` and the start of training write
         names = {child.name for child in self.path.iterdir()}
         if self.is_run():
             names -= {"meta.json", ".config.yaml.partial"}
@@ -371,6 +381,7 @@ def _claim(path: Path) -> bool:
 
 
 def _names(runs_dir: Path) -> list[str]:
+    """Names of the directories with a meta.json, sorted; empty if not readable."""
     try:
         return sorted(
             path.name
@@ -382,6 +393,7 @@ def _names(runs_dir: Path) -> list[str]:
 
 
 def _summary(run: RunDirectory) -> RunSummary:
+    """The summary of a run; unreadable values are None."""
     # the status
     meta: dict[str, Any] = {}
     result: dict[str, Any] = {}
