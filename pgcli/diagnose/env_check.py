@@ -120,7 +120,7 @@ def _why_not_exact(config: RunConfig) -> str | None:
         if reason is not None:
             return reason
         seen = collector.collect(agent, keys[2])
-        return host_env_checkpoint.misfit(config, states, seen, "steps")
+        return host_env_checkpoint.mismatch(config, states, seen, "steps")
     finally:
         env.close()
 

@@ -1,4 +1,4 @@
-"""When and what a run saves, which checkpoint is the best, which ones are kept."""
+"""Saving and restoring of a run, and the choice of its best checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class Resumed(NamedTuple):
 
 
 def _best_of(meta: Mapping[str, Any]) -> Best | None:
-    """The checkpoint that was the best when one with this metadata was saved."""
+    """The best checkpoint according to the metadata of another checkpoint."""
     best = meta["best"]
     return (best["checkpoint"], best["score"]) if best else None
 
@@ -36,12 +36,16 @@ class Checkpointing:
     """Saves a run, and restores it.
 
     Attributes:
-      best: the checkpoint with the best evaluation so far.
-      saved_iteration: of the newest checkpoint.
+      best: name and score of the checkpoint with the best evaluation so far.
+      saved_iteration: iteration of the newest checkpoint.
     """
 
     def __init__(self, context: RunContext) -> None:
-        """Nothing is saved yet."""
+        """Saves nothing yet.
+
+        Args:
+          context: parts of the run.
+        """
         self._context = context
         self._directory = context.directory.checkpoints
         self._warn = context.reporter.warn
@@ -56,19 +60,20 @@ class Checkpointing:
     # -- restoring -----------------------------------------------------------------
 
     def restore(self, require_exact: bool = False) -> Resumed | None:
-        """Continues from the newest checkpoint that verifies, if there is any.
+        """Restores the run from the newest checkpoint that verifies, if there is any.
 
-        Logs are cut back to it, so that every step occurs once.
+        Logs are truncated to that checkpoint, so that every step occurs once.
 
         Args:
-          require_exact: refuse anything less, before anything is changed.
+          require_exact: whether to raise an error, before anything is changed, if an
+            exact resume is not possible.
 
         Returns:
-          How the run continues; None if it begins at its first iteration.
+          Level and step of the resume; None if the run begins at its first iteration.
 
         Raises:
           CheckpointError: all are damaged, or the newest does not fit.
-          UsageError: an exact resume was asked for and is not possible.
+          UsageError: an exact resume is required and not possible.
         """
         loop, tracker, logs = (
             self._context.loop,
@@ -76,7 +81,7 @@ class Checkpointing:
             self._context.logs,
         )
         if checkpoint.is_empty(self._directory):
-            # killed before the first one: whatever was logged is written again
+            # killed before the first checkpoint: all logged rows are computed again
             logs.cut_back({})
             return None
 
@@ -87,7 +92,7 @@ class Checkpointing:
         self._retention.remember(stored.path, stored.meta)
         stored.require(set(loop.groups) - set(loop.optional_groups))
 
-        # into the loop, which reports how exact that is
+        # the loop, and the level that it reached
         level = loop.restore(stored.groups, str(stored.path))
         differences = self._accelerator_differences(stored.meta.get("accelerator"))
         if level == "exact" and differences:
@@ -95,14 +100,14 @@ class Checkpointing:
         news = loop.news()
         if require_exact and level != "exact":
             raise UsageError(
-                f"an exact resume was asked for; {level} is what can be had",
+                f"an exact resume was asked for; only {level} is possible",
                 where=str(self._context.directory.path),
                 help="; ".join([*news, *differences]),
             )
         for text in news:
             self._warn(text)
 
-        # from here on the run is changed
+        # tracker, best checkpoint and logs: from here on, the run is changed
         tracker.restore(stored.meta)
         self.saved_iteration = loop.iteration
         self.best = self._if_it_verifies(_best_of(stored.meta))
@@ -111,7 +116,7 @@ class Checkpointing:
         return Resumed(level, loop.steps, evaluation_due)
 
     def _accelerator_differences(self, recorded: Mapping[str, Any] | None) -> list[str]:
-        """What of the recorded accelerator differs from the one in use, in words."""
+        """Differences between the recorded accelerator and the one in use, as text."""
         then, now = recorded or {}, self._context.accelerator.fingerprint()
         return [
             f"the run was computed with {key} {then.get(key, 'not recorded')}; "
@@ -121,7 +126,7 @@ class Checkpointing:
         ]
 
     def _if_it_verifies(self, best: Best | None) -> Best | None:
-        """The best checkpoint, or None if it is lost: then the next one counts."""
+        """The best checkpoint, or None with a warning if it is missing or damaged."""
         if best is None:
             return None
         try:
@@ -137,13 +142,13 @@ class Checkpointing:
     # -- saving --------------------------------------------------------------------
 
     def save(self, score: float | None = None, *, evaluation_due: bool) -> bool:
-        """Commits a checkpoint; returns whether it is there.
+        """Commits a checkpoint; returns whether it is on the disk.
 
-        A full disk leaves the older ones, and training continues.
+        If the write fails, older checkpoints are unchanged and training continues.
 
         Args:
-          score: of an evaluation that makes this checkpoint the best.
-          evaluation_due: whether the evaluation of this step is still to be made.
+          score: score of the evaluation that makes this checkpoint the best.
+          evaluation_due: whether the evaluation of this step has not been made yet.
         """
         context, iteration = self._context, self._context.loop.iteration
         name = checkpoint.name_of(iteration)
@@ -151,10 +156,12 @@ class Checkpointing:
         if score is not None:
             self.best = (name, score)
         if self.saved_iteration == iteration:
-            # committed before its evaluation was interrupted: a resume from it repeats
-            # the evaluation. Or a failed `_tidy` is made up for.
+            # It was committed before its evaluation: a resume from it would repeat the
+            # evaluation. Marking and pruning are repeated in case they failed.
             self._tidy()
             return True
+
+        # commit; after an error, the previous best checkpoint stays
         meta = self._meta(evaluation_due)
         try:
             path = checkpoint.save(self._directory, name, context.loop.snapshot(), meta)
@@ -169,7 +176,7 @@ class Checkpointing:
         return True
 
     def _meta(self, evaluation_due: bool) -> dict[str, Any]:
-        """The metadata of a checkpoint of the run as it stands."""
+        """The metadata of a checkpoint of the current state."""
         context, best = self._context, self.best
         return {
             "run": context.directory.name,
@@ -188,7 +195,7 @@ class Checkpointing:
         }
 
     def _tidy(self) -> None:
-        """Marks the best checkpoint, then removes old ones: both can wait."""
+        """Marks the best checkpoint and removes old ones; errors are only warnings."""
         best, run = self.best, self._context.directory
         try:
             if best and run.best() != best:

@@ -1,4 +1,4 @@
-"""What a run is made of."""
+"""The parts of a run."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ from pgcli.training.tracker import Tracker
 
 @dataclass(frozen=True)
 class RunContext:
-    """The parts of a run that its session and its checkpoints share.
+    """The parts of a run that are used by its session and its checkpoints.
 
     Attributes:
-      resolved: the configuration, and the preset that it came from.
-      directory: where the run's files are.
-      loop: trains.
-      tracker: follows what the loop reports.
-      logs: the run's logs.
-      accelerator: what the run is computed on.
-      reporter: shows the run to a person.
+      resolved: configuration of the run, and its preset.
+      directory: directory of the run.
+      loop: iterations of collect and update.
+      tracker: newest metrics of the loop.
+      logs: logs of the run.
+      accelerator: device of the learner.
+      reporter: receiver of reports, such as the terminal.
     """
 
     resolved: Resolved

@@ -43,11 +43,11 @@ MAY_DIFFER = (
     "host.workers",
     "host.timeout",
 )
-"""Keys whose values may change on resume: no result so far depends on them."""
+"""Keys whose values may change on resume, because no earlier result depends on them."""
 
 
 class _Trainer(NamedTuple):
-    """A loop before its first iteration, and what it runs on."""
+    """A loop before its first iteration, its tracker, and its accelerator."""
 
     loop: Loop
     tracker: Tracker
@@ -63,42 +63,44 @@ def train(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Trains an agent in a new run directory.
+    """The result of a new run, in a new run directory.
 
     Args:
-      resolved: the configuration, and where its values came from.
-      runs_dir: where runs are kept.
-      name: the run's name; None for a new one.
+      resolved: configuration of the run, and the origin of its values.
+      runs_dir: directory of the runs.
+      name: name of the run; None for an automatic one.
       resume: `auto` continues a run of that name, or returns its result if it is
         finished.
-      overwrite: replace a run of that name.
-      reporter: shows the run to a person.
+      overwrite: whether to replace a run of that name.
+      reporter: receiver of reports; None for `Silent`.
 
     Returns:
       The result, as `train --json` prints it.
 
     Raises:
-      PgcliError: as its subclasses say; `Interrupted` after a signal.
+      PgcliError: one of its subclasses; `Interrupted` after a signal.
     """
     runs_dir, reporter = Path(runs_dir), reporter or Silent()
     config = resolved.config
     if name is not None:
         run_name.check(name)
     with stop_on_signal() as stop:
+        # continue a run of that name, or replace the remains of a killed start
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)
             if os.path.lexists(run.meta_json):
-                run = RunDirectory.open(run.path)  # or it is damaged
+                run = RunDirectory.open(run.path)  # raises an error if damaged
             if run.config_yaml.is_file():
                 return _continue(run, _stored(run), config, reporter, stop)
             overwrite = overwrite or run.is_unfinished()
 
-        # most mistakes show while the loop is made, before there is a run directory
+        # the loop comes first: most errors occur before a run directory is created
         with _trainer(config) as trainer:
             with _writable(runs_dir):
                 run = RunDirectory.create(
                     runs_dir, name, config.algo.name, config.env.id, overwrite
                 )
+            # train while holding the lock
             with run.lock():
                 with _writable(run.path):
                     run.write_meta(_meta(resolved, trainer))
@@ -116,27 +118,30 @@ def resume(
     member: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Continues a run from its newest checkpoint that verifies.
+    """The result of a run that continues from its newest verified checkpoint.
 
     Args:
-      run: the run's name or path.
-      runs_dir: where names are looked up.
-      steps: a new budget; None for the run's own.
-      require_exact: refuse anything less than an exact resume.
-      member: of runs side by side, which one continues, as a run of its own in a
-        directory next to theirs: `SEED[,KEY=VALUE…]`.
-      reporter: shows the run to a person.
+      run: name or path of the run.
+      runs_dir: directory of named runs.
+      steps: new budget; None for that of the run.
+      require_exact: whether to raise an error if an exact resume is not possible.
+      member: text that identifies a member, `SEED[,KEY=VALUE…]`. It continues as a
+        separate run, in a directory next to that of the run.
+      reporter: receiver of reports; None for `Silent`.
 
     Returns:
       The result, as `train --json` prints it.
 
     Raises:
-      PgcliError: as its subclasses say; `Interrupted` after a signal.
+      PgcliError: one of its subclasses; `Interrupted` after a signal.
     """
+    # the run directory, that of a member if one is chosen
     directory = RunDirectory.find(str(run), Path(runs_dir))
     if member is not None:
         with _writable(directory.path.parent):
             directory = split_off(directory, member, directory.path.parent)
+
+    # the configuration
     stored = _stored(directory)
     config, reporter = stored.config, reporter or Silent()
     if stored.note is not None:
@@ -161,7 +166,7 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 def _stored(run: RunDirectory) -> Resolved:
-    """The configuration that a run was started with."""
+    """The configuration of a run at its start."""
     path = run.config_yaml
     if not path.is_file():
         raise UsageError("the run has no config.yaml", where=str(run.path))
@@ -192,27 +197,30 @@ def _continue(
     stop: StopFlag,
     require_exact: bool = False,
 ) -> dict[str, Any]:
-    """The result of a run that continues, or that was finished before.
+    """The result of a run that continues, or is finished already.
 
     Args:
-      run: the run.
-      stored: the configuration it was started with.
-      config: the one to continue with: the same, except for `MAY_DIFFER`.
-      reporter: shows the run to a person.
-      stop: set by a signal.
-      require_exact: refuse anything less than an exact resume.
+      run: directory of the run.
+      stored: configuration at the start of the run.
+      config: configuration to continue with; only keys in `MAY_DIFFER` may differ.
+      reporter: receiver of reports.
+      stop: flag that signals set.
+      require_exact: whether to raise an error if an exact resume is not possible.
     """
     _check_same(run, stored.config, config)
     with run.lock():
+        # a finished run returns its result
         result = run.read_result()
         if result is not None and _is_finished(result, config):
             return result
+
+        # otherwise, restore and train
         meta = run.read_meta()
         user_modules.require(meta.get("env_modules", ()), str(run.path))
-        asked = dataclasses.replace(stored, config=config)
+        requested = dataclasses.replace(stored, config=config)
         with (
             _trainer(config, meta.get("accelerator")) as trainer,
-            _session(asked, run, trainer, reporter, stop) as session,
+            _session(requested, run, trainer, reporter, stop) as session,
         ):
             session.restore(require_exact)
             if config != stored.config:
@@ -222,15 +230,15 @@ def _continue(
 
 
 def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
-    """Whether a result answers what is asked: its budget spent, or its return met."""
+    """Whether a result is final: the budget is used, or the return is reached."""
     if result["stopped"] == "until_return":
         return bool(config.steps <= result["steps"]["asked"])
     return bool(result["steps"]["used"] >= config.steps)
 
 
-def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
-    """Refuses to continue with settings that would have made another run."""
-    before, now = (flatten_dict(to_mapping(x), sep=".") for x in (stored, asked))
+def _check_same(run: RunDirectory, stored: RunConfig, requested: RunConfig) -> None:
+    """Checks that a configuration differs from the stored one only in `MAY_DIFFER`."""
+    before, now = (flatten_dict(to_mapping(x), sep=".") for x in (stored, requested))
     differing = [
         f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
         for key in sorted(before.keys() | now.keys())
@@ -249,14 +257,14 @@ def _check_same(run: RunDirectory, stored: RunConfig, asked: RunConfig) -> None:
 def _trainer(
     config: RunConfig, recorded: Mapping[str, Any] | None = None
 ) -> Iterator[_Trainer]:
-    """Starts JAX and makes the loop, with its environments; closes it at the end.
+    """Yields a loop with its environments, after JAX is started; closes it at the end.
 
     Args:
-      config: the run's configuration.
-      recorded: the fingerprint of the accelerator of a run that continues.
+      config: configuration of the run.
+      recorded: recorded fingerprint of the accelerator, for a resumed run.
 
     Raises:
-      AcceleratorError: what was asked for is not there, or ran out of memory.
+      AcceleratorError: the accelerator is not available, or ran out of memory.
       UsageError: a package is missing, or the environment does not fit.
     """
     require_packages(config.log.sinks)
@@ -266,7 +274,7 @@ def _trainer(
         with contextlib.closing(loop):
             yield _Trainer(loop, tracker, backend.accelerator)
     except RuntimeError as error:
-        # jaxlib's XlaRuntimeError, which has no public name of its own
+        # XlaRuntimeError of jaxlib, which has no public name
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise AcceleratorError(
@@ -276,6 +284,7 @@ def _trainer(
 
 
 def _make_loop(config: RunConfig, backend: layout.Backend) -> tuple[Loop, Tracker]:
+    """(loop, tracker): on the device or the host, of one run or of members."""
     if config.env.on_device:
         env = make_device_env(config.env)
         if not config.has_members:
@@ -296,7 +305,7 @@ def _session(
     reporter: Reporter,
     stop: StopFlag,
 ) -> Iterator[Session]:
-    """A session before its first iteration; its logs are closed at the end."""
+    """Yields a session before its first iteration; closes its logs at the end."""
     with contextlib.closing(RunLogs(run, resolved.config.log, reporter)) as logs:
         loop, tracker, accelerator = trainer
         context = RunContext(resolved, run, loop, tracker, logs, accelerator, reporter)

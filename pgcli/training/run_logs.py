@@ -1,4 +1,4 @@
-"""The logs of a run: metrics, evaluations and timing, and the sinks switched on."""
+"""The logs of a run: metrics, evaluations, timing, and additional sinks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,16 @@ from pgcli.training.reporter import Reporter
 
 
 class RunLogs:
-    """Writes the logs. A write that fails is reported once and stops nothing."""
+    """A writer of all logs. A write error is reported once; training continues."""
 
     def __init__(
         self, run: RunDirectory, config: LogConfig, reporter: Reporter
     ) -> None:
-        """Opens the JSON lines; nothing is written yet.
+        """Opens the JSON lines files; writes nothing yet.
 
         Args:
-          run: whose logs these are.
-          config: how often metrics are written, and to which sinks.
+          run: directory of the run.
+          config: interval of metrics, and names of the sinks.
           reporter: receives warnings.
         """
         self._run, self._config, self._warn = run, config, reporter.warn
@@ -39,7 +39,7 @@ class RunLogs:
         """Opens the sinks.
 
         Args:
-          after_step: of a resumed run, the step after which rows are dropped.
+          after_step: for a resumed run, the step after which rows are dropped.
         """
         self._sinks = [
             LOGGERS[name](self._run.path, after_step=after_step, warn=self._warn)
@@ -47,7 +47,7 @@ class RunLogs:
         ]
 
     def metrics(self, row: Row, *, is_last: bool) -> None:
-        """Writes the metrics of an iteration, if it is due or the last of the run."""
+        """Writes the metrics of an iteration if they are due, or if it is the last."""
         if is_last or int(row["iteration"] or 0) % self._config.every == 0:
             self._metrics.write(row)
             for sink in self._sinks:
@@ -66,13 +66,13 @@ class RunLogs:
         self._metrics.sync()
 
     def durable_offsets(self) -> dict[str, int]:
-        """Bytes of each log, once they are durable: for `cut_back` after a resume."""
+        """Size of each log in bytes, after a sync; an argument of `cut_back`."""
         for writer in self._record.values():
             writer.sync()
         return {name: writer.offset() for name, writer in self._record.items()}
 
     def cut_back(self, offsets: Mapping[str, int]) -> None:
-        """Drops what was logged after a checkpoint, so that every step occurs once."""
+        """Truncates the logs to a checkpoint, so that every step occurs once."""
         for name, writer in self._record.items():
             writer.truncate(offsets.get(name, 0))
 

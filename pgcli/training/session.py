@@ -15,21 +15,21 @@ from pgcli.training.stop_signals import EvaluationStopped, Interrupted, StopFlag
 from pgcli.training.timing import Clock
 
 CHUNK_SECONDS = 0.5
-"""How long a chunk may take: the live view and signals wait for it."""
+"""Target duration of a chunk; signals and the live view wait for its end."""
 
 Stopped = Literal["budget", "until_return", "signal"]
 
 
 def next_multiple(steps: int, every: int) -> int:
-    """The first multiple of `every` past `steps`; never if `every` is 0."""
+    """The first multiple of `every` above `steps`; 2⁶³ if `every` is 0."""
     return 2**63 if every == 0 else (steps // every + 1) * every
 
 
 class Session:
-    """Drives the loop of a run: chunks, evaluations, checkpoints, and the result."""
+    """A run as a sequence of chunks, evaluations and checkpoints, up to its result."""
 
     def __init__(self, context: RunContext, stop: StopFlag) -> None:
-        """Begins before the first iteration; nothing is written yet."""
+        """Begins before the first iteration; writes nothing yet."""
         self._context = context
         self._config = context.resolved.config
         self._run = context.directory
@@ -52,19 +52,22 @@ class Session:
             self._evaluation_due = self._resumed.evaluation_due
 
     def train(self) -> dict[str, Any]:
-        """Runs to the end and returns the result.
+        """The result of training to the end.
 
         Raises:
-          Interrupted: a signal asked for the end; a checkpoint is committed.
+          Interrupted: a signal requested a stop; a checkpoint is committed.
           DivergedError: values are not finite.
           EnvironmentFailed: an environment failed; a checkpoint is committed.
         """
         self._open()
         stopped: Stopped = "budget"
         try:
+            # an evaluation that was interrupted is repeated after a resume
             reached = self._reached_before()
             if self._evaluation_due:
                 reached = self._evaluate_and_save(self._loop.steps)
+
+            # chunks, until the budget is used, the return is reached, or a signal
             while (
                 self._loop.steps < self._config.steps
                 and self._stop.code is None
@@ -82,6 +85,8 @@ class Session:
             raise
         finally:
             self._logs.sync()
+
+        # last checkpoint and final evaluation
         saved = self._save()
         if stopped == "signal":
             raise self._interrupted(saved)
@@ -94,6 +99,7 @@ class Session:
 
     def _open(self) -> None:
         """Reports the start, and commits a first checkpoint before any training."""
+        # the description of the run
         config, accelerator = self._config, self._context.accelerator
         level = self._resumed.level if self._resumed else None
         info = RunInfo(
@@ -114,6 +120,8 @@ class Session:
             resume_level=level,
         )
         self._reporter.started(info)
+
+        # without a first checkpoint, the run does not start
         self._logs.open_sinks(self._first_step if self._resumed else None)
         if not self._save():
             raise UsageError(
@@ -124,20 +132,22 @@ class Session:
         self._reporter.compiling()
 
     def _reached_before(self) -> bool:
-        """Whether the return asked for was reached, and the result not yet written."""
+        """Whether the target return was reached, but no result has been written."""
         target, best = self._config.until_return, self._checkpoints.best
         if target is None or best is None or best[1] < target:
             return False
         return self._run.read_result() is None
 
     def _chunk(self) -> None:
-        """Some iterations, up to the next event; their rows go to the logs."""
+        """Runs and logs iterations up to the next evaluation or checkpoint at most."""
         config, loop = self._config, self._loop
         until = min(
             config.steps,
             next_multiple(loop.steps, config.eval.every or 0),
             next_multiple(loop.steps, config.checkpoint.every or 0),
         )
+
+        # iterations, and their rows in the logs
         before = loop.steps
         start, compiled = time.perf_counter(), self._clock.compile
         for row in loop.advance(until, CHUNK_SECONDS):
@@ -149,7 +159,7 @@ class Session:
         for warning in (*loop.news(), *self._tracker.news()):
             self._reporter.warn(warning)
 
-        # the pace, without the time that compiling took
+        # steps per second, without the time of compilation
         seconds = self._clock.lap(start, compiled)
         taken = (loop.steps - before) * config.num_members
         pace = taken / max(seconds, 1e-9)
@@ -161,6 +171,8 @@ class Session:
                 "steps_per_second": round(pace, 1),
             }
         )
+
+        # progress for the terminal
         best = self._checkpoints.best
         self._reporter.progress(
             Status(
@@ -179,16 +191,19 @@ class Session:
         return next_multiple(before, every or 0) <= self._loop.steps
 
     def _evaluate_and_save(self, before: int) -> bool:
-        """What is due since `before` steps; true if the return asked for is reached."""
+        """Evaluates and saves if due; returns whether the target return is reached."""
+        # an evaluation that a signal interrupts stays due
         config = self._config
         score = None
         if self._evaluation_due or self._passed(before, config.eval.every):
             self._evaluation_due = True
             try:
                 score = self._evaluate()
-            except EvaluationStopped:  # it is made after a resume
+            except EvaluationStopped:
                 return False
             self._evaluation_due = False
+
+        # a checkpoint if this is the best score, or if one is due
         best = self._checkpoints.best
         if score is not None and score > (best[1] if best else -math.inf):
             self._save(score)
@@ -197,20 +212,24 @@ class Session:
         target = config.until_return
         return score is not None and target is not None and score >= target
 
-    def _asked(self) -> bool:
-        """Whether a signal has asked for the end."""
+    def _stop_requested(self) -> bool:
+        """Whether a signal has requested a stop."""
         return self._stop.code is not None
 
     def _evaluate(self) -> float:
-        """The mean return of a periodic evaluation, on the selection stream."""
+        """The mean return of a periodic evaluation on the selection stream."""
         returns, lengths = self._loop.evaluate(
-            self._config.eval.episodes, "selection", self._config.seed, self._asked
+            self._config.eval.episodes,
+            "selection",
+            self._config.seed,
+            self._stop_requested,
         )
         head: dict[str, Any] = {
             "iteration": self._loop.iteration,
             "steps": self._loop.steps,
             "deterministic": True,
         }
+        # rows of eval.jsonl: one, or one per member
         overall, rows = self._tracker.evaluation(returns, lengths)
         for row in rows:
             self._logs.evaluation(head | row)
@@ -223,12 +242,12 @@ class Session:
     # -- the end -------------------------------------------------------------------
 
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
-        """The result, after the final evaluation on the reporting stream."""
+        """The result, with a final evaluation on the reporting stream."""
         returns, lengths = self._loop.evaluate(
             self._config.eval.final_episodes,
             "reporting",
             self._config.seed,
-            self._asked,
+            self._stop_requested,
         )
         overall, _ = self._tracker.evaluation(returns, lengths)
         result = self._result(stopped, {**overall, "deterministic": True})
@@ -242,6 +261,8 @@ class Session:
     def _result(
         self, stopped: Stopped, evaluation: Mapping[str, Any] | None
     ) -> dict[str, Any]:
+        """The content of result.json."""
+        # steps of all members since the start or resume, and paths of checkpoints
         config, clock, resumed = self._config, self._clock, self._resumed
         trained = (self._loop.steps - self._first_step) * config.num_members
         best, saved = self._checkpoints.best, self._checkpoints.saved_iteration
@@ -278,12 +299,13 @@ class Session:
         }
 
     def _interrupted(self, saved: bool) -> Interrupted:
+        """The error for a run that a signal has stopped."""
         code = self._stop.code
         if code is None:
             raise RuntimeError("no signal was received")
         return Interrupted(
             code,
             self._result("signal", None),
-            f"go on with: pgcli resume {self._run.path}",
+            f"continue with: pgcli resume {self._run.path}",
             saved=saved,
         )

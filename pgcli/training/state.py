@@ -69,6 +69,7 @@ def update_tally(
     (return_, length), (returns, lengths) = jax.lax.scan(
         step, (tally.return_, tally.length), (reward, done, weight > 0)
     )
+
     # in one array, so that devices exchange data once: [3, T·N]
     columns = (
         jax.lax.bitcast_convert_type(returns, jnp.int32),
@@ -97,6 +98,7 @@ def update_tally(
 def recent_means(tally: EpisodeTally) -> tuple[Array, Array]:
     """(mean return, mean length) of the last episodes; NaN before the first."""
     total = exact_count.to_float(tally.count)
+    # mean over the slots of the ring that are filled
     known = jnp.arange(RECENT, dtype=jnp.float32) < total
     count = jnp.sum(known, dtype=jnp.float32)
 

@@ -1,4 +1,4 @@
-"""The learning of one iteration, for both loops: transitions in, new state out."""
+"""The update of one iteration, for both loops: from transitions to a new state."""
 
 from typing import Any, NamedTuple
 
@@ -66,9 +66,12 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
     Raises:
       UsageError: whole episodes are collected, and they have no time limit.
     """
+    # network and algorithm
     policy = policy or make_policy(spec, config.network)
     algorithm = ALGORITHMS[config.algo.name](policy)
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
+
+    # shape of a rollout [T, N]; columns of whole episodes are padded to the time limit
     if algorithm.collects == "episodes":
         if spec.max_episode_steps is None:
             raise UsageError(

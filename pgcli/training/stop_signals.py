@@ -28,12 +28,12 @@ class Interrupted(PgcliError):  # noqa: N818 - a request, not an error
         self.result = result
 
 
-class EvaluationStopped(Exception):  # noqa: N818 - asked for, not a fault
-    """An evaluation ended early, without a result: a signal asked for the end."""
+class EvaluationStopped(Exception):  # noqa: N818 - a request, not an error
+    """An evaluation was ended by a signal and has no result."""
 
 
 def never() -> bool:
-    """Nothing asks for the end."""
+    """False: no stop is requested."""
     return False
 
 
@@ -44,6 +44,7 @@ class StopFlag:
         self.code: ExitCode | None = None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        # a second INT interrupts at once
         if self.code is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupted = number == signal.SIGINT

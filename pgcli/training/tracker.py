@@ -1,4 +1,4 @@
-"""Following what a loop reports: the newest row, diverging updates, evaluations."""
+"""Trackers of a loop: newest row of metrics, divergence, evaluations."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -19,17 +19,17 @@ Scores = dict[str, Any]
 
 
 class Tracker(Protocol):
-    """Follows one run, or all members of a run."""
+    """A record of the metrics of one run, or of all its members."""
 
     @property
     def last_row(self) -> Row:
-        """The newest row of metrics; of several members, their mean."""
+        """The newest row of metrics; for several members, their mean."""
 
     def record(self, row: Row) -> None:
-        """Takes a row that the loop returned.
+        """Records a row of the loop.
 
         Raises:
-          DivergedError: updates are not finite any more.
+          DivergedError: gradients were not finite in `MAX_SKIPPED` iterations in a row.
         """
 
     def news(self) -> Iterable[str]:
@@ -38,23 +38,23 @@ class Tracker(Protocol):
     def evaluation(
         self, returns: np.ndarray, lengths: np.ndarray
     ) -> tuple[Scores, Iterable[Scores]]:
-        """The result of an evaluation, and its rows in eval.jsonl."""
+        """(statistics of an evaluation, rows for eval.jsonl)."""
 
     def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-        """Further entries of the run's result, after its final evaluation."""
+        """Additional entries of the run's result, from its final evaluation."""
 
     def state(self) -> dict[str, Any]:
         """Entries of a checkpoint's metadata."""
 
     def restore(self, meta: Mapping[str, Any]) -> None:
-        """Continues from the metadata of a checkpoint."""
+        """Restores the state from the metadata of a checkpoint."""
 
 
 class RunTracker:
-    """Follows a single run."""
+    """Tracker of a single run."""
 
     def __init__(self) -> None:
-        """Begins before the first iteration."""
+        """Begins without rows."""
         self.last_row: Row = {}
         self._skipped = 0
 

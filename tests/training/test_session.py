@@ -306,7 +306,7 @@ def test_refused_resume_changes_nothing(
         return {path: path.read_bytes() for path in files if path.name != "lock"}
 
     before = content()
-    with pytest.raises(UsageError, match="learner-exact is what can be had") as caught:
+    with pytest.raises(UsageError, match="only learner-exact is possible") as caught:
         resume("x", runs_dir=tmp_path, steps=8 * BATCH, require_exact=True)
     assert caught.value.help == "the wheel came off"
     assert content() == before
@@ -322,7 +322,7 @@ def test_exact_resume_that_is_refused_names_what_differs(
         return fingerprint(self) | {"cpu_threads": 9}
 
     monkeypatch.setattr(Accelerator, "fingerprint", changed)
-    with pytest.raises(UsageError, match="state-exact is what can be had") as caught:
+    with pytest.raises(UsageError, match="only state-exact is possible") as caught:
         resume("x", runs_dir=tmp_path, require_exact=True)
     help = str(caught.value.help)
     assert re.fullmatch(

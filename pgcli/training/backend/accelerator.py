@@ -90,6 +90,7 @@ def start(
 
 
 def _missing(requested: str, error: Exception) -> AcceleratorError:
+    """The error for an accelerator that JAX cannot start, with a remedy."""
     forced = os.environ.get("JAX_PLATFORMS")
     help = {
         "gpu": "install the CUDA build, pip install 'pgcli-jax[cuda13]' (or cuda12), "
@@ -111,6 +112,7 @@ def programs_directory() -> Path | None:
 
 
 def _enable_cache() -> None:
+    """Switches on the compilation cache, unless the user has chosen another one."""
     directory = programs_directory()
     if directory is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
@@ -118,6 +120,7 @@ def _enable_cache() -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
+    # programs of any size that took 0.1 s to compile; at most 1 GiB in total
     set_jax("jax_compilation_cache_dir", str(directory))
     set_jax("jax_persistent_cache_min_compile_time_secs", 0.1)
     set_jax("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -42,15 +42,15 @@ def cores() -> int:
 def choose(config: RunConfig, available: int, *, on_cpu: bool) -> Layout:
     """The layout of a run over at most `available` devices.
 
-    Members need no exchange: devices share them out. A single run is split if several
-    devices were asked for. Otherwise on a CPU it is split if its minibatches are large
-    enough, and on an accelerator unless its environments are on the host, which feeds
-    one device.
+    Members are distributed over the devices, because they need no communication. A
+    single run is split if several devices are requested. Otherwise it is split on a CPU
+    if its minibatches are large enough, and on accelerators if its environments are on
+    the device too: host environments feed one device.
 
     Args:
-      config: the run's configuration, resolved.
-      available: devices that are there.
-      on_cpu: they are parts of one processor.
+      config: resolved configuration of the run.
+      available: number of available devices.
+      on_cpu: whether the devices are parts of one processor.
     """
     asked, device = config.parallel.devices, config.env.on_device
     used = devices_in_use(config, min(asked or available, available))
@@ -91,7 +91,7 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
 
-    # before JAX starts: how many devices and threads a CPU is to have
+    # before JAX starts: number of devices and threads of a CPU
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
     large = minibatch_size(config) >= SMALL_MINIBATCH
     large = large or config.network.torso in MANY_THREADS
@@ -102,6 +102,8 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
         cpu_threads=int(recorded.get("cpu_threads", threads)),
         cpu_devices=layout.devices,
     )
+
+    # the number of devices that JAX has found
     available = min(started.devices, limit) if recorded else started.devices
     asked = config.parallel.devices
     if asked is not None and asked > available:

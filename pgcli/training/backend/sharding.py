@@ -43,8 +43,11 @@ def make_learner(
       knobs: numbers of the run, traced.
     """
     init, step = partial(init_run, setup), partial(learn, setup)
+    # a single device
     if mesh is None:
         return jax.jit(init), jax.jit(step, donate_argnames="state")
+
+    # several: transitions are split along the environments, the rest is replicated
     everywhere = NamedSharding(mesh, EVERYWHERE)
     states = placement(mesh, jax.eval_shape(init, knobs, jax.random.key(0)))
     parts = jax.tree.map(lambda spec: NamedSharding(mesh, spec), TRANSITION_SPECS)

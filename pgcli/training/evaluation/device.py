@@ -55,6 +55,7 @@ def evaluate_on_device(
         after = DeviceEnvState(state, obs, done, memory)
         return after, returns, lengths, over | done, count + 1
 
+    # no returns, lengths and ends yet: [E]
     none = (
         jnp.zeros(episodes),
         jnp.zeros(episodes, jnp.int32),

@@ -1,4 +1,4 @@
-"""`evaluate`: what an independent look at a checkpoint says of it."""
+"""`evaluate`: independent evaluation of a saved agent."""
 
 from functools import partial
 from pathlib import Path
@@ -46,36 +46,38 @@ def evaluate(
     num_envs: int | None = None,
     member: str | None = None,
 ) -> dict[str, Any]:
-    """Plays an exact number of episodes with a saved agent, its statistics frozen.
+    """Statistics of an exact number of episodes played by a saved agent.
 
-    Every environment plays a quota fixed beforehand, on the reporting seed stream,
-    which training and the choice of the best checkpoint never see.
+    The normalisation statistics of the agent stay frozen. Every environment plays a
+    fixed quota, with seeds of the reporting stream, which neither training nor the
+    choice of the best checkpoint uses.
 
     Args:
       target: path of a checkpoint, or path or name of a run.
-      runs_dir: where names are looked up.
-      episodes: how many.
-      best: of a run, the checkpoint that evaluated best, not its last.
-      env_id: another environment with the same spaces.
-      deterministic: the most probable action; else sampled ones.
-      seed: of the episodes.
-      num_envs: host environments side by side; None for a divisor of `episodes`.
-      member: of runs side by side, which: `SEED[,KEY=VALUE…]`; None for all of them.
+      runs_dir: directory of named runs.
+      episodes: number of episodes, at least 1.
+      best: whether to use a run's best checkpoint instead of its last.
+      env_id: id of another environment with the same spaces.
+      deterministic: whether to play the most probable action instead of a sample.
+      seed: seed of the episodes.
+      num_envs: number of host environments; None for a divisor of `episodes`.
+      member: text that identifies a member, `SEED[,KEY=VALUE…]`; None for all members.
 
     Returns:
-      Of several members, the statistics are over their mean returns, and `members`
-      has an entry each, with its own `per_episode`. Else
       `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
       return_mean, return_ci, return_std, return_median, return_min, return_max,
       length_mean`, and `per_episode`: a list of `episode, env, seed, return, length`.
+      For several members, the statistics are over their mean returns, and `members`
+      contains one entry per member with its own `per_episode`.
 
     Raises:
-      UsageError: no such run or environment.
+      UsageError: the run or the environment does not exist.
       CheckpointError: the checkpoint is damaged or does not fit the environment.
       EnvironmentFailed: the environment failed.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; at least one is needed")
+    # the agents, and the environment to play in
     path = find_checkpoint(str(target), Path(runs_dir), best)
     agents = load_agents(path) if member is None else [load_agent(path, member)]
     trained = agents[0]
@@ -85,9 +87,11 @@ def evaluate(
         config = EnvConfig(env_id, wrappers=wrappers)
     else:
         user_modules.require(trained.env_modules, str(path))
+
+    # the same episodes for every agent
     accelerator.start("auto", host_envs=not config.on_device, cpu_threads=1)
-    how = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
-    each = [how.play(agent.agent) for agent in agents]
+    player = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
+    each = [player.play(agent.agent) for agent in agents]
     result = {
         "ok": True,
         "run": trained.run,
@@ -101,6 +105,8 @@ def evaluate(
     if len(agents) == 1:
         label = {"member": trained.member.label} if trained.member else {}
         return {**result, **label, **each[0]}
+
+    # several members: statistics over their means
     rows = [
         agent.member.label | played
         for agent, played in zip(agents, each, strict=True)
@@ -112,7 +118,7 @@ def evaluate(
 
 
 class _Episodes:
-    """Plays the same episodes with one agent after the other."""
+    """A player of the same episodes for several agents."""
 
     def __init__(
         self,
@@ -139,6 +145,7 @@ class _Episodes:
 
     def play(self, agent: Agent) -> dict[str, Any]:
         """Statistics of the returns, and `per_episode`."""
+        # returns, lengths, environments and seeds of E episodes: [E]
         if self._config.on_device:
             played = self._device(agent, self._key)
             returns, lengths = (np.asarray(x) for x in played)
@@ -154,6 +161,8 @@ class _Episodes:
             finally:
                 host.close()
             seeds = [env_seed[n] for n in which]
+
+        # one row per episode
         rows = [
             {"episode": i, "env": int(n), "seed": s}
             | {"return": float(r), "length": int(k)}
@@ -165,7 +174,7 @@ class _Episodes:
 
 
 def _shapes(space: ObsSpace) -> Any:
-    """What a network sees of a space: bounds do not matter to it."""
+    """Shapes and dtypes of a space, which determine the network; bounds do not."""
     if isinstance(space, Discrete):
         return space.n
     if isinstance(space, MultiDiscrete):
@@ -176,10 +185,10 @@ def _shapes(space: ObsSpace) -> Any:
 
 
 def check_fit(trained: Trained, spec: EnvSpec) -> None:
-    """Refuses an environment that the agent's network was not made for.
+    """Checks that an environment has the spaces that the agent was trained on.
 
     Raises:
-      CheckpointError: observations or actions differ; both sides are named.
+      CheckpointError: observations or actions differ; the message names both sides.
     """
     for what, ours, theirs in (
         ("observations", trained.spec.obs, spec.obs),
@@ -187,13 +196,14 @@ def check_fit(trained: Trained, spec: EnvSpec) -> None:
     ):
         if _shapes(ours) != _shapes(theirs):
             raise CheckpointError(
-                f"{what} of {spec.id} are {_words(theirs)}, "
-                f"the agent was trained on {_words(ours)}",
+                f"{what} of {spec.id} are {_describe(theirs)}, "
+                f"the agent was trained on {_describe(ours)}",
                 where=str(trained.path),
             )
 
 
-def _words(space: ObsSpace) -> str:
+def _describe(space: ObsSpace) -> str:
+    """A space as text for error messages."""
     if isinstance(space, Box):
         return f"{space.dtype}{list(space.shape)}"
     if isinstance(space, Discrete):
@@ -202,4 +212,5 @@ def _words(space: ObsSpace) -> str:
         return f"MultiDiscrete({list(space.nvec)})"
     if isinstance(space, MultiBinary):
         return f"MultiBinary({list(space.shape)})"
-    return "{" + ", ".join(f"{k}: {_words(v)}" for k, v in sorted(space.items())) + "}"
+    parts = (f"{name}: {_describe(part)}" for name, part in sorted(space.items()))
+    return "{" + ", ".join(parts) + "}"

@@ -52,6 +52,7 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
       UsageError: the run or checkpoint does not exist.
       CheckpointError: the run has no checkpoint, or no best one.
     """
+    # a checkpoint
     path = Path(target)
     if (path / manifest.NAME).is_file():
         if best:
@@ -59,6 +60,8 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
                 "--best needs a run, and this is a checkpoint", where=target
             )
         return path
+
+    # a run
     run = RunDirectory.find(target, runs_dir)
     if best:
         marked = run.best()
@@ -101,6 +104,7 @@ def load_agents(path: Path) -> list[Trained]:
     arrays = stored.groups["agent"]
 
     def make(config: RunConfig, member: Member | None) -> Trained:
+        # the member's part of arrays [M, …]
         own = arrays
         if member is not None:
             own = {name: of_member(x, member, where) for name, x in arrays.items()}
@@ -170,10 +174,13 @@ def find_member(known: Sequence[Member], text: str | None, where: str) -> Member
     """
     if not known:
         raise UsageError("this is a single run: there are no members", where=where)
-    asked = (text or "").split(",") if text else []
-    fits = [member for member in known if all(_is(member, part) for part in asked)]
+    # every part of the text must match
+    parts = text.split(",") if text else []
+    fits = [m for m in known if all(_matches(m, part) for part in parts)]
     if len(fits) == 1:
         return fits[0]
+
+    # none or several: the message shows some to choose from
     shown = "; ".join(str(member) for member in (fits or known)[:4])
     raise UsageError(
         f"`--member {text}` matches {len(fits)} of {len(known)} members"
@@ -185,7 +192,8 @@ def find_member(known: Sequence[Member], text: str | None, where: str) -> Member
     )
 
 
-def _is(member: Member, part: str) -> bool:
+def _matches(member: Member, part: str) -> bool:
+    """Whether a member has the seed `SEED`, or the value in `KEY=VALUE`."""
     key, equals, value = part.partition("=")
     if not equals:
         key, value = "seed", part
@@ -229,6 +237,7 @@ class LoadedPolicy:
         self._count = 0
         self._key = role_key(seed, "reporting")
 
+        # every call starts from the initial carry: no memory is kept between calls
         def step(agent: Agent, obs: Any, count: Any) -> Any:
             batch = jax.tree.leaves(obs)[0].shape[0]
             carry = trained.policy.initial_carry(batch)
@@ -247,11 +256,14 @@ class LoadedPolicy:
         Raises:
           ValueError: the shape of the observation differs from that in training.
         """
+        # a batch of observations [N, …], of one row if there is a single one
         spec = self.trained.spec
         if not isinstance(spec.obs, Space):
             obs = by_part(obs)
         batched = _batched(spec.obs, obs)
         rows = _as_batch(spec.obs, obs, batched)
+
+        # actions in the form of the environment
         action = np.asarray(
             self._act(self.trained.agent, rows, np.uint32(self._count % 2**32))
         )

@@ -1,4 +1,4 @@
-"""What the two training loops have in common."""
+"""The interface of training loops, and the conversion of reports to rows."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -23,19 +23,19 @@ class Loop(Protocol):
     groups: Collection[str]
     """Names of the groups of arrays in a snapshot."""
     optional_groups: Collection[str]
-    """Those of them that checkpoints of older versions lack."""
+    """Groups that may be missing in checkpoints of older versions."""
     spec: EnvSpec
     """Spaces and limits of the environments."""
     helpers: str
-    """Who steps host environments besides this process, in words; empty for nobody."""
+    """Description of the helpers that step host environments; empty if none do."""
 
     @property
     def iteration(self) -> int:
-        """Iterations so far."""
+        """Number of iterations so far."""
 
     @property
     def steps(self) -> int:
-        """Environment steps so far."""
+        """Number of environment steps so far."""
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """Runs at least one iteration, up to `until` steps or about `seconds`.
@@ -45,7 +45,7 @@ class Loop(Protocol):
 
         Raises:
           DivergedError: values are not finite.
-          EnvironmentFailed: an environment misbehaved.
+          EnvironmentFailed: an environment raised an exception or broke its contract.
         """
 
     def evaluate(
@@ -53,26 +53,26 @@ class Loop(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """(returns, lengths) of `episodes` deterministic episodes.
 
-        They are [M, episodes] where members train side by side, on their own seeds.
+        For M members they are [M, episodes], and every member uses its own seed.
 
         Raises:
-          EvaluationStopped: `stop`, which is asked again and again, said so.
+          EvaluationStopped: `stop`, which is called repeatedly, returned True.
         """
 
     def snapshot(self) -> Groups:
-        """All that resuming needs, as arrays."""
+        """Arrays from which a run can be resumed."""
 
     def restore(self, groups: Stored, where: str) -> str:
-        """Goes on from a snapshot; returns the level reached.
+        """Continues from a snapshot; returns the level of the resume.
 
-        Why it is less than exact is among the news.
+        If it is not `exact`, `news` contains the reason.
         """
 
     def news(self) -> list[str]:
-        """What the user should hear of, since it was last asked for."""
+        """Messages for the user since the last call."""
 
     def close(self) -> None:
-        """Frees environments."""
+        """Closes the environments."""
 
 
 def to_words(count: int) -> np.ndarray:
@@ -81,7 +81,7 @@ def to_words(count: int) -> np.ndarray:
 
 
 def from_words(words: Any) -> int:
-    """The integer that (high, low) words stand for."""
+    """The integer with the given (high, low) words."""
     return (int(words[0]) << 32) | int(words[1])
 
 
@@ -89,7 +89,7 @@ SMALLER_STEPS = "a lower optimizer.lr, or normalize.obs and normalize.reward"
 
 
 def _named(field: str, step: int, column: int) -> str:
-    """What `first_fault` found, in words."""
+    """Description of the value that `first_fault` returned."""
     if field == "last observation":
         return f"{field} of an episode is not finite"
     when = f"at step {step} of the rollout" if step >= 0 else "when it was reset"
@@ -97,11 +97,12 @@ def _named(field: str, step: int, column: int) -> str:
 
 
 def to_row(report: Report, iteration: int) -> Row:
-    """An iteration's report, fetched, as a row of metrics.jsonl.
+    """The row of metrics.jsonl for a report that was fetched from the device.
 
     Raises:
       DivergedError: actions, rewards, observations or parameters are not finite.
     """
+    # values that are not finite end the run
     index, step, column = (int(x) for x in report.fault)
     if index >= 0:
         field, help = FIELDS[index], SMALLER_STEPS
@@ -115,6 +116,8 @@ def to_row(report: Report, iteration: int) -> Row:
             f"a network parameter is not finite in iteration {iteration}",
             help=SMALLER_STEPS,
         )
+
+    # metrics as JSON numbers; undefined ones become None
     values = {name: float(value) for name, value in sorted(report.metrics.items())}
     skipped = values.pop("skipped", 0.0)
     return {

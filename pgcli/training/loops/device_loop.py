@@ -46,20 +46,20 @@ from pgcli.training.stop_signals import EvaluationStopped, never
 from pgcli.versions import compiler_options
 
 RUN_ONCE = compiler_options(xla_backend_optimization_level=0)
-"""Compiler options of a program that runs once: it compiles in half the time."""
+"""Compiler options of programs that run once; they halve the time of compilation."""
 
 RUN_SELDOM = compiler_options(xla_backend_optimization_level=1)
-"""Of one that runs now and then: it compiles in three quarters of the time."""
+"""Compiler options of programs that run rarely; they save a quarter of the time."""
 
 MAX_CHUNK = 256
-"""Iterations whose reports one program can hold."""
+"""Largest number of iterations per call, whose reports are kept on the device."""
 
 
 class DeviceState(struct.PyTreeNode):
-    """A run and its environments."""
+    """State of a run and of its environments."""
 
     run: RunState
-    env: Any  # DeviceEnvState; () where every rollout begins anew
+    env: Any  # DeviceEnvState; () if every rollout begins with resets
 
 
 def iterate(
@@ -70,9 +70,10 @@ def iterate(
     run_key: Array,
     budget: Array,
 ) -> tuple[DeviceState, Report]:
-    """One iteration: collect and learn."""
+    """(state, report) after one iteration: collection and update."""
     collect_key, update_key = iteration_keys(run_key, state.run.iteration)
     agent, policy = state.run.learner.agent, setup.policy
+    # transitions [T, N, …]
     if setup.algorithm.collects == "episodes":
         after = state.env
         transitions = collect_episodes(
@@ -82,6 +83,7 @@ def iterate(
         after, transitions = collect(
             env, policy, agent, state.env, collect_key, setup.num_steps
         )
+    # the update
     run, report = learn(setup, knobs, state.run, transitions, budget, update_key)
     return DeviceState(run, after), report
 
@@ -96,10 +98,10 @@ def run_chunk(
     until: Array,
     max_iterations: Array,
 ) -> tuple[DeviceState, Report, Array]:
-    """Iterations until `until` steps are used, or `max_iterations` have run.
+    """Result of iterating until `until` steps are used or `max_iterations` have run.
 
-    The trip count is an argument, not a shape: one program serves every chunk, and
-    how a run is cut into chunks cannot change it.
+    The number of iterations is an argument, not a shape, so that one program serves
+    all chunks, and the division of a run into chunks does not affect its result.
 
     Returns:
       (state, reports, count): the first `count` rows of `reports` are filled.
@@ -109,7 +111,7 @@ def run_chunk(
     def iteration(state: DeviceState) -> tuple[DeviceState, Report]:
         return iterate(setup, env, knobs, state, run_key, budget)
 
-    def going(carry: tuple[DeviceState, Report, Array]) -> Array:
+    def unfinished(carry: tuple[DeviceState, Report, Array]) -> Array:
         state, _, count = carry
         return (count < max_iterations) & exact_count.less(state.run.steps, until)
 
@@ -121,22 +123,23 @@ def run_chunk(
         reports = jax.tree.map(lambda xs, x: xs.at[count].set(x), reports, report)
         return state, reports, count + 1
 
+    # loop over rows of reports [MAX_CHUNK, …]
     shapes = jax.eval_shape(iteration, state)[1]
     empty = jax.tree.map(lambda x: jnp.zeros((MAX_CHUNK, *x.shape), x.dtype), shapes)
-    return jax.lax.while_loop(going, body, (state, empty, jnp.int32(0)))
+    return jax.lax.while_loop(unfinished, body, (state, empty, jnp.int32(0)))
 
 
 def init_device(setup: Setup, env: DeviceEnv, knobs: Knobs, key: Array) -> DeviceState:
-    """A run before its first iteration, and its environments. Consumes the key."""
+    """Initial state of a run and of its environments. Consumes the key."""
     env_key = jax.random.fold_in(key, 1)
     run = init_run(setup, knobs, key)
     if setup.algorithm.collects == "episodes":
-        return DeviceState(run, ())  # nothing goes on from rollout to rollout
+        return DeviceState(run, ())  # every rollout begins with resets
     return DeviceState(run, begin(env, setup.policy, env_key, setup.columns))
 
 
 def to_groups(state: DeviceState) -> Groups:
-    """All that resuming needs, as arrays."""
+    """Arrays from which the state can be restored, by group."""
     run = state.run
     rest = run.replace(learner=run.learner.replace(agent=None))
     return {
@@ -147,10 +150,10 @@ def to_groups(state: DeviceState) -> Groups:
 
 
 def within(state: DeviceState, groups: Stored, where: str) -> DeviceState:
-    """The state of a snapshot, shaped like `state`.
+    """The state of a snapshot, with the structure of `state`.
 
     Raises:
-      CheckpointError: it does not fit.
+      CheckpointError: names, shapes or dtypes differ.
     """
     run = state.run
     agent = from_arrays(run.learner.agent, groups["agent"], where)
@@ -178,11 +181,12 @@ class DeviceLoop:
         """Prepares the run; nothing is compiled before the first `advance`.
 
         Args:
-          config: the run's configuration, resolved.
+          config: resolved configuration of the run.
           env: the environment.
-          policy: in place of the network that the configuration names.
-          mesh: the devices to spread environments and batch over; None for one.
+          policy: replaces the network of the configuration.
+          mesh: devices that environments and batch are split over; None for one.
         """
+        # periodic and final evaluation: waves of `eval.episodes`
         self._mesh = mesh
         self.spec = env.spec
         self.setup = make_setup(config, env.spec, policy)
@@ -191,6 +195,7 @@ class DeviceLoop:
             partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True),
             compiler_options=RUN_SELDOM,
         )
+        # initialisation and training, on one device or split along the environments
         init = partial(init_device, self.setup, env)
         chunk = partial(run_chunk, self.setup, env)
         if mesh is None:
@@ -210,11 +215,11 @@ class DeviceLoop:
         self.restart(config)
 
     def restart(self, config: RunConfig) -> None:
-        """Puts the loop before the first iteration of another run.
+        """Resets the loop to the first iteration of another run.
 
         Args:
-          config: of the run; seed and numbers may differ from those of the run before.
-            Structure and shapes are the same, and so are the compiled programs.
+          config: configuration of the new run. Only the seed and floating-point values
+            may differ, so that the compiled programs are reused.
         """
         self.iteration = self.steps = 0
         self._knobs = make_knobs(config)
@@ -225,6 +230,7 @@ class DeviceLoop:
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`."""
+        # one call; its number of iterations follows from the measured pace
         limit = self._pace.begin(seconds)
         with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
             self._state, reports, count = self._chunk(
@@ -237,6 +243,8 @@ class DeviceLoop:
             )
         reports, count = jax.device_get((reports, count))
         self._pace.end(int(count))
+
+        # one row per iteration
         rows = [
             to_row(jax.tree.map(lambda x, i=i: x[i], reports), self.iteration + i + 1)
             for i in range(int(count))
@@ -246,7 +254,7 @@ class DeviceLoop:
         return rows
 
     def agent(self) -> Agent:
-        """The agent as it stands."""
+        """The current agent."""
         agent: Agent = self._state.run.learner.agent
         return agent
 
@@ -255,7 +263,7 @@ class DeviceLoop:
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Loop.evaluate`."""
         key, parts = role_key(seed, role), []
-        # one program for every number of episodes: waves of as many as are periodic
+        # one program for any number of episodes: waves of `eval.episodes`
         for wave in range(-(-episodes // self._eval_envs)):
             if stop():
                 raise EvaluationStopped
@@ -267,7 +275,7 @@ class DeviceLoop:
         return returns, lengths
 
     def news(self) -> list[str]:
-        """See `Loop.news`: nothing."""
+        """See `Loop.news`: always empty."""
         return []
 
     def snapshot(self) -> Groups:
@@ -275,7 +283,7 @@ class DeviceLoop:
         return to_groups(self._state)
 
     def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: always exact here."""
+        """See `Loop.restore`: always `exact`."""
         self._state = within(self._state, groups, where)
         run = self._state.run
         self.iteration = int(run.iteration)
@@ -283,4 +291,4 @@ class DeviceLoop:
         return "exact"
 
     def close(self) -> None:
-        """Nothing to free."""
+        """See `Loop.close`: nothing to close."""

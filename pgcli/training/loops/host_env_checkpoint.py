@@ -1,4 +1,4 @@
-"""Host environments in a checkpoint: stored, given back, and tried out beforehand."""
+"""Storing and restoring of host environments, and a check that this is exact."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ _COLLECTOR = "collector"
 
 
 def take(env: HostEnv) -> tuple[list[EnvState], str | None]:
-    """The states of environments, or why they cannot be had."""
+    """(states of the environments, None), or ([], reason) if they are not available."""
     if not isinstance(env, Resumable):
         return [], f"{type(env).__name__} has no state that could be stored"
     states = env.get_state()
@@ -38,31 +38,34 @@ def store(
     env: HostEnv,
     collector: CollectorState | None,
     episode_set: int,
-    distrust: str | None,
+    unreliable: str | None,
 ) -> dict[str, np.ndarray]:
-    """The group of a checkpoint that says where the environments stand.
+    """The group of a checkpoint with the states of environments and collector.
 
     Args:
       env: the environments.
-      collector: the state of their collector; None before the first episodes.
-      episode_set: which seeds they were made with.
-      distrust: why their states cannot be relied on, or None.
+      collector: state of their collector; None before the first episodes.
+      episode_set: seed set of the environments.
+      unreliable: reason why the states cannot be restored exactly, or None.
     """
     facts: dict[str, Any] = {
         "libraries": dict(libraries()),
         "begun": collector is not None,
         "episode_set": episode_set,
     }
+    # before the first reset, there are no states
     if collector is None:
         return pack(facts, [])
-    states, reason = take(env) if distrust is None else ([], distrust)
+
+    # the states, or the reason why they are missing
+    states, reason = take(env) if unreliable is None else ([], unreliable)
     if reason is not None:
         return pack({**facts, "reason": reason}, [])
     return {**pack(facts, states), **to_arrays({_COLLECTOR: collector})}
 
 
 def arrays_of_members(each: list[Arrays]) -> dict[str, np.ndarray]:
-    """Members' groups in one, whose arrays differ in number: told apart by name."""
+    """The groups of several members as one; names are prefixed by the member."""
     return {
         f"{index}:{name}": array
         for index, arrays in enumerate(each)
@@ -71,7 +74,7 @@ def arrays_of_members(each: list[Arrays]) -> dict[str, np.ndarray]:
 
 
 def arrays_of_member(arrays: Arrays, index: int) -> dict[str, np.ndarray]:
-    """One member's part of what `arrays_of_members` returned."""
+    """The group of one member, from a result of `arrays_of_members`."""
     prefix = f"{index}:"
     return {
         name.removeprefix(prefix): array
@@ -81,10 +84,10 @@ def arrays_of_member(arrays: Arrays, index: int) -> dict[str, np.ndarray]:
 
 
 class StoredEnv:
-    """What a checkpoint holds of the environments."""
+    """The stored state of environments and collector."""
 
     def __init__(self, group: Arrays | None, where: str) -> None:
-        """Reads a group that `store` made; None where there is none.
+        """Decodes a group returned by `store`; None if the checkpoint has none.
 
         Raises:
           CheckpointError: it is damaged.
@@ -92,11 +95,14 @@ class StoredEnv:
         """
         if group is None:
             raise NotRestoredError("the checkpoint is from before they were stored")
+        # arrays of the collector, and those of the environments
         own = f"['{_COLLECTOR}']"
         self._collector = {n: x for n, x in group.items() if n.startswith(own)}
         rest = {name: x for name, x in group.items() if name not in self._collector}
         facts, self._states = unpack(rest, where)
         self._where = where
+
+        # the states must exist and come from the same versions of the libraries
         if "reason" in facts:
             raise NotRestoredError(str(facts["reason"]))
         then, now = facts.get("libraries", {}), libraries()
@@ -109,15 +115,15 @@ class StoredEnv:
         self.episode_set = int(facts.get("episode_set", 0))
         self.begun = bool(facts.get("begun"))
 
-    def give_back(self, env: HostEnv, blank: CollectorState) -> CollectorState:
-        """Brings fresh environments into their states; returns their collector's.
+    def restore(self, env: HostEnv, blank: CollectorState) -> CollectorState:
+        """The state of the collector, after the environments have been restored.
 
         Args:
-          env: made with the seeds of `episode_set`.
-          blank: the shapes of what is returned.
+          env: new environments, made with the seeds of `episode_set`.
+          blank: arrays with the shapes and dtypes of the result.
 
         Raises:
-          CheckpointError: what is stored is of other environments.
+          CheckpointError: the stored state is that of other environments.
           NotRestoredError: the environments cannot be restored.
         """
         whole = from_arrays({_COLLECTOR: blank}, self._collector, self._where)
@@ -132,21 +138,21 @@ class StoredEnv:
         return state
 
 
-def misfit(
+def mismatch(
     config: RunConfig, states: list[EnvState], seen: Transitions, collects: str
 ) -> str | None:
-    """How a copy of the first environment differs from it, or None.
+    """Difference between the first environment and a restored copy, or None.
 
-    The copy is made anew, brought into the stored state and given the same actions;
-    what it does must be what was seen, byte for byte. The run's own environments are
-    not touched.
+    The copy is a new environment with the stored state. With the same actions, it must
+    return the same values, byte for byte. The environments of the run are not used.
 
     Args:
-      config: of the run.
-      states: of its environments before the rollout.
-      seen: the rollout.
-      collects: what it is made of: `steps` or `episodes`.
+      config: configuration of the run.
+      states: states of its environments before the rollout.
+      seen: transitions of the rollout.
+      collects: unit of collection: `steps` or `episodes`.
     """
+    # a native vector environment has the width of the run, and one state for all
     difference = difference_in_steps if collects == "steps" else difference_in_episodes
     try:
         vectorizer = config.host.vectorizer
@@ -155,7 +161,7 @@ def misfit(
         try:
             if not isinstance(copy, Resumable):
                 return f"{type(copy).__name__} takes no stored state"
-            copy.set_state(states[:1])  # a native one has a single state
+            copy.set_state(states[:1])
             field = difference(copy, seen, CHECKED_STEPS)
         finally:
             copy.close()

@@ -29,14 +29,14 @@ from pgcli.training.stop_signals import never
 
 
 def make_train_envs(config: RunConfig, episode_set: int = 0) -> HostEnv:
-    """The environments that a run is trained on.
+    """The training environments of a run.
 
     Args:
-      config: the run's configuration, resolved.
+      config: resolved configuration of the run.
       episode_set: which of the seed sets of the run to use.
 
     Raises:
-      UsageError, EnvironmentFailed: as `make_host_env` does.
+      UsageError, EnvironmentFailed: as `make_host_env`.
     """
     env, host = config.env, config.host
     seeds = env_seeds(config.seed, "train", env.num_envs, episode_set)
@@ -58,15 +58,15 @@ def make_collector(
     state: CollectorState | None = None,
     devices: int = 1,
 ) -> HostCollector | EpisodeCollector:
-    """What collects for the algorithm of `setup`: steps, or whole episodes.
+    """The collector for the algorithm of `setup`: of steps or of whole episodes.
 
     Args:
       env: the environments.
-      setup: of the run.
-      actor: how its policy acts.
-      with_lives: whether to note where a life was lost.
-      state: where a collector of environments in the same state stood, or None.
-      devices: how many share the environments when it comes to learning.
+      setup: static structure of the run.
+      actor: computes the actions.
+      with_lives: whether to record lost lives.
+      state: state of an earlier collector to continue from, or None.
+      devices: number of devices that the environments are split over in an update.
     """
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
@@ -96,16 +96,17 @@ class HostLoop:
         like: Self | None = None,
         mesh: Mesh | None = None,
     ) -> None:
-        """Makes the environments; they begin at the first `advance`.
+        """Makes the environments; the first `advance` resets them.
 
         Args:
-          config: the run's configuration, resolved.
-          env: in place of the environments that the configuration names.
-          policy: in place of the network that it names.
-          like: a loop of the same structure, whose compiled programs this one shares.
-          mesh: the devices to spread the batch over; None for one. Acting is for the
-            first of them alone.
+          config: resolved configuration of the run.
+          env: replaces the environments of the configuration.
+          policy: replaces the network of the configuration.
+          like: a loop of the same structure whose compiled programs are reused.
+          mesh: devices that the batch is split over; None for one. Actions are
+            computed on the first of them.
         """
+        # environments and structure of the run
         self.iteration = 0
         self.steps = 0
         self._config = config
@@ -117,6 +118,8 @@ class HostLoop:
         except UsageError:
             self._env.close()
             raise
+
+        # inputs of the compiled programs
         self._actor = (
             make_actor(config.host, config.network, self.setup.spec, self.setup.policy)
             if policy is None
@@ -126,6 +129,8 @@ class HostLoop:
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
         self._devices = mesh.size if mesh else 1
+
+        # compiled programs
         if like is None:
             self._keys = jax.jit(iteration_keys)
             self._begin, self._learn = make_learner(self.setup, mesh, self._knobs)
@@ -133,11 +138,13 @@ class HostLoop:
         else:
             self._keys, self._learn = like._keys, like._learn
             self._begin, self._evaluator = like._begin, like._evaluator
+
+        # state of the run; the collector is made when the episodes begin
         self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | None = None
         self._rollouts = 0
-        self._distrust: str | None = None
+        self._unreliable: str | None = None
         self._news: list[str] = []
 
     def _make_collector(
@@ -153,7 +160,7 @@ class HostLoop:
         )
 
     def advance(self, until: int, seconds: float) -> list[Row]:
-        """See `Loop.advance`. A failure waits until the rows before it are out."""
+        """See `Loop.advance`. Rows from before a failure are returned first."""
         if self._failure is not None:
             raise self._failure
         if self._collector is None:
@@ -163,18 +170,20 @@ class HostLoop:
         while not rows or (
             self.steps < until and time.perf_counter() - start < seconds
         ):
+            # collect transitions [T, N, …]
             collect_key, update_key = self._keys(
                 self._run_key, np.uint32(self.iteration)
             )
             try:
                 transitions = self._collect(self._collector, collect_key)
             except EnvironmentFailed as failure:
-                # they stand somewhere within a rollout that will not be learned from
-                self._distrust = "an environment had failed"
+                # the environments are in the middle of a rollout that is discarded
+                self._unreliable = "an environment had failed"
                 if not rows:
                     raise
                 self._failure = failure
                 break
+            # update, and the row of the iteration
             self._state, report = self._learn(
                 self._knobs, self._state, transitions, self._budget, update_key
             )
@@ -186,9 +195,10 @@ class HostLoop:
     def _collect(
         self, collector: HostCollector | EpisodeCollector, key: Any
     ) -> Transitions:
-        """A rollout; over the second, a copy is held against its environment.
+        """The transitions of one rollout; the second one is checked against a copy.
 
-        By then episodes are under way, and what exact resume rests on is tried out.
+        A copy of the first environment, restored from its state in the middle of an
+        episode, must repeat the rollout. Otherwise an exact resume is not possible.
         """
         self._rollouts += 1
         if self._rollouts != 2:
@@ -197,12 +207,13 @@ class HostLoop:
         transitions = collector.collect(self.agent(), key)
         if reason is None:
             collects = self.setup.algorithm.collects
-            self._distrust = host_env_checkpoint.misfit(
+            self._unreliable = host_env_checkpoint.mismatch(
                 self._config, states, transitions, collects
             )
-            if self._distrust is not None:
+            if self._unreliable is not None:
                 self._news.append(
-                    f"environments will begin new episodes on resume: {self._distrust}"
+                    "environments will begin new episodes on resume: "
+                    f"{self._unreliable}"
                 )
         return transitions
 
@@ -212,7 +223,7 @@ class HostLoop:
         return news
 
     def agent(self) -> Agent:
-        """The agent as it stands."""
+        """The current agent, on the first device."""
         agent: Agent = self._state.learner.agent
         return agent if self._devices == 1 else on_first(agent)
 
@@ -240,16 +251,17 @@ class HostLoop:
             "agent": to_arrays(learner.agent),
             "run": to_arrays(rest),
             "env": host_env_checkpoint.store(
-                self._env, collector, self._episode_set, self._distrust
+                self._env, collector, self._episode_set, self._unreliable
             ),
         }
 
     def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: exactly, or else the learner alone.
+        """See `Loop.restore`: `exact`, or `learner-exact` with new episodes.
 
-        Then environments get fresh seeds, told apart by the iteration, so that no
-        episode is played twice.
+        New episodes use a seed set numbered by the iteration, so that no episode is
+        played twice.
         """
+        # the learner
         learner = self._state.learner
         agent = from_arrays(learner.agent, groups["agent"], where)
         rest = from_arrays(
@@ -260,17 +272,20 @@ class HostLoop:
         self._state = rest.replace(learner=rest.learner.replace(agent=agent))
         self.iteration = int(rest.iteration)
         self.steps = from_words(rest.steps)
+
+        # the environments
         try:
             self._restore_env(groups.get("env"), where)
         except NotRestoredError as error:
             self._news.append(f"environments begin new episodes: {error}")
-            self._begin_anew()
+            self._begin_new_episodes()
             return "learner-exact"
         return "exact"
 
     def _restore_env(
         self, group: host_env_checkpoint.Arrays | None, where: str
     ) -> None:
+        """Restores environments and collector, or raises `NotRestoredError`."""
         stored = host_env_checkpoint.StoredEnv(group, where)
         if self._collector is not None or stored.episode_set != self._episode_set:
             self._replace_env(stored.episode_set)
@@ -278,18 +293,19 @@ class HostLoop:
             return
         steps = self.setup.algorithm.collects == "steps"
         blank = blank_state(self._env, self.setup.policy) if steps else {}
-        state = stored.give_back(self._env, blank)
+        state = stored.restore(self._env, blank)
         self._collector = self._make_collector(state)
 
     def _replace_env(self, episode_set: int) -> None:
+        """Makes new environments with another seed set."""
         self._env.close()
-        self._rollouts, self._distrust = 0, None
+        self._rollouts, self._unreliable = 0, None
         self._episode_set = episode_set
         self._env = make_train_envs(self._config, episode_set)
         self._collector = None
 
-    def _begin_anew(self) -> None:
-        """New environments; returns so far are of episodes that will not end."""
+    def _begin_new_episodes(self) -> None:
+        """Makes new environments and discards the returns of unfinished episodes."""
         tally, scaler = self._state.tally, self._state.reward_scaler
         if scaler is not None:
             scaler = scaler.replace(discounted=np.zeros_like(scaler.discounted))

@@ -1,4 +1,4 @@
-"""Several seeds or grid points trained in one run.
+"""Members: several seeds or grid points trained in one run.
 
 May import `pgcli.training` and the rooms below it.
 """

@@ -85,6 +85,7 @@ def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
     """A function of one member as a function of M, at most `most` at a time."""
 
     def everyone(*args: Any) -> Any:
+        # M members in groups of nearly equal size
         count = jax.tree.leaves(args)[0].shape[0]
         groups = -(-count // most)
         size = -(-count // groups)
@@ -92,6 +93,8 @@ def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
             return jax.vmap(one)(*args)
         if size == 1:  # with a batch axis of 1, XLA does not use its fast kernels
             return jax.lax.map(lambda x: one(*x), args)
+
+        # [M, …] → [groups, size, …], one group after the other, and back
         cut = jax.tree.map(
             lambda x: x.reshape(groups, size, *x.shape[1:]), fill(args, groups * size)
         )

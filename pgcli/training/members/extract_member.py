@@ -1,4 +1,4 @@
-"""One of several runs side by side, as a run of its own."""
+"""Extraction of a member into a separate run."""
 
 import json
 from collections.abc import Mapping
@@ -17,26 +17,29 @@ from pgcli.training.loops.host_env_checkpoint import arrays_of_member
 
 
 def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
-    """The run directory of one member, made from the newest verified checkpoint.
+    """The run directory of a member, made from the newest verified checkpoint.
 
-    Its rows of the logs come along, without what told it apart. It is beside the run
-    that it comes from: `grid` gives `grid-member3`. Where it is there already, it is
-    what is returned.
+    Member 3 of the run `grid` becomes the run `grid-member3`, with its rows of the logs
+    but without the columns that identify it. A directory that exists is returned
+    unchanged.
 
     Args:
-      run: several runs side by side.
-      text: which of them, as for `find_member`.
-      runs_dir: where the new directory goes.
+      run: a run with members.
+      text: text that identifies a member, as for `find_member`.
+      runs_dir: directory of the new run.
 
     Raises:
-      UsageError: there is no such member, or it has diverged.
+      UsageError: the member does not exist, or it has diverged.
       CheckpointError: there is no checkpoint, or all are damaged.
-      OSError: the disk refused.
+      OSError: a write failed.
     """
+    # the member
     stored, _ = checkpoint.newest_verified(run.checkpoints)
     config = from_mapping(stored.meta["config"], source=str(stored.path))
     several = members(config) if config.has_members else []
     member = find_member(several, text, str(run.path))
+
+    # its run directory: an earlier one, or a new one
     name = f"{run.name}-member{member.index}"
     alone = RunDirectory(runs_dir / name)
     if alone.is_run() and not checkpoint.is_empty(alone.checkpoints):
@@ -49,6 +52,7 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
     )
     own = config_of(config, member)
     with made.lock():
+        # metadata and configuration, then its rows of the logs
         made.write_meta({**run.read_meta(), "name": name, "seed": member.seed})
         made.write_config(to_yaml(own))
         last = _last_row(stored.meta, member)
@@ -60,8 +64,10 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
             "eval": _copy(run.eval_jsonl, until["eval"], made.eval_jsonl, member),
             "timing": 0,
         }
+
+        # metadata of its checkpoint. On the device, a single run is another program
+        # with other rounding: its resume is `state-exact`.
         on_host = not own.env.on_device
-        # on the device another program computes it alone: the same but for rounding
         program = {} if on_host else {"members": len(several)}
         meta = {
             **stored.meta,
@@ -76,6 +82,8 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
             "accelerator": {**stored.meta["accelerator"], **program},
             "log_offsets": offsets,
         }
+
+        # its part of the arrays, as a committed checkpoint
         groups = _of_member(stored.groups, member, on_host, str(stored.path))
         checkpoint.save(
             made.checkpoints, checkpoint.name_of(last["iteration"]), groups, meta
@@ -84,7 +92,7 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
 
 
 def _of_member(groups: Stored, member: Member, on_host: bool, where: str) -> Groups:
-    """A member's part of all groups."""
+    """The part of a member of all groups."""
     return {
         group: arrays_of_member(arrays, member.index)
         if on_host and group == "env"
@@ -94,11 +102,12 @@ def _of_member(groups: Stored, member: Member, on_host: bool, where: str) -> Gro
 
 
 def _without_label(row: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    """A row without the columns that identify the member."""
     return {key: value for key, value in row.items() if key not in member.label}
 
 
 def _last_row(meta: Mapping[str, Any], member: Member) -> dict[str, Any]:
-    """The member's newest row of metrics; before the first, where it begins."""
+    """The newest row of metrics of a member, or zeros before the first."""
     for row in meta["members"]["last_rows"]:
         if row["member"] == member.index:
             return _without_label(row, member)
@@ -106,7 +115,7 @@ def _last_row(meta: Mapping[str, Any], member: Member) -> dict[str, Any]:
 
 
 def _copy(source: Path, until: int, target: Path, member: Member) -> int:
-    """Copies a member's rows of the first `until` bytes; returns what they take."""
+    """Copies the rows of a member in the first `until` bytes; returns their size."""
     writer = JsonlWriter(target)
     for line in source.read_bytes()[:until].splitlines():
         row = json.loads(line)

@@ -1,7 +1,8 @@
-"""The loops for runs side by side: one program on the device, in turn on the host.
+"""Loops of members: one program on the device, one loop after the other on the host.
 
-Members share structure and shapes; seeds and numbers are theirs. Each is what it would
-be alone. One that diverges stays as it last was, and the others go on.
+Members have the same structure and shapes, and differ in seeds and floating-point
+values. Each gives the result of a separate run, up to rounding. The state of a member
+that diverges is frozen, and the others continue.
 """
 
 import dataclasses
@@ -48,18 +49,18 @@ from pgcli.training.step import Report, make_knobs, make_setup
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 MOST_WITH_WORKERS = 8
-"""Members above which `host.workers: auto` starts none: each member would have its own,
-and they take turns anyway."""
+"""Number of members above which `host.workers: auto` starts no workers, because every
+member would have its own and only one member runs at a time."""
 
 
 def report_of(reports: Report, i: int, m: int) -> Report:
-    """Member m's report of row i, of reports whose leaves are nested lists [i][m]."""
+    """The report of member m in row i; leaves of `reports` are nested lists [i][m]."""
     metrics = {name: values[i][m] for name, values in reports.metrics.items()}
     return Report(metrics, *(values[i][m] for values in reports[1:]))
 
 
 class _Members:
-    """What both loops know of their members."""
+    """State of the members, for both loops."""
 
     def __init__(self, config: RunConfig) -> None:
         self.members = members(config)
@@ -71,15 +72,15 @@ class _Members:
         self.member_steps = [0] * len(self.members)
 
     def retire(self, index: int, reason: str, help: str | None = SMALLER_STEPS) -> None:
-        """A member has diverged: it takes no further part.
+        """Records that a member has diverged; it is inactive from now on.
 
         Args:
-          index: which.
-          reason: what was found.
-          help: what to do about it.
+          index: index of the member.
+          reason: description of the failure.
+          help: remedy.
 
         Raises:
-          DivergedError: none is left.
+          DivergedError: all members have diverged.
         """
         self.diverged[index] = reason
         if len(self.diverged) == len(self.members):
@@ -87,27 +88,28 @@ class _Members:
                 f"every run diverged; {self.members[index]}: {reason}", help=help
             )
 
-    def _mine(self) -> list[int]:
-        """Members that take part."""
+    def _active(self) -> list[int]:
+        """Indices of the members that have not diverged."""
         return [m.index for m in self.members if m.index not in self.diverged]
 
     @property
     def iteration(self) -> int:
-        """Iterations of the member that has the most."""
+        """Largest number of iterations of a member."""
         return int(self.iterations.max())
 
     @property
     def steps(self) -> int:
-        """Steps of the member that has the fewest, of those that take part."""
-        return min(self.member_steps[m] for m in self._mine())
+        """Smallest number of steps of an active member."""
+        return min(self.member_steps[m] for m in self._active())
 
     def _row(self, index: int, row: Row) -> Row:
+        """A row of a member, with the columns that identify it."""
         head = {"iteration": row["iteration"], "steps": row["steps"]}
         return {**head, **self.members[index].label, **row}
 
 
 class DeviceMembers(_Members):
-    """Members on an on-device environment, in one compiled program."""
+    """Members in an on-device environment, in one compiled program."""
 
     groups: Collection[str] = ("agent", "run", "env")
     optional_groups: Collection[str] = ()
@@ -116,13 +118,16 @@ class DeviceMembers(_Members):
     def __init__(
         self, config: RunConfig, env: DeviceEnv, mesh: Mesh | None = None
     ) -> None:
-        """Prepares the runs; nothing is compiled before the first `advance`."""
+        """Prepares the runs; training is compiled by the first `advance`."""
+        # members on all devices, the last repeated as padding
         super().__init__(config)
         self.spec = env.spec
         self.setup = make_setup(config, env.spec)
         self._mesh = mesh
         devices = 1 if mesh is None else mesh.shape[SEED]
         self._places = -(-len(self.members) // devices) * devices
+
+        # programs of training, evaluation and initialisation
         over = (STACKED, STACKED, STACKED, STACKED)
         self._chunk = self._program(
             partial(run_members, self.setup, env),
@@ -147,14 +152,15 @@ class DeviceMembers(_Members):
         self.restart(config)
 
     def restart(self, config: RunConfig) -> None:
-        """Puts the loop before the first iteration of other runs.
+        """Resets the loop to the first iteration of other runs.
 
         Args:
-          config: of the runs, with as many members as before. Seeds and numbers may
-            differ; structure and shapes are the same, and so are the programs.
+          config: configuration with the same number of members. Only seeds and
+            floating-point values may differ, so that the compiled programs are reused.
         """
         self.members = members(config)
         self._before_training()
+        # numbers and keys [M, …], padded to all places
         each = [make_knobs(config_of(config, member)) for member in self.members]
         stacked = jax.tree.map(lambda *x: np.stack(x), *each)
         self._knobs = fill(stacked, self._places)
@@ -164,6 +170,7 @@ class DeviceMembers(_Members):
         self._pace = Pace()
 
     def _keys(self, role: Role, wave: int | None = None) -> Array:
+        """Keys of all members [M], padded; of one wave of an evaluation if given."""
         keys = [role_key(member.seed, role) for member in self.members]
         if wave is not None:
             keys = [jax.random.fold_in(key, wave) for key in keys]
@@ -173,7 +180,7 @@ class DeviceMembers(_Members):
     def _program(
         self, function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
     ) -> Callable[..., Any]:
-        """A compiled function of stacked members; each device has its own."""
+        """A compiled function of members [M, …]; each device computes its own part."""
         if self._mesh is None:
             return jax.jit(function, **options)
         mesh = self._mesh
@@ -189,6 +196,7 @@ class DeviceMembers(_Members):
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""
+        # one call for all active members
         limit = self._pace.begin(seconds)
         alive = np.arange(self._places) < len(self.members)
         alive[list(self.diverged)] = False
@@ -203,13 +211,15 @@ class DeviceMembers(_Members):
         )
         (reports, ran), counts = jax.device_get((rows, counts))
         self._pace.end(int(counts.max()))
-        # Python's numbers: a thousand members have a million rows to take apart
+        # as nested lists of Python numbers, because rows of arrays are slow to index
         reports, ran = jax.tree.map(
             lambda x: x[: counts.max()].tolist(), (reports, ran)
         )
-        found = []
+
+        # a row per member and iteration, up to its divergence
+        all_rows = []
         for i in range(int(counts.max())):
-            for m in self._mine():
+            for m in self._active():
                 if i >= counts[m] or not ran[i][m]:
                     continue
                 report = report_of(reports, i, m)
@@ -220,13 +230,14 @@ class DeviceMembers(_Members):
                     continue
                 self.iterations[m] += 1
                 self.member_steps[m] = from_words(report.steps)
-                found.append(self._row(m, row))
-        return found
+                all_rows.append(self._row(m, row))
+        return all_rows
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
     ) -> tuple[np.ndarray, np.ndarray]:
         """(returns, lengths) [M, episodes], each member under its own seed."""
+        # waves of `eval.episodes` episodes, without the padding
         count, parts = len(self.members), []
         for wave in range(-(-episodes // self._eval_envs)):
             if stop():
@@ -240,11 +251,11 @@ class DeviceMembers(_Members):
         return returns, lengths
 
     def news(self) -> list[str]:
-        """See `Loop.news`: nothing."""
+        """See `Loop.news`: always empty."""
         return []
 
     def snapshot(self) -> Groups:
-        """See `Loop.snapshot`: every array with the members first."""
+        """See `Loop.snapshot`: every array is [M, …]."""
         count = len(self.members)
         return {
             group: {name: x[:count] for name, x in arrays.items()}
@@ -252,10 +263,13 @@ class DeviceMembers(_Members):
         }
 
     def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: always exact here."""
+        """See `Loop.restore`: always `exact`."""
         count = len(self.members)
-        mine = jax.eval_shape(partial(jax.tree.map, lambda x: x[:count]), self._states)
-        states = within(mine, groups, where)
+        # stored states have no padding
+        template = jax.eval_shape(
+            partial(jax.tree.map, lambda x: x[:count]), self._states
+        )
+        states = within(template, groups, where)
         run = jax.device_get(states.run)
         self.iterations = np.asarray(run.iteration).astype(int)
         self.member_steps = [from_words(words) for words in run.steps]
@@ -265,7 +279,7 @@ class DeviceMembers(_Members):
         return "exact"
 
     def close(self) -> None:
-        """Nothing to free."""
+        """See `Loop.close`: nothing to close."""
 
 
 def _without_crowding(config: RunConfig) -> RunConfig:
@@ -276,15 +290,16 @@ def _without_crowding(config: RunConfig) -> RunConfig:
 
 
 class HostMembers(_Members):
-    """Members on host environments, one after the other in every chunk."""
+    """Members in host environments, one after the other in every chunk."""
 
     groups: Collection[str] = HostLoop.groups
     optional_groups: Collection[str] = HostLoop.optional_groups
 
     def __init__(self, config: RunConfig) -> None:
-        """Makes every member's environments; they begin at the first `advance`."""
+        """Makes the environments of all members; the first `advance` resets them."""
         super().__init__(config)
         config = _without_crowding(config)
+        # all loops use the compiled programs of the first
         first = HostLoop(config_of(config, self.members[0]))
         self._loops = [first]
         self.spec, self.setup, self.helpers = first.spec, first.setup, first.helpers
@@ -298,8 +313,9 @@ class HostMembers(_Members):
 
     def advance(self, until: int, seconds: float) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""
-        found = []
-        for m in self._mine():
+        # each active member gets an equal part of the time
+        all_rows = []
+        for m in self._active():
             loop = self._loops[m]
             if loop.steps >= until:
                 continue
@@ -309,8 +325,8 @@ class HostMembers(_Members):
                 self.retire(m, error.message, error.help)
                 continue
             self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
-            found += [self._row(m, row) for row in rows]
-        return found
+            all_rows += [self._row(m, row) for row in rows]
+        return all_rows
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
@@ -324,12 +340,12 @@ class HostMembers(_Members):
         return returns, lengths
 
     def news(self) -> list[str]:
-        """See `Loop.news`: each member's, said once."""
-        found = [text for loop in self._loops for text in loop.news()]
-        return list(dict.fromkeys(found))
+        """See `Loop.news`: messages of all members, without repetitions."""
+        messages = [text for loop in self._loops for text in loop.news()]
+        return list(dict.fromkeys(messages))
 
     def snapshot(self) -> Groups:
-        """See `Loop.snapshot`: members come first, in every array or in its name."""
+        """See `Loop.snapshot`: arrays [M, …], except in `env`: names by member."""
         each = [loop.snapshot() for loop in self._loops]
         stacked = {
             group: {name: np.stack([x[group][name] for x in each]) for name in arrays}
@@ -340,22 +356,23 @@ class HostMembers(_Members):
         return {**stacked, "env": env}
 
     def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: as exactly as every member can be."""
+        """See `Loop.restore`: the lowest level of all members."""
         levels = set()
         for m, loop in enumerate(self._loops):
-            mine: dict[str, dict[str, np.ndarray]] = {
+            # the part of member m
+            own: dict[str, dict[str, np.ndarray]] = {
                 group: {name: x[m] for name, x in arrays.items()}
                 for group, arrays in groups.items()
                 if group != "env"
             }
             if "env" in groups:
-                mine["env"] = host_env_checkpoint.arrays_of_member(groups["env"], m)
-            levels.add(loop.restore(mine, where))
+                own["env"] = host_env_checkpoint.arrays_of_member(groups["env"], m)
+            levels.add(loop.restore(own, where))
             self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
         (level,) = levels if len(levels) == 1 else {"learner-exact"}
         return level
 
     def close(self) -> None:
-        """Closes every member's environments."""
+        """Closes the environments of all members."""
         for loop in self._loops:
             loop.close()

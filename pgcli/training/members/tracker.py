@@ -1,4 +1,4 @@
-"""Following the members of a run: rows, averages, results."""
+"""Tracker of the members of a run: rows, averages, results."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,10 +13,10 @@ from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
 
 
 class MembersTracker:
-    """Follows the members of a loop."""
+    """Tracker of all members of a loop."""
 
     def __init__(self, loop: DeviceMembers | HostMembers) -> None:
-        """Begins before the first iteration."""
+        """Begins without rows."""
         self._loop = loop
         self._newest: dict[int, Row] = {}
         self._skipped: dict[int, int] = {}
@@ -25,7 +25,7 @@ class MembersTracker:
 
     @property
     def last_row(self) -> Row:
-        """See `Tracker.last_row`. Averaged once after new rows, not at each of them."""
+        """See `Tracker.last_row`. The mean is computed only if rows were added."""
         if self._mean is None:
             self._mean = self._mean_row()
         return self._mean
@@ -40,7 +40,7 @@ class MembersTracker:
             self._loop.retire(member, NOT_FINITE)
 
     def news(self) -> Iterator[str]:
-        """See `Tracker.news`: which members have diverged."""
+        """See `Tracker.news`: members that have diverged."""
         for m, why in self._loop.diverged.items():
             if m not in self._reported:
                 self._reported.add(m)
@@ -67,9 +67,12 @@ class MembersTracker:
         self._mean = meta["last_row"]
 
     def _mean_row(self) -> Row:
-        """The newest rows as one: the mean over the members that have a value."""
+        """The mean of the newest rows, over the members that have a value."""
+        # rows of active members; of all if none is active
         rows = [x for m, x in self._newest.items() if m not in self._loop.diverged]
         rows = rows or list(self._newest.values())
+
+        # means of all columns except those that identify the member
         skip = {"member", "seed", *self._loop.members[0].values}
         mean: Row = {}
         for key in (key for key in rows[0] if key not in skip):
@@ -84,20 +87,22 @@ class MembersTracker:
     ) -> tuple[Scores, Iterable[Scores]]:
         """See `Tracker.evaluation`, from arrays [M, episodes].
 
-        The result is over the members' means, not over episodes; each member has a row.
+        The statistics are over the means of the members; each member has a row.
         """
-        mine = [m for m in self._loop.members if m.index not in self._loop.diverged]
-        which = [member.index for member in mine]
+        # mean return and length of each active member: [M]
+        active = [m for m in self._loop.members if m.index not in self._loop.diverged]
+        which = [member.index for member in active]
         means = returns[which].mean(axis=1), lengths[which].mean(axis=1)
         overall = over_members(means[0], returns.shape[1], means[1])
         rows = (
             member.label | summarize(returns[member.index], lengths[member.index])
-            for member in mine
+            for member in active
         )
         return overall, rows
 
     def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-        """`members`: one entry each; `cells`: each combination of the grid's values."""
+        """See `Tracker.results`: `members`, and `cells` of the grid."""
+        # one entry per member, and the scores of each cell over its seeds
         entries: list[dict[str, Any]] = []
         cells: dict[str, dict[str, Any]] = {}
         for member in self._loop.members:
@@ -128,6 +133,7 @@ class MembersTracker:
 
 
 def _cell(member: Member) -> dict[str, Any]:
+    """An empty cell: one combination of the grid, for all seeds."""
     return {"values": dict(member.values), "scores": [], "train": [], "diverged": 0}
 
 
