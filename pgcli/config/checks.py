@@ -1,4 +1,4 @@
-"""What only several keys together show: divisibility, names from other registries."""
+"""Checks of several keys together: divisibility, and names from registries."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.suggest import did_you_mean
 
 SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
-SEARCH = 10_000  # how far to look for a number that would divide
+SEARCH = 10_000  # largest distance of a divisor that is suggested
 
 _SHARDS = ("parallel", "shards")
 _NUM_ENVS = ("env", "num_envs")
@@ -18,7 +18,8 @@ _BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:
-    """What several keys together make impossible, each key being fine alone."""
+    """Contradictions between keys whose values are valid separately."""
+    # sizes of the batch, and options of the algorithm
     if config.algo.collects == "episodes":
         yield from _trajectory_complaints(config)
     else:
@@ -32,13 +33,17 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         help = "set `network.shared` to false"
         yield [("network", "shared"), ("algo", "name")], message, help
     yield from _member_complaints(config)
+
+    # the forward pass in NumPy has one network only
     if config.host.act == "numpy":
         for key, only in (("torso", "mlp"), ("dtype", "float32")):
-            found = getattr(config.network, key)
-            if found != only:
-                message = f"`host.act: numpy` has no network.{key} `{found}`"
+            value = getattr(config.network, key)
+            if value != only:
+                message = f"`host.act: numpy` has no network.{key} `{value}`"
                 help = f"set `host.act` to jit, or `network.{key}` to {only}"
                 yield [("host", "act"), ("network", key)], message, help
+
+    # loggers by name
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:
             help = did_you_mean(sink, SINKS, f"there are {', '.join(SINKS)}")
@@ -47,15 +52,19 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 f"`log.sinks[{index}]`: no logger `{sink}`",
                 help,
             )
+
+    # environments and how they are stepped
     yield from _worker_complaints(config)
     yield from _life_complaints(config)
     yield from _environment_complaints(config)
 
 
 def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Do vectoriser and wrappers fit the kind of environment, and are there such?"""
+    """Checks that vectoriser and wrappers exist and fit the kind of environment."""
     env, host = config.env, config.host
     id = ("env", "id")
+
+    # options of host environments
     if config.env.on_device:
         helped = host.workers not in ("auto", 0)
         native = host.vectorizer == "native"
@@ -68,6 +77,8 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
                 message = f"{name} is for host environments; `{env.id}` runs on the "
                 yield [key, id], message + "device", f"remove `{'.'.join(key)}`"
         return
+
+    # host environments: vectoriser, then wrappers
     if host.vectorizer == "in_process" and env.backend == "envpool":
         message = (
             "`host.vectorizer: in_process` steps environments that EnvPool does not"
@@ -85,7 +96,7 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 
 def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Is there something for the workers to do?"""
+    """Checks that every worker has environments to step."""
     env, host = config.env, config.host
     keys = [("host", "workers"), ("host", "vectorizer")]
     if host.workers == "auto" or host.workers == 0 or env.on_device:
@@ -110,7 +121,7 @@ def _worker_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 
 def _life_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Can lost lives be told, and do they mean anything to the algorithm?"""
+    """Checks that lost lives are reported, and that the algorithm can use them."""
     if not config.rollout.end_on_life_loss:
         return
     if config.env.on_device:
@@ -145,7 +156,8 @@ def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 
 def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Checks that the batch divides into minibatches, and its shards too."""
+    """Checks that the batch and each of its shards divide into minibatches."""
+    # minibatches of the batch [T · N]
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
     batch = num_envs * num_steps
     count = config.algo.num_minibatches
@@ -154,8 +166,10 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
         help = f"set `algo.num_minibatches` to {_near_divisors(batch, count)}"
         yield _BATCH, f"{size} is not divisible by num_minibatches ({count})", help
         return
+
+    # shards of the environments, and minibatches of each shard
     shards = config.parallel.shards
-    asked = shards is not None
+    is_set = shards is not None
     if shards is None:
         shards = default_shards(config)
     if num_envs % shards:
@@ -170,7 +184,7 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
             for s in range(min(shards, SEARCH), 0, -1)
             if num_envs % s == 0 and (batch // s) % count == 0
         )
-        source = "" if asked else f", which follows from num_envs ({num_envs}),"
+        source = "" if is_set else f", which follows from num_envs ({num_envs}),"
         message = (
             f"{size} in parallel.shards ({shards}){source} is {batch // shards} each, "
             f"not divisible by num_minibatches ({count})"
@@ -179,11 +193,14 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 
 def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
-    """Do seeds and devices fit what they are for?"""
+    """Checks that seeds are below 2³², and that every requested device is used."""
+    # seeds
     last, devices = config.seed + config.seeds - 1, config.parallel.devices
     if last >= 2**32:
         message = f"the last of {config.seeds} seeds, {last}, is not below 2³²"
         yield [("seeds",), ("seed",)], message, "begin from a smaller `seed`"
+
+    # devices: the reason why some would be idle
     if devices is None:
         return
     used = devices_in_use(config, devices)
@@ -194,13 +211,13 @@ def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
     if config.has_members and not config.env.on_device:
         message = (
             f"{devices} devices were asked for, and {config.env.id} steps on the host, "
-            "where runs side by side take turns on one"
+            "where members take turns on one"
         )
         help = "leave out `parallel.devices`, or take an on-device environment"
     elif config.has_members:
         message = (
-            f"{config.num_members} runs side by side take no less time on "
-            f"{devices} devices than on {used}"
+            f"{config.num_members} members are not faster on {devices} devices than "
+            f"on {used}"
         )
     elif config.algo.collects == "episodes":
         message, help = f"{config.algo.name} trains on one device", None
@@ -216,7 +233,7 @@ def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 
 def _near_divisors(number: int, near: int) -> str:
-    """The divisors of a number on both sides of another, in words."""
+    """The divisors of `number` next to `near`, below and above, as text."""
     start = min(near, number)
     downwards = range(start, max(0, start - SEARCH), -1)
     upwards = range(near + 1, min(number, near + SEARCH) + 1)

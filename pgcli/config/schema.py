@@ -23,13 +23,13 @@ DEVICE_MODULES: Mapping[str, str | None] = {
     "xminigrid": "xminigrid",
     "pgx": "pgx",
 }
-"""Prefixes of ids of on-device back ends -> the module of the library they need; None:
-part of the core."""
+"""Prefix of ids of an on-device back end -> module of the library it requires, if
+any."""
 
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Which environment, and how many copies of it."""
+    """The environment, and its number of copies."""
 
     id: Annotated[
         str, MinLen(1), "Gymnasium id, or PREFIX:ID of an on-device back end (func:)"
@@ -49,10 +49,10 @@ class EnvConfig:
 
     @property
     def backend(self) -> str:
-        """What makes it: a key of `DEVICE_MODULES`, `envpool`, `atari` or `gymnasium`.
+        """The back end: a key of `DEVICE_MODULES`, `envpool`, `atari` or `gymnasium`.
 
-        `atari` is a game under the usual preprocessing. One whose kind of observation
-        is given (`obs_type`) is made as it is registered.
+        `atari` is a game with the usual preprocessing. A game with `obs_type` among its
+        keyword arguments is made by `gymnasium`, without preprocessing.
         """
         prefix, colon, _ = self.id.partition(":")
         if colon and (prefix in DEVICE_MODULES or prefix == "envpool"):
@@ -62,12 +62,12 @@ class EnvConfig:
 
     @property
     def on_device(self) -> bool:
-        """Whether its steps are part of a compiled program."""
+        """Whether the environment is part of the compiled program."""
         return self.backend in DEVICE_MODULES
 
     @property
     def default_vectorizer(self) -> Literal["in_process", "native"]:
-        """What steps it unless the configuration says otherwise."""
+        """The vectoriser if `host.vectorizer` is null."""
         native = self.backend == "envpool" or (
             self.backend == "atari" and not self.wrappers
         )
@@ -203,7 +203,7 @@ class ParallelConfig:
 
 @dataclass(frozen=True)
 class HostConfig:
-    """How host environments are stepped and fed with actions."""
+    """Stepping of host environments, and computation of their actions."""
 
     act: Annotated[
         Literal["jit", "numpy"] | None,
