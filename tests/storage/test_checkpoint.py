@@ -1,4 +1,4 @@
-"""Saving and loading when nothing goes wrong, and what is refused to begin with."""
+"""Saving and loading without faults, and arguments that are refused."""
 
 import errno
 import json
@@ -176,7 +176,7 @@ def test_load_refuses_a_newer_format_by_name(tmp_path: Path) -> None:
     (path / manifest.NAME).write_text(text)
     with pytest.raises(CheckpointError, match=r"format 2 is newer .* format 1"):
         checkpoint.load(path)
-    with pytest.raises(CheckpointError, match="format 2"):  # it is not damage
+    with pytest.raises(CheckpointError, match="format 2"):  # not damage
         checkpoint.newest_verified(tmp_path)
     assert names(tmp_path) == ["000000001"]
 
@@ -211,8 +211,8 @@ def test_committed_lists_iterations_oldest_first(tmp_path: Path) -> None:
         save(tmp_path, iteration)
     (tmp_path / ".partial-000000011").mkdir()
     (tmp_path / "000000003.damaged").mkdir()
-    found = [int(path.name) for path in checkpoint.committed(tmp_path)]
-    assert found == [2, 9, 10, 1_000_000_000]
+    iterations = [int(path.name) for path in checkpoint.committed(tmp_path)]
+    assert iterations == [2, 9, 10, 1_000_000_000]
     assert checkpoint.committed(tmp_path / "none") == []
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoints are removed, and which of them are read back for that."""
+"""Which checkpoints are removed, and which are read for that."""
 
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,16 @@ def test_prune_keeps_what_a_kept_checkpoint_refers_to(tmp_path: Path) -> None:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the checkpoints that were read back, in order."""
-    found: list[str] = []
+    """Names of the checkpoints that were read, in order."""
+    names_read: list[str] = []
     load = checkpoint.load
 
     def watched(path: Path, *args: Any) -> Any:
-        found.append(path.name)
+        names_read.append(path.name)
         return load(path, *args)
 
     monkeypatch.setattr(checkpoint, "load", watched)
-    return found
+    return names_read
 
 
 def test_prune_reads_back_nothing_that_was_written_or_verified(

@@ -1,4 +1,4 @@
-"""Run directories: made by one, locked by one, listed for all."""
+"""Run directories: creation, locks, lists."""
 
 import errno
 import json
@@ -114,8 +114,8 @@ def test_create_gives_a_name_to_one_of_many(tmp_path: Path) -> None:
         return "made"
 
     with ThreadPoolExecutor(6) as pool:
-        found = sorted(pool.map(race, range(6)))
-    assert found == ["made", *5 * ["taken"]]
+        results = sorted(pool.map(race, range(6)))
+    assert results == ["made", *5 * ["taken"]]
 
 
 def test_overwrite_begins_anew(tmp_path: Path) -> None:
@@ -180,7 +180,8 @@ def test_overwrite_failing_at_any_operation_keeps_a_run(
                 new = create(runs, overwrite=True)
             except (OSError, UsageError):
                 kept = [p for p in runs.iterdir() if (p / "result.json").exists()]
-                assert len(kept) == 1  # the old run, if the disk let it, in its place
+                # the old run, in its place unless that failed too
+                assert len(kept) == 1
                 if not lasting:
                     assert kept[0].name == "a"
             else:
@@ -198,10 +199,11 @@ def test_lock_refuses_the_second_at_once_and_names_the_owner(tmp_path: Path) -> 
             run.lock(),
         ):
             pass
-        assert time.monotonic() - start < 60  # the other holds it until it is ended
+        # the other process holds it until it is killed
+        assert time.monotonic() - start < 60
     finally:
         end(holder)
-    assert not run.is_locked()  # the kernel released it with the process
+    assert not run.is_locked()  # the kernel released it when the process ended
     with run.lock():
         owner = json.loads(run.lock_file.read_bytes())
         assert owner["pid"] == os.getpid()
@@ -223,7 +225,7 @@ def test_lock_is_not_hindered_by_a_look_at_it(
     flock, looks = lock.fcntl.flock, iter([1, 2])
 
     def looked_at(descriptor: int, how: int) -> None:
-        if next(looks, None):  # `is_held` of another process, for a moment
+        if next(looks, None):  # as `is_held` of another process does for a moment
             raise BlockingIOError(errno.EAGAIN, "busy")
         flock(descriptor, how)
 
@@ -360,15 +362,15 @@ def test_list_runs_tells_how_each_stands(tmp_path: Path) -> None:
     stopped.metrics_jsonl.write_text('{"steps": 128}\n{"steps": 256}\n{"steps": 3')
     stopped.eval_jsonl.write_text('{"return_mean": 21.5}\n')
     with RunDirectory(tmp_path / "running").lock():
-        found = {run.name: run for run in list_runs(tmp_path)}
-    assert {name: run.status for name, run in found.items()} == {
+        results = {run.name: run for run in list_runs(tmp_path)}
+    assert {name: run.status for name, run in results.items()} == {
         "damaged": "damaged",
         "finished": "finished",
         "running": "running",
         "signal": "stopped",
         "stopped": "stopped",
     }
-    assert (found["finished"].steps, found["finished"].eval_return) == (2048, 500.0)
-    assert (found["stopped"].steps, found["stopped"].eval_return) == (256, 21.5)
-    assert found["stopped"].seed == 0
+    assert (results["finished"].steps, results["finished"].eval_return) == (2048, 500.0)
+    assert (results["stopped"].steps, results["stopped"].eval_return) == (256, 21.5)
+    assert results["stopped"].seed == 0
     assert list_runs(tmp_path / "none") == []

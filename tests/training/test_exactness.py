@@ -1,4 +1,4 @@
-"""Byte equality where it is promised: over chunks, and over save and restore."""
+"""Byte-equal results for any division into chunks, and after save and restore."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ ITERATIONS = 10
 
 
 def made() -> DeviceLoop:
-    """A loop made from nothing."""
+    """A new loop with its own compiled programs."""
     cfg = config("func:CartPole-v1", f"steps={ITERATIONS * BATCH}")
     return DeviceLoop(cfg, make_device_env(cfg.env))
 
 
 def begun(seed: int = 0) -> DeviceLoop:
-    """The loop that tests take in turn, before its first iteration."""
+    """The loop that tests share, reset to its first iteration."""
     return alone(config("func:CartPole-v1", f"steps={ITERATIONS * BATCH}", seed=seed))
 
 
@@ -64,19 +64,20 @@ def test_same_seed_is_the_same_run(undisturbed: tuple[list[Row], Groups]) -> Non
 def test_another_seed_is_another_run(undisturbed: tuple[list[Row], Groups]) -> None:
     loop = begun(seed=1)
     advance(loop, 1)
-    for name, mine in snapshot(loop).items():
+    for name, actual in snapshot(loop).items():
         theirs = undisturbed[1][name]
         if name.startswith("agent") and name.endswith("['kernel']"):
-            assert not np.isclose(mine, theirs, rtol=1e-3, atol=0).all(), name
+            assert not np.isclose(actual, theirs, rtol=1e-3, atol=0).all(), name
 
 
-def test_restore_goes_on_byte_for_byte(
+def test_restore_continues_byte_for_byte(
     undisturbed: tuple[list[Row], Groups], tmp_path: object
 ) -> None:
     first = begun()
-    rows = advance(first, 4)  # in the middle of episodes: 32 steps are 6 of 5 and 2
+    # 4 iterations of 8 steps end within an episode: 32 = 6 · 5 + 2
+    rows = advance(first, 4)
     groups = copied(first.snapshot())
-    advance(first, 1)  # what was taken back must not reach the copy
+    advance(first, 1)  # the discarded iteration must not change the copy
     second = begun()  # the same loop: `groups` are copies
     assert second.restore(groups, "here") == "exact"
     assert (second.iteration, second.steps) == (4, 4 * BATCH)
@@ -152,7 +153,7 @@ def test_checkpoint_without_a_group_is_refused_by_name(tmp_path: object) -> None
 
 
 def test_steps_are_real_transitions_only() -> None:
-    """Native CartPole spends a row on every reset: 5 steps and one that is none."""
+    """Native CartPole uses a row for every reset: 5 steps and one reset per episode."""
     loop = HostLoop(config("CartPole-v1", "host.vectorizer=native", algo="a2c"))
     last = advance(loop, 3)[-1]
     # 24 rows in each of 4 environments are 4 episodes of 5 steps and 4 resets
@@ -163,7 +164,7 @@ def test_steps_are_real_transitions_only() -> None:
 
 
 def test_host_restore_is_learner_exact_and_plays_no_episode_twice() -> None:
-    """The learner bit for bit; environments, tallies and returns so far begin anew."""
+    """The learner is bit-exact; episodes that were not finished are discarded."""
     cfg = config("CartPole-v1", "env.max_episode_steps=100")
     loop = HostLoop(cfg)
     advance(loop, 1)
@@ -171,19 +172,19 @@ def test_host_restore_is_learner_exact_and_plays_no_episode_twice() -> None:
     advance(loop, 2)
     groups = copied(loop.snapshot())
     other = HostLoop(cfg)
-    del groups["env"]  # as in the checkpoints of old
+    del groups["env"]  # as in checkpoints of older versions
     assert other.restore(groups, "here") == "learner-exact"
     (news,) = other.news()
     assert "begin new episodes: the checkpoint is from before they were stored" in news
-    anew = (".tally.return_", ".tally.length", ".reward_scaler.discounted")
-    assert all((groups["run"][name] != 0).any() for name in anew)
-    mine = {g: m for g, m in other.snapshot().items() if g in groups}
-    mine = arrays(mine)
+    restarted = (".tally.return_", ".tally.length", ".reward_scaler.discounted")
+    assert all((groups["run"][name] != 0).any() for name in restarted)
+    actual = {g: m for g, m in other.snapshot().items() if g in groups}
+    actual = arrays(actual)
     for name, array in arrays(groups).items():
-        if name.removeprefix("run") in anew:
-            assert (mine[name] == 0).all()
+        if name.removeprefix("run") in restarted:
+            assert (actual[name] == 0).all()
         else:
-            assert mine[name].tobytes() == array.tobytes(), name
+            assert actual[name].tobytes() == array.tobytes(), name
     rows = advance(other, 2)
     assert [row["iteration"] for row in rows] == [4, 5]
     assert [row["steps"] for row in rows] == [4 * BATCH, 5 * BATCH]

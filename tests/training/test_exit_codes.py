@@ -1,4 +1,4 @@
-"""What a shell script sees of a run that could not go on, or need not."""
+"""Exit codes and JSON of runs that fail, and of runs that are finished already."""
 
 import json
 import os
@@ -22,7 +22,7 @@ Call = Callable[..., tuple[int, dict[str, Any]]]
 
 @pytest.fixture
 def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs `pgcli COMMAND … --json`; its exit code and its one object."""
+    """A function that runs `pgcli COMMAND … --json`: (exit code, JSON object)."""
 
     def run(command: str, *words: str) -> tuple[int, dict[str, Any]]:
         code = main([command, *words, "--runs-dir", str(tmp_path), "-q", "--json"])
@@ -143,7 +143,7 @@ def test_train_on_no_environment_exits_2_and_leaves_nothing(
 
 
 class Wearing(Faulty):
-    """Works for 20 steps; remembers every seed that it was ever given."""
+    """Fails after 20 steps; records all seeds passed to `reset`."""
 
     given: ClassVar[list[int]] = []
 
@@ -167,12 +167,12 @@ def wearing() -> Any:
 def test_failing_environment_exits_3_behind_a_checkpoint_of_all_that_was_logged(
     tmp_path: Path, call: Call, wearing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the failure comes in a chunk that has rows already, however fast the machine
+    # the failure is in a chunk that already has rows, on any machine
     monkeypatch.setattr("pgcli.training.session.CHUNK_SECONDS", 1e9)
     quiet = sets(*SMALL, "eval.every=0", "rollout.num_steps=8")
     words = ("--algo", "a2c", "--env", wearing, "--steps", "1000", *quiet)
     run = RunDirectory(tmp_path / "x")
-    # 20 steps hold two iterations of 8; the third fails, and no result is lost
+    # 20 steps contain two iterations of 8; the third fails, and their rows are kept
     for attempt in range(2):
         code, answer = call("train", *words, "--name", "x", "--resume", "auto")
         assert code == 3
@@ -182,7 +182,7 @@ def test_failing_environment_exits_3_behind_a_checkpoint_of_all_that_was_logged(
         logged = [row["iteration"] for row in rows(run.metrics_jsonl)]
         assert logged == list(range(1, done + 1))
         assert checkpoint.committed(run.checkpoints)[-1].name == f"{done:09d}"
-    # four environments, begun twice: the second time on seeds of their own
+    # four environments, made twice: the second time with new seeds
     assert len(set(Wearing.given)) == 8
 
 
@@ -221,7 +221,7 @@ def test_failing_worker_exits_3_behind_a_checkpoint_and_leaves_no_process(
         assert part in answer["error"]["message"]
     assert answer["error"]["where"] == f"environment Bad-v0, seed {last}"
     run = RunDirectory(tmp_path / "x")
-    # step 12 is in the second rollout of 8 steps: one iteration is logged, and kept
+    # step 12 is in the second rollout of 8 steps: one iteration is logged and kept
     assert [row["iteration"] for row in rows(run.metrics_jsonl)] == [1]
     assert checkpoint.committed(run.checkpoints)[-1].name == "000000001"
     assert run.read_meta()["helpers"] == "1 worker"

@@ -1,4 +1,4 @@
-"""How much memory a run on the device takes, as a user starts it."""
+"""Memory of a run on the device, started as by a user."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def test_large_batch_stays_within_two_gib(
         *("--runs-dir", str(tmp_path), "--quiet"),
     ]
     child = subprocess.Popen(command, env=dict(user_environ), cwd=tmp_path)
-    # of this child alone: RUSAGE_CHILDREN has the largest of all that ended before
+    # of this child only: RUSAGE_CHILDREN is the largest of all earlier children
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0

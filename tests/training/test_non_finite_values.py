@@ -1,4 +1,4 @@
-"""What is not finite is named: field, step and environment."""
+"""Errors for values that are not finite name field, step and environment."""
 
 from functools import cache
 from typing import Any
@@ -25,7 +25,7 @@ def look() -> Any:
 def spoiled(
     *places: tuple[str, Any], value: float = np.nan, action: Space = DISCRETE
 ) -> Transitions:
-    """Transitions with a value in (field, index)."""
+    """Transitions with a value at each (field, index)."""
     transitions = random_transitions(action, 0, STEPS, ENVS)
     for field, index in places:
         leaf = np.array(getattr(transitions, field))
@@ -34,8 +34,8 @@ def spoiled(
     return transitions
 
 
-def told(transitions: Transitions) -> DivergedError:
-    """What the row of such an iteration fails with."""
+def error_of(transitions: Transitions) -> DivergedError:
+    """The error of `to_row` for an iteration with these transitions."""
     words = jnp.asarray(to_words(STEPS * ENVS))
     report = Report({}, words, words, look()(transitions), np.True_)
     with pytest.raises(DivergedError) as raised:
@@ -57,31 +57,31 @@ def told(transitions: Transitions) -> DivergedError:
 def test_value_that_is_not_finite_is_named(
     field: str, index: Any, words: str, value: float
 ) -> None:
-    error = told(spoiled((field, index), value=value))
+    error = error_of(spoiled((field, index), value=value))
     assert words in error.message
     assert "iteration 7" in error.message
     assert "envs check" in str(error.help)
 
 
 def test_action_that_is_not_finite_is_not_laid_to_the_environment() -> None:
-    # of one step the action comes first, and it is the agent's
+    # within a step the action comes first; it is computed by the agent
     places = ("reward", (2, 1)), ("obs", (3, 1)), ("action", (2, 1))
-    error = told(spoiled(*places, action=CONTINUOUS))
+    error = error_of(spoiled(*places, action=CONTINUOUS))
     assert "action of environment 1 is not finite at step 2" in error.message
     assert "envs check" not in str(error.help)
 
 
 def test_first_of_several_is_named() -> None:
     places = ("obs", (slice(2, None), slice(1, None))), ("reward", (slice(3, None)))
-    message = told(spoiled(*places)).message
+    message = error_of(spoiled(*places)).message
     assert "observation of environment 1 is not finite at step 1" in message
 
 
 def test_last_observation_of_a_whole_episode_is_of_its_last_step() -> None:
     transitions = spoiled(("obs", (STEPS, 2)))
     weight = transitions.weight.copy()
-    weight[3:, 2] = 0  # it took three steps
-    message = told(transitions.replace(weight=weight)).message
+    weight[3:, 2] = 0  # the episode has three steps
+    message = error_of(transitions.replace(weight=weight)).message
     assert "environment 2 is not finite at step 2" in message
 
 

@@ -1,4 +1,4 @@
-"""Real processes, stopped in real ways, leave runs that go on as if never cut."""
+"""Runs of processes that are stopped by signals continue as if uninterrupted."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from support.small_runs import SMALL, rows
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 
-LIMIT = 120  # seconds that a busy machine may take for what takes a few
+LIMIT = 120  # seconds; a few are enough unless the machine is busy
 
 # On one core this takes about a second, after two or three of start and compilation.
 STEPS = 320_000
@@ -49,7 +49,7 @@ def train(runs_dir: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def finish(process: "subprocess.Popen[str]", code: int = 0) -> dict[str, Any]:
-    """The one object of a process that ends in this code."""
+    """The JSON object of a process that exits with this code."""
     out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == code, err
     answer = json.loads(out)
@@ -70,7 +70,7 @@ def when(
     runs_dir: Path,
     process: "subprocess.Popen[str]",
 ) -> RunDirectory:
-    """Waits until a run is so far, and not at its end."""
+    """Waits until a run has reached a state, before its end."""
     run = RunDirectory(runs_dir / "x")
     deadline = time.monotonic() + LIMIT
     while not ready(run):
@@ -81,7 +81,7 @@ def when(
 
 
 def ending(run: RunDirectory, answer: dict[str, Any]) -> dict[str, Any]:
-    """What must be byte-equal, however often a run was stopped."""
+    """Files and results that must be byte-equal, however often a run was stopped."""
     last, best = checkpoint.committed(run.checkpoints)[-1], run.best()
     assert best is not None
     return {
@@ -98,14 +98,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     runs_dir = tmp_path_factory.mktemp("undisturbed")
     answer = finish(train(runs_dir, *DEVICE))
     assert answer["resume_level"] is None
-    found = ending(RunDirectory(runs_dir / "x"), answer)
-    assert len(found["eval.jsonl"].splitlines()) == 20
+    first = ending(RunDirectory(runs_dir / "x"), answer)
+    assert len(first["eval.jsonl"].splitlines()) == 20
     assert len({row["return_mean"] for row in rows(runs_dir / "x/eval.jsonl")}) > 10
-    return found
+    return first
 
 
 def stop(process: "subprocess.Popen[str]", number: int, code: int) -> dict[str, Any]:
-    """Signals a process, which ends as it should, and not by running to its end."""
+    """Sends a signal to a process; returns its JSON object if it stopped early."""
     process.send_signal(number)
     answer = finish(process, code)
     assert answer["ok"] is False
@@ -122,7 +122,7 @@ def stop(process: "subprocess.Popen[str]", number: int, code: int) -> dict[str, 
         (signal.SIGTERM, 143, is_logging),
         pytest.param(signal.SIGUSR1, 143, is_logging, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, is_logging, marks=pytest.mark.slow),
-        # while it compiles
+        # during compilation
         pytest.param(signal.SIGTERM, 143, is_configured, marks=pytest.mark.slow),
     ],
 )
@@ -145,7 +145,7 @@ def test_run_killed_and_started_again_ends_like_the_undisturbed(
 ) -> None:
     process = train(tmp_path, *DEVICE, "--resume", "auto")
     run = when(is_logging, tmp_path, process)
-    time.sleep(time.time() % 0.5)  # any moment will do
+    time.sleep(time.time() % 0.5)  # any moment
     process.kill()
     process.communicate()
     answer = finish(train(tmp_path, *DEVICE, "--resume", "auto"))
@@ -158,7 +158,7 @@ def test_host_run_is_not_resumed_where_only_exact_will_do(tmp_path: Path) -> Non
     when(is_logging, tmp_path, process)
     stop(process, signal.SIGINT, 130)
     run = RunDirectory(tmp_path / "x")
-    for path in checkpoint.committed(run.checkpoints):  # as older versions wrote them
+    for path in checkpoint.committed(run.checkpoints):  # checkpoints of older versions
         stored = checkpoint.load(path)
         shutil.rmtree(path)
         del stored.groups["env"]
@@ -185,7 +185,7 @@ def test_run_killed_ten_times_ends_like_the_undisturbed(
     assert ending(run, answer) == undisturbed
 
 
-def test_host_run_interrupted_goes_on_exactly_and_logs_each_step_once(
+def test_host_run_interrupted_continues_exactly_and_logs_each_step_once(
     tmp_path: Path,
 ) -> None:
     process = train(tmp_path, *HOST)

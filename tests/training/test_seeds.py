@@ -1,4 +1,4 @@
-"""No two streams of random numbers are one."""
+"""All streams of random numbers are distinct."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def words(keys: jax.Array) -> set[tuple[int, ...]]:
 
 @jax.jit
 def of_iteration(key: jax.Array, iteration: jax.Array) -> list[jax.Array]:
-    """The keys that an iteration of 16 environments and 8 steps hands out."""
+    """All keys of an iteration of 16 environments and 8 steps."""
     collect_key, update_key = iteration_keys(key, iteration)
     noise_key, env_key = jax.random.split(collect_key)
     steps = jax.vmap(jax.random.split)(jax.random.split(env_key, 8))
@@ -31,16 +31,16 @@ def of_iteration(key: jax.Array, iteration: jax.Array) -> list[jax.Array]:
 
 
 def stream(seed: int, role: Role) -> set[tuple[int, ...]]:
-    """Every key of 40 iterations."""
+    """All keys of 40 iterations."""
     key = role_key(seed, role)
-    found: set[tuple[int, ...]] = set()
+    used: set[tuple[int, ...]] = set()
     count = 0
     for iteration in range(40):
         for keys in of_iteration(key, np.uint32(iteration)):
-            found |= words(keys)
+            used |= words(keys)
             count += keys.size
-    assert len(found) == count  # none used twice
-    return found
+    assert len(used) == count  # no key is used twice
+    return used
 
 
 def test_streams_of_roles_and_run_seeds_share_no_key() -> None:
@@ -58,7 +58,7 @@ def test_host_seeds_of_roles_run_seeds_and_restarts_are_all_different() -> None:
         for restart in (0, 1, 140)
         for s in env_seeds(seed, role, 64, restart)
     ]
-    # 3,072 of 2³¹: two equal ones would be a chance of 0.2 %
+    # 3,072 of 2³¹ numbers: two are equal with a probability of 0.2 %
     assert len(set(every)) == len(every) == 4 * 4 * 3 * 64
     assert all(0 <= s < 2**31 for s in every)
 

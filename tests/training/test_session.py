@@ -1,4 +1,4 @@
-"""What surrounds training: logs, evaluations, checkpoints, and every kill between."""
+"""Sessions: logs, evaluations, checkpoints, and kills at every file operation."""
 
 import contextlib
 import errno
@@ -32,7 +32,7 @@ SCORES = (1.0, 4.0, 2.0, 9.0)
 
 
 class Listening(Silent):
-    """Keeps the warnings."""
+    """A reporter that records warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -45,7 +45,7 @@ class Listening(Silent):
 def _steady(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgcli.training.run.DeviceLoop", Steady)
     monkeypatch.setattr(Steady, "scores", SCORES)
-    monkeypatch.setattr(os, "fsync", os.fstat)  # no waiting for the disk
+    monkeypatch.setattr(os, "fsync", os.fstat)  # without waiting for the disk
 
 
 def settings(*sets: str) -> Resolved:
@@ -63,12 +63,12 @@ Outcome = dict[str, Any]
 
 
 def outcome(run: RunDirectory, result: dict[str, Any]) -> Outcome:
-    """What must not depend on how often the run was stopped."""
+    """Files and results that must not depend on how often the run was stopped."""
     last = checkpoint.committed(run.checkpoints)[-1]
     for path in checkpoint.committed(run.checkpoints):
         checkpoint.verify(path)
     wall_clock = ("seconds", "steps_per_second", "path", "resume_level")
-    found = {k: v for k, v in result.items() if k not in wall_clock}
+    entries = {k: v for k, v in result.items() if k not in wall_clock}
     return {
         "metrics": run.metrics_jsonl.read_bytes(),
         "eval": run.eval_jsonl.read_bytes(),
@@ -76,9 +76,9 @@ def outcome(run: RunDirectory, result: dict[str, Any]) -> Outcome:
         "best": run.best(),
         "best digest": checkpoint.digest(run.checkpoints / run.best()[0]),
         "result": {
-            k: Path(v).name if k == "checkpoint" else v for k, v in found.items()
+            k: Path(v).name if k == "checkpoint" else v for k, v in entries.items()
         }
-        | {"best": found["best"]["return_mean"]},
+        | {"best": entries["best"]["return_mean"]},
     }
 
 
@@ -134,7 +134,7 @@ def test_disk_that_fails_stops_no_training_that_has_begun(
             refused = n
         else:
             assert result["steps"]["used"] == ITERATIONS * BATCH
-            # the owner's name in the lock serves error messages only
+            # the owner in the lock file is used for error messages only
             assert reporter.warnings or operation.path.name == "lock", n
             run = RunDirectory(runs_dir / "x")
             for path in checkpoint.committed(run.checkpoints):
@@ -143,14 +143,14 @@ def test_disk_that_fails_stops_no_training_that_has_begun(
             if best is not None:
                 checkpoint.verify(run.checkpoints / best[0])
         shutil.rmtree(runs_dir, ignore_errors=True)
-    # the last that may refuse is the commit of the first checkpoint
+    # the last operation whose failure ends the run commits the first checkpoint
     assert "checkpoints" in recording.operations[refused].path.parts
     assert refused < len(recording.operations) / 2
 
 
 def test_run_spends_its_budget_and_says_both_numbers(tmp_path: Path) -> None:
     result = start(tmp_path, settings())
-    # asked 123; 4 iterations of 32 make 128, the first count past it
+    # budget 123; 4 iterations of 32 make 128, the first count above it
     assert result["steps"] == {"asked": 123, "used": 128}
     assert result["stopped"] == "budget"
     run = RunDirectory(tmp_path / "x")
@@ -256,7 +256,7 @@ def test_resume_makes_good(
 def test_best_of_an_older_checkpoint_outlives_a_newer_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
 ) -> None:
-    """6 is the new best; 4, kept beside it, still calls 2 the best, and may need it."""
+    """6 is the new best; 4 is kept and refers to 2 as the best, so 2 is kept too."""
     monkeypatch.setattr(Steady, "scores", (1.0, 9.0, 3.0, 3.0, 3.0, 10.0))
     given = settings(f"steps={8 * BATCH}")
     expected = outcome(RunDirectory(tmp_path / "a/x"), start(tmp_path / "a", given))
@@ -283,7 +283,7 @@ def test_best_that_is_lost_is_forgotten_and_said(
 
 
 class Forgetful(Steady):
-    """Loses its environments between two processes."""
+    """A loop that cannot restore its environments."""
 
     def restore(self, groups: Any, where: str) -> str:
         super().restore(groups, where)
@@ -334,14 +334,14 @@ def test_news_of_the_loop_reach_the_user_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_after(tmp_path, settings(), monkeypatch, 3)
-    told = iter([["began anew"], ["and another"]])
-    monkeypatch.setattr(Steady, "news", lambda self: next(told, []))
+    messages = iter([["new episodes"], ["and another"]])
+    monkeypatch.setattr(Steady, "news", lambda self: next(messages, []))
     reporter = Listening()
     resume("x", runs_dir=tmp_path, reporter=reporter)
-    assert reporter.warnings == ["began anew", "and another"]
+    assert reporter.warnings == ["new episodes", "and another"]
 
 
-def test_resume_says_where_it_goes_on(
+def test_resume_says_where_it_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_after(tmp_path, settings(), monkeypatch, 3)
@@ -355,7 +355,7 @@ def test_resume_says_where_it_goes_on(
     assert infos == [(2 * BATCH, "exact")]  # iteration 2: its score 4 was the best
 
 
-def test_resume_with_more_steps_goes_on_past_the_old_budget(tmp_path: Path) -> None:
+def test_resume_with_more_steps_continues_past_the_old_budget(tmp_path: Path) -> None:
     start(tmp_path, settings())
     result = resume("x", runs_dir=tmp_path, steps=8 * BATCH)
     assert result["steps"] == {"asked": 8 * BATCH, "used": 8 * BATCH}
@@ -406,7 +406,7 @@ def test_resume_never_begins_anew_by_itself(
     run = stop_after(tmp_path, settings(), monkeypatch, 3)
     for path in checkpoint.committed(run.checkpoints):
         (path / "run.safetensors").write_bytes(b"")
-    for _ in range(2):  # also once they are set aside
+    for _ in range(2):  # also after they have been set aside
         with pytest.raises(CheckpointError):
             start(tmp_path, settings())
 
@@ -431,7 +431,7 @@ def test_failed_mark_of_the_best_is_made_up_for(
 
 
 @pytest.mark.parametrize("number", range(1, ITERATIONS + 2))
-def test_signal_in_an_evaluation_loses_it_until_the_run_goes_on(
+def test_signal_in_an_evaluation_loses_it_until_the_run_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     given = settings()

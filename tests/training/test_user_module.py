@@ -1,4 +1,4 @@
-"""A run on an environment of the user's own, from training to evaluation."""
+"""A run on a user's own environment, from training to evaluation."""
 
 import shutil
 import sys
@@ -24,7 +24,7 @@ SOURCE = Path(__file__).parents[1] / "support" / "user_module.py"
 REGISTERING = '\ngymnasium.register("Rooms-v0", Rooms, max_episode_steps=4)\n'
 SETS = (
     "env.num_envs=2",
-    "host.workers=1",  # which must be told of the module
+    "host.workers=1",  # the worker must import the module
     "env.wrappers=[{FilterObservation: {filter_keys: [0, 2]}}]",
     "rollout.num_steps=8",
     "algo.num_epochs=1",
@@ -38,7 +38,7 @@ SETS = (
 
 @pytest.fixture
 def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A module in the current directory, named."""
+    """Name of a module in the current directory, as for `--env-module`."""
     text = SOURCE.read_text(encoding="utf-8") + REGISTERING
     (tmp_path / "my_rooms.py").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def test_a_run_on_a_users_environment_needs_its_module_again(
     assert first["steps"]["used"] == 16
     assert RunDirectory(Path("runs/a")).read_meta()["env_modules"] == [name]
 
-    # a checkpoint on its own, and one from before the modules were part of it
+    # a checkpoint without its run, and one from before modules were recorded
     path = Path(first["checkpoint"])
     alone = shutil.copytree(path, f"alone/{path.name}")
     stored = checkpoint.load(path)
@@ -80,9 +80,9 @@ def test_a_run_on_a_users_environment_needs_its_module_again(
     user_modules.use([name])
     assert training.resume("a", steps=32)["steps"]["used"] == 32
     played = evaluate("a", episodes=2)
-    assert played["length_mean"] == 4  # the limit under which it is registered
+    assert played["length_mean"] == 4  # the registered time limit
 
-    # a policy takes the wrapped environment's own observation, a tuple
+    # a policy takes the observation of the wrapped environment, a tuple
     action = load_policy("runs/a")((2, np.int8([0, 1])))
     space = spaces.MultiDiscrete([2, 3], start=[0, 5])
     assert space.contains(np.asarray(action))

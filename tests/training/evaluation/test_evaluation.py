@@ -1,4 +1,4 @@
-"""Evaluation looks, fairly, and changes nothing; a loaded policy does the same."""
+"""Evaluation is unbiased and changes no state; loaded policies act as in training."""
 
 import csv
 import shutil
@@ -50,10 +50,10 @@ def test_quotas_are_fixed_beforehand_and_even() -> None:
 
 @pytest.mark.parametrize("episodes", [6, 7])
 def test_host_evaluation_counts_episodes_not_the_first_to_end(episodes: int) -> None:
-    """One environment plays episodes of 1 step, the other of 20.
+    """One environment has episodes of 1 step, the other of 20.
 
-    The first 6 episodes to end are all short ones: their mean would be the short
-    return. By quota each plays 3.
+    The first 6 episodes to end are all short, so their mean would be the short return.
+    With quotas, each environment plays 3.
     """
     envs = [Scripted(((1, TERMINATED),), 0), Scripted(((20, TERMINATED),), 1)]
     env = InProcess(list(envs), [1, 2], "Scripted-v0")
@@ -69,7 +69,7 @@ def test_host_evaluation_counts_episodes_not_the_first_to_end(episodes: int) -> 
 
 
 def lottery() -> DeviceEnv:
-    """Episodes of 1 or 50 steps, drawn at the reset; a reward of 1 per step."""
+    """An environment with episodes of 1 or 50 steps at random; the reward is 1."""
 
     def reset(key: jax.Array) -> tuple[Any, jax.Array]:
         length = jnp.where(jax.random.bernoulli(key), 1, 50)
@@ -91,7 +91,7 @@ def test_device_evaluation_plays_one_whole_episode_per_environment() -> None:
     returns, lengths = play(agent, jax.random.key(1))
     assert set(lengths.tolist()) == {1, 50}
     np.testing.assert_array_equal(returns, lengths.astype(jnp.float32))
-    # 200 fair draws: within 4 standard deviations (√50) of 100; by steps it were ~4
+    # 200 fair draws: within 4 standard deviations (√50) of 100; by steps about 4
     assert abs(int((lengths == 50).sum()) - 100) < 29
 
 
@@ -135,7 +135,7 @@ def test_evaluation_streams_differ_by_role_and_seed(loop: Any) -> None:
 
 @pytest.fixture(scope="module")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two finished runs: `cart` with a best checkpoint, and `pendulum` without."""
+    """Directory of two runs: `cart` with a best checkpoint, `pendulum` without."""
     runs_dir = tmp_path_factory.mktemp("runs")
     limit = "env.max_episode_steps=30"
     often = ("steps=128", "eval.every=32", "checkpoint.every=32")
@@ -165,8 +165,8 @@ def test_evaluate_takes_a_run_a_checkpoint_or_the_best(runs_dir: Path) -> None:
     run = RunDirectory(runs_dir / "cart")
     best = run.best()
     assert best is not None
-    found = pgcli.evaluate("cart", runs_dir=runs_dir, episodes=5, best=True)
-    assert found["iteration"] == int(best[0])
+    report = pgcli.evaluate("cart", runs_dir=runs_dir, episodes=5, best=True)
+    assert report["iteration"] == int(best[0])
     with pytest.raises(UsageError, match="--best needs a run"):
         pgcli.evaluate(last["checkpoint"], best=True)
     with pytest.raises(CheckpointError, match="no evaluation"):
@@ -231,7 +231,7 @@ def test_load_policy_acts_on_one_observation_and_on_many(runs_dir: Path) -> None
 
 
 def test_load_policy_takes_an_observation_as_the_agent_sees_it(runs_dir: Path) -> None:
-    """The statistics of training are part of the policy."""
+    """Normalisation statistics are part of the policy."""
     policy = pgcli.load_policy(runs_dir / "cart")
     agent = policy.trained.agent
     obs = np.float32([[0.1, 0.2, 0.03, -0.3]] * 2) * [[1], [-1]]

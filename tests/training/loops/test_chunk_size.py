@@ -1,4 +1,4 @@
-"""Calls into a compiled program are sized so that a signal waits for about one."""
+"""The size of calls limits the time that a signal waits."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pgcli.training.loops.chunk_size import Pace
 
 
 class Ticking:
-    """A clock that a test moves, for time and for compilation alike."""
+    """A clock set by the test, for time and for compilation."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.compiled = 0.0
@@ -24,7 +24,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Ticking:
 
 
 def call(pace: Pace, ticking: Ticking, cost: float, compiling: float = 0.0) -> int:
-    """A call whose iterations cost so many seconds each; returns their number."""
+    """Number of iterations of a call, if each takes `cost` seconds."""
     iterations = pace.begin(0.5)
     ticking.now += iterations * cost + compiling
     ticking.compiled += compiling

@@ -1,4 +1,4 @@
-"""Learning from host environments on two devices: rounding apart, as on one."""
+"""Updates from host environments on two devices equal those on one, up to rounding."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ FILTERS = config(
 
 
 class Pictures:
-    """Four games whose pictures tell game and step, and which all end differently.
+    """Four games with images of game and step, and with different ends.
 
     Game n is cut after n + 2 steps if n is odd, terminates then if it is even, and
     loses a life at its second step. Observations do not depend on the action.
@@ -79,21 +79,23 @@ def advance(loop: HostLoop, iterations: int) -> list[dict[str, Any]]:
 
 
 def assert_alike(one: HostLoop, two: HostLoop, updates: int) -> None:
-    for mine, theirs in zip(advance(two, updates), advance(one, updates), strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-3, nan_ok=True)
-        assert mine["episodes"] == theirs["episodes"]
+    for actual, theirs in zip(
+        advance(two, updates), advance(one, updates), strict=True
+    ):
+        assert actual == pytest.approx(theirs, abs=1e-3, nan_ok=True)
+        assert actual["episodes"] == theirs["episodes"]
     learners = [loop.snapshot() for loop in (one, two)]
     for groups in learners:
-        del groups["env"]  # room for final observations is counted per device
-    expected, found = map(arrays, learners)
-    for name, array in found.items():
+        del groups["env"]  # the shape of final observations depends on the devices
+    expected, result = map(arrays, learners)
+    for name, array in result.items():
         np.testing.assert_allclose(
             array, expected[name], atol=CLOSE, rtol=CLOSE, err_msg=name
         )
 
 
 def test_host_learner_on_two_devices_is_that_on_one() -> None:
-    # 4 environments cut every 5 steps: both devices have truncated ends to evaluate
+    # 4 environments truncated every 5 steps: both devices have final observations
     cfg = config("CartPole-v1")
     one, two = on(1, cfg), on(2, cfg)
     assert_alike(one, two, 3)
@@ -123,7 +125,7 @@ def test_host_learner_on_two_devices_resumes_with_the_same_bytes() -> None:
 def test_layout_splits_host_batches_that_are_worth_it() -> None:
     large = config("CartPole-v1", "env.num_envs=64", "rollout.num_steps=128")
     assert choose(large, 2, on_cpu=True) == Layout(1, 2)
-    assert choose(large, 2, on_cpu=False) == Layout(1, 1)  # acting feeds one
+    assert choose(large, 2, on_cpu=False) == Layout(1, 1)  # host environments feed one
     assert choose(config("CartPole-v1"), 2, on_cpu=True) == Layout(1, 1)
     assert choose(FILTERS, 2, on_cpu=True) == Layout(1, 1)
     asked = config("CartPole-v1", "parallel.devices=2")

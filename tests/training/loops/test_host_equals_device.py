@@ -1,4 +1,4 @@
-"""The two collectors are one: the same environment, keys and updates, either way."""
+"""Both loops give the same result for the same environment and keys."""
 
 import dataclasses
 from functools import partial
@@ -23,7 +23,7 @@ SEEDS = range(5)
 
 
 class OnTheHost:
-    """A device environment as a host environment that draws the very same numbers.
+    """A device environment as a host environment with the same random numbers.
 
     The keys are those of `collect`: an iteration's collection key is split into one
     for noise and one for the environment, the latter into one per step.
@@ -68,7 +68,7 @@ class OnTheHost:
 
 
 class Pair(NamedTuple):
-    """Both loops on one environment; `begin` starts them again from another seed."""
+    """Both loops on one environment; `begin` restarts them with another seed."""
 
     env: DeviceEnv
     on_host: OnTheHost
@@ -85,7 +85,7 @@ class Pair(NamedTuple):
         return HostLoop(config, self.on_host, like=self.host)
 
     def device_actions(self, seed: int, iteration: int) -> np.ndarray:
-        """What the device is going to do in its next iteration."""
+        """Actions of the device loop in its next iteration."""
         state = self.device._state
         key, _ = iteration_keys(role_key(seed, "train"), np.uint32(iteration))
         _, transitions = self.collect(state.run.learner.agent, state.env, key)
@@ -121,13 +121,13 @@ def test_host_collector_is_the_device_collector(pair: Pair, seed: int) -> None:
         actions.append(pair.device_actions(seed, iteration))
         pair.device.advance(pair.device.steps + 1, 1.0)
         host.advance(host.steps + 1, 1.0)
-    mine = np.stack(pair.on_host.actions)
+    actual = np.stack(pair.on_host.actions)
     if isinstance(pair.env.spec.action, Discrete):
-        np.testing.assert_array_equal(mine, np.concatenate(actions))
-    else:  # the same up to the rounding of another program
-        np.testing.assert_allclose(mine, np.concatenate(actions), atol=1e-5)
+        np.testing.assert_array_equal(actual, np.concatenate(actions))
+    else:  # equal up to the rounding of another program
+        np.testing.assert_allclose(actual, np.concatenate(actions), atol=1e-5)
     theirs = arrays(pair.device.snapshot())
-    mine_too = host.snapshot()
-    del mine_too["env"]  # the host's environments are not the device's
-    for name, array in arrays(mine_too).items():
+    groups = host.snapshot()
+    del groups["env"]  # the states of environments differ in form
+    for name, array in arrays(groups).items():
         np.testing.assert_allclose(array, theirs[name], atol=1e-5, err_msg=name)

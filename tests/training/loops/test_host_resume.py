@@ -1,4 +1,4 @@
-"""Runs on host environments, stopped and resumed, end as if they had not been."""
+"""Resumed runs on host environments end as if uninterrupted."""
 
 import json
 import os
@@ -37,10 +37,10 @@ def through_disk(groups: Groups, directory: Path) -> Groups:
     return checkpoint.load(path).groups
 
 
-def assert_goes_on(
+def assert_continues(
     cfg: Any, directory: Path, iterations: int, at: int, elsewhere: Any = None
 ) -> None:
-    """The loop that was stored goes on, and so does one that was restored from it."""
+    """Checks that a loop and a copy restored from it continue equally."""
     one, other = HostLoop(cfg), HostLoop(elsewhere or cfg)
     try:
         advance(one, at)
@@ -71,13 +71,13 @@ def assert_goes_on(
         pytest.param("LunarLander-v3", (), "reinforce", "Box2D", marks=SLOW),
     ],
 )
-def test_restored_run_goes_on_byte_for_byte(
+def test_restored_run_continues_byte_for_byte(
     tmp_path: Path, env_id: str, sets: tuple[str, ...], algo: str, needs: str | None
 ) -> None:
-    """Ten iterations, and the last five by a loop that began at their checkpoint."""
+    """Ten iterations equal five, a checkpoint, and five by a restored loop."""
     if needs is not None:
         pytest.importorskip(needs)
-    assert_goes_on(config(env_id, *sets, algo=algo), tmp_path, 10, 5)
+    assert_continues(config(env_id, *sets, algo=algo), tmp_path, 10, 5)
 
 
 @pytest.mark.parametrize(
@@ -89,21 +89,21 @@ def test_restored_run_goes_on_byte_for_byte(
         pytest.param("pgcli/Opaque-v0", (1, 0), marks=SLOW),
     ],
 )
-def test_run_goes_on_byte_for_byte_whoever_steps_then(
+def test_run_continues_byte_for_byte_with_other_workers(
     tmp_path: Path, env_id: str, workers: tuple[int, int]
 ) -> None:
     before, after = (config(env_id, LONGER, f"host.workers={w}") for w in workers)
-    assert_goes_on(before, tmp_path, 10, 5, after)
+    assert_continues(before, tmp_path, 10, 5, after)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", range(12))
 @pytest.mark.parametrize("algo", ["ppo2", "reinforce", "a2c"])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "pgcli/Opaque-v0"])
-def test_run_restored_after_any_iteration_goes_on_byte_for_byte(
+def test_run_restored_after_any_iteration_continues_byte_for_byte(
     tmp_path: Path, env_id: str, algo: str, at: int
 ) -> None:
-    assert_goes_on(config(env_id, LONGER, algo=algo), tmp_path, 12, at)
+    assert_continues(config(env_id, LONGER, algo=algo), tmp_path, 12, at)
 
 
 def ending(runs_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_run_resumed_by_another_process_ends_like_the_undisturbed(
 
 
 def test_environment_that_hides_its_state_is_found_out(tmp_path: Path) -> None:
-    """Its class counts steps, which no copy of the object has."""
+    """Steps are counted by the class, which a copy of the object does not contain."""
     loop = HostLoop(config("pgcli/Hidden-v0"))
     advance(loop, 1)
     assert loop.news() == []

@@ -1,4 +1,4 @@
-"""Runs side by side are what each would be alone; devices change rounding only."""
+"""Members equal separate runs; the number of devices affects rounding only."""
 
 import dataclasses
 from functools import partial
@@ -31,7 +31,7 @@ GRID: dict[str, Any] = {"grid": {"optimizer.lr": (1e-4, 1e-2)}, "seeds": 2}
     ("algo", "seeds", "devices", "block"),
     [
         ("ppo2", 3, 2, 1024),  # a copy of the last fills the second device
-        ("ppo2", 2, 1, BATCH // 2),  # one minibatch: they take turns
+        ("ppo2", 2, 1, BATCH // 2),  # one minibatch: one at a time
         ("reward-to-go", 2, 1, 1024),
         pytest.param("ppo2", 2, 2, 1024, marks=pytest.mark.slow),
         pytest.param("ppo2", 3, 1, 1024, marks=pytest.mark.slow),
@@ -51,8 +51,8 @@ def test_members_are_what_each_is_alone(
     for member in loop.members:
         single = alone(config_of(config(ENV, algo=algo), member))
         expected = advance(single, 3)
-        mine = [row for row in rows if row["seed"] == member.seed]
-        assert [row["steps"] for row in mine] == [row["steps"] for row in expected]
+        own = [row for row in rows if row["seed"] == member.seed]
+        assert [row["steps"] for row in own] == [row["steps"] for row in expected]
         np.testing.assert_allclose(
             params(loop, member.index), params(single), atol=CLOSE, rtol=CLOSE
         )
@@ -63,9 +63,9 @@ def test_members_are_what_each_is_alone(
 @pytest.mark.parametrize("most", [1, 2, 4, 5, 100])
 def test_members_in_groups_are_what_each_is_alone(most: int) -> None:
     many = {"x": np.arange(10.0).reshape(5, 2)}, np.arange(5.0)
-    found = in_groups(lambda x, y: (x["x"].sum() * y, x), most)(*many)
-    np.testing.assert_array_equal(found[0], many[0]["x"].sum(axis=1) * many[1])
-    np.testing.assert_array_equal(found[1]["x"], many[0]["x"])
+    result = in_groups(lambda x, y: (x["x"].sum() * y, x), most)(*many)
+    np.testing.assert_array_equal(result[0], many[0]["x"].sum(axis=1) * many[1])
+    np.testing.assert_array_equal(result[1]["x"], many[0]["x"])
 
 
 def test_copies_that_fill_a_device_are_seen_nowhere() -> None:
@@ -77,7 +77,7 @@ def test_copies_that_fill_a_device_are_seen_nowhere() -> None:
     ]
     kept = snapshot(loop)
     assert {array.shape[0] for array in kept.values()} == {3}
-    # one that learned nothing and whose values are not finite: nobody notices
+    # values of the padding copy do not matter, even if they are not finite
     loop._states = jax.jit(
         partial(
             jax.tree.map,
@@ -180,7 +180,7 @@ def test_no_call_takes_more_slow_iterations_than_its_time(
     monkeypatch.setattr(loop, "_chunk", slow)
     for _ in range(4):
         loop.advance(10**6, 0.5)
-    # the second once was 8 iterations, 16 seconds in which no signal was honoured
+    # the second once was 8 iterations: for 16 seconds, signals were ignored
     assert asked == [1, 1, 1, 1]
     assert loop.iteration == 4
 
@@ -249,7 +249,8 @@ def test_layout_gives_devices_to_seeds_before_the_batch() -> None:
     assert choose(small, 2, on_cpu=True) == Layout(1, 1)
     assert choose(small, 2, on_cpu=False) == Layout(1, 2)
     seeds = dataclasses.replace(large, seeds=6)
-    assert choose(seeds, 4, on_cpu=True) == Layout(3, 1)  # 2 each; 4 do it no sooner
+    # 2 each; 4 devices are not faster
+    assert choose(seeds, 4, on_cpu=True) == Layout(3, 1)
     seeds = dataclasses.replace(large, seeds=5)
     assert choose(seeds, 2, on_cpu=True) == Layout(2, 1)  # 3 each, one of them idle
     assert choose(seeds, 1, on_cpu=True) == Layout(1, 1)

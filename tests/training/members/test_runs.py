@@ -1,4 +1,4 @@
-"""Runs side by side from end to end: files, result, evaluation, resume, mistakes."""
+"""Runs with members end to end: files, result, evaluation, resume, mistakes."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def averages() -> list[Row]:
-    """What was averaged over members while `result` was trained."""
+    """Rows that were averaged over members while `result` was trained."""
     return []
 
 
@@ -66,7 +66,7 @@ def test_rows_say_whose_they_are(result: dict[str, Any], runs_dir: Path) -> None
 def test_members_are_averaged_once_a_chunk_not_once_a_row(
     result: dict[str, Any], runs_dir: Path, averages: list[Row]
 ) -> None:
-    # of thousands of members, an average takes as long as all their rows
+    # for thousands of members, one average takes as long as all their rows
     chunks = lines(runs_dir / "grid" / "timing.jsonl")
     assert [row["steps"] for row in averages] == [row["steps"] for row in chunks]
     newest = lines(runs_dir / "grid" / "metrics.jsonl")[-4:]
@@ -124,8 +124,8 @@ def test_resume_extends_every_member(result: dict[str, Any], runs_dir: Path) -> 
 
 def test_host_members_have_the_same_layout(runs_dir: Path) -> None:
     asked = resolved("CartPole-v1", f"steps={2 * BATCH}", "eval.every=0", "seeds=2")
-    found = train(asked, runs_dir=runs_dir, name="host")
-    assert [entry["seed"] for entry in found["members"]] == [0, 1]
+    report = train(asked, runs_dir=runs_dir, name="host")
+    assert [entry["seed"] for entry in report["members"]] == [0, 1]
     rows = lines(runs_dir / "host" / "metrics.jsonl")
     assert sorted((r["seed"], r["iteration"]) for r in rows) == [
         (seed, i) for seed in (0, 1) for i in (1, 2)
@@ -171,11 +171,11 @@ def test_devices_that_would_stay_idle_are_refused() -> None:
     resolved(ENV, "seeds=3", "parallel.devices=2")
 
 
-def test_resume_of_a_member_goes_on_with_it_alone(
+def test_resume_of_a_member_continues_with_it_alone(
     result: dict[str, Any], runs_dir: Path
 ) -> None:
-    mine = [r for r in lines(runs_dir / "grid" / "metrics.jsonl") if r["member"] == 3]
-    before = len(mine)
+    own = [r for r in lines(runs_dir / "grid" / "metrics.jsonl") if r["member"] == 3]
+    before = len(own)
     more = (before + 2) * BATCH
     chosen = "1,optimizer.lr=1e-2"
     alone = resume("grid", runs_dir=runs_dir, steps=more, member=chosen)
@@ -187,11 +187,11 @@ def test_resume_of_a_member_goes_on_with_it_alone(
     assert alone["resume_level"] == "state-exact"
     rows = lines(runs_dir / "grid-member3" / "metrics.jsonl")
     assert [row["iteration"] for row in rows] == list(range(1, before + 3))
-    assert [r["policy_loss"] for r in rows[:before]] == [r["policy_loss"] for r in mine]
+    assert [r["policy_loss"] for r in rows[:before]] == [r["policy_loss"] for r in own]
     assert "member" not in rows[0]
     together = resume("grid", runs_dir=runs_dir, steps=more)
     theirs = lines(runs_dir / "grid" / "metrics.jsonl")
-    # the same run, by another program: equal up to float32 rounding
+    # the same run in another program: equal up to float32 rounding
     for row in rows[before:]:
         twin = next(
             r for r in theirs if (r["member"], r["iteration"]) == (3, row["iteration"])
