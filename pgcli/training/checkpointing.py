@@ -57,8 +57,6 @@ class Checkpointing:
         self.best: Best | None = None
         self.saved_iteration: int | None = None
 
-    # -- restoring -----------------------------------------------------------------
-
     def restore(self, require_exact: bool = False) -> Resumed | None:
         """Restores the run from the newest checkpoint that verifies, if there is any.
 
@@ -138,8 +136,6 @@ class Checkpointing:
             )
             return None
         return best
-
-    # -- saving --------------------------------------------------------------------
 
     def save(self, score: float | None = None, *, evaluation_due: bool) -> bool:
         """Commits a checkpoint; returns whether it is on the disk.

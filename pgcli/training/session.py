@@ -95,8 +95,6 @@ class Session:
         except EvaluationStopped:
             raise self._interrupted(saved) from None
 
-    # -- training ------------------------------------------------------------------
-
     def _open(self) -> None:
         """Reports the start, and commits a first checkpoint before any training."""
         # the description of the run
@@ -238,8 +236,6 @@ class Session:
 
     def _save(self, score: float | None = None) -> bool:
         return self._checkpoints.save(score, evaluation_due=self._evaluation_due)
-
-    # -- the end -------------------------------------------------------------------
 
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
         """The result, with a final evaluation on the reporting stream."""

@@ -52,13 +52,13 @@ def choose(config: RunConfig, available: int, *, on_cpu: bool) -> Layout:
       available: number of available devices.
       on_cpu: whether the devices are parts of one processor.
     """
-    asked, device = config.parallel.devices, config.env.on_device
-    used = devices_in_use(config, min(asked or available, available))
+    requested, device = config.parallel.devices, config.env.on_device
+    used = devices_in_use(config, min(requested or available, available))
     if config.has_members:
         return Layout(used, 1)
     large = minibatch_size(config) >= SMALL_MINIBATCH
     worthwhile = large if on_cpu else device
-    return Layout(1, used if asked is not None or worthwhile else 1)
+    return Layout(1, used if requested is not None or worthwhile else 1)
 
 
 def make_mesh(layout: Layout) -> Mesh | None:
@@ -105,10 +105,10 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
 
     # the number of devices that JAX has found
     available = min(started.devices, limit) if recorded else started.devices
-    asked = config.parallel.devices
-    if asked is not None and asked > available:
+    requested = config.parallel.devices
+    if requested is not None and requested > available:
         raise AcceleratorError(
-            f"{asked} devices were asked for, and there "
+            f"{requested} devices were asked for, and there "
             + ("is 1" if available == 1 else f"are {available}"),
             help="lower --devices, or leave it out to take what there is",
         )

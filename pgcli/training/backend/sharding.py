@@ -68,5 +68,5 @@ def make_learner(
 
 def on_first(agent: Agent) -> Agent:
     """The replicated agent on the first device only."""
-    alone: Agent = jax.tree.map(lambda x: x.addressable_data(0), agent)
-    return alone
+    first: Agent = jax.tree.map(lambda x: x.addressable_data(0), agent)
+    return first

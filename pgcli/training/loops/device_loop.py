@@ -149,7 +149,7 @@ def to_groups(state: DeviceState) -> Groups:
     }
 
 
-def within(state: DeviceState, groups: Stored, where: str) -> DeviceState:
+def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
     """The state of a snapshot, with the structure of `state`.
 
     Raises:
@@ -284,7 +284,7 @@ class DeviceLoop:
 
     def restore(self, groups: Stored, where: str) -> str:
         """See `Loop.restore`: always `exact`."""
-        self._state = within(self._state, groups, where)
+        self._state = from_groups(self._state, groups, where)
         run = self._state.run
         self.iteration = int(run.iteration)
         self.steps = from_words(run.steps)

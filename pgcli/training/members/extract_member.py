@@ -17,7 +17,7 @@ from pgcli.training.loops.host_env_checkpoint import arrays_of_member
 
 
 def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
-    """The run directory of a member, made from the newest verified checkpoint.
+    """The run directory of a member, created from the newest verified checkpoint.
 
     Member 3 of the run `grid` becomes the run `grid-member3`, with its rows of the logs
     but without the columns that identify it. A directory that exists is returned
@@ -41,27 +41,27 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
 
     # its run directory: an earlier one, or a new one
     name = f"{run.name}-member{member.index}"
-    alone = RunDirectory(runs_dir / name)
-    if alone.is_run() and not checkpoint.is_empty(alone.checkpoints):
-        return alone
-    lost = stored.meta["members"]["diverged"].get(str(member.index))
-    if lost is not None:
-        raise UsageError(f"the run of {member} diverged: {lost}", where=str(run.path))
-    made = RunDirectory.create(
-        runs_dir, name, config.algo.name, config.env.id, alone.is_unfinished()
+    earlier = RunDirectory(runs_dir / name)
+    if earlier.is_run() and not checkpoint.is_empty(earlier.checkpoints):
+        return earlier
+    reason = stored.meta["members"]["diverged"].get(str(member.index))
+    if reason is not None:
+        raise UsageError(f"the run of {member} diverged: {reason}", where=str(run.path))
+    created = RunDirectory.create(
+        runs_dir, name, config.algo.name, config.env.id, earlier.is_unfinished()
     )
     own = config_of(config, member)
-    with made.lock():
+    with created.lock():
         # metadata and configuration, then its rows of the logs
-        made.write_meta({**run.read_meta(), "name": name, "seed": member.seed})
-        made.write_config(to_yaml(own))
+        created.write_meta({**run.read_meta(), "name": name, "seed": member.seed})
+        created.write_config(to_yaml(own))
         last = _last_row(stored.meta, member)
         until = stored.meta["log_offsets"]
         offsets = {
             "metrics": _copy(
-                run.metrics_jsonl, until["metrics"], made.metrics_jsonl, member
+                run.metrics_jsonl, until["metrics"], created.metrics_jsonl, member
             ),
-            "eval": _copy(run.eval_jsonl, until["eval"], made.eval_jsonl, member),
+            "eval": _copy(run.eval_jsonl, until["eval"], created.eval_jsonl, member),
             "timing": 0,
         }
 
@@ -86,9 +86,9 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
         # its part of the arrays, as a committed checkpoint
         groups = _of_member(stored.groups, member, on_host, str(stored.path))
         checkpoint.save(
-            made.checkpoints, checkpoint.name_of(last["iteration"]), groups, meta
+            created.checkpoints, checkpoint.name_of(last["iteration"]), groups, meta
         )
-    return made
+    return created
 
 
 def _of_member(groups: Stored, member: Member, on_host: bool, where: str) -> Groups:

@@ -38,9 +38,9 @@ from pgcli.training.loops.device_loop import (
     RUN_ONCE,
     RUN_SELDOM,
     DeviceState,
+    from_groups,
     init_device,
     to_groups,
-    within,
 )
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_program import fill, run_members
@@ -269,7 +269,7 @@ class DeviceMembers(_Members):
         template = jax.eval_shape(
             partial(jax.tree.map, lambda x: x[:count]), self._states
         )
-        states = within(template, groups, where)
+        states = from_groups(template, groups, where)
         run = jax.device_get(states.run)
         self.iterations = np.asarray(run.iteration).astype(int)
         self.member_steps = [from_words(words) for words in run.steps]

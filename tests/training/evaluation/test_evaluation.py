@@ -38,9 +38,6 @@ def acting(spec: EnvSpec) -> tuple[Policy, Agent]:
     return policy, Agent(policy.init(jax.random.key(0)), None)
 
 
-# -- quotas ----------------------------------------------------------------------------
-
-
 def test_quotas_are_fixed_beforehand_and_even() -> None:
     assert quotas(10, 4).tolist() == [3, 3, 2, 2]
     assert quotas(2, 4).tolist() == [1, 1, 0, 0]
@@ -95,9 +92,6 @@ def test_device_evaluation_plays_one_whole_episode_per_environment() -> None:
     assert abs(int((lengths == 50).sum()) - 100) < 29
 
 
-# -- evaluation in a run ---------------------------------------------------------------
-
-
 @pytest.fixture(scope="module", params=["device", "host"])
 def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
     limit = "env.max_episode_steps=30"
@@ -128,9 +122,6 @@ def test_evaluation_streams_differ_by_role_and_seed(loop: Any) -> None:
     )
     assert (selection != reporting).any()
     assert (selection != other).any()
-
-
-# -- `evaluate` and `load_policy` ------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
