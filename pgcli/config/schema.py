@@ -54,9 +54,12 @@ class EnvConfig:
         `atari` is a game with the usual preprocessing. A game with `obs_type` among its
         keyword arguments is made by `gymnasium`, without preprocessing.
         """
+        # a prefix such as `func:`
         prefix, colon, _ = self.id.partition(":")
         if colon and (prefix in DEVICE_MODULES or prefix == "envpool"):
             return prefix
+
+        # no prefix: an id of Gymnasium
         atari = self.id.startswith("ALE/") and "obs_type" not in self.kwargs
         return "atari" if atari else "gymnasium"
 
@@ -233,6 +236,7 @@ class HostConfig:
 class RunConfig:
     """Everything that determines a run."""
 
+    # sections
     algo: AlgoConfig = field(default_factory=DEFAULT_ALGORITHM)
     env: EnvConfig = field(default_factory=EnvConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -244,10 +248,14 @@ class RunConfig:
     log: LogConfig = field(default_factory=LogConfig)
     host: HostConfig = field(default_factory=HostConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+    # device and random streams
     accelerator: Annotated[
         Literal["auto", "cpu", "gpu", "tpu"], "device of the learner"
     ] = "auto"
     seed: Annotated[int, Ge(0), Lt(2**32), "seed of every random stream"] = 0
+
+    # members
     seeds: Annotated[
         int, Ge(1), "independent members of one run, with seeds seed, seed + 1, …"
     ] = 1
@@ -256,6 +264,8 @@ class RunConfig:
         "values of numbers such as optimizer.lr, trained in one run: each combination "
         "with every seed",
     ] = field(default_factory=dict)
+
+    # end of training
     steps: Annotated[int, Ge(1), Lt(MAX_STEPS), "budget of training steps"] = 100_000
     until_return: Annotated[
         float | None,
