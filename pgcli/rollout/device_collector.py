@@ -77,8 +77,8 @@ def step_and_reset(
     state, step = step_all(env, step_key, state, action, first)
     done = step.terminated | step.truncated
 
-    # resetting all and choosing by row is cheaper than a reset per environment; most
-    # steps end no episode and skip it
+    # resetting all and selecting rows is cheaper than one reset per environment; it is
+    # skipped at steps in which no episode ends
     def reset_done() -> tuple[Any, Any]:
         fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs, first))
         return (*where_rows(done, fresh, (state, step.obs)),)
@@ -167,7 +167,7 @@ def _collect(
         outcome.obs,
     )
 
-    # [T + 1]: the last row of obs and start is where the next rollout begins
+    # [T + 1]: the last row of obs and start is the first of the next rollout
     transitions = Transitions(
         obs=jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), obs, after.obs),
         action=action,

@@ -49,13 +49,13 @@ def collect_episodes(
             "truncated": outcome.truncated & ~over,
             "weight": (~over).astype(jnp.float32),
         }
-        # ended environments stand still: stepped further they might overflow
+        # ended environments keep their state: further steps might overflow
         kept = where_rows(over, (now.state, now.obs), (state, outcome.obs))
         after = now.replace(state=kept[0], obs=kept[1], start=none, carry=memory)
         return (after, over | outcome.terminated | outcome.truncated), row
 
-    # a while loop instead of a scan, to leave before the limit; it writes into buffers
-    # [limit, N, …] of zeros
+    # a while loop instead of a scan, so that it can stop before the limit; it writes
+    # into zeroed buffers [limit, N, …]
     def going(loop: Any) -> Any:
         (_, over), t, _ = loop
         return (t < limit) & ~jnp.all(over)

@@ -61,7 +61,7 @@ class NumpyActor:
 
     def begin(self, agent: Agent) -> None:
         """See `Actor.begin`."""
-        # once per rollout: the copies are plain arrays, and every step is NumPy only
+        # copied to NumPy once per rollout, so that a step needs no JAX
         params, stats = jax.device_get((agent.params, agent.obs_stats))
         self._forward = make_forward(params, stats, self._spec.obs, self._activation)
         self._sample = make_sampler(params, self._spec.action)
@@ -76,11 +76,11 @@ class NumpyActor:
 def make_actor(
     host: HostConfig, network: NetworkConfig, spec: EnvSpec, policy: Policy
 ) -> Actor:
-    """The actor that the configuration asks for.
+    """The configured actor.
 
     Args:
-      host: `act` is resolved.
-      network: the policy's network, which `act: numpy` computes itself.
+      host: the host configuration, with `act` resolved.
+      network: the policy's network, which `act: numpy` evaluates in NumPy.
       spec: spaces of the environments.
       policy: the policy that acts.
     """

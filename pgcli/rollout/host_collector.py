@@ -81,7 +81,7 @@ class HostCollector:
           policy: the policy that acts; its noise is drawn.
           num_steps: T, steps per rollout.
           actor: computes the actions; None for compiled calls.
-          with_lives: whether to record where a life was lost.
+          with_lives: whether to record lost lives.
           state: state of a collector whose environments were in the same state.
           devices: number of devices that share the environments in learning.
         """
@@ -103,7 +103,7 @@ class HostCollector:
             )
         )
         self._actor = actor or JitActor(policy)
-        # the last row of the buffer before the first is where collection begins
+        # collection starts from the last row of the buffer that precedes the first
         first = self._buffers[1]
         if state is None:
             env.reset(rows(first.obs, num_steps))
@@ -140,8 +140,9 @@ class HostCollector:
         """T steps of every environment under the agent. Consumes the key.
 
         Raises:
-          EnvironmentFailed: an environment raised, or returned what is not finite.
+          EnvironmentFailed: an environment raised, or returned a non-finite value.
         """
+        # row 0 is the last row of the other buffer
         last, buffer = self._buffers[1 - self._turn], self._buffers[self._turn]
         self._turn = 1 - self._turn
         set_rows(buffer.obs, 0, rows(last.obs, self._num_steps))
@@ -158,7 +159,7 @@ class HostCollector:
                 self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
             )
             actions.append(action)
-            # environments write into row t, and their observations into row t + 1
+            # rewards and flags go into row t, next observations into row t + 1
             slot = HostSlot(
                 rows(buffer.obs, t + 1),
                 buffer.reward[t],
@@ -187,10 +188,10 @@ class HostCollector:
         )
 
     def _gather(self, finals: list[tuple[int, Any]]) -> tuple[Any, np.ndarray]:
-        """Final observations in a buffer that doubles until all fit: few programs.
+        """Final observations, and their flat positions, in a buffer of fixed capacity.
 
-        Each device has an equal part of it, for those of its own environments, which
-        it counts from 0.
+        The capacity doubles until all fit, so that few programs compile. Each device
+        has an equal part, for its own environments, numbered from 0.
         """
         # flat positions t·N + n, by device, with n counted from its first environment
         num_envs = self._env.num_envs // self._devices
@@ -234,6 +235,7 @@ def check_finite(
             where=where_is(env, n),
         )
 
+    # rewards [T, N], then observations, then final observations
     for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():
         raise failed("reward", n, t)
     for key, leaf in _floats(obs):

@@ -41,13 +41,13 @@ class EpisodeCollector:
         limit: int,
         actor: Actor | None = None,
     ) -> None:
-        """Prepares collection; environments begin with the first rollout.
+        """Prepares collection; environments are first reset by `collect`.
 
         Args:
           env: the environments.
           policy: the policy that acts; its noise is drawn.
-          rounds: episodes of each environment per rollout.
-          limit: steps after which every episode has ended.
+          rounds: number of episodes of each environment per rollout.
+          limit: number of steps after which every episode has ended.
           actor: computes the actions; None for compiled calls.
         """
         self._env = env
@@ -66,7 +66,7 @@ class EpisodeCollector:
         self._actor = actor or JitActor(policy)
 
     def get_state(self) -> CollectorState:
-        """Nothing: every rollout begins with new episodes."""
+        """An empty state: every rollout begins with new episodes."""
         return {}
 
     def collect(self, agent: Agent, key: Key[Any, ""]) -> Transitions:
@@ -76,7 +76,7 @@ class EpisodeCollector:
         weight 0, so that few programs compile.
 
         Raises:
-          EnvironmentFailed: an environment raised, or returned what is not finite.
+          EnvironmentFailed: an environment raised, or returned a non-finite value.
         """
         num_envs = self._env.num_envs
         noise = np.asarray(self._noise(agent, key))
@@ -90,7 +90,7 @@ class EpisodeCollector:
         longest = max(len(rows) for rows in columns)
         length = min(1 << (longest - 1).bit_length(), self._limit)
 
-        # [T, N·rounds, …]: rounds beside each other, padded at the end
+        # [T, N·rounds, …]: rounds joined along N and padded at the end
         def stack(*rows: np.ndarray) -> np.ndarray:
             padding = [np.zeros_like(rows[0])] * (length - len(rows))
             return np.stack([*rows, *padding])
@@ -100,6 +100,7 @@ class EpisodeCollector:
         start = np.zeros((length + 1, num_envs * self._rounds), bool)
         start[0] = True
         check_finite(self._env, whole.reward, whole.obs, [])
+        # no final observations: a trajectory is not continued by a value
         return Transitions(
             obs=jax.tree.map(lambda x: np.concatenate([x, x[-1:]]), whole.obs),
             action=whole.action,

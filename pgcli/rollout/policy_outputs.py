@@ -58,7 +58,7 @@ def _complete(
     last = jax.tree.map(lambda x: x[-1], obs)
     start = transitions.start[:-1]
     seen = unroll_blocks(policy, agent.params, transitions.first_carry, first, start)
-    # V(s'_t) needs the other fields of the rollout, and so comes last
+    # next_value is computed from the other fields of the rollout, so it comes last
     collected = shared_fields(transitions, Samples, Outcomes)
     changed = {"obs": first, "start": start, "reward": reward, "final_obs": final_obs}
     rollout = Rollout(
@@ -107,8 +107,8 @@ def next_values(
 ) -> Float[Array, "T N"]:
     """V(s'_t): the next row's value, or the value of the episode's own last obs.
 
-    Truncated ends are evaluated in blocks of N, as many as there are, so that a
-    rollout without any costs nothing.
+    Final observations are evaluated in blocks of N, so that a rollout without
+    truncations costs nothing.
     """
     # within an episode s'_t is s_{t+1}: values shifted by a row, and one row more
     num_steps, num_envs = rollout.reward.shape
@@ -130,7 +130,7 @@ def next_values(
 
     def evaluate(state: tuple[Array, Array]) -> tuple[Array, Array]:
         done, values = state
-        # a last block beyond the end begins earlier and evaluates some twice
+        # the last block is moved back to fit and evaluates some entries twice
         begin = jnp.minimum(done, capacity - block)
         index = jax.lax.dynamic_slice_in_dim(rollout.final_index, begin, block)
         obs = jax.tree.map(

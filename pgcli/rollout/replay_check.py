@@ -19,7 +19,7 @@ def difference_in_steps(env: HostEnv, seen: Transitions, limit: int) -> str | No
       seen: the rollout, [T, N] with N ≥ `env.num_envs`.
       limit: steps to compare at most.
     """
-    # the actions of the rollout again: every field must agree byte for byte
+    # repeat the actions of the rollout: every field must agree byte for byte
     for t in range(min(limit, len(seen.reward))):
         slot = empty_slot(env)
         env.step(seen.action[t, : env.num_envs], slot)
@@ -50,7 +50,8 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
     env.reset(slot.obs)
     for t in range(min(limit, len(seen.reward))):
         active = seen.weight[t, :count] > 0
-        if not active.all():  # observations of ended environments mean nothing
+        # observations of ended environments are undefined
+        if not active.all():
             return None
         obs = slot.obs
         slot = empty_slot(env)
@@ -69,10 +70,10 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
 
 def _differing(count: int, **pairs: tuple[Any, Any]) -> str | None:
     """The first field whose bytes differ in the first `count` environments."""
-    for field, (seen, found) in pairs.items():
-        for expected, here in zip(
-            jax.tree.leaves(seen), jax.tree.leaves(found), strict=True
+    for field, (recorded, replayed) in pairs.items():
+        for expected, actual in zip(
+            jax.tree.leaves(recorded), jax.tree.leaves(replayed), strict=True
         ):
-            if expected[:count].tobytes() != here.tobytes():
+            if expected[:count].tobytes() != actual.tobytes():
                 return field
     return None

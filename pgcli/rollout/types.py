@@ -44,7 +44,7 @@ class Outcomes(struct.PyTreeNode, kw_only=True):
 
 
 class PolicyOutputs(struct.PyTreeNode, kw_only=True):
-    """Fields of rollouts and batches: what π_old and V computed for each step."""
+    """Fields of rollouts and batches: outputs of π_old and V for each step."""
 
     dist: Distribution  # [T, N, …]: π_old(·|s)
     logp: Array  # [T, N]: log π_old(a|s)
@@ -53,10 +53,10 @@ class PolicyOutputs(struct.PyTreeNode, kw_only=True):
 
 
 class Transitions(Outcomes, Samples, kw_only=True):
-    """T steps of N environments as a collector saw them: raw, without the policy.
+    """T steps of N environments as collected: unnormalised, without policy outputs.
 
     Leaves are JAX arrays from the device and NumPy arrays from the host. `obs` and
-    `start` have one row more, T + 1: the last is where the next rollout begins.
+    `start` have T + 1 rows: the last is the first of the next rollout.
     """
 
     life_lost: Any = None  # [T, N]: a life was lost in an unfinished episode; or None
@@ -65,7 +65,7 @@ class Transitions(Outcomes, Samples, kw_only=True):
 class Rollout(PolicyOutputs, Outcomes, Samples, kw_only=True):
     """Data of one update: transitions with the outputs of the policy and the critic.
 
-    Observations and rewards are normalised already, if the run asks for it.
+    Observations and rewards are already normalised, if the run normalises them.
     """
 
     next_value: Array  # [T, N]: V(s'_t), before any reset; 0 where terminated
@@ -74,7 +74,7 @@ class Rollout(PolicyOutputs, Outcomes, Samples, kw_only=True):
 
     @property
     def done(self) -> Array:
-        """Where an episode ended, either way: [T, N]."""
+        """Whether an episode ended at each step, for either reason: [T, N]."""
         ended: Array = self.terminated | self.truncated
         return ended
 
@@ -83,8 +83,8 @@ class RolloutShape(NamedTuple):
     """Size and spaces of a run's rollouts, known before the first is collected.
 
     Attributes:
-      num_steps: T; at most, where whole episodes are collected.
-      num_envs: N; trajectories, where whole episodes are collected.
+      num_steps: T; its upper bound if whole episodes are collected.
+      num_envs: N; the number of trajectories if whole episodes are collected.
       obs: space of an observation.
       action: space of an action.
     """
@@ -111,7 +111,7 @@ def _specs(cls: Any) -> Any:
 
 
 TRANSITION_SPECS: Transitions = _specs(Transitions)
-"""How devices share what was collected; `final_index` counts within a device's part."""
+"""Sharding of transitions; `final_index` counts within a device's part."""
 
 ROLLOUT_SPECS: Rollout = _specs(Rollout)
-"""As `TRANSITION_SPECS`."""
+"""Sharding of rollouts, as in `TRANSITION_SPECS`."""
