@@ -35,7 +35,7 @@ FOREVER = 10**12
 """A budget that no measurement reaches, so that schedules stay at their start."""
 
 REPEATS = 4
-"""Measurements of each part. The fastest counts: interference can only slow."""
+"""Measurements of each part. The fastest is used: interference only slows."""
 
 
 class Parts(NamedTuple):
@@ -66,6 +66,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     if config.has_members:
         raise UsageError("bench measures one run: leave out --seeds and --grid")
     config = dataclasses.replace(config, steps=FOREVER)
+    # the mesh and the device of training
     backend, clock = layout.start(config), Clock()
     mesh = backend.mesh
     device = config.env.on_device
@@ -78,12 +79,14 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
         else:
             parts, close, helpers = _on_host(config, mesh)
         try:
-            parts.whole()  # compiles
+            # the first call compiles; its compilation time is reported alone
+            parts.whole()
             compiled = clock.compile
             each = seconds / len(parts) / REPEATS
             rates = {name: rate(part, each) for name, part in parts._asdict().items()}
         finally:
             close()
+    # shares of an iteration, and the time of acting per step of all environments
     shares = split(rates)
     memory = jax.devices()[0].memory_stats() or {}
     acting = max(1 / rates["collection"] - 1 / rates["bare"], 0.0)
@@ -126,6 +129,7 @@ def split(rates: Mapping[str, float]) -> dict[str, float]:
 
     Parts that are slower alone than within an iteration are scaled to fill it.
     """
+    # seconds per environment step of each part
     collection = 1 / rates["collection"]
     stepping = min(1 / rates["bare"], collection)
     parts = {
@@ -133,6 +137,7 @@ def split(rates: Mapping[str, float]) -> dict[str, float]:
         "acting": collection - stepping,
         "update": 1 / rates["update"],
     }
+    # at least the sum of the parts, so that no share is negative
     whole = max(1 / rates["whole"], sum(parts.values()))
     shares = {name: part / whole for name, part in parts.items()}
     return {**shares, "rest": 1 - sum(shares.values())}
@@ -160,17 +165,17 @@ def _count(transitions: Transitions) -> int:
 
 
 def _updater(
-    setup: Setup, config: RunConfig, made: Transitions, mesh: Any
+    setup: Setup, config: RunConfig, transitions: Transitions, mesh: Any
 ) -> Callable[[], int]:
     """A function that repeats the update on the same transitions."""
     knobs, key = make_knobs(config), jax.random.key(0)
     begin_run, fit = make_learner(setup, mesh, knobs)
     state = begin_run(knobs, key)
-    budget, steps = np.array([2**8, 0], np.uint32), _count(made)
+    budget, steps = np.array([2**8, 0], np.uint32), _count(transitions)
 
     def update() -> int:
         nonlocal state
-        state, report = fit(knobs, state, made, budget, key)
+        state, report = fit(knobs, state, transitions, budget, key)
         wait(report)
         return steps
 
@@ -178,6 +183,8 @@ def _updater(
 
 
 def _whole(loop: DeviceLoop | HostLoop) -> Callable[[], int]:
+    """A function that runs iterations of training for a quarter of a second."""
+
     def whole() -> int:
         before = loop.steps
         loop.advance(FOREVER, 0.25)
@@ -193,15 +200,19 @@ def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
 
 
 def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]:
+    """(parts, function that closes the loop)."""
+    # the training loop, and an untrained agent of the same setup
     env = make_device_env(config.env)
     loop = DeviceLoop(config, env, mesh=mesh)
     setup, policy = loop.setup, loop.setup.policy
     num_envs, num_steps = setup.columns, setup.num_steps
     key = jax.random.key(0)
     agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    # environments at their start, and random actions [T, N, …]
     first = jax.jit(lambda key: begin(env, policy, key, num_envs))(key)
     actions = jnp.asarray(_random_actions(env.spec, num_steps, num_envs))
 
+    # environment steps without a policy
     @jax.jit
     def bare_steps(state: Any, actions: Any) -> Any:
         def step(state: Any, inputs: Any) -> Any:
@@ -211,6 +222,7 @@ def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]
 
         return jax.lax.scan(step, state, (actions, jax.random.split(key, num_steps)))
 
+    # a rollout of the kind that the algorithm learns from
     @jax.jit
     def gather(agent: Any, first: Any) -> Transitions:
         if setup.algorithm.collects == "episodes":
@@ -221,14 +233,14 @@ def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]
         wait(bare_steps(first.state, actions))
         return num_envs * num_steps
 
-    made = gather(agent, first)
-    steps = _count(made)
+    transitions = gather(agent, first)
+    steps = _count(transitions)
 
     def collection() -> int:
         wait(gather(agent, first))
         return steps
 
-    update = _updater(setup, config, made, mesh)
+    update = _updater(setup, config, transitions, mesh)
     return Parts(bare, collection, update, _whole(loop)), loop.close
 
 
@@ -239,18 +251,21 @@ def policy_agent(setup: Setup) -> Callable[..., Any]:
 
 def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], str]:
     """(parts, function that closes the environments, name of the helpers)."""
+    # the training loop, and two more sets of environments: to collect and to step
     loop = HostLoop(config, mesh=mesh)
     num_envs = config.env.num_envs
     envs = [make_train_envs(config, episode_set) for episode_set in (1, 2)]
     setup = make_setup(config, envs[0].spec)
     key = jax.random.key(0)
     agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    # a collector with the actor of training
     devices = mesh.size if mesh else 1
     actor = make_actor(config.host, config.network, setup.spec, setup.policy)
     with_lives = config.rollout.end_on_life_loss
     collector = make_collector(
         envs[0], setup, actor, with_lives=with_lives, devices=devices
     )
+    # environment steps without a policy, with random actions [T, N, …]
     num_steps = min(setup.num_steps, 256)
     actions = _random_actions(setup.spec, num_steps, num_envs)
     slot = empty_slot(envs[1])
@@ -261,7 +276,8 @@ def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], s
             envs[1].step(action, slot)
         return num_steps * num_envs
 
-    made = jax.device_get(collector.collect(agent, key))
+    # copied: the collector writes into its buffers again
+    transitions = jax.device_get(collector.collect(agent, key))
 
     def collection() -> int:
         return _count(collector.collect(agent, key))
@@ -271,5 +287,5 @@ def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], s
         for env in envs:
             env.close()
 
-    update = _updater(setup, config, made, mesh)
+    update = _updater(setup, config, transitions, mesh)
     return Parts(bare, collection, update, _whole(loop)), close, helpers_of(envs[0])

@@ -50,6 +50,7 @@ def _shapes(env: DeviceEnv) -> Iterator[Finding]:
         action = random_action(env.spec.action, (), np.random.default_rng(0))
         return state, obs, *env.step(key, state, env_action(env.spec.action, action))
 
+    # observations and the fields of a step against the declared spaces
     state, first, after, step = jax.eval_shape(both, jax.random.key(0))
     for what, obs in (("of a reset", first), ("of a step", step.obs)):
         _check_kind(f"the observation {what}", obs, env.spec.obs)
@@ -64,6 +65,7 @@ def _shapes(env: DeviceEnv) -> Iterator[Finding]:
                 f"`{name}` is {leaf.dtype}{list(leaf.shape)}, not one {dtype}",
                 "return a scalar: `[0]`, `jnp.all`, `jnp.any` or `jnp.sum`",
             )
+    # lax.scan carries the state: structure, shapes and dtypes must stay the same
     before, later = (str(jax.tree.structure(tree)) for tree in (state, after))
     if before != later:
         raise Wrong(
@@ -94,6 +96,7 @@ def _check_kind(what: str, obs: Any, space: ObsSpace) -> None:
 
 
 def _kind(leaf: Any) -> str:
+    """Dtype and shape, such as `float32[4]`."""
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
@@ -122,6 +125,7 @@ def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], An
 
 def _episodes(env: DeviceEnv) -> Iterator[Finding]:
     """Checks the values of random episodes under jit and vmap."""
+    # observations [N, …] of the reset, steps [T, N, …]
     run = _runner(env, NUM_ENVS, NUM_STEPS)
     first, step = jax.device_get(run(jax.random.key(0)))
     _check_values("an observation of a reset", first, env.spec.obs)
@@ -132,6 +136,7 @@ def _episodes(env: DeviceEnv) -> Iterator[Finding]:
             f"the reward is not finite at step {t} of environment {n}",
             "training stops at such a value: look for a division by 0 or an overflow",
         )
+    # ends of episodes, and the limit that guarantees them
     ends = int((step.terminated | step.truncated).sum())
     yield Finding(
         "ok",
@@ -143,6 +148,7 @@ def _episodes(env: DeviceEnv) -> Iterator[Finding]:
         yield Finding("warning", "no time limit is known", "set env.max_episode_steps")
     else:
         yield Finding("ok", f"episodes are truncated after {limit} steps")
+    # N first observations that are all equal suggest an unused key
     starts = np.asarray(jax.tree.leaves(first)[0]).reshape(NUM_ENVS, -1)
     if len(np.unique(starts, axis=0)) == 1:
         yield Finding(
@@ -157,6 +163,7 @@ def _check_values(what: str, obs: Any, space: ObsSpace) -> None:
         for name, part in space.items():
             _check_values(f"`{name}` of {what}", obs[name], part)
         return
+    # values that are not finite, then values outside [low, high]
     if obs.dtype.kind == "f" and not np.isfinite(obs).all():
         raise Wrong(f"{what} is not finite", "look for a division by 0 or an overflow")
     if isinstance(space, Box):
@@ -187,6 +194,8 @@ def measure_device(env: DeviceEnv, num_envs: int, seconds: float) -> Speed:
 
 
 def _best(call: Callable[[], Any], seconds: float) -> float:
+    """The shortest time of a call, in seconds, over about `seconds` in all."""
+    # the first call compiles
     jax.block_until_ready(call())  # type: ignore[no-untyped-call]
     taken: list[float] = []
     deadline = time.perf_counter() + seconds

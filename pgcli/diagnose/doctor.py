@@ -38,11 +38,13 @@ def examine(runs_dir: Path) -> dict[str, Any]:
     Args:
       runs_dir: the directory of runs.
     """
+    # before the line below adds a variable of our own
     seen = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     # the report must not allocate the memory of a GPU
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     from pgcli.training.backend import accelerator, layout
 
+    # a device is needed for training; everything else only causes warnings
     devices, problem = _devices()
     cache = (
         os.environ.get("JAX_COMPILATION_CACHE_DIR") or accelerator.programs_directory()
@@ -101,6 +103,7 @@ def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
         return
     seen.add((distribution, extra))
     for text in importlib.metadata.requires(distribution) or []:
+        # `name[extras]…; extra == "…"`, as in the metadata of a wheel
         condition = _EXTRA.search(text)
         parts = _REQUIREMENT.match(text)
         if condition is None or condition[1] != extra or parts is None:
@@ -113,12 +116,13 @@ def _missing(distribution: str, extra: str, seen: set[Any]) -> Iterator[str]:
         except importlib.metadata.PackageNotFoundError:
             yield name
             continue
+        # an installed requirement may itself be named with extras
         for inner in filter(None, (parts[2] or "").split(",")):
             yield from _missing(name, inner.strip(), seen)
 
 
 def _environment_extras() -> set[str]:
-    """Extras that environments need."""
+    """Extras that install environments."""
     from pgcli.envs.registry import DEVICE_BACKENDS, EXTRAS
 
     ours = {backend.extra for backend in DEVICE_BACKENDS.values() if backend.extra}
@@ -144,6 +148,7 @@ def _is_writable(directory: Path) -> bool:
 
 
 def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
+    # the accelerator
     if problem is not None:
         yield f"JAX finds no device to train on: {problem}"
     platforms = {device["platform"] for device in report["devices"]}
@@ -152,6 +157,7 @@ def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
             "an NVIDIA driver is installed, but JAX sees no GPU: "
             f"pip install '{DISTRIBUTION}[cuda13]' (or cuda12)"
         )
+    # the installation, the cache of compiled programs, and the directory of runs
     if lacking := _environment_extras() - report["extras"].keys():
         yield (
             "the installation is older than the code and lacks the extras "

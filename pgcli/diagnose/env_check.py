@@ -42,6 +42,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
       UsageError: the environment is unknown or not installed.
       EnvironmentFailed: it cannot be created, or no policy supports its spaces.
     """
+    # the back end decides which checks apply; speed is measured only without errors
     device = config.env.on_device
     speed, suggestions = None, list[str]()
     accelerator.start(config.accelerator, host_envs=not device, cpu_threads=1)
@@ -58,6 +59,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
         if not _failed(findings):
             speed = measure_host(factory, seconds)
             suggestions = _suggest(factory, speed)
+    # checks of the agent on these spaces, and of a resumed run
     findings.append(_policy(spec))
     if not device and not _failed(findings):
         findings.append(_resume(config))
@@ -104,9 +106,9 @@ def _resume(config: RunConfig) -> Finding:
 def _why_not_exact(config: RunConfig) -> str | None:
     """The reason why a run cannot be resumed exactly, or None.
 
-    An untrained agent collects two rollouts. A copy of the first environment must
-    reproduce the second.
+    A copy of the first environment must reproduce the second of two rollouts.
     """
+    # an untrained agent on the configured environments
     seeds = list(range(config.env.num_envs))
     env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
     try:
@@ -115,6 +117,7 @@ def _why_not_exact(config: RunConfig) -> str | None:
         collector = HostCollector(env, policy, REPLAYED_STEPS, actor)
         keys = jax.random.split(jax.random.key(0), 3)
         agent = Agent(policy.init(keys[0]), None)
+        # the states between two rollouts, and the second rollout as a reference
         collector.collect(agent, keys[1])
         states, reason = host_env_checkpoint.take(env)
         if reason is not None:
@@ -135,21 +138,29 @@ def _rates(speed: Speed) -> dict[str, float]:
 
 def _suggest(factory: EnvFactory, speed: Speed) -> list[str]:
     """Settings that may make collection faster."""
-    found = []
+    suggestions = []
+    # a native vector environment; it does not support wrappers
     env = dataclasses.replace(factory, wrappers=())()
     native = env.spec.vector_entry_point is not None
     env.close()
     if native and not factory.wrappers:
-        found.append("it has its own vector entry point: --set host.vectorizer=native")
-    elif speed.step >= WORKER_STEP:
-        found.append(
-            "a step is slow enough for a thread or worker processes to help: "
-            "host.workers, whose default `auto` measures the fastest"
+        suggestions.append(
+            "it has its own vector entry point: --set host.vectorizer=native"
         )
+    # helpers, if a step is long compared with handing it over
+    elif speed.step >= WORKER_STEP:
+        suggestions.append(
+            "a step may be slow enough for a thread or worker processes to help: "
+            "host.workers, whose default `auto` compares the measured time of a step "
+            "with the cost of handing it to another process"
+        )
+    # one reset costs more than many steps
     if speed.reset > 100 * speed.step:
         ratio = speed.reset / speed.step
-        found.append(f"a reset takes as long as {ratio:,.0f} steps: make it faster")
-    return found
+        suggestions.append(
+            f"a reset takes as long as {ratio:,.0f} steps: make it faster"
+        )
+    return suggestions
 
 
 def words(space: ObsSpace) -> str:

@@ -77,6 +77,7 @@ def check_host(factory: EnvFactory) -> list[Finding]:
         ("the action space", _actions),
     ]
     findings: list[Finding] = []
+    # every part runs, even if an earlier one reported an error
     for what, part in parts:
         try:
             findings += part(factory)
@@ -107,10 +108,13 @@ def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
                 help = f"raised at {place(error)}"
             yield Finding("error", f"Gymnasium's checker: {first}", help)
             return
+    # each warning once, without those that do not matter for training
     for warning in caught:
         text = _plain(str(warning.message))
-        idle = any(part in text for part in IGNORED_WARNINGS)
-        if text in reported or idle or issubclass(warning.category, DeprecationWarning):
+        ignored = any(part in text for part in IGNORED_WARNINGS)
+        if issubclass(warning.category, DeprecationWarning):
+            continue
+        if text in reported or ignored:
             continue
         reported.append(text)
         yield Finding("warning", f"Gymnasium's checker: {text}")
@@ -132,6 +136,7 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
     kept: list[tuple[Any, Any]] = []
     overwritten: list[int] = []
 
+    # compares the previous observation with its copy: it must not change
     def check(what: str, obs: Any, step: int) -> None:
         check_obs(space, what, obs, step)
         if kept and not same(*kept[-1]):
@@ -158,6 +163,7 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
 
 def _seeding(factory: EnvFactory) -> Iterator[Finding]:
     """Checks that a seed determines the episodes, in new and in used environments."""
+    # seed 1 in a new, another new and a used environment; seed 2 for comparison
     first, second = factory(), factory()
     try:
         once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))
@@ -179,6 +185,7 @@ def _seeding(factory: EnvFactory) -> Iterator[Finding]:
             yield Finding("error", message, help)
             return
     yield Finding("ok", "the same seed gives the same observations and rewards")
+    # different seeds should give different episodes
     if _difference(once, other) is None:
         yield Finding(
             "warning",
@@ -188,6 +195,7 @@ def _seeding(factory: EnvFactory) -> Iterator[Finding]:
 
 
 def _difference(a: list[Seen], b: list[Seen]) -> str | None:
+    """The first difference between two sequences of calls, in words, or None."""
     for step, (one, two) in enumerate(zip(a, b, strict=False)):
         if not same(one.obs, two.obs):
             return f"observations (call {step})"
@@ -198,11 +206,13 @@ def _difference(a: list[Seen], b: list[Seen]) -> str | None:
 
 def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
     """Checks for a time limit, and that episodes continue after a truncated one."""
+    # several episodes that are truncated early: this must not raise
     env = dataclasses.replace(factory, max_episode_steps=SHORT)()
     try:
-        play(env, 3, 4 * SHORT)  # must not raise
+        play(env, 3, 4 * SHORT)
     finally:
         env.close()
+    # the limit that applies in training
     env = factory()
     limit = env.spec.max_episode_steps
     env.close()
@@ -230,6 +240,7 @@ def _actions(factory: EnvFactory) -> Iterator[Finding]:
             "warning", "the action space has no bounds: actions are not clipped"
         )
         return
+    # a standard normal rarely leaves ±5 and rarely stays within ±0.2
     reach = np.maximum(high, -low).max()
     off_centre = ((low >= 0) | (high <= 0)).any()
     if reach > 5 or reach < 0.2 or off_centre:
@@ -242,7 +253,8 @@ def _actions(factory: EnvFactory) -> Iterator[Finding]:
 
 
 def measure_host(factory: EnvFactory, seconds: float) -> Speed:
-    """Time of a step and of a reset: the best of several measurements."""
+    """Time of a step and of a reset: the shortest of several measurements."""
+    # a fixed set of actions, drawn beforehand
     env = factory()
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(64)]
@@ -252,6 +264,7 @@ def measure_host(factory: EnvFactory, seconds: float) -> Speed:
     deadline = time.perf_counter() + seconds
     try:
         while not step or time.perf_counter() < deadline:
+            # one round: a reset, every action once, and a reset after each end
             stepping = resetting = 0.0
             resets = 1
             start = time.perf_counter()

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 class Wrong(Exception):  # noqa: N818 - becomes a finding
-    """An error that ends its check."""
+    """A finding of level `error` that ends its check."""
 
     def __init__(self, message: str, help: str) -> None:
         super().__init__(message)
@@ -57,6 +57,7 @@ def play(
       num_steps: number of steps.
       check: called with (what, obs, step) for every observation.
     """
+    # the seed determines the first reset and all actions
     env.action_space.seed(seed)
     obs, _ = env.reset(seed=seed)
     if check is not None:
@@ -67,6 +68,7 @@ def play(
         if check is not None:
             check("the observation", obs, step)
             _check_outcome(reward, terminated, truncated, step)
+        # copied, since some environments reuse the array
         ended = bool(terminated or truncated)
         seen.append(Seen(copy_obs(obs), float(reward), ended))
         if ended:
@@ -89,16 +91,18 @@ def check_obs(space: Any, what: str, obs: Any, step: int) -> None:
     from gymnasium import spaces
 
     when = f"{what} at step {step}" if step else what
+    # a Dict is checked part by part
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, dict) or obs.keys() != space.keys():
-            found = sorted(obs) if isinstance(obs, dict) else type(obs).__name__
+            actual = sorted(obs) if isinstance(obs, dict) else type(obs).__name__
             raise Wrong(
-                f"{when} is {found}, not a dict with {sorted(space)}",
+                f"{when} is {actual}, not a dict with {sorted(space)}",
                 "return what observation_space declares",
             )
         for name, part in space.items():
             check_obs(part, f"`{name}` of {what}", obs[name], step)
         return
+    # shape, then values: finite, of a dtype that fits, within the bounds
     array = np.asarray(obs)
     if array.shape != space.shape:
         raise Wrong(
