@@ -1,7 +1,7 @@
-"""Environments: the contract, the catalogue of ids, and modules named by the user.
+"""Environments: the contract, the registry of ids, and modules named by the user.
 
-The rooms: `device` (on-device back ends), `host` (Gymnasium, in this process),
-`workers` (processes that help) and `state` (capturing and restoring). `make` decides
-which of them a configuration needs. May import the data classes of `pgcli.config`,
-`pgcli.arrays` and `pgcli.errors`.
+Packages: `device` (on-device back ends), `host` (Gymnasium, in this process),
+`workers` (helper processes and threads) and `state` (capturing and restoring). `make`
+selects the packages that a configuration needs. May import the data classes of
+`pgcli.config`, `pgcli.arrays` and `pgcli.errors`.
 """

@@ -1,4 +1,4 @@
-"""The contract of environments: their spaces, and what one step returns."""
+"""The contract of environments: their spaces, and the results of a step."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from typing import (
 
 import numpy as np
 
-if TYPE_CHECKING:  # a worker process must not wait for JAX
+if TYPE_CHECKING:  # so that a worker process does not import JAX
     from pgcli.arrays.shapes import Array
 
 Bound = float | tuple[float, ...]
@@ -25,7 +25,7 @@ Bound = float | tuple[float, ...]
 class Box:
     """Arrays of one shape and dtype.
 
-    `low` and `high` are one number where all elements share it, else one number per
+    `low` and `high` are one number if all elements share it, else one number per
     element in C order.
     """
 
@@ -34,9 +34,9 @@ class Box:
     low: Bound
     high: Bound
 
-    @cache  # noqa: B019 - as few as there are spaces; asked for at every step
+    @cache  # noqa: B019 - one entry per space; called at every step
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), each of the space's shape, or () where one number serves."""
+        """(low, high), each of the space's shape, or () if all elements share it."""
         low, high = (
             np.asarray(bound, self.dtype).reshape(
                 self.shape if isinstance(bound, tuple) else ()
@@ -84,7 +84,7 @@ ObsSpace = Space | Mapping[str, Space]
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What a policy must know of an environment, and what a checkpoint records."""
+    """Id, spaces and time limit of an environment, as recorded in checkpoints."""
 
     id: str
     obs: ObsSpace
@@ -114,24 +114,24 @@ class DeviceEnv(NamedTuple):
     step: Callable[["Array", Any, "Array"], tuple[Any, Step]]
     """(key, state, action) -> (state, Step). Consumes the key."""
     cuts_at_limit_only: bool = False
-    """Whether nothing but `spec.max_episode_steps` truncates: a collector then has to
-    make room for few final observations. False is always safe."""
+    """Whether only `spec.max_episode_steps` truncates. A collector then needs room for
+    fewer final observations. False is always safe."""
 
 
 class HostSlot(NamedTuple):
-    """Where a host environment writes one step, as views into the rollout's buffers."""
+    """Output of one step of host environments, as views into the rollout's buffers."""
 
     obs: Any
-    """The next observation of each environment, after a reset where one was due."""
+    """The next observation of each environment, after a reset if its episode ended."""
     reward: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     start: np.ndarray
     """Whether the next observation begins an episode."""
     real: np.ndarray
-    """False where no transition took place (an autoreset step); true beforehand."""
+    """False for an autoreset step, which is no transition; initialised to True."""
     life_lost: np.ndarray | None = None
-    """Where a life was lost and the episode goes on; None: nobody asks."""
+    """Whether a life was lost and the episode continues; None if not recorded."""
 
 
 @runtime_checkable
@@ -142,54 +142,56 @@ class HostEnv(Protocol):
     num_envs: int
 
     def reset(self, obs: Any) -> None:
-        """Begins an episode everywhere; writes the observations into `obs`."""
+        """Begins an episode in each environment; writes the observations into `obs`."""
 
     def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
-        """Steps everywhere and begins a new episode where one ended.
+        """Steps all environments; those whose episode ended begin a new one.
 
         Args:
           action: one row per environment.
-          slot: where the outcome is written.
-          active: environments that still play an episode; the others may stand
-            still, and one that ends is not begun anew. None: all, for ever.
+          slot: buffers for the results.
+          active: environments with an unfinished episode; the others need not be
+            stepped, and an episode that ends is not followed by another. None: all
+            are active, and a new episode follows each one that ends.
 
         Returns:
-          (environment, observation) wherever the observation that followed the action
-          is neither in `slot.obs` nor needed by a terminated step: after truncations.
+          (environment, observation) for each truncated step whose own next observation
+          is not in `slot.obs`, because a reset replaced it.
         """
 
     def close(self) -> None:
-        """Frees what the environments hold."""
+        """Frees the resources of the environments."""
 
 
 class EnvState(NamedTuple):
-    """What one environment is between two steps, as plain data."""
+    """The state of one environment between two steps, as plain data."""
 
     facts: dict[str, Any]
-    """What JSON has a form for."""
+    """Values that JSON can represent."""
     arrays: dict[str, np.ndarray]
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A host environment whose state can be taken and given back."""
+    """A host environment whose state can be captured and restored."""
 
     def get_state(self) -> list[EnvState]:
-        """The states; one that cannot be had says why (`capture.refusal`)."""
+        """The states; one that cannot be captured has a reason (`capture.refusal`)."""
 
     def set_state(self, states: list[EnvState]) -> None:
-        """Begins in states that `get_state` returned, in place of a reset.
+        """Restores states that `get_state` returned, instead of a reset.
 
         Raises:
-          NotRestoredError: it cannot; the environments are then of no use.
-          CheckpointError: these are no states of such environments.
+          NotRestoredError: a state cannot be restored; the environments are then
+            unusable.
+          CheckpointError: the states are not those of such environments.
         """
 
 
 def where_is(env: HostEnv, n: int) -> str:
-    """How errors name environment `n`: its id, and its seed where there is one."""
+    """The name of environment `n` in errors: its id, and its seed if it has one."""
     seeds: list[int] | None = getattr(env, "seeds", None)
     return f"environment {env.spec.id}" + (f", seed {seeds[n]}" if seeds else "")
 
@@ -197,15 +199,17 @@ def where_is(env: HostEnv, n: int) -> str:
 def env_action(space: Space, action: Any) -> Any:
     """The action that the environment gets, from the one that the policy took.
 
-    A continuous one is clipped to the bounds; what is stored and scored stays
-    unclipped. `action` is [] or [N] for Discrete, else [A] or [N, A].
+    A continuous action is clipped to the bounds; the rollout stores the unclipped one.
+    `action` is [] or [N] for Discrete, else [A] or [N, A].
     """
+    # a policy counts from 0
     if isinstance(space, Discrete):
         return action + space.start
     if isinstance(space, MultiDiscrete):
         action = action + np.asarray(space.start, np.int32).reshape(
             *(1,) * (action.ndim - 1), -1
         )
+    # [N, A] -> [N, *shape]
     shaped = action.reshape(*action.shape[:-1], *space.shape)
     if isinstance(space, MultiBinary):
         return shaped.astype(space.dtype)
@@ -215,7 +219,8 @@ def env_action(space: Space, action: Any) -> Any:
 def random_action(
     space: Space, batch: tuple[int, ...], generator: np.random.Generator
 ) -> np.ndarray:
-    """Actions [*batch, …] as a policy gives them: uniform, or standard normal."""
+    """Actions [*batch, …] in a policy's format: uniform, or standard normal."""
+    # shapes as from a policy: [*batch] for Discrete, else [*batch, A]
     if isinstance(space, Box):
         size = (*batch, math.prod(space.shape))
         return generator.normal(size=size).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What an environment's own failure is turned into: an error that names it."""
+"""Conversion of an environment's exceptions into errors that name it."""
 
 import traceback
 from typing import Any
@@ -7,17 +7,17 @@ from pgcli import errors
 from pgcli.errors import EnvironmentFailed, PgcliError
 
 CAUGHT = (Exception, SystemExit)
-"""What foreign code may raise and must not end the program with: not Ctrl-C."""
+"""Exceptions of foreign code that are converted into errors; Ctrl-C is not one."""
 
 
 def in_words(error: BaseException) -> str:
-    """`KeyError: 'wheel'`; an exception that cannot be shown is named alone."""
+    """`KeyError: 'wheel'`; only the class if its message cannot be formatted."""
     name, text = type(error).__name__, text_of(error)
     return name if text is None else f"{name}: {text}"
 
 
 def text_of(error: BaseException) -> str | None:
-    """What an exception says, or None where it fails even in that."""
+    """The message of an exception, or None if formatting it raises."""
     try:
         return str(error)
     except CAUGHT:
@@ -25,12 +25,12 @@ def text_of(error: BaseException) -> str | None:
 
 
 def failed(what: str, where: str, error: BaseException) -> PgcliError:
-    """An exception of an environment, its traceback kept as text.
+    """An error for an exception of an environment, with its traceback as text.
 
     Args:
       what: what failed and when, such as `environment 1 failed at its step 4`.
       where: the environment's id and seed.
-      error: what it raised; one of ours is returned as it is.
+      error: the exception; a `PgcliError` is returned unchanged.
     """
     if isinstance(error, PgcliError):
         return error
@@ -54,7 +54,8 @@ def to_data(error: PgcliError) -> dict[str, Any]:
 
 def from_data(data: Any) -> PgcliError:
     """The inverse of `to_data`."""
+    # a class that this process does not define becomes an EnvironmentFailed
     kind = getattr(errors, data["kind"], EnvironmentFailed)
-    words = {key: data[key] for key in ("where", "help", "trace")}
-    told: PgcliError = kind(data["message"], **words)
-    return told
+    context = {key: data[key] for key in ("where", "help", "trace")}
+    error: PgcliError = kind(data["message"], **context)
+    return error

@@ -1,4 +1,4 @@
-"""Makes the environments of a configuration, and decides who steps them."""
+"""Environments of a configuration, with the helpers that step them."""
 
 from typing import Literal
 
@@ -20,8 +20,9 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
 
     Raises:
       UsageError: its back end has no such environment, or is not installed.
-      EnvironmentFailed: the library failed while it was being made.
+      EnvironmentFailed: the library raised while making it.
     """
+    # check what can be checked without importing the library
     name = config.id.partition(":")[2]
     backend = registry.DEVICE_BACKENDS[config.backend]
     if not backend.installed:
@@ -32,6 +33,7 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
         )
     if name not in backend.names():
         raise registry.unknown_env(config.id)
+    # exceptions of the library become errors that name the environment
     try:
         return backend.make(name, config.kwargs, config.max_episode_steps)
     except PgcliError:
@@ -51,17 +53,19 @@ def make_host_env(
     """One host environment per seed. The results do not depend on the workers.
 
     Args:
-      config: what each environment is; its `num_envs` is not used.
+      config: configuration of each environment; its `num_envs` is not used.
       seeds: one per environment.
       vectorizer: None for the environment's default.
       workers: child processes, or a thread, that step a share of the environments;
-        `auto` for the fastest number. Native vector environments step themselves.
-      timeout: seconds that a worker may take for a step of its share.
+        `auto` for the choice of `choose_workers`. Ignored for native vector
+        environments.
+      timeout: time limit in seconds for a worker's step of its share.
 
     Raises:
       UsageError: there is no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
+    # environments with their own vectorisation
     if config.backend == "envpool":
         return make_envpool(config, seeds)
     factory = env_factory(config)
@@ -69,6 +73,7 @@ def make_host_env(
         if config.backend == "atari":
             return make_atari(factory, seeds)
         return NativeVector.make(factory, seeds)
+    # Gymnasium environments, stepped here and by helpers if there are any
     if workers == "auto":
         workers = choose_workers(factory, len(seeds))
     if workers == 0:
@@ -77,5 +82,5 @@ def make_host_env(
 
 
 def helpers_of(env: HostEnv) -> str:
-    """The helpers that step environments besides this process, such as `1 worker`."""
+    """A description of an environment's helpers, such as `1 worker`; empty for none."""
     return str(getattr(env, "helpers", ""))

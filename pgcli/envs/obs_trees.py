@@ -15,7 +15,7 @@ def empty_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
 
 
 def rows(obs: Any, index: Any) -> Any:
-    """`leaf[index]` of every leaf: views where `index` is an integer or a slice."""
+    """`leaf[index]` of every leaf: views if `index` is an integer or a slice."""
     if isinstance(obs, dict):
         return {name: rows(part, index) for name, part in obs.items()}
     return obs[index]

@@ -1,4 +1,4 @@
-"""The catalogue: which environment an id means, and what must be installed for it."""
+"""The registry: the environment of an id, and the packages that it needs."""
 
 import importlib
 import importlib.util
@@ -57,14 +57,14 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "ale": ("atari", "ale_py"),
     "minigrid": ("minigrid", "minigrid"),
 }
-"""Where a registered environment's code lives -> (our extra, module it needs)."""
+"""Part of an entry point's module path -> (our extra, module that it needs)."""
 
 REGISTERED_BY: dict[str, str] = {
     "ALE/": "ale_py",
     "MiniGrid-": "minigrid",
     "BabyAI-": "minigrid",
 }
-"""How ids begin that a package registers only once it is imported -> that package."""
+"""Prefix of an id -> the package that must be imported to register it."""
 
 
 class EnvRow(NamedTuple):
@@ -77,15 +77,17 @@ class EnvRow(NamedTuple):
 
 
 def list_envs(filter: str = "") -> list[EnvRow]:
-    """Every environment that an id can name, on-device first; `filter` in the id."""
+    """All environments whose id contains `filter`, on-device ones first."""
     import gymnasium
 
+    # on-device environments of all back ends, installed or not
     user_modules.named()
     rows = [
         EnvRow(f"{prefix}:{name}", "device", backend.extra, backend.installed)
         for prefix, backend in DEVICE_BACKENDS.items()
         for name in backend.names()
     ]
+    # packages that register on import; one row stands for all ids of a missing one
     for prefix, package in REGISTERED_BY.items():
         if importlib.util.find_spec(package):
             importlib.import_module(package)
@@ -93,6 +95,7 @@ def list_envs(filter: str = "") -> list[EnvRow]:
             rows.append(EnvRow(f"{prefix}…", "host", extra_of(package), False))
     pool = importlib.util.find_spec("envpool") is not None
     rows.append(EnvRow("envpool:…", "host", "envpool", pool))
+    # everything in Gymnasium's registry, with the extra that it needs
     for spec in gymnasium.registry.values():
         extra, installed = needed_extra(spec.entry_point)
         rows.append(EnvRow(spec.id, "host", extra, installed))
@@ -100,7 +103,7 @@ def list_envs(filter: str = "") -> list[EnvRow]:
 
 
 def needed_extra(entry_point: Any) -> tuple[str | None, bool]:
-    """(the extra that an environment's code needs or None, whether it is there)."""
+    """(the extra that an environment's code needs or None, whether it is installed)."""
     for part in str(entry_point).split(":")[0].split("."):
         extra, module = EXTRAS.get(part, (None, ""))
         if extra:
@@ -109,12 +112,12 @@ def needed_extra(entry_point: Any) -> tuple[str | None, bool]:
 
 
 def extra_of(package: str) -> str | None:
-    """The extra of ours that brings a package."""
+    """The extra that installs a package, or None."""
     return {module: extra for extra, module in EXTRAS.values()}.get(package)
 
 
 def close_to(env_id: str, known: list[str]) -> str:
-    """What to write instead of an id that is not known."""
+    """A suggestion for an unknown id."""
     otherwise = (
         "`pgcli envs` lists what there is; for one of your own, name the module that "
         "registers it: --env-module my_pkg"
@@ -123,7 +126,8 @@ def close_to(env_id: str, known: list[str]) -> str:
 
 
 def unknown_env(env_id: str) -> UsageError:
-    """What to tell a user whose environment id is not known."""
+    """The error for an unknown environment id."""
+    # the id may be unknown only because its package is not installed
     packages = [p for key, p in REGISTERED_BY.items() if env_id.startswith(key)]
     if packages and not importlib.util.find_spec(packages[0]):
         extra = extra_of(packages[0])
@@ -134,7 +138,7 @@ def unknown_env(env_id: str) -> UsageError:
 
 
 def not_installed(env_id: str, extra: str) -> UsageError:
-    """What to tell a user whose environment needs one of our extras."""
+    """The error for an environment whose extra is not installed."""
     return UsageError(
         f"environment `{env_id}` needs a package that is not installed",
         help=f"pip install 'pgcli-jax[{extra}]'",
@@ -150,12 +154,15 @@ def registered_name(config: EnvConfig) -> str:
     import gymnasium
 
     env_id = config.id
-    if config.on_device:  # Gymnasium knows no `func:X`
+    # a device id is not in Gymnasium's registry
+    if config.on_device:
         raise unknown_env(env_id)
-    if ":" in env_id:  # listing device environments may import JAX: only if needed
+    # a mistyped prefix of a device back end; listing their ids may import JAX
+    if ":" in env_id:
         ours = [f"{p}:{name}" for p, b in DEVICE_BACKENDS.items() for name in b.names()]
         if similar(env_id, ours, cutoff=0.85):
-            raise unknown_env(env_id)  # a prefix of ours, mistyped
+            raise unknown_env(env_id)
+    # import everything that may register the name, then look it up
     module, name = user_modules.split(env_id)
     user_modules.named()
     if not import_package(name):
@@ -182,8 +189,10 @@ def import_package(name: str) -> bool:
 
 
 def _not_of_module(env_id: str, module: str, name: str) -> UsageError:
+    """The error for an id whose module does not register the name."""
     import gymnasium
 
+    # ids whose entry point is in the module
     own = [
         spec.id
         for spec in gymnasium.registry.values()
@@ -206,5 +215,5 @@ def _not_of_module(env_id: str, module: str, name: str) -> UsageError:
 
 
 def unusable(env_id: str, error: BaseException) -> PgcliError:
-    """An environment whose own code failed while it was being made."""
+    """The error for an environment whose constructor raised."""
     return failed("could not be made", f"environment {env_id}", error)

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as ours, and ours as JSON."""
+"""Conversion of Gymnasium spaces to ours, and of ours to and from JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -24,7 +24,7 @@ NARROWED = {
     "int64": "int32",
     "uint64": "uint32",
 }
-"""What JAX has not, or networks do not want -> what takes its place."""
+"""A dtype of an environment -> the dtype that is used in its place."""
 
 
 def _bound(values: np.ndarray) -> Bound:
@@ -33,9 +33,10 @@ def _bound(values: np.ndarray) -> Bound:
 
 
 def _inside(bound: np.ndarray, dtype: str, towards: float) -> np.ndarray:
-    """A bound in a narrower float type, rounded into the space where it must be."""
+    """A bound in a narrower float type, rounded towards the inside of the space."""
     if not dtype.startswith("float"):
         return bound
+    # nearest value first; the next one inwards if that lies outside
     rounded = bound.astype(dtype)
     outside = rounded > bound if towards < 0 else rounded < bound
     return np.where(
@@ -47,7 +48,7 @@ def from_gymnasium(space: Any, env_id: str) -> Any:
     """Our description of a Gymnasium space: a plain one, or a Dict of plain ones.
 
     Raises:
-      EnvironmentFailed: a kind of space that pgcli has no policy for.
+      EnvironmentFailed: no policy supports this kind of space.
     """
     from gymnasium import spaces
 
@@ -75,8 +76,8 @@ def _plain(space: Any, env_id: str, part: str | None = None) -> Space:
 
 
 def unsupported(space: Any, env_id: str, part: str | None = None) -> EnvironmentFailed:
-    """A kind of space that pgcli has no policy for, alone or as a part of others."""
-    kind, help = type(space).__name__, "wrap the environment to one of them"
+    """The error for a space without a policy; `part` is its key in a Dict."""
+    kind, help = type(space).__name__, "wrap the environment to convert it"
     if part is not None:
         kind += f" (`{part}`)"
         help = (
@@ -97,6 +98,7 @@ def by_part(obs: Any) -> dict[str, Any]:
     `a/0` is the first part of the part `a`.
     """
 
+    # depth first; the path of a part joins the keys and indices that lead to it
     def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, dict | tuple):
             named = value.items() if isinstance(value, dict) else enumerate(value)
@@ -113,7 +115,7 @@ def _space_to_json(space: Space) -> dict[str, Any]:
         return [str(x) for x in value] if isinstance(value, tuple) else str(value)
 
     data = {"type": type(space).__name__, **asdict(space)}
-    # as text: JSON has no infinity
+    # bounds as text, since JSON has no infinity
     return data | {key: bound(data[key]) for key in ("low", "high") if key in data}
 
 
@@ -123,6 +125,7 @@ def _space_from_json(data: Mapping[str, Any]) -> Space:
             return tuple(float(x) for x in value)
         return float(value)
 
+    # the remaining type is Box
     if data["type"] == "Discrete":
         return Discrete(data["n"], data["start"])
     if data["type"] == "MultiDiscrete":

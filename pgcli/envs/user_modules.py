@@ -1,7 +1,7 @@
-"""Modules that the user names with `--env-module`: the only code imported by a name.
+"""Modules given with `--env-module`: the only code that is imported by name.
 
-Nothing that is stored (a configuration, a run, a checkpoint) can add to them. Other
-processes that make environments call `use` with `NAMED` of the parent.
+Stored data (a configuration, a run, a checkpoint) cannot add modules. Other processes
+that make environments call `use` with `NAMED` of the parent.
 """
 
 import importlib
@@ -21,10 +21,10 @@ NAMED: list[str] = []
 
 
 class ModuleError(UsageError):
-    """A module that the user named raised while it was imported.
+    """The error for a user module that raised while it was imported.
 
     Attributes:
-      result: `traceback`, the module's own part of it as text.
+      result: `traceback`, the part that lies in the module, as text.
     """
 
     def __init__(self, name: str, error: BaseException) -> None:
@@ -36,6 +36,7 @@ class ModuleError(UsageError):
             help="it fails in the same way in `python -c 'import "
             f"{name}'`, from this directory",
         )
+        # without the frames of pgcli and importlib
         own = _theirs(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, own))
         self.result = {"traceback": text}
@@ -48,16 +49,17 @@ class ModuleError(UsageError):
 
 
 def use(names: Sequence[str]) -> None:
-    """Lets environment ids reach these modules, which are imported on first use.
+    """Makes these modules available to environment ids; they are imported on first use.
 
-    The current directory is searched last, so that no file in it can take the place
-    of an installed module.
+    The current directory is searched last, so that no file in it can shadow an
+    installed module.
 
     Raises:
-      UsageError: a name is none of a module, or there is no such module.
+      UsageError: a name is not a module name, or there is no such module.
     """
     if names and not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
+    # names are checked here; the modules themselves are not imported yet
     for name in names:
         is_name = all(part.isidentifier() for part in name.split("."))
         if not is_name or name.endswith(".py"):
@@ -79,7 +81,7 @@ def named() -> dict[str, ModuleType]:
     """The modules named so far, imported.
 
     Raises:
-      UsageError: one cannot be imported; with its own traceback.
+      UsageError: one cannot be imported; the error has the module's traceback.
     """
     return {name: _imported(name) for name in NAMED}
 
@@ -87,6 +89,7 @@ def named() -> dict[str, ModuleType]:
 def _imported(name: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
+    # a missing module, as opposed to one that fails to import another
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -100,11 +103,11 @@ def _imported(name: str) -> ModuleType:
 
 
 def _check_shadowed(name: str, module: ModuleType) -> None:
-    """Refuses an installed module where the user has a file of that name here."""
+    """Raises if an installed module hides a file of that name in this directory."""
     top = name.partition(".")[0]
     here = [path for path in (Path(f"{top}.py"), Path(top)) if path.exists()]
-    found = getattr(sys.modules[top], "__file__", None)
-    if here and found and Path.cwd() not in Path(found).resolve().parents:
+    file = getattr(sys.modules[top], "__file__", None)
+    if here and file and Path.cwd() not in Path(file).resolve().parents:
         raise UsageError(
             f"`{name}` is {module.__file__}, not {here[0]} of this directory",
             where=f"--env-module {name}",
@@ -113,10 +116,10 @@ def _check_shadowed(name: str, module: ModuleType) -> None:
 
 
 def require(recorded: Sequence[str], where: str) -> None:
-    """Refuses to go on with a run before the modules that it had are named again.
+    """Raises unless the modules that a run used are named again.
 
     Args:
-      recorded: what the run says of them; only compared, never imported.
+      recorded: the run's module names; compared, never imported.
       where: the run.
 
     Raises:
@@ -133,7 +136,7 @@ def require(recorded: Sequence[str], where: str) -> None:
 
 
 def split(env_id: str) -> tuple[str | None, str]:
-    """(module, name) of an id `my_pkg:MyEnv-v0`; (None, id) where no module is named.
+    """(module, name) of an id `my_pkg:MyEnv-v0`; (None, id) if there is no module.
 
     Raises:
       UsageError: the module is not one of `--env-module`.
@@ -153,6 +156,7 @@ def split(env_id: str) -> tuple[str | None, str]:
 
 
 def _bad_name(name: str) -> UsageError:
+    # `pkg/env.py` suggests `pkg.env`
     path = Path(name)
     meant = ".".join(path.with_suffix("").parts).lstrip(".")
     is_path = name.endswith(".py") or os.sep in name
@@ -165,6 +169,7 @@ def _bad_name(name: str) -> UsageError:
 
 
 def _not_found(name: str) -> UsageError:
+    # modules and packages of this directory, for a suggestion
     here = [path.stem for path in Path.cwd().glob("*.py")]
     here += [path.parent.name for path in Path.cwd().glob("*/__init__.py")]
     otherwise = "it must be installed, or lie in the current directory"
@@ -175,7 +180,7 @@ def _not_found(name: str) -> UsageError:
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from the first line of the module on."""
+    """A traceback from the first frame in the module on."""
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
         if name not in (__file__, importlib.__file__) and "importlib" not in name:

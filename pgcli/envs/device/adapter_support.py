@@ -1,4 +1,4 @@
-"""What the adapters of environment libraries share: promotion, dtypes, time, spaces."""
+"""Functions shared by the adapters: promotion, dtypes, time limits, spaces."""
 
 import io
 import warnings
@@ -18,9 +18,9 @@ from pgcli.errors import UsageError
 
 @contextmanager
 def their_rules() -> Iterator[None]:
-    """What foreign code is traced under: JAX's ordinary promotion, whatever ours is.
+    """A context for tracing foreign code, with JAX's default promotion rules.
 
-    What it warns of is for its own developers and is dropped.
+    Its warnings are for its own developers and are suppressed.
     """
     with (
         jax.numpy_dtype_promotion("standard"),
@@ -33,9 +33,9 @@ def their_rules() -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """What libraries are imported and environments made under: their rules, in silence.
+    """A context for importing libraries and making environments, without output.
 
-    They print of optional packages that are not there. Errors are not touched.
+    Some print notes on missing optional packages. Errors are raised as usual.
     """
     with (
         their_rules(),
@@ -57,10 +57,10 @@ def from_reset_and_step(
     reset: Callable[[Array], tuple[Any, Any]],
     step: Callable[[Array, Any, Array], tuple[Any, Step]],
 ) -> DeviceEnv:
-    """Foreign functions under our contract: their rules inside, our dtypes outside.
+    """An on-device environment from foreign functions, with the dtypes of our spaces.
 
-    A state keeps the dtypes that it has after a reset, so that it can be carried by a
-    scan; Python scalars in it become arrays. Only the time limit may truncate.
+    A state keeps the dtypes that it has after a reset, so that `lax.scan` can carry it;
+    Python scalars in it become arrays. Only the time limit may truncate.
     """
 
     def first(key: Array) -> tuple[Any, Any]:
@@ -68,8 +68,10 @@ def from_reset_and_step(
             state, obs = reset(key)
             return jax.tree.map(jnp.asarray, state), cast(spec.obs, obs)
 
+    # shapes and dtypes of a state after a reset
     kinds = jax.eval_shape(lambda key: first(key)[0], jax.random.key(0))
 
+    # a step, cast to these dtypes and to those of a Step
     def after(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
         with their_rules():
             state, (obs, reward, terminated, truncated) = step(key, state, action)
@@ -91,11 +93,12 @@ def with_time_limit(
     """(reset, step) that count the steps of an episode and truncate at `limit`.
 
     Args:
-      limit: steps of an episode at most.
+      limit: the largest number of steps of an episode.
       reset: key -> (state, obs).
       step: (key, state, action) -> (state, obs, reward, terminated).
     """
 
+    # the state becomes (state, elapsed steps)
     def first(key: Array) -> tuple[Any, Any]:
         state, obs = reset(key)
         return (state, jnp.int32(0)), obs
@@ -110,7 +113,7 @@ def with_time_limit(
 
 
 def like(kinds: Any, state: Any) -> Any:
-    """A state with the dtypes of another."""
+    """A state with the dtypes of another; random keys stay as they are."""
 
     def one(kind: Any, x: Any) -> Any:
         is_key = jnp.issubdtype(kind.dtype, jax.dtypes.prng_key)
@@ -122,6 +125,7 @@ def like(kinds: Any, state: Any) -> Any:
 def box(shape: Any, low: Any, high: Any) -> Box:
     """A float32 Box from bounds that are numbers or arrays."""
 
+    # one number if all elements agree
     def bound(value: Any) -> float | tuple[float, ...]:
         flat = np.broadcast_to(np.asarray(value, np.float32), shape).reshape(-1)
         values = [float(x) for x in flat]
@@ -131,7 +135,7 @@ def box(shape: Any, low: Any, high: Any) -> Box:
 
 
 def unknown_kwargs(env_id: str, error: Exception) -> UsageError:
-    """`env.kwargs` that the library did not take."""
+    """The error for `env.kwargs` that the library rejected."""
     return UsageError(
         f"env.kwargs does not fit: {error}", where=f"environment {env_id}"
     )

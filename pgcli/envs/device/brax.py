@@ -1,9 +1,9 @@
-"""On-device environments of Brax (prefix `brax:`), and of all that speak its protocol.
+"""On-device environments of Brax (prefix `brax:`), and others with its protocol.
 
-They neither reset themselves nor know a time limit, and their `done` is a float that
-says that the MDP ended. Brax's own training cuts episodes with its EpisodeWrapper, by
-default after 1000 steps, and begins every episode of an environment from the same
-state; here each begins from a fresh one.
+They neither reset themselves nor have a time limit; their `done` is a float, nonzero
+if the MDP ended. Brax's own training truncates episodes with its EpisodeWrapper, by
+default after 1000 steps, and begins every episode of an environment in the same state;
+here each begins in a fresh one.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ EPISODE_LENGTH = 1000
 
 
 def names() -> list[str]:
-    """What `brax:` can be followed by; brax is not imported."""
+    """Names that can follow `brax:`, without importing brax."""
     return list(NAMES)
 
 
@@ -55,13 +55,14 @@ def make(
 
     Args:
       name: one of `NAMES`.
-      kwargs: arguments of its constructor, such as `backend`; and `action_repeat`, how
-        often it gets each action, 1 by default as in `brax.envs.create`.
+      kwargs: arguments of its constructor, such as `backend`; and `action_repeat`, the
+        number of steps with each action, 1 by default as in `brax.envs.create`.
       max_episode_steps: time limit; None for 1000 of Brax's own steps.
 
     Raises:
-      UsageError: `kwargs` holds what it does not take.
+      UsageError: the constructor rejects an argument.
     """
+    # the repeat is ours; all other arguments are passed on
     env_id, given = f"brax:{name}", dict(kwargs)
     action_repeat = given.pop("action_repeat", 1)
     with quietly():
@@ -83,37 +84,44 @@ def from_brax(
 ) -> DeviceEnv:
     """An environment with Brax's `reset(key)` and `step(state, action)`.
 
-    Actions are within ±1, as in Brax's own training; the environments scale them. Of
-    several observations the policy sees `state` alone where there is one: the others
-    are then what a simulator knows and a robot does not.
+    Actions are within ±1, as in Brax's own training; the environments scale them. If
+    there are several observations, the policy gets only `state`, if present: the others
+    are privileged information of the simulator.
 
     Args:
-      env_id: its id, prefix and all.
-      env: the environment, in no wrapper.
+      env_id: its id with the prefix.
+      env: the environment without wrappers.
       episode_length: time limit in its own steps.
-      action_repeat: its own steps to one of ours.
-      max_episode_steps: time limit in our steps; None for what follows from the above.
+      action_repeat: its own steps per step of ours.
+      max_episode_steps: time limit in our steps; None to compute it from
+        `episode_length`.
 
     Raises:
-      UsageError: the repeat is no number of steps.
+      UsageError: `action_repeat` is not a positive integer.
     """
     if not isinstance(action_repeat, int) or action_repeat < 1:
         message = f"action_repeat must be a whole number from 1, not {action_repeat}"
         raise UsageError(f"env.kwargs: {message}", where=f"environment {env_id}")
-    begin = jax.jit(env.reset)  # is traced once, though it is used thrice
-    seen = jax.eval_shape(begin, jax.random.key(0)).obs
+    # jit, so that the three uses of `begin` trace it once
+    begin = jax.jit(env.reset)
+    shapes = jax.eval_shape(begin, jax.random.key(0)).obs
+    # the limit in our steps, rounded up
     limit = max_episode_steps or -(-episode_length // action_repeat)
     act = _repeated(env.step, action_repeat)
     spec = EnvSpec(
-        env_id, _obs_space(_visible(seen)), box((env.action_size,), -1.0, 1.0), limit
+        env_id,
+        _obs_space(_visible(shapes)),
+        box((env.action_size,), -1.0, 1.0),
+        limit,
     )
 
     def reset(key: Array) -> tuple[Any, Any]:
         state = begin(key)
         return state, _visible(state.obs)
 
+    # the random key of the environment is part of its state
     def step(_: Array, state: Any, action: Array) -> tuple[Any, Any, Any, Any]:
-        state, reward, done = act(state, action)  # chance is in the state
+        state, reward, done = act(state, action)
         return state, _visible(state.obs), reward, done
 
     return from_reset_and_step(spec, *with_time_limit(limit, reset, step))
@@ -134,13 +142,14 @@ def _repeated(
 ) -> Callable[[Any, Array], tuple[Any, Any, Any]]:
     """(state, action) -> (state, reward, done) of `count` steps with one action.
 
-    Rewards are added up, up to the step that ends the MDP.
+    Rewards are summed, up to the step that ends the MDP.
     """
 
     def once(state: Any, action: Array) -> tuple[Any, Any, Any]:
         after = step(state, action)
         return after, after.reward, after.done
 
+    # a scan over the repeats; rewards after the end are not added
     def several(state: Any, action: Array) -> tuple[Any, Any, Any]:
         def one(carry: tuple[Any, Array, Array], _: None) -> tuple[Any, None]:
             state, total, done = carry

@@ -18,14 +18,14 @@ def from_func_env(
     limit: int,
     action_dtype: str | None = None,
 ) -> DeviceEnv:
-    """A Gymnasium `FuncEnv` under our contract, with a time limit.
+    """An on-device environment from a Gymnasium `FuncEnv`, with a time limit.
 
     Args:
-      id: how it is called.
+      id: its id.
       func: the environment's functions.
-      params: what they get as their last argument; None: nothing.
-      limit: steps after which an episode is cut.
-      action_dtype: of the actions that they get; None: the space's own.
+      params: their last argument; None to pass none.
+      limit: number of steps after which an episode is truncated.
+      action_dtype: dtype of the actions passed to them; None for the space's own.
     """
     spec = EnvSpec(
         id,
@@ -33,14 +33,17 @@ def from_func_env(
         from_gymnasium(func.action_space, id),
         limit,
     )
+    # passed as the last argument of every function
     more = () if params is None else (params,)
 
+    # the state is (state, elapsed steps)
     def reset(key: Array) -> tuple[Any, Any]:
         state_key, obs_key = jax.random.split(key)
         state = func.initial(state_key, *more)
         return (state, jnp.int32(0)), func.observation(state, obs_key, *more)
 
     def step(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+        # one key per function: transition, observation, terminal, reward
         inner, elapsed = state
         move, see, end, pay = jax.random.split(key, 4)
         action = jnp.asarray(action, action_dtype or spec.action.dtype)

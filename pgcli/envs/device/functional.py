@@ -1,8 +1,8 @@
 """On-device environments from Gymnasium's functional API (prefix `func:`).
 
 Gymnasium ships CartPole and Pendulum as pure JAX functions. They are used directly,
-never through their vector wrapper, with three corrections (seen in 1.3.0): CartPole's
-`polemass_length` is mass *times* length, 0.05; actions are floats where the dynamics
+without their vector wrapper, with three corrections (for version 1.3.0): CartPole's
+`polemass_length` is mass *times* length, 0.05; actions are floats, since the dynamics
 compare them with 0.5; and the time limits of the registered ids apply, 500 and 200.
 """
 
@@ -33,7 +33,7 @@ FUNCTIONAL: dict[str, Callable[[Mapping[str, Any]], tuple[Any, Any, int]]] = {
 
 
 def names() -> list[str]:
-    """Names that can follow `func:`: ours, and those of modules named by the user."""
+    """Names that can follow `func:`: built-in ones, and those of user modules."""
     return [*FUNCTIONAL, *user_functional.names()]
 
 
@@ -43,16 +43,17 @@ def make(
     """The environment `func:NAME`.
 
     Args:
-      name: a key of `FUNCTIONAL`, or an attribute of a module that the user named.
+      name: a key of `FUNCTIONAL`, or an attribute of a user module.
       kwargs: overrides of the physical constants.
       max_episode_steps: time limit; None for the registered id's own.
 
     Raises:
-      UsageError: `kwargs` names no constant of this environment.
+      UsageError: `kwargs` contains an unknown constant.
     """
     from pgcli.envs.device.adapter_support import unknown_kwargs  # imports JAX
     from pgcli.envs.device.func_env import from_func_env
 
+    # everything that is not built in comes from a user module
     if name not in FUNCTIONAL:
         return user_functional.make_users(name, kwargs, max_episode_steps)
     try:

@@ -1,8 +1,8 @@
 """On-device environments of gymnax (prefix `gymnax:`).
 
-Stepped with `step_env`, which neither resets nor knows the time limit: its flag is
-the end of the MDP, and `is_truncated` compares the elapsed steps with
-`max_steps_in_episode` (gymnax 1.0; before that the two were one flag).
+They are stepped with `step_env`, which neither resets nor applies the time limit: its
+flag is the end of the MDP, and `is_truncated` compares the elapsed steps with
+`max_steps_in_episode` (gymnax 1.0; earlier versions merge the two in one flag).
 """
 
 from collections.abc import Mapping
@@ -43,12 +43,12 @@ NAMES = (
     "Pong-misc",
     "FrozenLake-misc",
 )
-"""All but the bandit on MNIST, which downloads its images, and three whose observations
-or types are not what they declare (seen in 1.0.1): two bandits and MemoryChain."""
+"""All except the MNIST bandit, which downloads its images, and three whose observations
+or types differ from their declaration (in 1.0.1): two bandits and MemoryChain."""
 
 
 def names() -> list[str]:
-    """What `gymnax:` can be followed by; gymnax is not imported."""
+    """Names that can follow `gymnax:`, without importing gymnax."""
     return list(NAMES)
 
 
@@ -73,7 +73,7 @@ def make(
       max_episode_steps: time limit; None for gymnax's own.
 
     Raises:
-      UsageError: `kwargs` names neither.
+      UsageError: a key of `kwargs` is neither.
     """
     with quietly():
         return _make(name, kwargs, max_episode_steps)
@@ -84,6 +84,7 @@ def _make(
 ) -> DeviceEnv:
     import gymnax
 
+    # keys of the default parameters override them; all others go to the constructor
     env_id = f"gymnax:{name}"
     known = vars(gymnax.make(name)[1])
     try:
@@ -93,6 +94,7 @@ def _make(
     except TypeError as error:
         raise unknown_kwargs(env_id, error) from None
     params = params.replace(**{k: v for k, v in kwargs.items() if k in known})
+    # the limit keeps its type, an integer or a float
     if max_episode_steps is not None:
         kind = type(known["max_steps_in_episode"])
         params = params.replace(max_steps_in_episode=kind(max_episode_steps))
@@ -104,6 +106,7 @@ def _make(
         int(params.max_steps_in_episode),
     )
 
+    # unvectorised functions without autoreset
     def reset(key: Array) -> tuple[Any, Any]:
         obs, state = env.reset_env(key, params)
         return state, obs

@@ -1,8 +1,8 @@
-"""On-device MinAtar of pgx (prefix `pgx:`), its games for one player.
+"""On-device environments of pgx (prefix `pgx:`): MinAtar.
 
-A game ends when it is lost, and can go on for ever. It has no time limit but here, the
-one of gymnax's MinAtar, so that returns can be compared: 1000 steps, and 2500 for
-Freeway, which otherwise declares itself over a step later.
+A game ends when it is lost and can otherwise continue for ever. pgx sets no time limit;
+the limits here are those of gymnax's MinAtar, so that returns can be compared: 1000
+steps, and 2500 for Freeway, which would otherwise terminate one step later.
 """
 
 import importlib
@@ -30,7 +30,7 @@ GAMES = {
 
 
 def names() -> list[str]:
-    """What `pgx:` can be followed by; pgx is not imported."""
+    """Names that can follow `pgx:`, without importing pgx."""
     return list(GAMES)
 
 
@@ -45,7 +45,7 @@ def make(
       max_episode_steps: time limit; None for the one of `GAMES`.
 
     Raises:
-      UsageError: `kwargs` holds what the constructor does not take.
+      UsageError: the constructor rejects an argument.
     """
     with quietly():
         return _make(f"pgx:{name}", name, kwargs, max_episode_steps)
@@ -56,6 +56,7 @@ def _make(
 ) -> DeviceEnv:
     short, limit = GAMES[name]
     limit = max_episode_steps or limit
+    # the module of the game: `minatar-freeway` is `pgx.minatar.freeway`
     suite, _, game = name.partition("-")
     module = importlib.import_module(f"pgx.{suite}.{game}")
     try:
@@ -67,6 +68,7 @@ def _make(
         env_id, Box(shape, "uint8", 0.0, 1.0), discrete(env.num_actions), limit
     )
 
+    # rewards [1] of the only player
     def reset(key: Array) -> tuple[Any, Any]:
         state = env.init(key)
         return state, state.observation

@@ -1,10 +1,10 @@
 """On-device environments of MuJoCo Playground (prefix `playground:`).
 
-They speak Brax's protocol. The physics is MJX's own, in JAX: Playground's default is
-Warp, which compiles kernels of its own and is for NVIDIA GPUs (`impl: warp` in
-`env.kwargs` chooses it). The control suite comes with the package; models of robots do
-not, and Playground clones them with git when the first one is loaded. Here nothing is
-downloaded unasked: without the models a robot is refused.
+They use Brax's protocol. The physics is MJX's JAX implementation; Playground's default
+is Warp, which compiles its own kernels and requires NVIDIA GPUs (`impl: warp` in
+`env.kwargs` selects it). The control suite is part of the package; models of robots are
+not, and Playground clones them with git when the first one is loaded. pgcli does not
+download them: without the models, a robot is an error.
 """
 
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ ROBOTS = (
     "T1JoystickFlatTerrain",
     "T1JoystickRoughTerrain",
 )
-"""Those whose models are in another repository, mujoco_menagerie."""
+"""Environments whose models are in another repository, mujoco_menagerie."""
 
 DOWNLOAD = (
     "python -c 'from mujoco_playground._src.mjx_env import ensure_menagerie_exists as "
@@ -85,7 +85,7 @@ DOWNLOAD = (
 
 
 def names() -> list[str]:
-    """What `playground:` can be followed by; mujoco_playground is not imported."""
+    """Names that can follow `playground:`, without importing mujoco_playground."""
     return [*CONTROL_SUITE, *ROBOTS]
 
 
@@ -94,7 +94,7 @@ def make(
 ) -> DeviceEnv:
     """The environment `playground:NAME`.
 
-    Action repeat and time limit are those that it is registered with.
+    Action repeat and time limit are those of its registered configuration.
 
     Args:
       name: one of `CONTROL_SUITE` or `ROBOTS`.
@@ -102,14 +102,15 @@ def make(
       max_episode_steps: time limit; None for the registered one.
 
     Raises:
-      UsageError: `kwargs` holds what its configuration has not, or the models of the
-        robots are not there.
+      UsageError: `kwargs` has a key that is not in its configuration, or the models of
+        the robots are not installed.
     """
     env_id = f"playground:{name}"
     with quietly():
         import mujoco_playground
         from mujoco_playground import registry
 
+        # loading a robot without its models would start a download
         models = Path(mujoco_playground.__file__).parent / "external_deps"
         if name in ROBOTS and not (models / "mujoco_menagerie").is_dir():
             raise UsageError(
@@ -117,6 +118,7 @@ def make(
                 where=f"environment {env_id}",
                 help=f"download them with git: {DOWNLOAD}",
             )
+        # overrides with dotted keys, as Playground expects them
         config = registry.get_default_config(name)
         changes = {"impl": "jax"} if "impl" in config else {}
         changes |= flatten_dict(dict(kwargs), sep=".")

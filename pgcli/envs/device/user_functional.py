@@ -1,9 +1,9 @@
-"""On-device environments of the user's own: `func:NAME` with `--env-module my_pkg`.
+"""On-device environments of user modules: `func:NAME` with `--env-module my_pkg`.
 
 NAME is an attribute of a named module: a `gymnasium.experimental.functional.FuncEnv`,
-class or instance. `env.kwargs` are values of its parameters, where
-`get_default_params()` has such, and else arguments of its constructor. The time limit
-is `env.max_episode_steps`, or the environment's own attribute of that name.
+class or instance. `env.kwargs` are arguments of its constructor, or fields of
+`get_default_params()`. The time limit is `env.max_episode_steps`, or the environment's
+own attribute of that name.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
 from pgcli.suggest import did_you_mean
 
 
-def found() -> dict[str, Any]:
+def functional_envs() -> dict[str, Any]:
     """The functional environments of every named module, by attribute.
 
-    What a module has imported from elsewhere counts too, but not the base class.
+    Imported ones are included, except the base class.
     """
     if not user_modules.NAMED:
         return {}
@@ -44,18 +44,18 @@ def found() -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """What `func:` can be followed by because of `--env-module`."""
-    return sorted(found())
+    """Names of user modules that can follow `func:`."""
+    return sorted(functional_envs())
 
 
 def make_users(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
-    """The environment `func:NAME` of a module that the user named.
+    """The environment `func:NAME` of a user module.
 
     Args:
       name: one of `names()`.
-      kwargs: its parameters, or arguments of its constructor.
+      kwargs: arguments of its constructor, or fields of its parameters.
       max_episode_steps: time limit; None for its own.
 
     Raises:
@@ -63,7 +63,7 @@ def make_users(
       EnvironmentFailed: its constructor failed, or JAX cannot trace its functions.
     """
     env_id = f"func:{name}"
-    func, params = _built(found()[name], kwargs, env_id)
+    func, params = _built(functional_envs()[name], kwargs, env_id)
     limit = max_episode_steps or getattr(func, "max_episode_steps", None)
     if limit is None:
         raise UsageError(
@@ -76,7 +76,8 @@ def make_users(
 
 
 def _built(given: Any, kwargs: Mapping[str, Any], env_id: str) -> tuple[Any, Any]:
-    """(environment, its parameters or None) with the keyword arguments put in."""
+    """(environment, its parameters or None) with the keyword arguments applied."""
+    # arguments of the constructor, if it is a class
     func, taken = given, set()
     if isinstance(given, type):
         signature = inspect.signature(given).parameters
@@ -85,6 +86,7 @@ def _built(given: Any, kwargs: Mapping[str, Any], env_id: str) -> tuple[Any, Any
             func = given(**{key: kwargs[key] for key in taken})
         except Exception as error:
             raise _failed("could not be made", error, env_id) from error
+    # all others must be fields of its parameters
     params = func.get_default_params()
     fields = _fields(params)
     chosen = {key: value for key, value in kwargs.items() if key not in taken}
@@ -101,6 +103,7 @@ def _built(given: Any, kwargs: Mapping[str, Any], env_id: str) -> tuple[Any, Any
 
 
 def _fields(params: Any) -> list[str]:
+    """Names of the fields of a mapping, a dataclass or a named tuple."""
     if isinstance(params, Mapping):
         return list(params)
     if dataclasses.is_dataclass(params):
@@ -109,6 +112,7 @@ def _fields(params: Any) -> list[str]:
 
 
 def _replaced(params: Any, chosen: Mapping[str, Any]) -> Any:
+    """The parameters with some fields replaced."""
     if not chosen:
         return params
     if isinstance(params, Mapping):
@@ -119,7 +123,7 @@ def _replaced(params: Any, chosen: Mapping[str, Any]) -> Any:
 
 
 def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
-    """The environment, once JAX has seen a reset and a step of it."""
+    """The environment, after JAX has traced a reset and a step of it."""
     import jax
 
     from pgcli.envs.device.func_env import from_func_env
@@ -129,6 +133,7 @@ def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
         action = random_action(env.spec.action, (), np.random.default_rng(0))
         return env.step(key, state, env_action(env.spec.action, action))
 
+    # `when` names the part that was being traced
     when = "its first state"
     try:
         env = from_func_env(env_id, func, params, limit)
@@ -142,10 +147,11 @@ def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
 
 
 def _failed(what: str, error: Exception, env_id: str) -> EnvironmentFailed:
+    # only the first line: JAX's messages are long
     first = str(error).strip().splitlines()[:1]
-    said = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
     return EnvironmentFailed(
-        f"{what}: {said}",
+        f"{what}: {reason}",
         where=f"environment {env_id}",
         help="its functions must be pure and use jax.numpy, with jnp.where in place of "
         "`if` on values; `pgcli envs check` shows the line",

@@ -1,8 +1,8 @@
 """On-device grid worlds of XLand-MiniGrid's port of MiniGrid (prefix `xminigrid:`).
 
-An observation is the agent's view [H, W, 2], turned the way that it looks: kind and
-colour of each tile, as numbers. A goal that is reached ends the MDP; the step counter
-of the library only cuts.
+An observation is the agent's view [H, W, 2], rotated to its heading: type and colour of
+each tile, as numbers. Reaching the goal terminates; the step counter of the library
+only truncates.
 """
 
 from collections.abc import Mapping
@@ -42,11 +42,11 @@ NAMES = (
     "MiniGrid-Unlock",
     "MiniGrid-UnlockPickUp",
 )
-"""All but the XLand ones, which mean nothing without a file of rules to download."""
+"""All except the XLand ones, which require a downloaded file of rules."""
 
 
 def names() -> list[str]:
-    """What `xminigrid:` can be followed by; xminigrid is not imported."""
+    """Names that can follow `xminigrid:`, without importing xminigrid."""
     return list(NAMES)
 
 
@@ -58,11 +58,11 @@ def make(
     Args:
       name: one of `NAMES`.
       kwargs: overrides of its parameters, such as `view_size`.
-      max_episode_steps: time limit; None for its own. The reward for the goal falls
-        with the fraction of it that has gone by, as in MiniGrid.
+      max_episode_steps: time limit; None for its own. The reward for the goal decreases
+        with the elapsed fraction of it, as in MiniGrid.
 
     Raises:
-      UsageError: `kwargs` names no parameter.
+      UsageError: a key of `kwargs` is not a parameter.
     """
     with quietly():
         return _make(f"xminigrid:{name}", name, kwargs, max_episode_steps)
@@ -78,6 +78,7 @@ def _make(
         env, params = xminigrid.make(name, **kwargs)
     except TypeError as error:
         raise unknown_kwargs(env_id, error) from None
+    # the largest number of either channel, type or colour
     params = params.replace(max_steps=max_episode_steps or params.max_steps)
     largest = float(max(NUM_TILES, NUM_COLORS) - 1)
     spec = EnvSpec(
@@ -91,8 +92,10 @@ def _make(
         now = env.reset(params, key)
         return now, now.observation
 
+    # the random key of the environment is part of its state; `discount` is 0 at the
+    # goal only, `last()` also at the time limit
     def step(_: Array, state: Any, action: Array) -> tuple[Any, Step]:
-        after = env.step(params, state, action)  # chance is in the state
+        after = env.step(params, state, action)
         terminated = after.last() & (after.discount == 0)
         truncated = after.state.step_num >= params.max_steps
         return after, Step(after.observation, after.reward, terminated, truncated)
