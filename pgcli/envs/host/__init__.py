@@ -1,5 +1,5 @@
 """Gymnasium environments, made and stepped in this process.
 
-Wrappers, games, natively vectorised environments and the vectoriser of our own. May
-import `pgcli.envs.state` and what is directly in `pgcli.envs`; never JAX.
+Wrappers, Atari games, natively vectorised environments and our own vectoriser. May
+import `pgcli.envs.state` and the modules directly in `pgcli.envs`; never JAX.
 """

@@ -1,13 +1,13 @@
-"""Atari games with the preprocessing that is usual for learning from them.
+"""Atari games with the usual preprocessing for reinforcement learning.
 
-Every step repeats the action for `frameskip` frames and shows the larger of the last
-two, grey, 84 × 84; four steps are stacked, oldest first; an episode begins with up to
-30 frames of doing nothing (Mnih et al., 2015; Machado et al., 2018, arXiv 1709.06009).
-ale_py does it natively for many games at once; Gymnasium's wrappers do it for one.
+Every step repeats the action for `frameskip` frames and returns the maximum of the last
+two, in grey, 84 × 84; four steps are stacked, oldest first; an episode begins with up
+to 30 no-op frames (Mnih et al., 2015; Machado et al., 2018, arXiv 1709.06009).
+ale_py implements it for many games at once, Gymnasium's wrappers for one.
 
 Both take the keyword arguments of ale_py's `AtariVectorEnv`, with the defaults of the
 registered id (for `ALE/…-v5`: frameskip 4, repeat_action_probability 0.25). Rewards
-stay raw and a lost life ends nothing: those are the learner's affair.
+are not clipped and a lost life does not end an episode; the learner's options do that.
 """
 
 import importlib.util
@@ -33,16 +33,16 @@ _ELSEWHERE = {
     "autoreset_mode": None,
     "num_envs": "env.num_envs",
 }
-"""Arguments of theirs -> the key of ours that does it, for any environment."""
+"""Argument of ale_py -> our key with the same effect for any environment, or None."""
 
 
 def arguments(
     env_id: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> tuple[dict[str, Any], int]:
-    """(all keyword arguments by the vector environment's names, limit in steps).
+    """(all keyword arguments, named as in `AtariVectorEnv`, limit in steps).
 
     Raises:
-      UsageError: an argument belongs elsewhere in the configuration.
+      UsageError: another key of the configuration sets an argument.
     """
     import gymnasium
 
@@ -53,6 +53,7 @@ def arguments(
                 "and whole games",
                 help=f"set {key}" if key else "leave it out",
             )
+    # later ones take precedence; the limit is counted in steps, not in frames
     merged = _STANDARD | gymnasium.spec(env_id).kwargs | dict(kwargs)
     frames = merged.pop("max_num_frames_per_episode")
     limit = max_episode_steps or max(1, frames // merged["frameskip"])
@@ -62,12 +63,12 @@ def arguments(
 def make_game(
     env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> Any:
-    """One game by Gymnasium's wrappers. Arguments as of `make_registered`."""
+    """One game in Gymnasium's wrappers. Arguments as in `make_registered`."""
     import gymnasium
     from gymnasium import wrappers
 
     class FireReset(gymnasium.Wrapper[Any, Any, Any, Any]):
-        """Presses FIRE once where a game has that button, as some need to begin."""
+        """Presses FIRE after a reset, which some games need to begin."""
 
         def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
             _, info = self.env.reset(**options)
@@ -76,8 +77,10 @@ def make_game(
             obs, _, _, _, after = self.env.step(fire)
             return obs, {**info, **after}
 
+    # AtariPreprocessing needs OpenCV
     if importlib.util.find_spec("cv2") is None:
         raise not_installed(env_id, "atari")
+    # arguments of the wrappers; the rest belongs to the raw environment
     given, limit = arguments(env_id, kwargs, max_episode_steps)
     skip, stack = given.pop("frameskip"), given.pop("stack_num")
     size = given.pop("img_width"), given.pop("img_height")
@@ -88,6 +91,7 @@ def make_game(
         "frameskip": 1,
         "max_num_frames_per_episode": None,
     }
+    # innermost first; the limit counts preprocessed steps
     env = make_registered(env_id, name, raw, None)
     if fire and "FIRE" in env.unwrapped.get_action_meanings():
         env = FireReset(env)

@@ -11,17 +11,18 @@ def make_atari(factory: EnvFactory, seeds: list[int]) -> NativeVector:
     """One game per seed.
 
     Raises:
-      UsageError: arguments do not fit.
+      UsageError: the constructor rejects an argument.
       EnvironmentFailed: the games could not be made.
     """
     from ale_py.vector_env import AtariVectorEnv
     from gymnasium.vector import AutoresetMode
 
+    # SAME_STEP spends no step on a reset; rewards are clipped by the learner, if at all
     given, limit = arguments(factory.id, factory.kwargs, factory.max_episode_steps)
     try:
         env = AtariVectorEnv(
             num_envs=len(seeds),
-            autoreset_mode=AutoresetMode.SAME_STEP,  # no step is spent on a reset
+            autoreset_mode=AutoresetMode.SAME_STEP,
             reward_clipping=False,
             max_num_frames_per_episode=limit * given["frameskip"],
             **given,

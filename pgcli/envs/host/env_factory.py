@@ -1,4 +1,4 @@
-"""One host environment as plain data: resolved once, made in any process."""
+"""Host environments as plain data, which any process can construct."""
 
 import dataclasses
 import json
@@ -16,23 +16,23 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "MiniGrid-": ("ImgObsWrapper",),
     "BabyAI-": ("ImgObsWrapper",),
 }
-"""Beginnings of names -> wrappers of those environments unless configured otherwise.
+"""Prefix of a name -> default wrappers of those environments.
 
-MiniGrid's own observation holds a sentence beside the image.
+MiniGrid's own observation contains a sentence in addition to the image.
 """
 
 
 @dataclass(frozen=True)
 class EnvFactory:
-    """What one host environment is. A call makes one, in its wrappers.
+    """A description of one host environment. A call makes one, with its wrappers.
 
     Attributes:
-      id: as the configuration has it; how errors name the environment.
-      name: under which it is registered in Gymnasium.
+      id: the configured id; errors name the environment by it.
+      name: its registered name in Gymnasium.
       kwargs: keyword arguments of its constructor.
       max_episode_steps: time limit; None for the registered one.
       wrappers: the innermost first, as in `env.wrappers`.
-      atari: whether it is a game under the usual preprocessing.
+      atari: whether it is an Atari game with the usual preprocessing.
     """
 
     id: str
@@ -57,10 +57,10 @@ class EnvFactory:
         return wrap(env, self.wrappers, self.id)
 
     def to_text(self) -> str:
-        """The factory as text, with what another process must import and register.
+        """The factory as text, with the modules and registrations that it needs.
 
         Raises:
-          TypeError: its keyword arguments are not plain data.
+          TypeError: the keyword arguments are not plain data.
         """
         data = {
             "factory": dataclasses.asdict(self),
@@ -72,6 +72,7 @@ class EnvFactory:
     @classmethod
     def from_text(cls, text: str) -> "EnvFactory":
         """The inverse of `to_text`, ready to make environments in this process."""
+        # import the modules that register environments, then the stored registration
         data = json.loads(text)
         user_modules.use(data["modules"])
         user_modules.named()
@@ -93,6 +94,7 @@ def env_factory(config: EnvConfig) -> EnvFactory:
       UsageError: unknown id, missing package, or a module that is not named on the
         command line.
     """
+    # wrappers: as configured, else those of the family
     name = registered_name(config)
     wrappers = config.wrappers
     if wrappers is None:
@@ -108,11 +110,11 @@ def env_factory(config: EnvConfig) -> EnvFactory:
 
 
 def _registered(name: str) -> str | None:
-    """How another process registers an environment; None if it cannot."""
+    """The registration of an environment as JSON; None if it has no JSON form."""
     import gymnasium
 
     spec = gymnasium.registry.get(name)
     try:
         return None if spec is None else spec.to_json()
-    except (TypeError, ValueError):  # it names code by an object
+    except (TypeError, ValueError):  # its entry point is an object
         return None

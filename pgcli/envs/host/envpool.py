@@ -1,7 +1,7 @@
 """EnvPool's environments, `envpool:ID`: stepped by its own threads, reset a step later.
 
-Whatever it does beyond the environment itself goes by `env.kwargs` in its own names;
-what it calls the same as we do stays ours.
+Its other options are set by `env.kwargs` under its own names, except those that a key
+of ours sets for every environment.
 """
 
 import importlib.util
@@ -25,21 +25,22 @@ _ELSEWHERE = {
     "batch_size": None,
     "gym_reset_return_info": None,
 }
-"""Arguments of theirs -> the key of ours that does it, for any environment."""
+"""Argument of EnvPool -> our key with the same effect for any environment, or None."""
 
 
 def make_envpool(config: EnvConfig, seeds: list[int]) -> NativeVector:
     """One environment of EnvPool per seed.
 
     Raises:
-      UsageError: EnvPool is not installed, has no such environment, or the arguments
-        do not fit.
+      UsageError: EnvPool is not installed, has no such environment, or rejects an
+        argument.
       EnvironmentFailed: it could not be made.
     """
     if importlib.util.find_spec("envpool") is None:
         raise not_installed(config.id, "envpool")
     import envpool
 
+    # check the name and the arguments: EnvPool's own errors are hard to read
     name = config.id.removeprefix(PREFIX)
     known = envpool.list_all_envs()
     if name not in known:
@@ -56,7 +57,7 @@ def make_envpool(config: EnvConfig, seeds: list[int]) -> NativeVector:
     arguments: dict[str, Any] = dict(config.kwargs)
     if config.max_episode_steps is not None:
         arguments["max_episode_steps"] = config.max_episode_steps
-    # seeds are given here and for good: those of a reset are ignored
+    # seeds are set here only: EnvPool ignores the seed of a reset
     arguments["seed"] = [min(seed, 2**31 - 2) for seed in seeds]
     try:
         env = envpool.make_gymnasium(name, num_envs=len(seeds), **arguments)

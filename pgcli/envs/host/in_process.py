@@ -1,4 +1,4 @@
-"""Gymnasium environments stepped one after the other in this process."""
+"""Gymnasium environments stepped sequentially in this process."""
 
 import contextlib
 from collections.abc import MutableSequence
@@ -28,7 +28,7 @@ from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
 
 
 def other_count(stored: int, here: int) -> CheckpointError:
-    """States of more or fewer environments than there are."""
+    """The error for states of another number of environments."""
     return CheckpointError(
         f"the states of {stored} environments are in the checkpoint; "
         f"{here} are in this configuration"
@@ -36,15 +36,16 @@ def other_count(stored: int, here: int) -> CheckpointError:
 
 
 class InProcess:
-    """N environments that begin a new episode in the step that ends one.
+    """N environments that reset in the step that ends an episode.
 
-    Each is seeded once and goes on from there; environment n never sees another's
-    random numbers. They may be a share of more, the rows from `first` on of the
-    actions and buffers that all have together.
+    Each is seeded once, at its first reset, and has its own random stream. They may be
+    a share of a larger number of environments: the rows from `first` on of the actions
+    and buffers of all.
 
     Attributes:
       seeds: one per environment.
-      now: one item, the row that is being reset or stepped: for whoever waits.
+      now: one item, the row that is being reset or stepped; read by other processes
+        and threads.
     """
 
     now: MutableSequence[int] | np.ndarray
@@ -57,10 +58,11 @@ class InProcess:
         Args:
           envs: environments with the same spaces.
           seeds: one per environment, for its first reset.
-          env_id: how errors name them.
+          env_id: their id in errors.
           first: row of the first of them.
         """
         self.num_envs = len(envs)
+        # spaces and time limit are those of the first
         limit = getattr(envs[0].spec, "max_episode_steps", None)
         self.spec = EnvSpec(
             env_id,
@@ -68,6 +70,7 @@ class InProcess:
             from_gymnasium(envs[0].action_space, env_id),
             limit,
         )
+        # an environment may sample from its spaces, so they are seeded as well
         for env, seed in zip(envs, seeds, strict=True):
             seed_spaces(env, seed)
         self.now = [first]
@@ -80,12 +83,13 @@ class InProcess:
         self._recordings: list[Recording] | None = None
         self._discrete = isinstance(self.spec.action, Discrete)
         self._scalar = self.spec.action.shape == ()
-        self._form: tuple[Any, Any] | None = None  # shape and dtype of arrays
+        # (shape, dtype) of a checked observation, and all dtypes returned so far
+        self._form: tuple[Any, Any] | None = None
         self._dtypes: list[Any] = []
 
     @property
     def counts_lives(self) -> bool:
-        """Whether the environments say how many lives are left."""
+        """Whether the environments report the number of lives."""
         return self._lives.counted
 
     @classmethod
@@ -94,13 +98,13 @@ class InProcess:
         return cls([factory() for _ in seeds], seeds, factory.id, first)
 
     def reset(self, obs: Any) -> None:
-        """Begins an episode everywhere; writes the observations into `obs`."""
+        """Begins an episode in each environment; writes the observations into `obs`."""
         for i, env in enumerate(self._envs):
             n = self.now[0] = self._first + i
             try:
                 if self._recordings is not None and self._begun:
                     self._recordings[i].begin(env)
-                # seeded once: from then on a stream goes on, and repeats no episode
+                # seeded at the first reset only: later episodes continue the stream
                 seed = None if self._begun else self.seeds[i]
                 first, info = env.reset(seed=seed)
                 self._check(n, first)
@@ -108,6 +112,7 @@ class InProcess:
                 self._lives.begin(info, i)
             except CAUGHT as error:
                 raise self._failed(n, error) from error
+            # actions are recorded if the first environment can only be replayed
             if i == 0 and not self._begun and can_replay(env, capture(env)):
                 self._recordings = [Recording(begun=False) for _ in self._envs]
             if self._recordings is not None:
@@ -120,8 +125,10 @@ class InProcess:
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         actions = env_action(self.spec.action, action)
-        if self._scalar:  # an int, or an array without axes
+        # a scalar action is an int if Discrete, else an array without axes
+        if self._scalar:
             actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
+        # local names, since this loop runs for every environment step
         finals = []
         recordings = self._recordings
         obs, reward, terminated, truncated, start, _, life_lost = slot
@@ -132,6 +139,7 @@ class InProcess:
             for n, env in enumerate(self._envs, self._first):
                 if active is not None and not active[n]:
                     continue
+                # step, and write the results into row n
                 now[0] = n
                 after, reward[n], ended, cut, info = env.step(actions[n])
                 terminated[n] = ended
@@ -143,6 +151,7 @@ class InProcess:
                     )
                 if recordings is not None:
                     recordings[n - self._first].actions.append(actions[n])
+                # keep the final observation of a truncated episode, then reset
                 if active is None and (ended or cut):
                     if not ended:
                         self._check(n, after)
@@ -153,7 +162,8 @@ class InProcess:
                     self._lives.begin(info, n - self._first)
                 if recordings is not None:
                     recordings[n - self._first].last_obs = after
-                # a row would take an array of fewer axes without a word
+                # NumPy would broadcast a wrong shape into the row: check, cheaply if
+                # shape and dtype are those of a checked observation
                 if form is None:
                     self._check(n, after)
                     set_rows(obs, n, after)
@@ -172,6 +182,7 @@ class InProcess:
 
     def get_state(self) -> list[EnvState]:
         """See `Resumable.get_state`: one state per environment."""
+        # a plain state if there is one, else a recording of the episode
         states = [capture(env) for env in self._envs]
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
             if can_replay(env, state):
@@ -186,6 +197,7 @@ class InProcess:
         """See `Resumable.set_state`."""
         if len(states) != self.num_envs:
             raise other_count(len(states), self.num_envs)
+        # seed and reset each environment, then restore its state or replay its episode
         recordings = []
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
             n = self.now[0] = self._first + i
@@ -204,6 +216,7 @@ class InProcess:
                 raise NotRestoredError(f"environment {n}: {error}") from error
             except KeyError as error:
                 raise malformed(error) from error
+        # recording continues only if at least one episode was replayed
         if any(state.facts["way"] == "replay" for state in states):
             self._recordings = recordings
         self._note_form(first)
@@ -218,44 +231,44 @@ class InProcess:
         self.set_state([unpack(each, self.spec.id)[1][0] for each in packed])
 
     def close(self) -> None:
-        """Closes every environment; one that cannot loses nothing by it any more."""
+        """Closes every environment, ignoring their exceptions."""
         for env in self._envs:
             with contextlib.suppress(*CAUGHT):
                 env.close()
 
     def _note_form(self, obs: Any) -> None:
-        """Notes what an observation is like that has been checked."""
+        """Records shape and dtype of a checked observation."""
         if isinstance(self.spec.obs, Box) and isinstance(obs, np.ndarray):
             self._form = obs.shape, obs.dtype
 
     def _check(self, n: int, obs: Any) -> None:
-        """Refuses an observation whose form is not its space's, or no longer the same.
+        """Raises if an observation does not fit its space, or if its dtype changes.
 
-        What the first reset and the first step return is known: some environments do
-        not agree with themselves on the width of a float.
+        The dtypes of the first reset and the first step are both accepted: some
+        environments return floats of two widths.
         """
         problem = complaint(self.spec.obs, obs)
         dtype = np.asarray(obs).dtype if isinstance(self.spec.obs, Box) else None
         if dtype not in self._dtypes:
             if self._steps:
                 before = " or ".join(map(str, self._dtypes))
-                problem = problem or f"has the dtype {dtype}, and had {before} before"
+                problem = problem or f"changed its dtype from {before} to {dtype}"
             self._dtypes.append(dtype)
         if problem is not None:
             raise EnvironmentFailed(
                 f"the observation of environment {n} {problem}, "
                 f"at its step {self._steps}",
                 where=self._where(n),
-                help="wrap the environment to one that keeps to its space",
+                help="wrap the environment so that its observations match its space",
             )
 
     @property
     def rows(self) -> range:
-        """The rows that these environments have."""
+        """The rows of these environments."""
         return range(self._first, self._first + self.num_envs)
 
     def failure(self, how: str, **more: str | None) -> EnvironmentFailed:
-        """What goes wrong with the row that is at work, named by whoever sees it."""
+        """An error for the row being reset or stepped, with the reason `how`."""
         n = self.now[0]
         return EnvironmentFailed(
             f"{self._what(n)}: {how}", where=self._where(n), **more

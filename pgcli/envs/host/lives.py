@@ -1,4 +1,4 @@
-"""Lives that a game counts, and where one is lost."""
+"""Lives of games, and detection of lost ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,46 +11,47 @@ EVERYWHERE = slice(None)
 
 
 class Lives:
-    """How many lives are left in each of N environments, by their own `lives`.
+    """Lives left in each of N environments, from `lives` of their info.
 
     Attributes:
-      left: [N], -1 where an environment has not said it.
-      counted: whether one has.
+      left: [N], -1 for an environment that has not reported them.
+      counted: whether any environment has reported them.
     """
 
     def __init__(self, num_envs: int, env_id: str) -> None:
-        """Nothing is known before an environment has said it."""
+        """Unknown lives of N environments."""
         self._env_id = env_id
         self.left = np.full(num_envs, -1, np.int64)
         self.counted = False
 
     def begin(self, info: Mapping[str, Any], at: int | slice = EVERYWHERE) -> None:
-        """Takes what an environment says at the start of an episode."""
+        """Stores the lives reported at the start of an episode."""
         left = info.get("lives")
         if left is not None:
             self.left[at] = left
             self.counted = True
 
     def put(self, left: np.ndarray | int, at: int | slice = EVERYWHERE) -> None:
-        """Takes what `left` once was."""
+        """Restores an earlier value of `left`."""
         self.left[at] = left
         self.counted = bool(np.any(self.left >= 0))
 
     def lost(self, info: Mapping[str, Any], at: int | slice = EVERYWHERE) -> Any:
-        """Where this step took a life and left others.
+        """Whether this step lost a life that was not the last.
 
-        None left is no loss to note: some games go on for a few frames until they are
-        over.
+        The last life does not count: some games continue for a few frames before they
+        end.
 
         Raises:
-          UsageError: the environment counts none.
+          UsageError: the environment does not report lives.
         """
         left = info.get("lives")
         if left is None:
             raise UsageError(
-                f"{self._env_id} does not say how many lives are left",
+                f"{self._env_id} does not report how many lives are left",
                 help="set rollout.end_on_life_loss to false",
             )
+        # fewer than before, but not 0
         lost = np.less(0, left) & np.less(left, self.left[at])
         self.left[at] = left
         return lost

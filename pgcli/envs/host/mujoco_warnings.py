@@ -1,4 +1,4 @@
-"""What libraries print while an environment is made, and nobody can act on."""
+"""Suppression of harmless warnings that MuJoCo prints while it makes a model."""
 
 import contextlib
 import importlib
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 HARMLESS = ("compiler attribute 'settotalmass' is deprecated",)
-"""How such warnings begin: Gymnasium's own models cause this one, one per model."""
+"""Prefixes of such warnings. Gymnasium's own models cause this one."""
 
 
 @contextlib.contextmanager
 def quiet_mujoco(used: bool) -> Iterator[None]:
-    """Keeps MuJoCo's harmless warnings off the terminal, and out of its log file.
+    """A context that suppresses harmless warnings, also in MuJoCo's log file.
 
-    All others are printed, and outside the block MuJoCo does what it always does.
+    All others are printed. The previous handler is restored afterwards.
 
     Args:
-      used: whether MuJoCo is what is about to be used.
+      used: whether MuJoCo is used; if not, it is not imported.
     """
     mujoco: Any = importlib.import_module("mujoco") if used else None
     if not hasattr(mujoco, "set_mju_user_warning"):

@@ -3,13 +3,13 @@
 Gymnasium's vector environments reset in one of three ways:
 
 * NEXT_STEP: the step after an episode's end ignores the action and returns the reset
-  observation. That row is no transition (`real` is False), and the observation in it
-  is the one that followed the last action, so nothing more is needed.
-* SAME_STEP: the reset observation comes back at once, the last one in `final_obs`.
-* DISABLED: we reset, by mask.
+  observation. That row is not a transition (`real` is False). Its observation is the
+  final one of the episode, so no other copy is needed.
+* SAME_STEP: the step returns the reset observation, and the last one in `final_obs`.
+* DISABLED: we reset the environments that ended, by a mask.
 
-Which rows of `final_obs` count is taken from the flags of the step, since not every
-environment (ale_py's) brings a mask of its own.
+The valid rows of `final_obs` are determined from the flags of the step, since not every
+environment (ale_py's) returns a mask.
 """
 
 from typing import Any
@@ -41,12 +41,12 @@ class NativeVector:
         """Takes ownership of `env`.
 
         Args:
-          env: the vector environment; `metadata["autoreset_mode"]` says how it resets.
+          env: the vector environment, with `metadata["autoreset_mode"]`.
           seeds: one per sub-environment, for the first reset; an environment with one
             random stream for all is seeded with the first.
-          env_id: how errors name it.
-          limit: time limit of an episode, where known.
-          seeded: whether it has its seeds already, from when it was made.
+          env_id: its id in errors.
+          limit: time limit of an episode, if known.
+          seeded: whether it was seeded when it was made.
         """
         from gymnasium.vector import AutoresetMode
 
@@ -57,6 +57,7 @@ class NativeVector:
             from_gymnasium(env.single_action_space, env_id),
             limit,
         )
+        # Gymnasium's default if the environment does not declare a mode
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._mode = AutoresetMode(mode)
         seed_spaces(env, seeds[0])
@@ -72,10 +73,11 @@ class NativeVector:
         """One environment per seed, by the environment's own vector entry point.
 
         Raises:
-          UsageError: it has none.
+          UsageError: it has no vector entry point.
         """
         import gymnasium
 
+        # one environment, for its registered time limit and entry point
         single = factory()
         spec, limit = single.spec, single.spec.max_episode_steps
         single.close()
@@ -84,6 +86,7 @@ class NativeVector:
                 f"environment `{factory.id}` has no vector entry point of its own",
                 help="set host.vectorizer to in_process",
             )
+        # wrappers are not applied: the configuration allows none here
         kwargs = dict(factory.kwargs)
         if factory.max_episode_steps is not None:
             kwargs["max_episode_steps"] = factory.max_episode_steps
@@ -99,7 +102,7 @@ class NativeVector:
         return cls(env, seeds, factory.id, limit)
 
     def reset(self, obs: Any) -> None:
-        """Begins an episode everywhere; writes the observations into `obs`."""
+        """Begins an episode in each environment; writes the observations into `obs`."""
         try:
             set_rows(obs, ..., self._first())
         except Exception as error:
@@ -113,7 +116,7 @@ class NativeVector:
         return obs
 
     def _seeded_reset(self) -> Any:
-        """By a list as Gymnasium's own, an array as ale_py's, or one for all."""
+        """The first reset: seeds as a list (Gymnasium), an array (ale_py), or one."""
         from gymnasium.error import Error
 
         for seed in (self.seeds, np.asarray(self.seeds)):
@@ -126,12 +129,12 @@ class NativeVector:
     def get_state(self) -> list[EnvState]:
         """See `Resumable.get_state`: one state for all environments."""
         state = capture(self._env)
-        mine = {
+        own = {
             "seeds": [int(seed) for seed in self.seeds],
             "done": self._done.tolist(),
             "lives": self._lives.left.tolist(),
         }
-        return [EnvState({**state.facts, **mine}, state.arrays)]
+        return [EnvState({**state.facts, **own}, state.arrays)]
 
     def set_state(self, states: list[EnvState]) -> None:
         """See `Resumable.set_state`."""
@@ -140,6 +143,7 @@ class NativeVector:
                 f"the states of {len(states)} environments are in the checkpoint; one "
                 f"of {self.num_envs} side by side is in this configuration"
             )
+        # reset with the stored seeds first: some objects are created at the first reset
         (state,) = states
         try:
             self.seeds = [int(seed) for seed in state.facts["seeds"]]
@@ -173,17 +177,20 @@ class NativeVector:
 
         obs, reward, terminated, truncated, info = self._env.step(action)
         self._steps += 1
+        # results of the step, before any reset of ours
         slot.reward[:] = reward
         slot.terminated[:] = terminated
         slot.truncated[:] = truncated
         finals = []
         cut = slot.truncated & ~slot.terminated
+        # rows that ended in the last step are resets now, and not transitions
         if self._mode is AutoresetMode.NEXT_STEP:
             np.logical_not(self._done, out=slot.real)
             np.logical_not(slot.real, out=slot.start)
             np.logical_or(slot.terminated, slot.truncated, out=self._done)
         else:
             done = np.logical_or(slot.terminated, slot.truncated, out=slot.start)
+            # final observations of truncated episodes, copied before a reset
             if cut.any():
                 same_step = self._mode is AutoresetMode.SAME_STEP
                 final_obs = info["final_obs"] if same_step else obs
@@ -192,6 +199,7 @@ class NativeVector:
                 ]
             if self._mode is AutoresetMode.DISABLED and done.any():
                 obs, info = self._env.reset(options={"reset_mask": done.copy()})
+        # next observations, and lost lives of unfinished episodes
         set_rows(slot.obs, ..., obs)
         if slot.life_lost is not None:
             lost = self._lives.lost(info) & slot.real

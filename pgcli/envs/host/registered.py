@@ -1,4 +1,4 @@
-"""One environment of Gymnasium's registry, its failures turned into errors of ours."""
+"""Construction of a registered environment, with pgcli's errors."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from pgcli.suggest import did_you_mean
 def make_registered(
     env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> Any:
-    """A new environment with its time limit set, in no wrapper of the configuration.
+    """A new environment with its time limit, without the configured wrappers.
 
     Args:
-      env_id: how errors name it.
-      name: under which it is registered.
+      env_id: its id in errors.
+      name: its registered name.
       kwargs: keyword arguments of its constructor.
       max_episode_steps: time limit; None for the registered one.
 
@@ -29,6 +29,7 @@ def make_registered(
     """
     import gymnasium
 
+    # the extra of its package, for errors
     limit = (
         {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
     )
@@ -38,6 +39,7 @@ def make_registered(
     try:
         with quiet_mujoco(extra == "mujoco" and installed):
             return gymnasium.make(name, disable_env_checker=True, **limit, **kwargs)
+    # an unknown name, a missing package, wrong arguments, or an error of its own
     except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
         raise unknown_env(env_id) from None
     except gymnasium.error.VersionNotFound as error:
@@ -57,9 +59,10 @@ def make_registered(
 def _unfit_kwargs(
     env_id: str, kwargs: Mapping[str, Any], entry_point: Any, error: TypeError
 ) -> UsageError:
-    """The error for keyword arguments that the constructor did not take."""
+    """The error for keyword arguments that the constructor rejected."""
     from gymnasium.envs.registration import load_env_creator
 
+    # names of the parameters, for a suggestion
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else None
     parameters = inspect.signature(creator or entry_point).parameters.values()
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, 1)]
@@ -67,6 +70,7 @@ def _unfit_kwargs(
     help = f"it takes {', '.join(known)}" if known else "it takes none"
     if wrong:
         help = did_you_mean(wrong[0], known, help)
+    # without the hints that Gymnasium and Python append
     reason = str(error).partition(versions.GYMNASIUM_CREATOR)[0]
     reason = reason.partition(versions.PYTHON_HINT)[0]
     return UsageError(

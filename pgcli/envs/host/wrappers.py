@@ -1,7 +1,7 @@
-"""Wrappers around a host environment: those of `env.wrappers`, and one of our own.
+"""Wrappers of a host environment: those of `env.wrappers`, and `NamedParts`.
 
-Ours gives observations that are Tuples, or Dicts in Dicts, as one Dict of plain spaces,
-which is what networks take.
+`NamedParts` converts Tuples and nested Dicts to one Dict of plain spaces, the format
+that networks support.
 """
 
 import importlib
@@ -17,18 +17,19 @@ from pgcli.errors import PgcliError, UsageError
 
 
 def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
-    """`env` in wrappers, its observations in plain parts.
+    """`env` in its wrappers, with observations of plain parts.
 
     Args:
       env: a Gymnasium environment.
       items: the wrappers, the innermost first, as in `env.wrappers`.
-      env_id: how errors name the environment.
+      env_id: its id in errors.
 
     Raises:
       UsageError: a wrapper does not fit the environment, or lacks its package.
     """
     for item in items:
         env = _wrapped(env, *parse(item), env_id)
+    # a flat Dict needs no conversion, unless a name could be mistaken for a path
     space = env.observation_space
     compound = isinstance(space, spaces.Tuple | spaces.Dict)
     if compound and any("/" in path or path.isdigit() for path, _ in parts(space)):
@@ -48,6 +49,7 @@ def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any
             where=where,
             help=extra,
         ) from None
+    # YAML has lists where Gymnasium expects tuples
     kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
     try:
         return cls(env, **kwargs)
@@ -56,10 +58,10 @@ def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any
     except PgcliError:
         raise
     except Exception as error:
-        said = str(error).strip() or type(error).__name__
+        reason = str(error).strip() or type(error).__name__
         given = ", ".join(f"{key}: {value}" for key, value in kwargs.items())
         raise UsageError(
-            f"env.wrappers: {name} does not fit: {said}",
+            f"env.wrappers: {name} does not fit: {reason}",
             where=where,
             help=f"its observations are {env.observation_space}, its actions "
             f"{env.action_space}" + (f"; given were {given}" if given else ""),

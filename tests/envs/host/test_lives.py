@@ -159,5 +159,5 @@ def test_lives_of_an_environment_without_them_are_refused(vectorizer: str) -> No
         env = InProcess([Scripted()], [1], "Scripted-v0")
     policy, agent = acting()
     collector = HostCollector(env, policy, 2, with_lives=True)
-    with pytest.raises(UsageError, match="Scripted-v0 does not say how many lives"):
+    with pytest.raises(UsageError, match="Scripted-v0 does not report how many lives"):
         collector.collect(agent, jax.random.key(0))

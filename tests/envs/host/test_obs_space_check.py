@@ -35,17 +35,17 @@ def test_complaint_is_none_where_an_observation_fits(space: Any, obs: Any) -> No
 @pytest.mark.parametrize(
     ("space", "obs", "words"),
     [
-        (FLOATS, np.zeros(1, np.float32), "has the shape (1,), and its space (2,)"),
-        (FLOATS, np.zeros((1, 2)), "has the shape (1, 2), and its space (2,)"),
-        (FLOATS, 0.0, "has the shape (), and its space (2,)"),
-        (FLOATS, np.zeros(2, complex), "has the dtype complex128, and its space float"),
-        (FLOATS, ["a", "b"], "has the dtype <U1, and its space float32"),
-        (BYTES, np.zeros(2), "has the dtype float64, and its space uint8"),
-        (Discrete(3, start=5), 8, "is 8, and its space goes from 5 to 7"),
-        (Discrete(3, start=5), 0, "is 0, and its space goes from 5 to 7"),
-        (NAMED, {"at": 6}, "has the keys at, and its space at, seen"),
-        (NAMED, np.zeros(2), "has the keys ndarray, and its space at, seen"),
-        (NAMED, {"at": 9, "seen": np.zeros(2)}, "['at'] is 9, and its space goes"),
+        (FLOATS, np.zeros(1, np.float32), "has the shape (1,), not (2,)"),
+        (FLOATS, np.zeros((1, 2)), "has the shape (1, 2), not (2,)"),
+        (FLOATS, 0.0, "has the shape (), not (2,)"),
+        (FLOATS, np.zeros(2, complex), "has the dtype complex128, not float"),
+        (FLOATS, ["a", "b"], "has the dtype <U1, not float32"),
+        (BYTES, np.zeros(2), "has the dtype float64, not uint8"),
+        (Discrete(3, start=5), 8, "is 8, outside its space (5 to 7)"),
+        (Discrete(3, start=5), 0, "is 0, outside its space (5 to 7)"),
+        (NAMED, {"at": 6}, "has the keys at; its space has at, seen"),
+        (NAMED, np.zeros(2), "has the keys ndarray; its space has at, seen"),
+        (NAMED, {"at": 9, "seen": np.zeros(2)}, "['at'] is 9, outside its space"),
     ],
 )
 def test_complaint_says_what_differs(space: Any, obs: Any, words: str) -> None:

@@ -198,10 +198,10 @@ RAISED = {
     "exit": "SystemExit: 7",
 }
 MISFORMED = {
-    "shape": "has the shape (1,), and its space (2,)",
-    "list": "has the shape (3,), and its space (2,)",
-    "kind": "has the dtype complex64, and its space float32",
-    "dtype": "has the dtype float64, and had float32 before",
+    "shape": "has the shape (1,), not (2,)",
+    "list": "has the shape (3,), not (2,)",
+    "kind": "has the dtype complex64, not float32",
+    "dtype": "changed its dtype from float32 to float64",
 }
 DIED = {
     "os_exit": "its worker exited with code 7",
