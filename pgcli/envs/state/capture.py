@@ -1,12 +1,12 @@
-"""The state of one Gymnasium environment, taken and given back.
+"""The state of one Gymnasium environment, captured and restored.
 
-In this order: the environment's own `get_state` and `set_state`, where it has both and
-they deal in arrays and JSON; else all that it holds, by attribute, at every level of
-wrappers, if all of it has a plain form; else it is played again from its last reset
-(`pgcli.envs.state.replay`); else there is none, and the state says why.
+The first of these that is possible: the environment's own `get_state` and `set_state`,
+if they use arrays and JSON; all attributes at every level of wrappers, if all of them
+have a plain form; a replay from the last reset (`pgcli.envs.state.replay`). Otherwise
+there is no state, only a reason.
 
-A state is restored into an environment that was made anew in the same way. Nothing is
-computed afterwards: derived values that were stored stay as they were.
+A state is restored into a new environment that was constructed in the same way. Derived
+values are restored as stored, not recomputed.
 """
 
 import contextlib
@@ -26,22 +26,22 @@ from pgcli.errors import CheckpointError
 _LIBRARIES = ("gymnasium", "numpy", "mujoco", "box2d", "box2d-py")
 
 ATARI = (
-    "the stored state of the Arcade Learning Environment does not hold all of it: Pong "
-    "took another course after it was restored"
+    "the state that the Arcade Learning Environment stores is incomplete: Pong "
+    "continued differently after it was restored"
 )
 
 MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""What comes of trees that pgcli did not write."""
+"""Exceptions that trees in another format can cause."""
 
 
 @functools.cache
 def libraries() -> Mapping[str, str]:
-    """Versions of what environments are made of: another may compute other numbers."""
-    found = {}
+    """Versions of the libraries of environments, which may affect the results."""
+    installed = {}
     for name in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            installed[name] = importlib.metadata.version(name)
+    return installed
 
 
 def walk(env: Any) -> list[Any]:
@@ -56,7 +56,7 @@ def walk(env: Any) -> list[Any]:
 
 
 def seed_spaces(env: Any, seed: int) -> None:
-    """Seeds what an environment may sample from its spaces: else it is by chance."""
+    """Seeds all spaces of an environment, since it may sample from them."""
     for level in walk(env):
         for value in vars(level).values():
             if is_space(value):
@@ -64,7 +64,7 @@ def seed_spaces(env: Any, seed: int) -> None:
 
 
 def _is_atari(levels: list[Any]) -> bool:
-    """Whether an emulator is inside, whose random numbers cannot be replayed."""
+    """Whether it contains an emulator, whose random numbers cannot be replayed."""
     return any(
         type(value).__name__ == "ALEInterface"
         for level in levels
@@ -73,12 +73,12 @@ def _is_atari(levels: list[Any]) -> bool:
 
 
 def refused(reason: str) -> EnvState:
-    """No state, and why."""
+    """A state that only has the reason why there is none."""
     return EnvState({"way": "none", "reason": reason}, {})
 
 
 def refusal(states: list[EnvState]) -> str | None:
-    """Why these states are not enough to go on with; None where they are."""
+    """The reason why some state cannot be restored, or None if all can."""
     for number, state in enumerate(states):
         if state.facts.get("way") == "none":
             return f"environment {number}: {state.facts['reason']}"
@@ -86,10 +86,11 @@ def refusal(states: list[EnvState]) -> str | None:
 
 
 def capture(env: Any) -> EnvState:
-    """All that an environment is between two steps; the reason where it has no form."""
+    """The state of an environment between two steps, or why there is none."""
     levels = walk(env)
     if _is_atari(levels):
         return refused(ATARI)
+    # one encoder for all levels, so that shared objects stay shared
     encoder = Encoder(levels)
     try:
         facts = [
@@ -103,17 +104,18 @@ def capture(env: Any) -> EnvState:
 
 
 def can_replay(env: Any, state: EnvState) -> bool:
-    """Whether there is no state, but an episode may be played again in its place."""
+    """Whether there is no plain state, but the episode can be replayed instead."""
     return refusal([state]) is not None and not _is_atari(walk(env))
 
 
 def restore(env: Any, state: EnvState) -> None:
-    """Brings an environment that has just been made and reset into a state.
+    """Restores a state into an environment that has just been made and reset.
 
     Raises:
-      NotRestoredError: it is not quite the environment that was captured.
-      CheckpointError: it is another environment, or the state is no state.
+      NotRestoredError: the environment differs from the captured one.
+      CheckpointError: the state is of another environment, or damaged.
     """
+    # the same wrappers, then their attributes in the order of encoding
     levels = walk(env)
     check_chain(state.facts, levels)
     decoder = Decoder(levels, state.arrays)
@@ -127,10 +129,10 @@ def restore(env: Any, state: EnvState) -> None:
 
 
 def first_obs(env: Any, state: EnvState, seed: int) -> Any:
-    """What an environment shows at its first reset, which makes what it makes late.
+    """The observation of the first reset, which also creates late attributes.
 
     Raises:
-      NotRestoredError: it failed.
+      NotRestoredError: the reset raised.
       CheckpointError: the state is of another environment.
     """
     check_chain(state.facts, walk(env))
@@ -141,7 +143,7 @@ def first_obs(env: Any, state: EnvState, seed: int) -> Any:
 
 
 def malformed(error: Exception) -> CheckpointError:
-    """The state of an environment that is not as `capture` makes it."""
+    """The error for a state that does not have the format of `capture`."""
     return CheckpointError(
         f"the state of an environment is damaged: {type(error).__name__}: {error}"
     )
@@ -167,15 +169,16 @@ def check_chain(facts: Mapping[str, Any], levels: list[Any]) -> None:
 
 def fingerprint(env: Any) -> dict[str, str]:
     """SHA-256 of every attribute that has a plain form, by level and name."""
-    found = {}
+    digests = {}
     levels = walk(env)
     for number, level in enumerate(levels):
         for name, value in sorted(_attributes(level).items()):
+            # a new encoder each, so that one attribute without a form excludes no other
             encoder = Encoder(levels)
             path = f"{number}.{type(level).__name__}.{name}"
             with contextlib.suppress(NotPlainError):
-                found[path] = digest(encoder.encode(value, path), encoder.arrays)
-    return found
+                digests[path] = digest(encoder.encode(value, path), encoder.arrays)
+    return digests
 
 
 def random_numbers(env: Any) -> EnvState:
@@ -190,7 +193,7 @@ def random_numbers(env: Any) -> EnvState:
 
 
 def restore_random_numbers(env: Any, state: EnvState) -> None:
-    """Gives back what `random_numbers` returned."""
+    """Restores the generators that `random_numbers` returned."""
     levels = walk(env)
     decoder = Decoder(levels, state.arrays)
     for number, (level, trees) in enumerate(
@@ -214,11 +217,12 @@ def _attributes(level: Any) -> dict[str, Any]:
 
 
 def _has_own_state(level: Any) -> bool:
-    """Whether it has `get_state()` and `set_state(state)`; others may take more."""
+    """Whether it has `get_state()` and `set_state(state)` with these arguments."""
     get, set_ = (getattr(level, name, None) for name in ("get_state", "set_state"))
     if not callable(get) or not callable(set_):
         return False
 
+    # number of arguments without a default
     def required(function: Any) -> int:
         kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         parameters = inspect.signature(function).parameters.values()
@@ -228,6 +232,7 @@ def _has_own_state(level: Any) -> bool:
 
 
 def _encode_level(encoder: Encoder, level: Any, path: str) -> Tree:
+    # its own state, with the generators, which such states often omit
     head = {"class": name_of(type(level))}
     if _has_own_state(level):
         try:
@@ -238,8 +243,9 @@ def _encode_level(encoder: Encoder, level: Any, path: str) -> Tree:
             ) from error
         own = encoder.encode([state], f"{path}.get_state()")
         return {**head, "own": own, "random": _random_trees(encoder, level, path)}
+    # else all attributes, if there is nothing else
     if not is_ordinary(level):
-        raise NotPlainError(f"{path} is more than its attributes")
+        raise NotPlainError(f"{path} has state outside of its attributes")
     trees = {
         name: encoder.encode(value, f"{path}.{name}")
         for name, value in sorted(_attributes(level).items())

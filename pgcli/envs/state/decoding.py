@@ -1,8 +1,8 @@
-"""Trees of `pgcli.envs.state.encoding` decoded into an environment of the same kind.
+"""Decodes trees of `pgcli.envs.state.encoding` into an environment of the same kind.
 
-Values are made anew and put in the place of the old ones; what several places shared,
-they share again. Objects, engines and spaces are those of the environment, changed in
-place. No class, function or module is found by a name that was stored.
+New values replace the old ones, and values that were shared are shared again. Objects,
+engines and spaces of the environment are changed in place. No class, function or module
+is looked up by a stored name.
 """
 
 import collections
@@ -37,25 +37,27 @@ class Decoder:
     """Decodes the trees of one environment, in the order in which they were encoded."""
 
     def __init__(self, levels: Sequence[Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """A decoder into an environment, given with its wrappers, outermost first."""
+        """A decoder for an environment, given with its wrappers, outermost first."""
         self._levels = levels
         self._numbers = {id(level): number for number, level in enumerate(levels)}
         self._arrays = arrays
+        # decoded values by path, and paths of objects changed in place by id
         self._made: dict[str, Any] = {}
         self._changed: dict[int, str] = {}
 
     def decode(self, tree: Tree, live: Any, path: str) -> Any:
-        """The value that a tree stands for.
+        """The value of a tree.
 
         Args:
-          tree: what was encoded.
-          live: what the environment has in that place now, or None.
-          path: the place.
+          tree: the encoded value.
+          live: the present value of the environment at that path, or None.
+          path: the path of the value.
 
         Raises:
-          NotRestoredError: the environment has no counterpart of what was encoded.
+          NotRestoredError: the environment has no counterpart of the encoded value.
         """
         match tree:
+            # immutable values
             case None | bool() | int() | str() | float():
                 return tree
             case {"float": text}:
@@ -68,6 +70,7 @@ class Decoder:
                 return np.str_(text)
             case {"scalar": [kind, item]} if kind in SCALARS:
                 return np.dtype(kind).type(self.decode(item, None, path))
+            # references: a wrapper, an earlier value, or a constant of the environment
             case {"level": number}:
                 return self._levels[number]
             case {"same": place}:
@@ -83,8 +86,9 @@ class Decoder:
         return self._once(tree, live, path)
 
     def _once(self, tree: Tree, live: Any, path: str) -> Any:
-        """What can change, and may occur again."""
+        """A mutable value; the references to it have its path."""
         match tree:
+            # containers are stored before their items, which may refer to them
             case list():
                 made: Any = []
                 self._made[path] = made
@@ -108,6 +112,7 @@ class Decoder:
                 self._made[path] = made = collections.deque(maxlen=maxlen)
                 made.extend(self._items(items, live, path))
                 return made
+            # objects and engines of the environment, changed in place
             case {"object": kind, "vars": attributes}:
                 self._change(live, kind, path)
                 restore_vars(self, live, attributes, path)
@@ -126,7 +131,9 @@ class Decoder:
         return made
 
     def _leaf(self, tree: Tree, path: str) -> Any:
+        """A new array or random number generator."""
         match tree:
+            # raw bytes of other dtypes, then arrays in Fortran and in C order
             case {"array": name, "raw": [kind, shape], "order": order}:
                 flat = np.frombuffer(self._arrays[name].tobytes(), kind)
                 return flat.reshape(shape, order=order).copy(order)
@@ -134,6 +141,7 @@ class Decoder:
                 return self._arrays[name].copy().T
             case {"array": name}:
                 return self._arrays[name].copy()
+            # generators of Python and NumPy
             case {"random": state}:
                 own = random.Random()
                 own.setstate(self.decode(state, None, path))
@@ -158,18 +166,20 @@ class Decoder:
         ]
 
     def _change(self, live: Any, kind: str, path: str) -> None:
-        """Notes that an object is changed in place: at one place only."""
+        """Records that an object is changed in place; two paths must not share it."""
         names = (name_of(type(live)), type(live).__name__)
         if kind not in names or (kind == names[0] and not is_ordinary(live)):
             raise _differs(path, kind, live)
         if id(live) in self._changed:
             raise NotRestoredError(
-                f"{path} and {self._changed[id(live)]} are one object here and were two"
+                f"{path} and {self._changed[id(live)]} are one object here but not in "
+                "the checkpoint"
             )
         self._changed[id(live)] = path
         self._made[path] = live
 
     def _still(self, tree: Tree, name: str, live: Any, path: str) -> Any:
+        # the present value must be the same constant; a function also has its closure
         here = static_name(live, self._numbers)
         if isinstance(live, types.FunctionType):
             here = f"{live.__module__}.{live.__qualname__}"
@@ -199,18 +209,19 @@ def restore_vars(
     path: str,
     but: frozenset[str] = frozenset(),
 ) -> None:
-    """Gives an object exactly these attributes; those named in `but` stay.
+    """Sets exactly these attributes of an object; those named in `but` stay.
 
     Raises:
-      NotRestoredError: the object has one that was not stored, or is otherwise another.
+      NotRestoredError: the object has further attributes, or values of other kinds.
     """
     live = {name: value for name, value in vars(owner).items() if name not in but}
     unknown = sorted(live.keys() - attributes.keys())
     if unknown:
         raise NotRestoredError(
-            f"{path} has an attribute here that it has not in the checkpoint: "
+            f"{path} has an attribute that is not in the checkpoint: "
             + ", ".join(unknown[:4])
         )
+    # past any __setattr__ of the class
     for name, tree in attributes.items():
         value = decoder.decode(tree, live.get(name), f"{path}.{name}")
         if name not in live or value is not live[name]:
@@ -220,7 +231,7 @@ def restore_vars(
 def _bit_generator(state: Mapping[str, Any]) -> Any:
     name = state["bit_generator"]
     if name not in BIT_GENERATORS:
-        raise ValueError(f"{name!r:.60} is no bit generator")
+        raise ValueError(f"{name!r:.60} is not a bit generator")
     return getattr(np.random, name)()
 
 

@@ -1,21 +1,22 @@
-"""Values that environments hold, as JSON and named arrays.
+"""Encodes values of environments as JSON and named arrays.
 
-What has no plain form is refused by name. Decoding is `pgcli.envs.state.decoding`'s.
+A value without a plain form raises an error with its path. See
+`pgcli.envs.state.decoding` for the inverse.
 
 Values:
-  none, truth values, integers, finite floats and strings stand for themselves, and a
-  list for a list; everything else is an object with one of the keys below.
+  none, booleans, integers, finite floats, strings and lists are encoded as in JSON;
+  everything else is an object with one of the keys below.
 
-  float, bytes, scalar, tuple, dict, deque, array: as they are called.
-  generator, random_state, random: random number generators by their state.
+  float, bytes, scalar, tuple, dict, deque, array: values of these types.
+  generator, random_state, random: random number generators, by their state.
   engine: the state of a physics engine (`pgcli.envs.state.physics_engines`).
   object: the attributes of an object of an ordinary Python class.
-  table: a large mapping of numbers and strings by its SHA-256; it must be the same.
-  member: of an enumeration, by name.
-  space: the random numbers of a Gymnasium space, which itself does not change.
-  static: a function, class or module, which must be the same where it is restored.
-  level: the environment, or a wrapper of it, by number.
-  same: the very object that has occurred at that place already.
+  table: a large mapping of numbers and strings, by its SHA-256; it must not differ.
+  member: a member of an enumeration, by name.
+  space: the random numbers of a Gymnasium space, which is otherwise constant.
+  static: a function, class or module; the restored environment must have the same.
+  level: the environment or one of its wrappers, by number.
+  same: a reference to an object that occurred before, by its path.
 """
 
 import collections
@@ -43,7 +44,7 @@ from pgcli.envs.state.value_kinds import (
 )
 
 Tree = Any
-"""What JSON has a form for."""
+"""Values that JSON can represent."""
 
 SCALARS = frozenset(
     {"bool", "float16", "float32", "float64"}
@@ -55,16 +56,15 @@ CONSTRUCTION = frozenset(
     {"env", "spec", "_cached_spec", "_saved_kwargs"}
     | {"_ezpickle_args", "_ezpickle_kwargs"}
 )
-"""Attributes that say how an environment was made: the same wherever it is made so."""
-
+"""Attributes that the construction of an environment determines."""
 
 MAX_VALUES = 20_000
 MAX_BYTES = 16 * 2**20
-"""An environment that holds more, a data set for instance, has no plain form."""
+"""Limits of a plain form; a data set, for instance, exceeds them."""
 
 
 class NotPlainError(Exception):
-    """What an environment holds that has no plain form; one line."""
+    """A value of an environment has no plain form; the message is one line."""
 
 
 def dump(tree: Tree) -> str:
@@ -73,12 +73,13 @@ def dump(tree: Tree) -> str:
 
 
 class Encoder:
-    """Encodes the values of one environment; `arrays` are those that they hold."""
+    """Encodes the values of one environment; their arrays are in `arrays`."""
 
     def __init__(self, levels: Sequence[Any]) -> None:
         """An encoder for an environment, given with its wrappers, outermost first."""
         self.arrays: dict[str, np.ndarray] = {}
         self._levels = {id(level): number for number, level in enumerate(levels)}
+        # id -> (path, value); (start, end, path) of each array in memory
         self._seen: dict[int, tuple[str, Any]] = {}
         self._memory: list[tuple[int, int, str]] = []
         self._in_container = 0
@@ -91,6 +92,7 @@ class Encoder:
         Raises:
           NotPlainError: it has no plain form.
         """
+        # the exact type: a subclass may have further state
         kind = type(value)
         self._values += 1
         if self._values > MAX_VALUES:
@@ -105,6 +107,7 @@ class Encoder:
             return {"tuple": self._items(value, path)}
         if isinstance(value, np.generic):
             return self._scalar(value, path)
+        # references and constants before objects with contents
         if id(value) in self._levels:
             return {"level": self._levels[id(value)]}
         member = member_name(value)
@@ -113,21 +116,24 @@ class Encoder:
         return self._still(value, path) or self._once(value, path)
 
     def check_memory(self) -> None:
-        """Refuses arrays that share memory: a copy of each would not.
+        """Checks that no arrays share memory: restored copies would not.
 
         Raises:
-          NotPlainError: two do.
+          NotPlainError: two arrays share memory.
         """
+        # intervals sorted by their start overlap if two neighbours do
         ordered = sorted(self._memory)
         for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
             if start < end:
                 raise NotPlainError(f"{one} and {other} share memory")
 
     def _once(self, value: Any, path: str) -> Tree:
-        """What can change: the second time that it occurs it is the same."""
+        """A mutable value; later occurrences refer to the first."""
+        # the value is kept, so that no other object gets its id
         if id(value) in self._seen:
             return {"same": self._seen[id(value)][0]}
-        self._seen[id(value)] = (path, value)  # kept, so that its id stays its own
+        self._seen[id(value)] = (path, value)
+        # containers
         kind = type(value)
         if kind is list:
             return self._items(value, path)
@@ -140,6 +146,7 @@ class Encoder:
             return {"dict": [list(pair) for pair in pairs]}
         if kind is collections.deque:
             return {"deque": self._items(value, path), "maxlen": value.maxlen}
+        # arrays, generators and engines
         if isinstance(value, np.ndarray):
             return self._array(value, path)
         if is_random(value):
@@ -149,6 +156,7 @@ class Encoder:
             for name, array in engine.arrays.items():
                 self.arrays[f"{path}.{name}"] = array
             return dict(engine.facts)
+        # objects, except in containers: a new environment may not have them there
         if is_ordinary(value) and not self._in_container:
             return {
                 "object": name_of(kind),
@@ -161,9 +169,9 @@ class Encoder:
 
     def _items(self, values: Iterable[Any], path: str) -> list[Tree]:
         self._in_container += 1
-        found = [self.encode(x, f"{path}[{i}]") for i, x in enumerate(values)]
+        items = [self.encode(x, f"{path}[{i}]") for i, x in enumerate(values)]
         self._in_container -= 1
-        return found
+        return items
 
     def _scalar(self, value: np.generic, path: str) -> Tree:
         if isinstance(value, np.str_):
@@ -181,6 +189,7 @@ class Encoder:
                 f"{value.strides}"
             )
         self._own(value, path)
+        # dtypes that checkpoints support, then others as raw bytes
         if value.dtype.name in SCALARS:
             if value.flags.c_contiguous:
                 self.arrays[path] = value.copy()
@@ -193,15 +202,17 @@ class Encoder:
         return {"array": path, "order": order, "raw": raw}
 
     def _own(self, value: np.ndarray, path: str) -> None:
-        """Notes where an array lies, and refuses the memory of somebody else."""
+        """Records the memory of an array; raises if another object owns it."""
         base: Any = value.base
         while isinstance(base, np.ndarray):
             base = base.base
-        returned = (  # nanobind's form of an array that was returned
+        # a memoryview of nanobind owns an array that a C++ function returned
+        returned = (
             isinstance(base, memoryview) and type(base.obj).__name__ == "nb_ndarray"
         )
         if base is not None and not isinstance(base, bytes) and not returned:
             raise NotPlainError(f"{path} is a view of a {name_of(type(base))}")
+        # the total size, then the interval of addresses
         self._bytes += value.nbytes
         if self._bytes > MAX_BYTES:
             size = f"{self._bytes / 2**20:.0f} MiB"
@@ -223,7 +234,7 @@ class Encoder:
         return {"generator": self.encode(bits.state, path)}
 
     def _still(self, value: Any, path: str) -> Tree:
-        """What does not change: functions, classes, modules and spaces."""
+        """A constant: a function, class, module or space; None for anything else."""
         name = static_name(value, self._levels)
         if name is not None:
             return {"static": name}
@@ -240,11 +251,12 @@ class Encoder:
         return None
 
     def closure(self, function: types.FunctionType, path: str) -> str:
-        """SHA-256 of what a function has seen: values that do not change.
+        """SHA-256 of the values that a function refers to.
 
         Raises:
-          NotPlainError: they could change.
+          NotPlainError: one of them is mutable.
         """
+        # enclosed variables, defaults, attributes and keyword defaults
         held = [cell.cell_contents for cell in function.__closure__ or ()]
         held += [*(function.__defaults__ or ()), *vars(function).values()]
         held += (function.__kwdefaults__ or {}).values()
@@ -257,6 +269,7 @@ class Encoder:
         return digest(trees, own.arrays)
 
     def _refuse_mutable(self, value: Any, path: str) -> None:
+        """Raises if a value that a function refers to is mutable."""
         if type(value) is tuple:
             for item in value:
                 self._refuse_mutable(item, path)

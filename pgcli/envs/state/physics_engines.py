@@ -1,10 +1,11 @@
-"""The state of physics engines that keep it outside of Python.
+"""The state of physics engines that store it outside of Python.
 
-MuJoCo: every array of `MjData` but the constraint arena, which the next step computes
-anew and whose size varies; positions and velocities alone are not enough, since some
-environments read what the last step derived. Nothing is recomputed after restoring.
+MuJoCo: every array of `MjData` except the constraint arena, which the next step
+recomputes and whose size varies. Positions and velocities alone are not enough, since
+some environments read values derived by the last step. Nothing is recomputed after
+restoring.
 
-Kinds are told by the names of their types, so that no engine is imported here.
+Engines are recognised by the names of their types, so that none is imported here.
 """
 
 import functools
@@ -17,11 +18,11 @@ import numpy as np
 from pgcli.envs.base import EnvState
 
 _ARENA = ("efc_", "efm_", "iefc_", "map_", "iacc", "ifrc_")
-_LOOKS = ("tex_", "mat_", "light_", "cam_")  # what is only drawn
+_LOOKS = ("tex_", "mat_", "light_", "cam_")  # used by rendering only
 
 
 class NotRestoredError(Exception):
-    """Why an environment could not be brought into a stored state; one line."""
+    """A state could not be restored; the message is one line with the reason."""
 
 
 def _is(value: Any, package: str, name: str) -> bool:
@@ -30,7 +31,7 @@ def _is(value: Any, package: str, name: str) -> bool:
 
 
 def engine_state(value: Any) -> EnvState | None:
-    """The state of an engine, or None where the value is none that is known."""
+    """The state of an engine, or None if the value is not a known engine."""
     if _is(value, "mujoco", "MjModel"):
         return EnvState({"engine": "MjModel", "sha256": _model_digest(value)}, {})
     if _is(value, "mujoco", "MjData"):
@@ -39,11 +40,12 @@ def engine_state(value: Any) -> EnvState | None:
 
 
 def restore_engine(value: Any, state: EnvState, path: str) -> None:
-    """Brings the engine `value` into a state, in place.
+    """Restores a state of the engine `value` in place.
 
     Raises:
       NotRestoredError: it is another engine or model.
     """
+    # the same engine; a model must also have the same contents
     here = engine_state(value)
     kind = state.facts["engine"]
     if here is None or here.facts["engine"] != kind:
@@ -91,7 +93,8 @@ def _named(
 
 
 def _model_digest(model: Any) -> str:
-    """SHA-256 of a model's arrays and options, without what is only drawn."""
+    """SHA-256 of a model's arrays and options, without those for rendering only."""
+    # the sizes of all parts come first, so that the concatenation is unambiguous
     named = _named(model, np.ndarray, _is_drawn) + _named(model.opt, np.ndarray)
     parts = [array.tobytes() for _, array in named]
     numbers = _named(model.opt, int) + _named(model.opt, float)
@@ -100,10 +103,10 @@ def _model_digest(model: Any) -> str:
 
 
 def _by_dtype(arrays: Iterable[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    found: dict[str, list[np.ndarray]] = {}
+    groups: dict[str, list[np.ndarray]] = {}
     for array in arrays:
-        found.setdefault(array.dtype.char, []).append(array)
-    return found
+        groups.setdefault(array.dtype.char, []).append(array)
+    return groups
 
 
 @functools.cache
@@ -113,7 +116,8 @@ def _layout(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _data_state(data: Any) -> EnvState:
-    """Arrays joined by dtype: an environment has over a hundred small ones."""
+    """The state of `MjData`, its more than 100 small arrays joined by dtype."""
+    # flat arrays of each dtype in the order of their names
     names, arrays = zip(*_named(data, np.ndarray, _is_arena), strict=True)
     joined = {
         kind: np.concatenate([x.reshape(-1) for x in parts])
@@ -131,6 +135,7 @@ def _data_state(data: Any) -> EnvState:
 def _restore_data(data: Any, state: EnvState, here: EnvState, path: str) -> None:
     if here.facts["layout"] != state.facts["layout"]:
         raise NotRestoredError(f"the arrays of {path} have other names or shapes here")
+    # split the joined arrays at the sizes of the present ones, and write in place
     arrays = (array for _, array in _named(data, np.ndarray, _is_arena))
     for kind, parts in _by_dtype(arrays).items():
         ends = np.cumsum([array.size for array in parts])

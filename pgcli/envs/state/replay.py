@@ -1,8 +1,8 @@
-"""Environments whose state has no plain form, played again from their last reset.
+"""Replay of environments without a plain state from their last reset.
 
-What is kept is the state of their random numbers before that reset, and the actions
-since; after playing them again the observation, the random numbers and every plain
-attribute must be what they were, byte for byte.
+A recording has the random number generators before that reset and all actions since.
+After the replay, the observation, the generators and every plain attribute must equal
+the recorded ones byte for byte.
 """
 
 from typing import Any
@@ -24,21 +24,22 @@ from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.value_kinds import name_of
 
 MAX_ACTIONS = 2**17
-"""Longer episodes are not played again."""
+"""Number of steps above which an episode is not replayed."""
 
 
 class Recording:
-    """What it takes to play an environment's present episode again."""
+    """The recording of an environment's present episode."""
 
     def __init__(self, begun: bool) -> None:
-        """A recording, from the first reset on, or from the next where it has begun."""
+        """A recording from the first reset on, or from the next one if `begun`."""
         self.actions: list[Any] = []
         self.last_obs: Any = None
         self._is_whole = not begun
         self._before: EnvState | None = None
 
     def begin(self, env: Any) -> None:
-        """Called before every reset but the first."""
+        """Begins an episode; called before every reset except the first."""
+        # without the generators an episode cannot be replayed
         self.actions = []
         self._before = None
         try:
@@ -49,7 +50,7 @@ class Recording:
             self._is_whole = True
 
     def state(self, env: Any, reason: str) -> EnvState:
-        """The state of the environment, or why it has none.
+        """The state of the environment, or the reason why it has none.
 
         Args:
           env: the environment.
@@ -59,6 +60,7 @@ class Recording:
             return refused(f"{reason}, and its episode was not recorded")
         if len(self.actions) > MAX_ACTIONS:
             return refused(f"{reason}, and its episode has over {MAX_ACTIONS} steps")
+        # actions and generators; digests to compare with after the replay
         arrays = {"actions": np.array(self.actions)}
         if self._before is not None:
             arrays |= {f"before.{k}": x for k, x in self._before.arrays.items()}
@@ -73,20 +75,21 @@ class Recording:
 
 
 def replay(env: Any, state: EnvState, first: Any) -> Recording:
-    """Plays the episode of a state in an environment that has just been reset.
+    """Replays the episode of a state in an environment that has just been reset.
 
     Args:
       env: the environment.
-      state: what `Recording.state` returned.
-      first: what the environment showed at its reset.
+      state: the result of `Recording.state`.
+      first: the observation of that reset.
 
     Returns:
-      The recording, to be continued.
+      A recording of the replayed episode, which can be continued.
 
     Raises:
-      NotRestoredError: it did not end as it had.
-      CheckpointError: the state is no state.
+      NotRestoredError: the replay differs from the recorded episode.
+      CheckpointError: the state is damaged.
     """
+    # parts of the state; a missing one means that it is damaged
     facts = state.facts
     recording = Recording(begun=False)
     try:
@@ -100,6 +103,7 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
         stored = facts["obs"], dict(facts["attributes"])
     except MALFORMED as error:
         raise malformed(error) from error
+    # reset with the recorded generators, unless it was the first reset; then step
     try:
         obs = first
         if before is not None:
@@ -111,9 +115,10 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
             recording.actions.append(action)
     except Exception as error:
         raise NotRestoredError(
-            "its episode cannot be played again: it failed at step "
+            "its episode cannot be replayed: it failed at step "
             f"{len(recording.actions)}: {type(error).__name__}: {error}"
         ) from error
+    # observation and attributes must equal the recorded ones
     recording.last_obs = obs
     _compare(env, obs, *stored)
     return recording
@@ -130,7 +135,7 @@ def _compare(
         differing.insert(0, "the observation")
     if differing:
         raise NotRestoredError(
-            "its episode took another course when it was played again: "
+            "its episode ended differently when it was replayed: "
             f"{', '.join(differing[:3])} differs"
         )
 

@@ -1,6 +1,7 @@
-"""States of environments as arrays alone: for a checkpoint, or from process to process.
+"""States of environments as named arrays, for checkpoints and other processes.
 
-Arrays are named by environment; all that is JSON is one array, its text in UTF-8.
+Array names begin with the number of the environment; all JSON is in one array, as
+UTF-8 text.
 """
 
 import json
@@ -16,12 +17,13 @@ TEXT = "json"
 
 
 def pack(facts: Mapping[str, Any], states: list[EnvState]) -> dict[str, np.ndarray]:
-    """States, and facts beside them, as arrays by name."""
+    """States and additional facts as arrays by name."""
     arrays = {
         f"{number}/{name}": np.asarray(array)
         for number, state in enumerate(states)
         for name, array in state.arrays.items()
     }
+    # the text lists every array with its dtype and shape
     tree = {
         "facts": facts,
         "states": [state.facts for state in states],
@@ -34,25 +36,27 @@ def pack(facts: Mapping[str, Any], states: list[EnvState]) -> dict[str, np.ndarr
 def unpack(
     packed: Mapping[str, np.ndarray], where: str
 ) -> tuple[dict[str, Any], list[EnvState]]:
-    """The facts and states that `pack` was given.
+    """The inverse of `pack`: (facts, states).
 
     Raises:
-      CheckpointError: an array is missing, left over, or of another shape or dtype.
+      CheckpointError: an array is missing, unexpected, or of another shape or dtype.
     """
+    # compare the arrays with their description
     facts, states, kinds = _parse(packed, where)
-    found = {name: _kind(array) for name, array in packed.items() if name != TEXT}
-    for name in sorted({*kinds, *found}):
-        stored, here = kinds.get(name), found.get(name)
+    actual = {name: _kind(array) for name, array in packed.items() if name != TEXT}
+    for name in sorted({*kinds, *actual}):
+        stored, here = kinds.get(name), actual.get(name)
         if stored != here:
             raise CheckpointError(
                 f"the checkpoint lacks {name} of its environments"
                 if here is None
-                else f"{name} of the environments is {here} in the checkpoint; its "
-                f"description says {stored or 'that there is none'}",
+                else f"{name} of the environments is {here} in the checkpoint, but "
+                f"{stored or 'absent'} in its description",
                 where=where,
             )
+    # arrays of each environment, without its number
     parts: list[dict[str, np.ndarray]] = [{} for _ in states]
-    for name in found:
+    for name in actual:
         number, _, own = name.partition("/")
         parts[int(number)][own] = packed[name]
     return facts, [
@@ -80,7 +84,7 @@ def _parse(
         sound = False
     if not sound:
         raise CheckpointError(
-            "the states of the environments are not as pgcli writes them", where=where
+            "the states of the environments are not in the format of pgcli", where=where
         )
     return facts, states, kinds
 

@@ -1,4 +1,4 @@
-"""Which kind of thing a value is that an environment holds."""
+"""Classification of the values of an environment."""
 
 import hashlib
 import logging
@@ -13,9 +13,9 @@ NAMES_IN_CHECKPOINTS: Mapping[str | None, str] = {
     "pgcli.envs.host.wrappers": "pgcli.envs.wrap",
     "pgcli.envs.host.atari": "pgcli.envs.atari",
 }
-"""Modules of pgcli with classes that checkpoints name -> the name that is stored.
+"""Module of pgcli -> its name in checkpoints.
 
-They have moved since the first checkpoints; the stored name never changes.
+These modules have moved since the first checkpoints; the stored names stay the same.
 """
 
 _RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
@@ -24,18 +24,19 @@ _TABLE_ROWS, _TABLE_LEAVES = 32, (500, 500_000)
 
 
 class _Ordinary:
-    """The size of an object that has attributes and nothing else."""
+    """A class whose size is that of an object with attributes only."""
 
 
 def name_of(kind: type) -> str:
     """The full name of a class."""
-    module = getattr(kind, "__module__", None)  # some compiled ones have none
+    # some compiled classes have no module
+    module = getattr(kind, "__module__", None)
     module = NAMES_IN_CHECKPOINTS.get(module, module)
     return f"{module}.{kind.__qualname__}" if module else kind.__qualname__
 
 
 def is_ordinary(value: Any) -> bool:
-    """Whether the attributes of an object are all that it is."""
+    """Whether an object has no state except its attributes."""
     kind = type(value)
     return hasattr(value, "__dict__") and (
         kind.__basicsize__ <= _Ordinary.__basicsize__ and kind.__itemsize__ == 0
@@ -52,6 +53,7 @@ def static_name(value: Any, levels: Mapping[int, int]) -> str | None:
 
     A method belongs to the level that it is bound to.
     """
+    # methods of the environment itself, and functions of compiled modules
     if isinstance(value, types.MethodType):
         level = levels.get(id(value.__self__))
         return None if level is None else f"{value.__qualname__} of level {level}"
@@ -60,6 +62,7 @@ def static_name(value: Any, levels: Mapping[int, int]) -> str | None:
         if owner is not None and not isinstance(owner, types.ModuleType):
             return None
         return f"{value.__module__}.{value.__qualname__}"
+    # everything else that has a global name
     if isinstance(value, type):
         return name_of(value)
     if isinstance(value, types.ModuleType | np.ufunc):
@@ -70,7 +73,7 @@ def static_name(value: Any, levels: Mapping[int, int]) -> str | None:
 
 
 def space_parts(space: Any) -> Iterator[Any]:
-    """A Gymnasium space and all that it is made of."""
+    """A Gymnasium space and all its parts, recursively."""
     yield space
     parts = getattr(space, "spaces", ())
     for part in parts.values() if isinstance(parts, Mapping) else parts:
@@ -87,10 +90,11 @@ def member_name(value: Any) -> str | None:
 def table_digest(value: Any) -> str | None:
     """SHA-256 of a large mapping of numbers and strings; None for anything else.
 
-    Tables of transitions: tens of thousands of values, the same in every episode.
+    Such tables, of transitions for example, are the same in every episode.
     """
     if type(value) is not dict or len(value) < _TABLE_ROWS:
         return None
+    # depth first, without recursion; only numbers and strings as leaves
     rest: list[Any] = [value]
     leaves = 0
     while rest:
