@@ -1,5 +1,5 @@
 """Child processes, or a thread, that step a share of the host environments.
 
-May import `pgcli.envs.host`, `pgcli.envs.state` and what is directly in `pgcli.envs`;
-never JAX, so that a child process is ready soon.
+May import `pgcli.envs.host`, `pgcli.envs.state` and the modules directly in
+`pgcli.envs`; never JAX, so that a child process starts quickly.
 """

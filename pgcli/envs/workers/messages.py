@@ -1,6 +1,6 @@
-"""Messages between this process and a worker: one byte, or plain data as text.
+"""Messages between this process and a worker: one byte, or plain data as JSON.
 
-Nothing that comes over the wire can run code: it is JSON, with arrays as their bytes.
+Decoding a message cannot execute code. Arrays are sent as their bytes.
 """
 
 import base64
@@ -19,20 +19,21 @@ WITH_DATA = (CALL, ANSWER, FAILED)
 
 
 class ClosedError(Exception):
-    """The other side is gone."""
+    """The other side has closed the channel."""
 
 
 class LateError(Exception):
-    """The other side did not answer in time."""
+    """The other side did not reply in time."""
 
 
 def encode(data: Any) -> bytes:
-    """Plain data, arrays and bytes in it, as JSON.
+    """Plain data, arrays and bytes as JSON.
 
     Raises:
-      TypeError: there is something else in it.
+      TypeError: the data contain another type.
     """
 
+    # types that JSON does not have
     def other(value: Any) -> Any:
         if isinstance(value, np.generic):
             value = np.asarray(value)
@@ -49,14 +50,15 @@ def encode(data: Any) -> bytes:
 def decode(text: bytes) -> Any:
     """The inverse of `encode`; tuples come back as lists."""
 
-    def other(found: dict[str, Any]) -> Any:
-        if "__array__" in found:
-            dtype, shape, content = found["__array__"]
+    # the inverse of each form; any other mapping is data
+    def other(item: dict[str, Any]) -> Any:
+        if "__array__" in item:
+            dtype, shape, content = item["__array__"]
             flat = np.frombuffer(base64.b64decode(content), dtype)
             return flat.reshape(shape).copy()
-        if "__bytes__" in found:
-            return base64.b64decode(found["__bytes__"])
-        return found
+        if "__bytes__" in item:
+            return base64.b64decode(item["__bytes__"])
+        return item
 
     return json.loads(text, object_hook=other)
 
@@ -64,8 +66,8 @@ def decode(text: bytes) -> Any:
 class Channel:
     """Messages over a pair of pipes.
 
-    A pipe and not a semaphore: it costs the same, tells at once when the other side
-    has died, and leaves nothing behind however either side ends.
+    Pipes are as fast as semaphores, report immediately that the other side has died,
+    and leave no resources behind.
     """
 
     def __init__(self, reads: int, writes: int) -> None:
@@ -80,7 +82,7 @@ class Channel:
         """Sends one byte.
 
         Raises:
-          ClosedError: nobody reads any more.
+          ClosedError: the other side has closed the channel.
         """
         self._write(kind)
 
@@ -89,14 +91,15 @@ class Channel:
 
         Args:
           kind: one of `WITH_DATA`.
-          data: what `encode` takes.
-          seconds: how long the other side may take to read on; None: for ever.
+          data: plain data as for `encode`.
+          seconds: time limit for the other side to read; None for no limit.
 
         Raises:
           TypeError: it is not plain data.
-          ClosedError: nobody reads any more.
-          LateError: nobody reads in time.
+          ClosedError: the other side has closed the channel.
+          LateError: the other side did not read in time.
         """
+        # kind, length in 8 bytes, text
         text = encode(data)
         self._write(kind + len(text).to_bytes(8, "little") + text, seconds)
 
@@ -104,11 +107,11 @@ class Channel:
         """(kind, data or None) of the next message.
 
         Args:
-          seconds: how long to wait for it; None: for ever.
+          seconds: time limit for the message; None for no limit.
 
         Raises:
-          ClosedError: nobody writes any more.
-          LateError: it did not come in time.
+          ClosedError: the other side has closed the channel.
+          LateError: no message arrived in time.
         """
         end = None if seconds is None else time.monotonic() + seconds
         kind = self._read(1, end)
@@ -118,26 +121,27 @@ class Channel:
         return kind, decode(self._read(size, end))
 
     def close(self) -> None:
-        """Closes both ends that are ours; a second time does nothing."""
+        """Closes both of our ends; further calls have no effect."""
         if not self._closed:
             self._closed = True
             os.close(self._reads)
             os.close(self._writes)
 
     def _read(self, size: int, end: float | None) -> bytes:
-        found = b""
-        while len(found) < size:
+        content = b""
+        while len(content) < size:
             if end is not None:
                 left = max(0.0, end - time.monotonic())
                 if not self._poll.poll(1000 * left):
                     raise LateError
-            part = os.read(self._reads, size - len(found))
+            part = os.read(self._reads, size - len(content))
             if not part:
                 raise ClosedError
-            found += part
-        return found
+            content += part
+        return content
 
     def _write(self, message: bytes, seconds: float | None = None) -> None:
+        # the pipe may take only a part of a long message at a time
         view = memoryview(message)
         try:
             while view:

@@ -1,8 +1,7 @@
-"""Environments stepped in several lanes: this process, and who helps it.
+"""Environments split between this process and helpers: a thread or worker processes.
 
-The calling process always steps a share itself; one that only waited would waste its
-core. The lanes go in step with each other, and what they return is byte for byte what
-`InProcess` returns: every environment has its seed and its place.
+The calling process also steps a share, since it would otherwise only wait. The results
+are byte for byte those of `InProcess`: every environment keeps its seed and its row.
 """
 
 import queue
@@ -26,42 +25,42 @@ from pgcli.envs.workers.pool import CLOSE_SECONDS, LATE_HELP, Raises, Workers
 from pgcli.errors import CheckpointError
 
 BUSY_SECONDS = 0.2
-"""How long a thread that did not answer before gets at the end."""
+"""Time for a busy thread to finish when the environments are closed."""
 
 
 class Helper(Protocol):
-    """Steps the rows that the calling process does not."""
+    """Steps the rows that the calling process does not step."""
 
     @property
     def shares(self) -> list[range]:
-        """The rows of each of its lanes, adjoining."""
+        """The rows of each of its lanes, in order and without gaps."""
 
     def begin_reset(self, obs: Any) -> None:
-        """Begins to reset; `end_reset` must follow."""
+        """Starts a reset; `end_reset` must follow."""
 
     def end_reset(self, obs: Any) -> None:
-        """Waits for it; the observations are then in `obs`."""
+        """Waits for the reset; the observations are then in `obs`."""
 
     def begin_step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
     ) -> None:
-        """Begins a step; `end_step` must follow."""
+        """Starts a step; `end_step` must follow."""
 
     def end_step(
         self, slot: HostSlot, active: np.ndarray | None
     ) -> list[tuple[int, Any]]:
-        """Waits for it; the outcome is then in `slot`. See `HostEnv.step`."""
+        """Waits for the step; the results are then in `slot`. See `HostEnv.step`."""
 
     def call(
         self, method: str, arguments: list[list[Any]], raises: Raises = ()
     ) -> list[Any]:
-        """What a method of every share returns.
+        """The return values of a method, called for every share.
 
         Args:
-          method: of `InProcess`, or of `Worker` in its place.
-          arguments: of each share, as plain data: numbers, texts, lists, mappings,
-            arrays. What is returned must be plain too.
-          raises: exceptions that the caller tells from failures.
+          method: name of a method of `InProcess` or `Worker`.
+          arguments: arguments for each share, as plain data: numbers, strings, lists,
+            mappings, arrays. Return values must be plain data, too.
+          raises: exceptions that are raised as themselves, not as failures.
         """
 
     def close(self) -> None:
@@ -69,7 +68,7 @@ class Helper(Protocol):
 
 
 def _work(jobs: Any, results: Any) -> None:
-    """Does jobs until there is None."""
+    """Runs jobs until one is None. The result of each is (value, error)."""
     while (job := jobs.get()) is not None:
         try:
             results.put((job(), None))
@@ -78,20 +77,21 @@ def _work(jobs: Any, results: Any) -> None:
 
 
 class HelperThread:
-    """One share stepped by a thread, while native code lets go of the interpreter."""
+    """Steps one share in a thread; faster if native code releases the GIL."""
 
     def __init__(self, env: InProcess, timeout: float) -> None:
         """Starts the thread.
 
         Args:
           env: its share.
-          timeout: seconds after which a step counts as hung.
+          timeout: seconds after which a step is considered hung.
         """
         self._env = env
         self._timeout = timeout
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._busy = False
+        # a daemon, so that a hung step does not keep the program from exiting
         self._thread = threading.Thread(
             target=_work,
             args=(self._jobs, self._results),
@@ -135,7 +135,7 @@ class HelperThread:
         return [self._wait()]
 
     def close(self) -> None:
-        """Closes the environments, unless the thread is still at one of them."""
+        """Closes the environments, unless the thread is still stepping one."""
         self._end()
         self._thread.join(BUSY_SECONDS if self._busy else CLOSE_SECONDS)
         if not self._thread.is_alive():
@@ -143,7 +143,7 @@ class HelperThread:
 
     def _begin(self, job: Callable[[], Any]) -> None:
         if self._busy:
-            raise self._env.failure("the helper thread cannot go on from a failure")
+            raise self._env.failure("the helper thread cannot continue after a failure")
         self._busy = True
         self._jobs.put(job)
 
@@ -151,6 +151,7 @@ class HelperThread:
         try:
             result, error = self._results.get(timeout=self._timeout)
         except queue.Empty:
+            # the traceback of the thread shows where the step hangs
             raise self._env.failure(
                 f"no answer in {self._timeout:g} s",
                 help=LATE_HELP,
@@ -167,23 +168,23 @@ class HelperThread:
 
 
 def split(num_envs: int, lanes: int) -> list[range]:
-    """The rows of each lane: adjoining, and as even as can be."""
+    """The rows of each lane, in order; their sizes differ by at most one."""
     ends = [num_envs * i // lanes for i in range(lanes + 1)]
     return [range(a, b) for a, b in pairwise(ends)]
 
 
 class Lanes:
-    """Environments of which this process steps some, and a helper the rest.
+    """Environments split between this process and a helper.
 
     Attributes:
       seeds: one per environment.
-      helpers: they, for a person: `1 worker`.
+      helpers: a description of the helpers, such as `1 worker`.
     """
 
     def __init__(
         self, own: InProcess, helper: Helper, seeds: list[int], helpers: str
     ) -> None:
-        """Takes ownership of both; the helper has the rows behind those of `own`."""
+        """Takes ownership of both; the rows of the helper follow those of `own`."""
         self.spec = own.spec
         self.num_envs = helper.shares[-1].stop
         self.seeds = seeds
@@ -202,26 +203,29 @@ class Lanes:
         """One environment per seed.
 
         Args:
-          factory: makes each.
+          factory: makes each environment.
           seeds: one per environment.
-          workers: child processes, fewer than there are environments; or one helper
-            thread.
-          timeout: seconds that a helper may take for a step of its share.
+          workers: number of child processes, fewer than environments; or `thread` for
+            one helper thread.
+          timeout: time limit in seconds for a helper's step of its share.
 
         Raises:
-          UsageError, EnvironmentFailed: as `factory` does.
+          UsageError, EnvironmentFailed: `factory` raised it.
         """
+        # the first share is stepped in this process
         count = 1 if workers == "thread" else workers
-        mine, *others = split(len(seeds), count + 1)
+        own_rows, *others = split(len(seeds), count + 1)
+        # both shares of a thread are made here
         if workers == "thread":
             (other,) = others
-            made = InProcess.make(factory, [seeds[n] for n in other], other.start)
-            helper = HelperThread(made, timeout)
-            own = InProcess.make(factory, [seeds[n] for n in mine])
+            share = InProcess.make(factory, [seeds[n] for n in other], other.start)
+            helper = HelperThread(share, timeout)
+            own = InProcess.make(factory, [seeds[n] for n in own_rows])
             return cls(own, helper, seeds, "1 helper thread")
+        # child processes make theirs while this process makes its own
         children = Workers(factory, seeds, others, timeout)
         try:
-            own = InProcess.make(factory, [seeds[n] for n in mine])
+            own = InProcess.make(factory, [seeds[n] for n in own_rows])
             children.attach(own.spec, len(seeds))
         except BaseException:
             children.close()
@@ -229,7 +233,7 @@ class Lanes:
         return cls(own, children, seeds, f"{count} worker{'s' if count > 1 else ''}")
 
     def reset(self, obs: Any) -> None:
-        """Begins an episode everywhere; writes the observations into `obs`."""
+        """Begins an episode in each environment; writes the observations into `obs`."""
         self._helper.begin_reset(obs)
         self._own.reset(obs)
         self._helper.end_reset(obs)
@@ -238,24 +242,25 @@ class Lanes:
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
+        # the helper steps its rows while this process steps its own
         self._helper.begin_step(action, slot, active)
         finals = self._own.step(action, slot, active)
         return finals + self._helper.end_step(slot, active)
 
     def gather(self, method: str) -> list[Any]:
-        """What a method of every share lists, one item per row. See `Helper.call`."""
+        """Lists returned by a method of every share, joined in the order of rows."""
         others = self._helper.call(method, [[] for _ in self._helper.shares])
         own: list[Any] = getattr(self._own, method)()
         return own + [item for part in others for item in part]
 
     def scatter(self, method: str, items: list[Any], raises: Raises = ()) -> None:
-        """Calls a method of every share with its rows' items. See `Helper.call`."""
+        """Calls a method of every share with the items of its rows (`Helper.call`)."""
         parts = [[[items[n] for n in rows]] for rows in self._helper.shares]
         self._helper.call(method, parts, raises)
         getattr(self._own, method)([items[n] for n in self._own.rows])
 
     def get_state(self) -> list[EnvState]:
-        """See `Resumable.get_state`: one state per environment, as of `InProcess`."""
+        """See `Resumable.get_state`: one state per environment, as in `InProcess`."""
         packed = self.gather("get_packed")
         return [unpack(each, self.spec.id)[1][0] for each in packed]
 

@@ -1,4 +1,4 @@
-"""Child processes that step a share of the environments each, as their parent."""
+"""Child processes, each of which steps a share of the environments."""
 
 import contextlib
 import json
@@ -23,11 +23,11 @@ from pgcli.envs.workers.shared_memory import Block, unnamed_file
 from pgcli.errors import EnvironmentFailed
 
 START_SECONDS = 60.0
-"""The least that a worker gets for importing and making its environments."""
+"""Minimum time for a worker to import and make its environments."""
 
 CLOSE_SECONDS = 2.0
 Raises = tuple[type[Exception], ...]
-"""Exceptions that come through from another process as themselves."""
+"""Exceptions of another process that are raised as themselves."""
 
 LATE_HELP = "raise host.timeout if a step may take so long"
 TRACE_SECONDS = 0.5
@@ -39,13 +39,14 @@ class _Process:
     def __init__(self, memory: int, first: int, seeds: list[int]) -> None:
         self.first = first
         self.rows = range(first, first + len(seeds))
+        # a pipe in each direction, and a file for the traceback of a crash
         self._trace = unnamed_file("pgcli-trace")
         reads, its_writes = os.pipe()
         its_reads, writes = os.pipe()
         theirs = (its_reads, its_writes, memory, self._trace)
         try:
-            # not by multiprocessing, which would run the user's `__main__` again;
-            # a group of its own, since Ctrl-C is for the parent
+            # multiprocessing would run the user's `__main__` again; its own process
+            # group, since Ctrl-C is handled by the parent
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pgcli.envs.workers.worker_process"]
                 + [str(number) for number in (*theirs, os.getpid())],
@@ -64,7 +65,7 @@ class _Process:
         )
 
     def trace(self, ask: bool) -> str | None:
-        """The traceback that it has left, after asking for one where it still lives."""
+        """The traceback that it wrote; `ask` requests one from a live process."""
         end = time.monotonic() + (TRACE_SECONDS if ask else 0.0)
         if ask:
             os.kill(self.process.pid, signal.SIGUSR2)
@@ -86,7 +87,7 @@ def _end(process: Any, channel: messages.Channel, trace: int) -> None:
 
 
 def _stderr() -> int:
-    """What a worker's stdout becomes: results alone go to ours."""
+    """Descriptor for a worker's stdout: stderr, since our stdout is for results."""
     try:
         os.fstat(2)
     except OSError:
@@ -95,12 +96,12 @@ def _stderr() -> int:
 
 
 def _search_path() -> str:
-    """Our search path for modules, as it stands, for a child."""
+    """The present search path for modules, for a child process."""
     return os.pathsep.join(path or os.getcwd() for path in sys.path)
 
 
 class Workers:
-    """Some child processes over one block of shared arrays: a `Helper`."""
+    """Child processes that share one block of arrays: a `Helper`."""
 
     def __init__(
         self,
@@ -113,9 +114,9 @@ class Workers:
 
         Args:
           factory: makes each environment.
-          seeds: of all environments.
-          shares: the rows of each process, adjoining.
-          timeout: seconds that a process may take for a step of its share.
+          seeds: seeds of all environments.
+          shares: the rows of each process, in order and without gaps.
+          timeout: time limit in seconds for a process's step of its share.
         """
         self._count = len(shares)
         self._env_id, self._timeout = factory.id, timeout
@@ -123,22 +124,25 @@ class Workers:
         self._rows = slice(shares[0].start, shares[-1].stop)
         self._steps = 0
         self._broken = self._busy = False
+        # the file is mapped when the spaces are known (`attach`)
         self._memory = unnamed_file("pgcli-lanes")
         self._processes = [
             _Process(self._memory, share.start, [seeds[n] for n in share])
             for share in shares
         ]
+        # all processes make their environments at the same time
         text = factory.to_text()
         for process in self._processes:
-            mine = [seeds[n] for n in process.rows]
-            self._send(process, "make", text, mine, process.first)
+            own = [seeds[n] for n in process.rows]
+            self._send(process, "make", text, own, process.first)
 
     def attach(self, spec: EnvSpec, num_envs: int) -> None:
         """Waits until every process has made its environments, and shares the arrays.
 
         Raises:
-          EnvironmentFailed: one could not, or its spaces differ from `spec`.
+          EnvironmentFailed: making one failed, or its spaces differ from `spec`.
         """
+        # specifications are compared as JSON
         seconds = max(self._timeout, START_SECONDS)
         expected = json.loads(json.dumps(spec_to_json(spec)))
         for process in self._processes:
@@ -148,6 +152,7 @@ class Workers:
                     "environment 0",
                     process.first,
                 )
+        # the shared arrays, and views of the workers' rows
         self._block = Block(self._memory, spec, num_envs, self._count)
         views: list[Any] = [
             None if field is None else obs_trees.rows(field, self._rows)
@@ -182,6 +187,7 @@ class Workers:
         self, slot: HostSlot, active: np.ndarray | None
     ) -> list[tuple[int, Any]]:
         """See `Helper.end_step`."""
+        # copy the results of the workers' rows from the shared arrays
         with_finals = self._wait()
         self._steps += 1
         rows = self._rows
@@ -191,6 +197,7 @@ class Workers:
             _copy(target, source, rows, mask)
         if slot.life_lost is not None:
             _copy(slot.life_lost, self._block.life_lost[rows], rows, mask)
+        # final observations, from the processes that have any
         block = self._block
         return [
             (n, copy_obs(obs_trees.rows(block.final_obs, n)))
@@ -202,7 +209,8 @@ class Workers:
     def call(
         self, method: str, arguments: list[list[Any]], raises: Raises = ()
     ) -> list[Any]:
-        """See `Helper.call`; tuples arrive and come back as lists."""
+        """See `Helper.call`; tuples become lists in both directions."""
+        # all processes work at the same time
         for process, own in zip(self._processes, arguments, strict=True):
             self._send(process, method, *own)
         seconds = max(self._timeout, START_SECONDS)
@@ -214,7 +222,8 @@ class Workers:
         return [process.rows for process in self._processes]
 
     def close(self) -> None:
-        """Ends the processes, by force if need be."""
+        """Ends the processes; those that may hang are killed."""
+        # close or kill all of them before waiting for any
         for process in self._processes:
             process.channel.close()
             if self._broken or self._busy:
@@ -224,12 +233,11 @@ class Workers:
         with contextlib.suppress(OSError):
             os.close(self._memory)
 
-    # -- messages ------------------------------------------------------------------
-
     def _usable(self) -> None:
+        """Raises if an earlier message failed or has had no reply."""
         if self._broken or self._busy:
             raise self._failure(
-                "the workers cannot go on from a failure", self._rows.start
+                "the workers cannot continue after a failure", self._rows.start
             )
 
     def _post(self, kind: bytes) -> None:
@@ -251,14 +259,14 @@ class Workers:
             raise self._late(process, self._timeout) from None
 
     def _wait(self) -> list[_Process]:
-        """Waits for all; those that have last observations to hand over."""
-        found = []
+        """Waits for all processes; returns those that have final observations."""
+        with_finals = []
         for process in self._processes:
             kind, _ = self._receive(process, self._timeout)
             if kind == messages.DONE_WITH_FINALS:
-                found.append(process)
+                with_finals.append(process)
         self._busy = False
-        return found
+        return with_finals
 
     def _answer(self, process: _Process, seconds: float, raises: Raises = ()) -> Any:
         return self._receive(process, seconds, raises)[1]
@@ -270,11 +278,13 @@ class Workers:
             kind, data = process.channel.receive(seconds)
         except messages.ClosedError:
             raise self._died(process) from None
+        # a process may have died without closing its end
         except messages.LateError:
             if process.process.poll() is not None:
                 raise self._died(process) from None
             raise self._late(process, seconds) from None
         if kind == messages.FAILED:
+            # an exception that the caller expects, else an error with the traceback
             self._broken = True
             name, text = data["raised"]
             for known in raises:
@@ -283,15 +293,14 @@ class Workers:
             raise from_data(data)
         return kind, data
 
-    # -- failures ------------------------------------------------------------------
-
     def _at(self, process: _Process) -> int:
-        """The environment that a process was at."""
+        """The environment that a process is making, resetting or stepping."""
         if not hasattr(self, "_block"):
             return process.first
         return int(self._block.now[self._processes.index(process)])
 
     def _died(self, process: _Process) -> EnvironmentFailed:
+        # the reason in words: exit code or signal
         try:
             code = process.process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -324,7 +333,7 @@ class Workers:
 
 
 def _copy(target: Any, source: Any, rows: slice, mask: np.ndarray | None) -> None:
-    """Writes rows of shared arrays into the caller's, all or those of a mask."""
+    """Copies rows of shared arrays into those of the caller; only those of a mask."""
     if mask is None:
         set_rows(target, rows, source)
     else:

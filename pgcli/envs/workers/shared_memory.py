@@ -1,6 +1,7 @@
-"""The arrays of one step, in memory that several processes share.
+"""The arrays of one step, in memory shared by several processes.
 
-It is an unnamed file: gone with the last process that maps it, however that ends.
+The memory is an unnamed file, which the system frees with the last process that maps
+it.
 """
 
 import math
@@ -18,7 +19,7 @@ ALIGNMENT = 64
 
 
 def unnamed_file(name: str) -> int:
-    """The descriptor of an empty file that has no name on any disk, where possible."""
+    """The descriptor of an empty file without a name, in memory if possible."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name)
     with tempfile.TemporaryFile() as file:
@@ -26,7 +27,7 @@ def unnamed_file(name: str) -> int:
 
 
 def action_row(space: Space) -> tuple[tuple[int, ...], str]:
-    """Shape and dtype of one environment's action, as a policy gives it."""
+    """Shape and dtype of one environment's action, in a policy's format."""
     if isinstance(space, Discrete):
         return (), "int32"
     dtype = "float32" if isinstance(space, Box) else "int32"
@@ -34,14 +35,15 @@ def action_row(space: Space) -> tuple[tuple[int, ...], str]:
 
 
 class _Cutter:
-    """Hands out arrays one after the other; without memory it only counts."""
+    """Allocates arrays sequentially in a memory; without one, counts their bytes."""
 
     def __init__(self, memory: mmap.mmap | None) -> None:
         self._memory = memory
         self.used = 0
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """The next array, zero at first."""
+        """The next array, initially zero."""
+        # every array starts at a multiple of ALIGNMENT
         size = math.prod(shape) * np.dtype(dtype).itemsize
         offset = self.used
         self.used += -(-size // ALIGNMENT) * ALIGNMENT
@@ -60,19 +62,21 @@ class _Cutter:
 
 
 class Block:
-    """What one step takes and leaves, of N environments.
+    """Inputs and results of one step of N environments.
 
     Attributes:
-      action: [N, …] as the policy gave it.
-      active: [N], where only some environments step.
-      slot: the outcome.
-      life_lost: where a life was lost, of environments that count them.
-      final_obs: row n holds a last observation where `has_final[n]`.
-      now: [W], the row that each worker is at.
+      action: [N, …] as the policy returned it.
+      active: [N], used if only some environments step.
+      slot: the results.
+      life_lost: [N], whether a life was lost, if the environments report lives.
+      final_obs: [N, *obs], valid in the rows of `has_final`.
+      has_final: [N], whether a row has a final observation.
+      now: [W], the row that each worker is resetting or stepping.
     """
 
     def __init__(self, file: int, spec: EnvSpec, num_envs: int, workers: int) -> None:
-        """Maps the file, and grows it to the size that this takes."""
+        """Maps the file, after enlarging it to the size of the arrays."""
+        # a first pass counts bytes, a second one creates the arrays
         counter = _Cutter(None)
         self._cut(counter, spec, num_envs, workers)
         if os.fstat(file).st_size < counter.used:

@@ -2,11 +2,11 @@
 
 One vector step of N environments costs N·s in this process, where s is the time of one
 environment's step. With W workers it costs ⌈N/(W+1)⌉·s + h, where h is the cost of
-handing a step over to another process and waiting for it. Both numbers are measured and
-kept in the user's cache: h once per machine, by an exchange of bytes with a small child
-process; s once per machine, environment and version. No worker is started to find out.
-Training's environments are not touched, so that their random streams stay where they
-are: the choice changes speed alone.
+handing a step over to another process and waiting for it. Both are measured and kept in
+the user's cache: h once per machine, by exchanging bytes with a small child process; s
+once per machine, environment and version. No worker is started for the measurement. The
+environments of training are not used, so that their random streams are not advanced:
+the choice affects only the speed.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from pgcli.envs.workers.shared_memory import Block, unnamed_file
 from pgcli.errors import PgcliError
 
 EXCHANGES_PER_HAND_OVER = 9
-"""h in exchanges of bytes: a worker also reads the command and wakes a busy core.
+"""Ratio of h to one exchange of bytes: a worker also reads the command and wakes up.
 
 Measured on CartPole-v1 with 8 environments: h = 50 µs, one exchange 5.5 µs.
 """
 
 MARGIN = 1.25
-"""How much faster workers must be: they take half a second or more to start."""
+"""Minimum speed-up by workers, which take half a second or more to start."""
 
 PROBE_SECONDS = 0.003
 ROUNDS = 4
@@ -46,13 +46,14 @@ WINDOW_SECONDS = 50e-6
 WINDOWS = 1000
 
 LIBRARIES = ("pgcli-jax", "gymnasium", "mujoco", "box2d", "ale-py", "minigrid")
-"""Distributions whose version a remembered step depends on."""
+"""Distributions whose version is part of the cache key of a step."""
 
 ECHO = "import os\nwhile data := os.read(0, 64): os.write(1, data)"
 
 
 def choose_workers(factory: EnvFactory, num_envs: int) -> int:
-    """The number of child processes with which environments step the fastest."""
+    """The number of child processes: one per further core if that is faster, else 0."""
+    # one lane per available core; a single lane leaves no choice
     lanes = min(len(os.sched_getaffinity(0)), num_envs)
     if lanes == 1:
         return 0
@@ -63,26 +64,26 @@ def choose_workers(factory: EnvFactory, num_envs: int) -> int:
     try:
         step = _remembered(_key(text), lambda: step_seconds(factory))
         hand_over = _remembered("hand_over", hand_over_seconds)
-    except (PgcliError, OSError):  # an error of the environment is raised by its maker
+    except (PgcliError, OSError):  # raised again when the environments are made
         return 0
     return lanes - 1 if workers_pay(step, hand_over, num_envs, lanes) else 0
 
 
 def workers_pay(step: float, hand_over: float, num_envs: int, lanes: int) -> bool:
-    """Whether `lanes` processes step faster than one, by more than `MARGIN`.
+    """Whether `lanes` processes are faster than one by more than a factor `MARGIN`.
 
     Args:
       step: seconds of one step of one environment.
       hand_over: seconds of handing a step over to another process.
-      num_envs: environments in all.
-      lanes: this process and its workers.
+      num_envs: total number of environments.
+      lanes: number of processes: this one and its workers.
     """
     share = -(-num_envs // lanes)
     return num_envs * step > MARGIN * (share * step + hand_over)
 
 
 def step_seconds(factory: EnvFactory) -> float:
-    """Seconds of a step of one environment, the best of several rounds."""
+    """Seconds of a step of one environment, the minimum of several rounds."""
     env = InProcess.make(factory, [0])
     try:
         step = _stepper(env)
@@ -97,6 +98,7 @@ def hand_over_seconds() -> float:
     Raises:
       OSError: no child process can be started.
     """
+    # a child process that returns every byte, without site packages
     child = subprocess.Popen(
         [sys.executable, "-S", "-E", "-c", ECHO],
         stdin=subprocess.PIPE,
@@ -114,7 +116,7 @@ def hand_over_seconds() -> float:
 
     try:
         exchange()  # waits until it has started
-        # many short windows, so that some fall between other processes' turns
+        # many short windows, so that some are not interrupted by other processes
         best = min(_timed(exchange, WINDOW_SECONDS) for _ in range(WINDOWS))
     finally:
         child.stdin.close()
@@ -124,9 +126,9 @@ def hand_over_seconds() -> float:
 
 
 def _key(text: str) -> str | None:
-    """Names an environment and its versions; None if its code is the user's own.
+    """A cache key for an environment and its versions; None with user modules.
 
-    That code may change from run to run.
+    The code of user modules may change between runs.
     """
     if user_modules.NAMED:
         return None
@@ -135,7 +137,7 @@ def _key(text: str) -> str | None:
 
 @functools.cache
 def _machine() -> str:
-    """Names this kind of machine: its processors and its Python."""
+    """A cache key for this machine: its name, processors and Python."""
     model = platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -151,17 +153,19 @@ def _remembered(key: str | None, measure: Callable[[], float]) -> float:
     """Seconds from the cache, or measured and put there; a failed write is ignored.
 
     Args:
-      key: what is measured; None: do not remember it.
+      key: key of the measurement; None to measure without the cache.
       measure: takes the measurement.
     """
     directory = cache_directory()
     if key is None or directory is None:
         return measure()
+    # an unreadable or impossible entry is measured again
     file = directory / "seconds" / f"{_machine()}-{key}.json"
     with contextlib.suppress(OSError, ValueError):
         seconds = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(seconds, float) and 0 < seconds < float("inf"):
             return seconds
+    # written under a temporary name first: other processes may read the file
     seconds = measure()
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +176,8 @@ def _remembered(key: str | None, measure: Callable[[], float]) -> float:
 
 
 def _stepper(env: HostEnv) -> Callable[[], Any]:
-    """Steps the environments with the same action again and again, from a reset on."""
+    """A function that steps environments with a constant action, after a reset."""
+    # buffers of one step
     file = unnamed_file("pgcli-measure")
     try:
         block = Block(file, env.spec, env.num_envs, 0)
@@ -183,7 +188,7 @@ def _stepper(env: HostEnv) -> Callable[[], Any]:
 
 
 def _timed(step: Callable[[], Any], seconds: float) -> float:
-    """Seconds per call, over at least `seconds` in all."""
+    """Seconds per call, averaged over at least `seconds`."""
     count, start = 0, time.perf_counter()
     while True:
         step()

@@ -1,7 +1,7 @@
 """A child process that steps some of the environments.
 
 Started as `python -m pgcli.envs.workers.worker_process`.
-It imports neither JAX nor the program that started it, so that it is ready soon.
+It imports neither JAX nor the program that started it, so that it starts quickly.
 """
 
 import ctypes
@@ -20,34 +20,37 @@ from pgcli.envs.workers import messages
 from pgcli.envs.workers.shared_memory import Block
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_OTHERS_DECIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_HANDLED_BY_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def die_with(parent: int) -> None:
-    """Has this process killed when its parent dies, whatever it is doing then."""
+    """Lets the system kill this process when its parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before
+    # the parent may have died before that call
+    if os.getppid() != parent:
         os._exit(1)
 
 
 def settle(trace: int) -> None:
-    """Leaves signals of the terminal and of schedulers to the parent.
+    """Ignores signals of the terminal and of schedulers, and enables tracebacks.
+
+    The parent handles these signals.
 
     Args:
-      trace: a file that gets the traceback of a crash, or on SIGUSR2 of a hang.
+      trace: a file for the traceback of a crash or, on SIGUSR2, of a hang.
     """
-    for number in _OTHERS_DECIDE:
-        # not SIG_IGN, which processes of the environment would inherit
+    for number in _HANDLED_BY_PARENT:
+        # not SIG_IGN, which child processes of the environment would inherit
         signal.signal(number, lambda *_: None)
     faulthandler.enable(trace, all_threads=False)
     faulthandler.register(signal.SIGUSR2, trace, all_threads=False)
 
 
 class Worker:
-    """Does what the parent says, until that is gone."""
+    """Serves requests of the parent until it closes the channel."""
 
     def __init__(self, channel: messages.Channel, memory: int) -> None:
-        """Nothing is made before the parent asks for it."""
+        """A worker without environments; a request makes them."""
         self._channel = channel
         self._memory = memory
         self._env: InProcess | None = None
@@ -55,26 +58,29 @@ class Worker:
         self._rows = slice(0, 0)
 
     def serve(self) -> None:
-        """Answers every message by one; a failure is told as text."""
+        """Sends one reply per message; failures are sent as text."""
         while True:
             try:
                 kind, data = self._channel.receive(None)
             except messages.ClosedError:
                 break
+            # an exception of an environment is sent; the parent decides what to do
             try:
                 self._answer(kind, data)
             except messages.ClosedError:
                 break
             except BaseException as error:
-                told = failed(
+                failure = failed(
                     "a worker process failed", f"process {os.getpid()}", error
                 )
                 raised = [type(error).__name__, text_of(error)]
-                self._channel.send(messages.FAILED, {**to_data(told), "raised": raised})
+                reply = {**to_data(failure), "raised": raised}
+                self._channel.send(messages.FAILED, reply)
         if self._env is not None:
             self._env.close()
 
     def _answer(self, kind: bytes, data: Any) -> None:
+        # a method of this class or of the environments; else a reset or a step
         if kind == messages.CALL:
             name, arguments = data
             owner = self if hasattr(self, name) else self._env
@@ -105,6 +111,7 @@ class Worker:
         return self._env, self._block
 
     def _step(self, some: bool) -> bytes:
+        # results go into the shared arrays
         env, block = self._ready()
         slot = block.slot
         if env.counts_lives:
@@ -112,6 +119,7 @@ class Worker:
         finals = env.step(block.action, slot, block.active if some else None)
         if not finals:
             return messages.DONE
+        # and final observations, with the rows that have one
         block.has_final[self._rows] = False
         for n, obs in finals:
             set_rows(block.final_obs, n, obs)
@@ -120,15 +128,16 @@ class Worker:
 
 
 def main(arguments: list[str]) -> None:
-    """Serves until the parent closes its end, or dies.
+    """Serves until the parent closes the channel or dies.
 
     Args:
-      arguments: descriptors of what to read from, write to, share and leave tracebacks
-        in, and the process id of the parent.
+      arguments: descriptors of the pipes to read from and write to, of the shared
+        memory and of the traceback file, and the process id of the parent.
     """
     *descriptors, parent = map(int, arguments)
     die_with(parent)
-    for descriptor in descriptors:  # not for what an environment starts
+    # child processes of the environments must not inherit the descriptors
+    for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     reads, writes, memory, trace = descriptors
     settle(trace)
