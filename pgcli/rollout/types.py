@@ -1,7 +1,7 @@
 """Data that collectors produce and algorithms learn from. Axes: T time, N envs.
 
 Each field is declared in one class and inherited by all that have it, with its sharding
-over devices: [T, N, …] by environment unless `PER_ENV` says that N comes first.
+over devices: by environment, for [T, N, …] or, with `PER_ENV`, for [N, …].
 """
 
 import dataclasses
