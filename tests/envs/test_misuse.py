@@ -1,4 +1,4 @@
-"""Environments that do not exist, do not fit, or misbehave: named, with a remedy."""
+"""Errors for environments that do not exist, do not fit, or misbehave."""
 
 import sys
 from functools import partial

@@ -1,4 +1,4 @@
-"""`--env-module`: what it lets ids reach, and what is said where it cannot."""
+"""`--env-module`: ids of user modules, and errors of such modules."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ gymnasium.register("Lamps-v0", "user_module:Lamps", max_episode_steps=20)
 
 @pytest.fixture(autouse=True)
 def afresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """No module named so far, an empty current directory, and all undone after."""
+    """Starts without modules in an empty directory, and restores both afterwards."""
     monkeypatch.setattr(user_modules, "NAMED", [])
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What adapters share, on stand-ins for libraries: time, dtypes, Brax's protocol."""
+"""Functions shared by the adapters, on fake libraries: time limit, dtypes, Brax."""
 
 import sys
 import warnings
@@ -31,10 +31,10 @@ class BraxState(struct.PyTreeNode):
 
 
 class Pole:
-    """Speaks Brax's protocol: falls at a place, and moves by what it is told.
+    """An environment with Brax's protocol: actions move it, and it falls at a place.
 
-    Loose with types as Brax's own are: a reward that is a Python float, a `done` that
-    is a float, a key in the state.
+    Its types are as loose as Brax's: the reward is a Python float, `done` is a float,
+    and the state has a key.
     """
 
     action_size = 1

@@ -1,4 +1,4 @@
-"""Every registered on-device environment keeps the contract; `func:` is Gymnasium's."""
+"""The contract of all on-device environments; `func:` equals Gymnasium's."""
 
 from collections.abc import Callable
 from functools import cache
@@ -138,7 +138,7 @@ def test_registered_limits_of_the_functional_environments() -> None:
 
 
 def cartpole_states(rng: np.random.Generator) -> np.ndarray:
-    """Some of them about to fall, or beyond the edge."""
+    """States, some of them about to fall or beyond the edge."""
     return rng.uniform([-2.5, -3, -0.25, -3], [2.5, 3, 0.25, 3], (200, 4))
 
 

@@ -1,4 +1,4 @@
-"""`gymnax:` under our contract: ends told apart, final observations, Gymnasium's."""
+"""`gymnax:` under our contract: kinds of ends, final observations, Gymnasium's."""
 
 from typing import Any
 

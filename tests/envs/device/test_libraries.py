@@ -1,4 +1,4 @@
-"""The on-device libraries under our contract; what needs one is skipped without it."""
+"""The on-device libraries under our contract; skipped if a library is missing."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ every_library = pytest.mark.parametrize("env_id", EXAMPLES)
 
 
 def need(env_id: str) -> None:
-    """Skips where the library of an id is not installed."""
+    """Skips the test if the library of an id is not installed."""
     backend = DEVICE_BACKENDS[env_id.partition(":")[0]]
     if not backend.installed:
         pytest.skip(f"needs the extra {backend.extra}")

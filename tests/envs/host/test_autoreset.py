@@ -1,6 +1,6 @@
-"""Three ways to reset and our own, one set of advantages.
+"""Three autoreset modes and our own: the same advantages.
 
-What the scripted environment itself recorded is the truth; the advantages of its
+The reference is the record of the scripted environment; the advantages of its
 transitions are computed from that record by the definition, Â_t = Σ (γλ)^k δ_{t+k}.
 """
 
@@ -102,7 +102,7 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 class Collected(NamedTuple):
-    """Some rollouts one after the other, and what they were collected with."""
+    """Successive rollouts, and the objects that collected them."""
 
     rollouts: list[Transitions]
     advantages: list[np.ndarray]  # [T, N] each
@@ -112,7 +112,7 @@ class Collected(NamedTuple):
 
 @cache
 def acting() -> tuple[Policy, Agent]:
-    """A policy with a critic that tells states apart, and statistics that matter.
+    """A policy whose critic depends on the state, with statistics that have an effect.
 
     All scripted environments have the same spaces.
     """
@@ -128,7 +128,7 @@ def acting() -> tuple[Policy, Agent]:
 
 @jax.jit
 def advantage(transitions: Transitions) -> jax.Array:
-    """Â [T, N] of transitions, the way that training computes it."""
+    """Â [T, N] of transitions, as training computes it."""
     policy, agent = acting()
     rollout = complete(policy, agent, transitions, transitions.reward)
     gamma, gae_lambda = jnp.float32(GAMMA), jnp.float32(GAE_LAMBDA)
@@ -142,7 +142,7 @@ def critic(obs: jax.Array) -> jax.Array:
 
 
 def value(obs: np.ndarray) -> np.ndarray:
-    """V [n] of observations [n, 2]; as many rows as one compiled program has."""
+    """V [n] of observations [n, 2], padded so that one program compiles."""
     scaled = (obs - np.array([0.5, 1.0])) / np.sqrt([0.25, 4.0])
     rows = np.zeros((LONG, 2), np.float32)
     rows[: len(obs)] = scaled
@@ -182,7 +182,7 @@ def collected(mode: str, all_collected: dict[str, Collected]) -> Collected:
 
 
 def closed_form(record: list[Seen]) -> np.ndarray:
-    """Â of transitions that one rollout cut out of an environment's life."""
+    """Â of the transitions of an environment that are in one rollout."""
     now = value(np.stack([seen.obs for seen in record]))
     after = value(np.stack([seen.next_obs for seen in record]))
     advantage = np.zeros(len(record))
@@ -198,7 +198,7 @@ def closed_form(record: list[Seen]) -> np.ndarray:
 
 
 def by_rollout(collected: Collected, n: int) -> list[list[Seen]]:
-    """Environment n's record, cut where the rollouts were."""
+    """Environment n's record, split at the ends of the rollouts."""
     counts = [int(rollout.weight[:, n].sum()) for rollout in collected.rollouts]
     ends = np.cumsum([0, *counts])
     assert ends[-1] == len(collected.records[n])  # a phantom is no step

@@ -1,4 +1,4 @@
-"""What one environment is, as plain data that another process can use."""
+"""One environment as plain data that another process can use."""
 
 import gymnasium
 import pytest
@@ -52,7 +52,7 @@ def test_factory_refuses_ids_that_are_not_of_the_host(env_id: str) -> None:
 def test_factory_as_text_registers_after_the_package_that_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Otherwise the package warns that it overrides what is registered."""
+    """Otherwise the package warns that it overrides a registration."""
     order = []
     monkeypatch.setattr(
         "pgcli.envs.host.env_factory.import_package", lambda name: order.append(name)

@@ -1,4 +1,4 @@
-"""EnvPool under our contract, where it is installed."""
+"""EnvPool under our contract, if it is installed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A lost life ends the credit of an episode, and nothing that is told of it."""
+"""A lost life ends the credit of an episode, but not the reported episode."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Observations that are not what their space says, and warnings nobody can act on."""
+"""Observations that do not fit their space, and harmless warnings of MuJoCo."""
 
 import subprocess
 import sys

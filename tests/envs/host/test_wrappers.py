@@ -1,4 +1,4 @@
-"""Wrappers in place, and observations in parts."""
+"""Configured wrappers, and observations of several parts."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def test_vectorizer_steps_bits_and_numbers_without_axes() -> None:
 
 
 class Dial(gymnasium.Env[Any, Any]):
-    """An action without axes, which must be an array all the same."""
+    """A scalar action that must nevertheless be an array."""
 
     observation_space = spaces.Box(-1, 1, (1,))
     action_space = spaces.Box(0.0, 0.1, (), np.float64)

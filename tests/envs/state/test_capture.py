@@ -1,4 +1,4 @@
-"""States of environments: complete, plain, and refused where they cannot be had."""
+"""States of environments: complete and plain, or refused with a reason."""
 
 import copy
 import mmap
@@ -40,12 +40,12 @@ TEXT = ("Taxi-v4", "FrozenLake-v1", "CliffWalking-v1")
 
 
 def needs(module: str, *ids: str) -> list[Any]:
-    """Ids that are tested where a module is installed, and slowly."""
+    """Ids for slow tests that run if a module is installed."""
     return [pytest.param(i, "in_process", module, marks=pytest.mark.slow) for i in ids]
 
 
 def after(env_id: str, vectorizer: str, steps: int) -> HostEnv:
-    """Environments in the midst of their episodes."""
+    """Environments in the middle of their episodes."""
     env = make(env_id, vectorizer, 3)
     begin(env)
     digest_of_steps(env, steps, seed=1)
@@ -53,7 +53,7 @@ def after(env_id: str, vectorizer: str, steps: int) -> HostEnv:
 
 
 def stored(states: list[EnvState]) -> list[EnvState]:
-    """States as they come back from a checkpoint."""
+    """States after a round trip through a checkpoint."""
     return unpack(pack({}, states), "here")[1]
 
 
@@ -409,7 +409,7 @@ def test_view_of_mujoco_memory_is_not_taken_for_an_array() -> None:
 
 @pytest.mark.parametrize("vectorizer", ["in_process", "native"])
 def test_same_seeds_are_the_same_states(vectorizer: str) -> None:
-    """What spaces sample is no matter of chance either."""
+    """Samples of the spaces are seeded as well."""
     a, b = (after("CartPole-v1", vectorizer, 5).get_state() for _ in range(2))
     assert_same_states(a, b)
     assert "space" in str(a[0].facts)

@@ -1,4 +1,4 @@
-"""Lanes: the same bytes however many step, and errors that name who failed."""
+"""Lanes: equal bytes for any number of workers, errors that name environments."""
 
 import os
 import signal
@@ -71,14 +71,14 @@ def actions(env: HostEnv, num_steps: int) -> np.ndarray:
 
 
 def play(env: HostEnv, num_steps: int, rollouts: int = 2, some: bool = False) -> Played:
-    """Everything that comes out of some rollouts, each after a reset of its own."""
+    """All results of some rollouts, each after its own reset."""
     slot, seen = block(env).slot, []
     drawn = actions(env, num_steps * rollouts)
     for t, action in enumerate(drawn):
         if t % num_steps == 0:
             env.reset(slot.obs)
             active = np.ones(NUM_ENVS, bool) if some else None
-        for field in slot[:6]:  # rows that stand still are not written to
+        for field in slot[:6]:  # inactive rows are not written
             field[...] = 0
         finals = env.step(action, slot, active)
         found = np.zeros((NUM_ENVS, *slot.obs.shape[1:]), np.float32)
@@ -174,7 +174,7 @@ def test_wire_keeps_plain_data_and_refuses_the_rest() -> None:
 
 
 def failing(fault: str, workers: Any, **kwargs: Any) -> EnvironmentFailed:
-    """What comes of five environments if the last misbehaves in its third step."""
+    """The error of five environments if the last misbehaves in its third step."""
     timeout = TIMEOUT if fault in ("stop", "sleep") else 2.0 * DEADLINE
     bad = {"fault": fault, "at": 2, "seed": SEEDS[-1], **kwargs}
     env = make("Bad-v0", workers, kwargs=bad, timeout=timeout)
@@ -182,7 +182,7 @@ def failing(fault: str, workers: Any, **kwargs: Any) -> EnvironmentFailed:
     try:
         with pytest.raises(EnvironmentFailed) as caught:
             play(env, 6, rollouts=1)
-        # workers are of no use any more, and say so instead of hanging
+        # workers are unusable now, and raise instead of hanging
         if workers == 1:
             with pytest.raises(EnvironmentFailed):
                 env.reset(block(env).slot.obs)
@@ -364,7 +364,7 @@ def test_workers_pay_where_their_share_saves_more_than_handing_over(
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """What `auto` measures, in order: a step of 6 µs on a machine of four cores."""
+    """The measurements of `auto`, in order: a step of 6 µs, on four cores."""
     asked: list[str] = []
 
     def step(factory: EnvFactory) -> float:
