@@ -15,7 +15,7 @@ from support.user_module import Limited
 from pgcli.config.schema import EnvConfig
 from pgcli.diagnose.device_env_check import check_device, measure_device
 from pgcli.diagnose.env_check import check_env
-from pgcli.diagnose.host_env_check import check_host, measure_host
+from pgcli.diagnose.host_env_check import Speed, check_host, measure_host
 from pgcli.envs.device.func_env import from_func_env
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.make import make_device_env
@@ -24,7 +24,7 @@ LIMIT = 30
 
 
 class Checked(gymnasium.Env[Any, Any]):
-    """Misbehaves in the one way that `fault` names."""
+    """An environment with at most one fault."""
 
     def __init__(self, fault: str = "") -> None:
         self._fault = fault
@@ -98,7 +98,7 @@ def registered() -> Iterator[None]:
 
 
 def found(env_id: str = "Checked-v0", **config: Any) -> dict[str, str]:
-    """Message and help of everything that is not right, under its level."""
+    """Level of each problem, by its message and help."""
     return {
         f"{finding.message} | {finding.help}": finding.level
         for finding in check_host(env_factory(EnvConfig(env_id, **config)))
@@ -173,6 +173,16 @@ def test_measure_finds_that_waiting_takes_time() -> None:
     speed = measure_host(env_factory(EnvConfig("Checked-v0")), 0.05)
     assert 0 < speed.step < 1e4
     assert 0 < speed.reset < 1e5
+
+
+def test_slow_step_suggests_workers_and_explains_auto(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speed = Speed(step=25.0, reset=1.0)  # above WORKER_STEP
+    monkeypatch.setattr("pgcli.diagnose.env_check.measure_host", lambda *_: speed)
+    (text,) = check_env(small("Checked-v0"), 0.01)["suggestions"]
+    assert "host.workers" in text
+    assert "with the cost of handing it to another process" in text
 
 
 def device(**changed: Any) -> Any:
