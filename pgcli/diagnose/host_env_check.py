@@ -163,7 +163,7 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
 
 def _seeding(factory: EnvFactory) -> Iterator[Finding]:
     """Checks that a seed determines the episodes, in new and in used environments."""
-    # seed 1 in a new, another new and a used environment; seed 2 for comparison
+    # seed 1 in two new environments and in a used one; seed 2 for comparison
     first, second = factory(), factory()
     try:
         once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))

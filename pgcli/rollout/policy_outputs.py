@@ -31,7 +31,7 @@ def complete(
     """The rollout of `transitions` under the agent that collected them.
 
     Distributions, log-probabilities and values of the whole rollout come from one
-    batched pass (a scan over time where the policy is recurrent).
+    batched pass (a scan over time if the policy is recurrent).
 
     Args:
       policy: the policy.

@@ -78,8 +78,8 @@ def _make(
         env, params = xminigrid.make(name, **kwargs)
     except TypeError as error:
         raise unknown_kwargs(env_id, error) from None
-    # the largest number of either channel, type or colour
     params = params.replace(max_steps=max_episode_steps or params.max_steps)
+    # the largest number of either channel, type or colour
     largest = float(max(NUM_TILES, NUM_COLORS) - 1)
     spec = EnvSpec(
         env_id,

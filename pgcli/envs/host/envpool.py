@@ -40,7 +40,7 @@ def make_envpool(config: EnvConfig, seeds: list[int]) -> NativeVector:
         raise not_installed(config.id, "envpool")
     import envpool
 
-    # check the name and the arguments: EnvPool's own errors are hard to read
+    # the name and the arguments are checked before an environment is made
     name = config.id.removeprefix(PREFIX)
     known = envpool.list_all_envs()
     if name not in known:

@@ -3,8 +3,8 @@
 Gymnasium's vector environments reset in one of three ways:
 
 * NEXT_STEP: the step after an episode's end ignores the action and returns the reset
-  observation. That row is not a transition (`real` is False). Its observation is the
-  final one of the episode, so no other copy is needed.
+  observation. That row is not a transition (`real` is False). It acts on the final
+  observation of the episode, so no other copy is needed.
 * SAME_STEP: the step returns the reset observation, and the last one in `final_obs`.
 * DISABLED: we reset the environments that ended, by a mask.
 

@@ -29,7 +29,7 @@ def make_registered(
     """
     import gymnasium
 
-    # the extra of its package, for errors
+    # the registered limit unless one is given; the extra of its package, for errors
     limit = (
         {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
     )

@@ -29,7 +29,7 @@ def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
     """
     for item in items:
         env = _wrapped(env, *parse(item), env_id)
-    # a flat Dict needs no conversion, unless a name could be mistaken for a path
+    # nested parts have a `/` in their path, and parts of a Tuple are numbers
     space = env.observation_space
     compound = isinstance(space, spaces.Tuple | spaces.Dict)
     if compound and any("/" in path or path.isdigit() for path, _ in parts(space)):

@@ -243,7 +243,7 @@ def _encode_level(encoder: Encoder, level: Any, path: str) -> Tree:
             ) from error
         own = encoder.encode([state], f"{path}.get_state()")
         return {**head, "own": own, "random": _random_trees(encoder, level, path)}
-    # else all attributes, if there is nothing else
+    # else all attributes, if they are its only state
     if not is_ordinary(level):
         raise NotPlainError(f"{path} has state outside of its attributes")
     trees = {

@@ -221,7 +221,7 @@ def restore_vars(
             f"{path} has an attribute that is not in the checkpoint: "
             + ", ".join(unknown[:4])
         )
-    # past any __setattr__ of the class
+    # object.__setattr__ bypasses a __setattr__ of the class
     for name, tree in attributes.items():
         value = decoder.decode(tree, live.get(name), f"{path}.{name}")
         if name not in live or value is not live[name]:
