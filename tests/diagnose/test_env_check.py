@@ -53,7 +53,7 @@ class Checked(gymnasium.Env[Any, Any]):
         obs = np.float32(rng.uniform(-1, 1, 2))
         if self._fault == "used":  # what an earlier episode left
             obs[0] = self._episode % 3 / 3
-        if self._calls:  # counts over resets, where that cannot be had
+        if self._calls:  # counts across resets, outside of any state
             obs[0] = next(self._calls) % 7 / 7
         if self._fault == "constant":
             obs[:] = 0

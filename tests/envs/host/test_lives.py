@@ -126,8 +126,8 @@ def test_learning_from_signs_and_lives_tells_raw_returns_of_whole_games() -> Non
         for part in whole_games(one)
     ]
     assert int(report.episodes[1]) == len(games) == 5
-    told = report.metrics["return_mean"], report.metrics["length_mean"]
-    np.testing.assert_allclose(told, np.mean(games, axis=0), rtol=1e-6)
+    reported = report.metrics["return_mean"], report.metrics["length_mean"]
+    np.testing.assert_allclose(reported, np.mean(games, axis=0), rtol=1e-6)
     # signs are what it learned from: tripled rewards change nothing
     same, _ = fit(state, transitions.replace(reward=3 * transitions.reward))
     for x, y in zip(

@@ -122,7 +122,7 @@ def test_lives_left_are_part_of_a_state() -> None:
         ("pgcli/Opaque-v0", "thread"),
     ],
 )
-def test_states_are_the_same_whoever_steps(env_id: str, workers: Any) -> None:
+def test_states_do_not_depend_on_the_workers(env_id: str, workers: Any) -> None:
     env = after(env_id, "in_process", 27)
     states = env.get_state()
     lanes = make(env_id, "in_process", 3, seed=99, workers=workers)

@@ -92,7 +92,7 @@ def play(env: HostEnv, num_steps: int, rollouts: int = 2, some: bool = False) ->
 
 
 @pytest.mark.parametrize("some", [False, True], ids=["all", "active"])
-def test_lanes_return_the_same_bytes_whoever_steps(some: bool) -> None:
+def test_lanes_return_the_same_bytes_for_any_workers(some: bool) -> None:
     # 25 steps under a limit of 20: CartPole falls on its own and is cut off too
     ends = {"max_episode_steps": 20}
     played: list[Played] = []
