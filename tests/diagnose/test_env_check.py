@@ -156,7 +156,7 @@ def test_check_sees_the_environment_in_its_wrappers() -> None:
     ("fault", "level", "words"),
     [
         ("", "ok", "resumes exactly"),
-        ("counting", "warning", "took another course"),
+        ("counting", "warning", "its episode ended differently"),
     ],
 )
 def test_check_reports_whether_a_run_resumes_exactly(
