@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pgcli import versions
 from pgcli.diagnose import doctor
 
 
@@ -65,6 +66,16 @@ def test_doctor_warns_of_an_installation_older_than_the_code(
     monkeypatch.setattr(doctor, "extras", lambda: {name: [] for name in known})
     (warning,) = (w for w in doctor.examine(tmp_path)["warnings"] if "older" in w)
     assert "lacks the extras brax, pgx: reinstall pgcli-jax" in warning
+
+
+def test_doctor_names_versions_outside_the_tested_range(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(versions, "untested", lambda: {"jax 0.99.0": "0.10 to 0.12"})
+    report = doctor.examine(tmp_path)
+    assert report["untested"] == {"jax 0.99.0": "0.10 to 0.12"}
+    (warning,) = (text for text in report["warnings"] if "jax 0.99.0" in text)
+    assert warning.endswith("tested with: 0.10 to 0.12")
 
 
 def test_every_extra_that_an_environment_needs_is_offered() -> None:

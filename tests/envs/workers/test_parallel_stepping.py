@@ -456,5 +456,5 @@ def test_auto_leaves_the_streams_of_training_alone() -> None:
 
 
 def test_a_step_and_handing_it_over_are_measured() -> None:
-    assert 0 < step_seconds(factory("CartPole-v1")) < 1
-    assert 0 < hand_over_seconds() < 1
+    assert step_seconds(factory("CartPole-v1")) > 0
+    assert hand_over_seconds() > 0
