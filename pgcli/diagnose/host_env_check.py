@@ -254,7 +254,7 @@ def _actions(factory: EnvFactory) -> Iterator[Finding]:
 
 def measure_host(factory: EnvFactory, seconds: float) -> Speed:
     """Time of a step and of a reset: the shortest of several measurements."""
-    # a fixed set of actions, drawn beforehand
+    # a fixed set of actions, drawn before timing
     env = factory()
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(64)]

@@ -1,6 +1,6 @@
 """Collection on the host: one small forward pass per step, written in place.
 
-Noise for the whole rollout is drawn beforehand; values, log-probabilities and
+Noise for the whole rollout is drawn in advance; values, log-probabilities and
 distributions are computed for the whole rollout afterwards, inside the update.
 """
 
