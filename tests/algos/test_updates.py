@@ -434,12 +434,13 @@ def test_value_of_reward_one_for_ever_is_that_of_no_end(
         value_coef=1.0,
     )
     env = forever(3)
+    dist = case("discrete").rollout.dist
     bias = Policy(
         lambda key: {"value": jnp.zeros(1), "logits": jnp.zeros((1, 2))},
         lambda num_envs: (),
         lambda params, carry, obs, start, mask=None: (
             carry,
-            case("discrete").rollout.dist.replace(logits=obs @ params["logits"]),
+            dist.replace(logits=obs @ params["logits"]),
             obs[..., 0] * params["value"][0],
         ),
     )

@@ -17,6 +17,7 @@ from pgcli.training.run import resume, train
 
 ENV = "func:CartPole-v1"
 GRID = "grid={optimizer.lr: [1e-3, 1e-2]}"
+ASKED = resolved(ENV, f"steps={2 * BATCH}", f"eval.every={BATCH}", "seeds=2", GRID)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -36,7 +37,6 @@ def averages() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def result(runs_dir: Path, averages: list[Row]) -> dict[str, Any]:
-    asked = resolved(ENV, f"steps={2 * BATCH}", f"eval.every={BATCH}", "seeds=2", GRID)
     mean_row = MembersTracker._mean_row
 
     def seen(tracker: MembersTracker) -> Row:
@@ -45,7 +45,7 @@ def result(runs_dir: Path, averages: list[Row]) -> dict[str, Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MembersTracker, "_mean_row", seen)
-        return train(asked, runs_dir=runs_dir, name="grid")
+        return train(ASKED, runs_dir=runs_dir, name="grid")
 
 
 def test_rows_say_whose_they_are(result: dict[str, Any], runs_dir: Path) -> None:
@@ -115,13 +115,6 @@ def test_member_that_is_not_one_is_a_mistake(
         load_agent(Path(result["checkpoint"]), member)
 
 
-def test_resume_extends_every_member(result: dict[str, Any], runs_dir: Path) -> None:
-    more = resume("grid", runs_dir=runs_dir, steps=3 * BATCH)
-    assert more["resume_level"] == "exact"
-    rows = lines(runs_dir / "grid" / "metrics.jsonl")
-    assert [row["iteration"] for row in rows] == [1] * 4 + [2] * 4 + [3] * 4
-
-
 def test_host_members_have_the_same_layout(runs_dir: Path) -> None:
     asked = resolved("CartPole-v1", f"steps={2 * BATCH}", "eval.every=0", "seeds=2")
     report = train(asked, runs_dir=runs_dir, name="host")
@@ -171,9 +164,9 @@ def test_devices_that_would_stay_idle_are_refused() -> None:
     resolved(ENV, "seeds=3", "parallel.devices=2")
 
 
-def test_resume_of_a_member_continues_with_it_alone(
-    result: dict[str, Any], runs_dir: Path
-) -> None:
+def test_resume_continues_every_member_or_one_alone(tmp_path: Path) -> None:
+    runs_dir = tmp_path
+    train(ASKED, runs_dir=runs_dir, name="grid")
     own = [r for r in lines(runs_dir / "grid" / "metrics.jsonl") if r["member"] == 3]
     before = len(own)
     more = (before + 2) * BATCH
@@ -190,7 +183,10 @@ def test_resume_of_a_member_continues_with_it_alone(
     assert [r["policy_loss"] for r in rows[:before]] == [r["policy_loss"] for r in own]
     assert "member" not in rows[0]
     together = resume("grid", runs_dir=runs_dir, steps=more)
+    assert together["resume_level"] == "exact"
     theirs = lines(runs_dir / "grid" / "metrics.jsonl")
+    numbers = [row["iteration"] for row in theirs]
+    assert numbers == [i for i in range(1, before + 3) for _ in range(4)]
     # the same run in another program: equal up to float32 rounding
     for row in rows[before:]:
         twin = next(
