@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pgcli.cli import options
 from pgcli.errors import UsageError
 
@@ -14,93 +12,65 @@ EPISODES = 500
 TUNE_SEEDS = "100:105"
 
 Seeds = Annotated[
-    str,
-    typer.Option(
-        "--seeds", metavar="N|A:B", help="number of seeds, or seeds A to B - 1"
-    ),
+    str, options.option("--seeds N|A:B", "number of seeds, or seeds A to B - 1")
 ]
 Algos = Annotated[
-    str | None,
-    typer.Option(
-        "--algos",
-        metavar="A,B,…",
-        help="rungs to compare",
-        show_default="all",
-    ),
+    str | None, options.option("--algos A,B,…", "rungs to compare", "all")
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(
-        "--steps",
-        metavar="N",
-        help="steps of each run; with --gradient-variance, before the second policy",
-        show_default=f"the largest of the presets; {TRAINED_STEPS}",
+    options.option(
+        "--steps N",
+        "steps of each run; with --gradient-variance, before the second policy",
+        f"the largest of the presets; {TRAINED_STEPS}",
         parser=options.whole_number(1),
     ),
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(
-        "--threshold",
-        metavar="X",
-        help="also report the steps to this return",
-        show_default="the environment's, if it has one",
+    options.option(
+        "--threshold X",
+        "also report the steps to this return",
+        "the environment's, if it has one",
     ),
 ]
 Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        metavar="DIR",
-        help="output directory",
-        show_default="runs/ladder-ENV",
-    ),
+    Path | None, options.option("--out DIR", "output directory", "runs/ladder-ENV")
 ]
 Rates = Annotated[
     list[str] | None,
-    typer.Option("--lr", metavar="ALGO=X", help="learning rate of a rung, repeatable"),
+    options.option("--lr ALGO=X", "learning rate of a rung, repeatable"),
 ]
 Tune = Annotated[
     str | None,
-    typer.Option(
-        "--tune",
-        metavar="X,Y,…",
-        help="choose each rung's learning rate from these by area on --tune-seeds",
+    options.option(
+        "--tune X,Y,…",
+        "choose each rung's learning rate from these by area on --tune-seeds",
     ),
 ]
 TuneSeeds = Annotated[
-    str | None,
-    typer.Option(
-        "--tune-seeds",
-        metavar="A:B",
-        help="seeds for --tune",
-        show_default=TUNE_SEEDS,
-    ),
+    str | None, options.option("--tune-seeds A:B", "seeds for --tune", TUNE_SEEDS)
 ]
 Jobs = Annotated[
     int,
-    typer.Option(
-        "--jobs",
-        metavar="N",
-        help="number of runs at a time",
-        parser=options.whole_number(1),
+    options.option(
+        "--jobs N", "number of runs at a time", parser=options.whole_number(1)
     ),
 ]
 GradientVariance = Annotated[
     bool,
-    typer.Option(
+    options.option(
         "--gradient-variance",
-        help="instead, measure the noise of the gradient for each weight on ∇log π, "
+        "instead, measure the noise of the gradient for each weight on ∇log π, "
         "on the same episodes",
     ),
 ]
 Episodes = Annotated[
     int | None,
-    typer.Option(
-        "--episodes",
-        metavar="N",
-        help="number of episodes for --gradient-variance",
-        show_default=str(EPISODES),
+    options.option(
+        "--episodes N",
+        "number of episodes for --gradient-variance",
+        str(EPISODES),
         parser=options.whole_number(3),
     ),
 ]

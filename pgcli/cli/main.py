@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 from typer.main import get_command
 
+from pgcli.cli.command import Command, Group, add_command
 from pgcli.cli.commands import (
     bench,
     config,
@@ -19,10 +20,8 @@ from pgcli.cli.commands import (
     runs,
     train,
 )
-from pgcli.cli.options import add_command, missing_command, with_global_flags
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.errors import from_typer, keep_trace, unexpected
-from pgcli.cli.terminal.help import HelpGroup
 from pgcli.errors import PgcliError
 
 EXAMPLES = """\
@@ -34,24 +33,22 @@ COMPLETE = "_PGCLI_COMPLETE"  # set by the shell, through Typer's script
 COMPLETION_FLAGS = {"--install-completion", "--show-completion"}
 
 
-def _group(
-    help: str,
-    examples: str = "",
-    completion: bool = False,
-    cls: type[HelpGroup] = HelpGroup,
-    alone: Callable[..., None] = missing_command,
-) -> typer.Typer:
-    """A group of commands; `alone` runs if no command is named."""
-    group = typer.Typer(
-        cls=cls,
-        add_completion=completion,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
-    group.callback(invoke_without_command=True, help=help, epilog=examples)(
-        with_global_flags(alone)
-    )
-    return group
+COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
+    "Run": {
+        "train": train.COMMAND,
+        "eval": evaluate.COMMAND,
+        "resume": resume.COMMAND,
+        "ladder": ladder.COMMAND,
+    },
+    "Look": {"runs": runs.GROUP, "explain": explain.COMMAND},
+    "Set up": {
+        "config": config.GROUP,
+        "envs": envs.GROUP,
+        "bench": bench.COMMAND,
+        "doctor": doctor.COMMAND,
+    },
+}
+"""Commands and groups of commands by purpose, in the order of the help."""
 
 
 def build_app(completion: bool = False) -> typer.Typer:
@@ -61,69 +58,14 @@ def build_app(completion: bool = False) -> typer.Typer:
       completion: whether to add shell completion, which imports pydantic (0.1 s).
     """
     help = "Train and evaluate policy-gradient agents in JAX."
-    app = _group(help, EXAMPLES, completion)
+    app = Group(help, EXAMPLES, {}).build(completion)
     app.info.context_settings = {"help_option_names": ["-h", "--help"]}
-
-    # Run
-    add_command(
-        app,
-        "train",
-        train.train,
-        purpose="Run",
-        examples=train.EXAMPLES,
-        notes=train.NOTES,
-    )
-    add_command(
-        app, "eval", evaluate.evaluate, purpose="Run", examples=evaluate.EXAMPLES
-    )
-    add_command(app, "resume", resume.resume, purpose="Run", examples=resume.EXAMPLES)
-    add_command(
-        app,
-        "ladder",
-        ladder.ladder,
-        purpose="Run",
-        examples=ladder.EXAMPLES,
-        notes=ladder.NOTES,
-    )
-
-    # Look
-    group = _group("List, show and verify runs.", runs.EXAMPLES)
-    for name, function in runs.COMMANDS.items():
-        add_command(group, name, function)
-    app.add_typer(group, name="runs", rich_help_panel="Look")
-    add_command(
-        app,
-        "explain",
-        explain.explain,
-        purpose="Look",
-        examples=explain.EXAMPLES,
-        notes=explain.NOTES,
-    )
-
-    # Set up
-    group = _group("Show, check and explain configurations.", config.EXAMPLES)
-    for name, function in config.COMMANDS.items():
-        add_command(group, name, function)
-    app.add_typer(group, name="config", rich_help_panel="Set up")
-    group = _group(
-        "List environments, or check one.",
-        envs.EXAMPLES,
-        cls=envs.EnvsGroup,
-        alone=envs.list_everything,
-    )
-    add_command(group, "list", envs.list_some, examples=envs.LIST_EXAMPLES)
-    add_command(
-        group,
-        "check",
-        envs.check,
-        examples=envs.CHECK_EXAMPLES,
-        notes=envs.CHECK_NOTES,
-    )
-    app.add_typer(group, name="envs", rich_help_panel="Set up")
-    add_command(app, "bench", bench.bench, purpose="Set up", examples=bench.EXAMPLES)
-    add_command(
-        app, "doctor", doctor.doctor, purpose="Set up", examples=doctor.EXAMPLES
-    )
+    for purpose, commands in COMMANDS.items():
+        for name, each in commands.items():
+            if isinstance(each, Command):
+                add_command(app, name, each, purpose)
+            else:
+                app.add_typer(each.build(), name=name, rich_help_panel=purpose)
     return app
 
 

@@ -1,12 +1,10 @@
 """`pgcli bench`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from pgcli.cli import options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number, short
 from pgcli.errors import UsageError
@@ -24,41 +22,26 @@ NAMES = {
 }
 
 Seconds = Annotated[
-    float, typer.Option("--seconds", metavar="X", help="total time of the measurement")
+    float, options.option("--seconds X", "total time of the measurement")
+]
+FLAGS = [
+    *("algo", "env", "env_modules", "env_kwargs", "config", "no_preset"),
+    *("accelerator", "devices", "sets"),
 ]
 
 
 def bench(
     terminal: Terminal,
-    algo: options.Algo = None,
-    env: options.Env = None,
-    env_modules: options.EnvModules = None,
-    env_kwargs: options.EnvKwargs = None,
-    config: options.ConfigFile = None,
-    no_preset: options.NoPreset = False,
-    accelerator: options.Accelerator = None,
-    devices: options.Devices = None,
+    flags: options.Flags,
     seconds: Seconds = 10.0,
-    sets: options.Sets = None,
 ) -> None:
     """Measure how fast each part of training is on this machine."""
     if not 0 < seconds < 3600:
         raise UsageError(
             f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
         )
-    resolved = options.resolve_config(
-        terminal,
-        algo=algo,
-        env=env,
-        config=config,
-        no_preset=no_preset,
-        accelerator=accelerator,
-        devices=devices,
-        env_modules=env_modules,
-        env_kwargs=env_kwargs,
-        sets=sets,
-    )
-    chosen: Path | str | None = config or resolved.preset
+    resolved = options.resolve_config(terminal, flags)
+    chosen = flags["config"] or resolved.preset
     terminal.note(f"configuration: {chosen or 'defaults'}; measuring {seconds:g} s…")
     from pgcli.diagnose import bench as measuring
 
@@ -101,3 +84,6 @@ def _text(result: Mapping[str, Any]) -> str:
     )
     rated = table(rows, header=(where, "STEPS/S", "OF AN ITERATION"))
     return f"{rated}\n\n{more}\n\n{result['bottleneck']}"
+
+
+COMMAND = Command(bench, EXAMPLES, flags=FLAGS)

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pgcli.cli import options
+from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, describe_error, render_error
 
 EXAMPLES = """\
@@ -28,31 +28,9 @@ Key = Annotated[
 ]
 
 
-def show(
-    terminal: Terminal,
-    algo: options.Algo = None,
-    env: options.Env = None,
-    config: options.ConfigFile = None,
-    no_preset: options.NoPreset = False,
-    seed: options.Seed = None,
-    steps: options.Steps = None,
-    until_return: options.UntilReturn = None,
-    accelerator: options.Accelerator = None,
-    sets: options.Sets = None,
-) -> None:
+def show(terminal: Terminal, flags: options.Flags) -> None:
     """Show the resulting configuration as YAML, with the origin of every value."""
-    resolved = options.resolve_config(
-        terminal,
-        algo=algo,
-        env=env,
-        config=config,
-        no_preset=no_preset,
-        seed=seed,
-        steps=steps,
-        until_return=until_return,
-        accelerator=accelerator,
-        sets=sets,
-    )
+    resolved = options.resolve_config(terminal, flags)
     from pgcli.config.load import to_mapping, to_yaml
 
     data = {
@@ -92,11 +70,11 @@ def check(terminal: Terminal, files: Files) -> None:
     raise last
 
 
-def explain(terminal: Terminal, key: Key, algo: options.Algo = None) -> None:
+def explain(terminal: Terminal, key: Key, flags: options.Flags) -> None:
     """Explain one key: meaning, type, bounds and default."""
     from pgcli.config.explain import describe
 
-    explanation = describe(key, algo)
+    explanation = describe(key, flags["algo"])
     data = {"ok": True, **dataclasses.asdict(explanation)}
     terminal.answer(str(explanation), data)
 
@@ -109,9 +87,17 @@ def schema(terminal: Terminal) -> None:
     terminal.answer(json.dumps(data, indent=2), data)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "show": show,
-    "check": check,
-    "explain": explain,
-    "schema": schema,
-}
+SHOWN = [
+    *("algo", "env", "config", "no_preset", "seed", "steps", "until_return"),
+    *("accelerator", "sets"),
+]
+GROUP = Group(
+    "Show, check and explain configurations.",
+    EXAMPLES,
+    {
+        "show": Command(show, flags=SHOWN),
+        "check": Command(check),
+        "explain": Command(explain, flags=["algo"]),
+        "schema": Command(schema),
+    },
+)

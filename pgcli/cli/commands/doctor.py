@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pgcli.cli import options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import AcceleratorError
 
@@ -62,3 +63,6 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "runs", report["runs"]["path"] + writable
     for name, value in report["environment"].items():
         yield name, value or "(empty)"
+
+
+COMMAND = Command(doctor, EXAMPLES)

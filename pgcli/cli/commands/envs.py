@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pgcli.cli import options
+from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.cli.terminal.help import HelpGroup
@@ -46,8 +47,7 @@ EnvId = Annotated[
     str, typer.Argument(metavar="ID", help="environment, see `pgcli envs`")
 ]
 Seconds = Annotated[
-    float,
-    typer.Option("--seconds", metavar="X", help="time for the measurement of speed"),
+    float, options.option("--seconds X", "time for the measurement of speed")
 ]
 
 
@@ -111,26 +111,14 @@ def list_some(
 
 
 def check(
-    terminal: Terminal,
-    env: EnvId,
-    env_modules: options.EnvModules = None,
-    env_kwargs: options.EnvKwargs = None,
-    seconds: Seconds = 1.0,
-    sets: options.Sets = None,
+    terminal: Terminal, env: EnvId, flags: options.Flags, seconds: Seconds = 1.0
 ) -> None:
     """Run an environment, report any problems and measure its speed."""
     if not 0 < seconds < 3600:
         raise UsageError(
             f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
         )
-    resolved = options.resolve_config(
-        terminal,
-        env=env,
-        no_preset=True,
-        env_modules=env_modules,
-        env_kwargs=env_kwargs,
-        sets=sets,
-    )
+    resolved = options.resolve_config(terminal, {"env": env, **flags}, use_preset=False)
     from pgcli.diagnose.env_check import check_env
 
     result = check_env(resolved.config, seconds)
@@ -166,3 +154,17 @@ def _text(result: Mapping[str, Any]) -> str:
             lines.append(f"{'':9}  help: {finding['help']}")
     lines += [f"{'faster?':9}{text}" for text in result["suggestions"]]
     return "\n".join([table(rows), "", *lines])
+
+
+GROUP = Group(
+    "List environments, or check one.",
+    EXAMPLES,
+    {
+        "list": Command(list_some, LIST_EXAMPLES),
+        "check": Command(
+            check, CHECK_EXAMPLES, CHECK_NOTES, ["env_modules", "env_kwargs", "sets"]
+        ),
+    },
+    EnvsGroup,
+    list_everything,
+)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pgcli.cli import options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table, to_json
 from pgcli.cli.terminal.formatting import interval, members_table, number
 from pgcli.errors import ExitCode, PgcliError, UsageError
@@ -28,56 +29,36 @@ Target = Annotated[
 ]
 Episodes = Annotated[
     int,
-    typer.Option(
-        "--episodes",
-        metavar="N",
-        help="number of episodes",
-        parser=options.whole_number(1),
+    options.option(
+        "--episodes N", "number of episodes", parser=options.whole_number(1)
     ),
 ]
 Best = Annotated[
-    bool, typer.Option("--best", help="use the best checkpoint, not the last")
+    bool, options.option("--best", "use the best checkpoint, not the last")
 ]
 OtherEnv = Annotated[
-    str | None,
-    typer.Option(
-        "--env", metavar="ID", help="environment", show_default="the agent's own"
-    ),
+    str | None, options.option("--env ID", "environment", "the agent's own")
 ]
 Stochastic = Annotated[
-    bool, typer.Option("--stochastic", help="sample actions instead of using the mode")
+    bool, options.option("--stochastic", "sample actions instead of using the mode")
 ]
 EvalSeed = Annotated[
     int,
-    typer.Option(
-        "--seed",
-        metavar="N",
-        help="seed of the episodes",
-        parser=options.whole_number(0),
-    ),
+    options.option("--seed N", "seed of the episodes", parser=options.whole_number(0)),
 ]
 Member = Annotated[
     str | None,
-    typer.Option(
-        "--member",
-        metavar="SEED[,KEY=V]",
-        help="evaluate only this member",
-        show_default="all",
-    ),
+    options.option("--member SEED[,KEY=V]", "evaluate only this member", "all"),
 ]
 EpisodesOut = Annotated[
     Path | None,
-    typer.Option(
-        "--episodes-out",
-        metavar="FILE",
-        help="write one row per episode (.csv, else JSON lines)",
+    options.option(
+        "--episodes-out FILE", "write one row per episode (.csv, else JSON lines)"
     ),
 ]
 MinReturn = Annotated[
     float | None,
-    typer.Option(
-        "--min-return", metavar="X", help="exit 8 if the mean return is below"
-    ),
+    options.option("--min-return X", "exit 8 if the mean return is below"),
 ]
 
 
@@ -176,3 +157,6 @@ def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"`--episodes-out {path}`: {error.strerror}") from error
+
+
+COMMAND = Command(evaluate, EXAMPLES)

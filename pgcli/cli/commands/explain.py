@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pgcli.cli import algorithm_pages, options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.errors import UsageError
@@ -109,3 +110,6 @@ def _details(page: algorithm_pages.Page) -> dict[str, Any]:
         "hyperparameters": page.hyperparameters,
         "failures": page.failures,
     }
+
+
+COMMAND = Command(explain, EXAMPLES, NOTES)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgcli.cli import ladder_options as own
 from pgcli.cli import options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal import ladder_text
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, number
@@ -52,8 +53,7 @@ JSON
 
 def ladder(
     terminal: Terminal,
-    env: options.Env = None,
-    env_modules: options.EnvModules = None,
+    flags: options.Flags,
     seeds: own.Seeds = "10",
     algos: own.Algos = None,
     steps: own.Steps = None,
@@ -65,15 +65,14 @@ def ladder(
     jobs: own.Jobs = 1,
     gradient_variance: own.GradientVariance = False,
     episodes: own.Episodes = None,
-    sets: options.Sets = None,
 ) -> None:
     """Train the rungs on the same seeds and compare them in one table."""
     from pgcli.ladder.plan import Request, algorithms
 
     # parse the options
 
-    options.use_modules(env_modules)
-    env_id = env or options.DEFAULTS.env.id
+    options.use_modules(flags["env_modules"])
+    env_id = flags["env"] or options.DEFAULTS.env.id
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", env_id)
     chosen = algorithms(algos.split(",") if algos is not None else None)
     numbers = tuple(own.seed_range(seeds, "--seeds"))
@@ -93,7 +92,7 @@ def ladder(
         out=out or Path("runs") / f"ladder-{slug}",
         steps=steps,
         threshold=threshold,
-        sets=tuple(sets or ()),
+        sets=tuple(flags["sets"] or ()),
         lrs=lrs,
         tune=grid,
         tune_seeds=tuple(others) if grid else (),
@@ -188,3 +187,6 @@ class Progress:
     def waiting(self, job: "Job") -> None:
         """Reports that another process is training this run."""
         self._terminal.note(f"{job.name} is being trained by another process: waiting")
+
+
+COMMAND = Command(ladder, EXAMPLES, NOTES, ["env", "env_modules", "sets"])

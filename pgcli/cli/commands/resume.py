@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pgcli.cli import options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import next_step, summary
 
@@ -14,40 +13,31 @@ pgcli resume runs/NAME
 pgcli resume NAME --steps 1_000_000          (extend its budget)
 pgcli resume NAME --member 3 --steps 500_000 (one member, as a separate run)"""
 
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="name or path", autocompletion=options.complete_run
-    ),
-]
 MoreSteps = Annotated[
     int | None,
-    typer.Option(
-        "--steps",
-        metavar="N",
-        help="new budget, counted from the start of the run",
+    options.option(
+        "--steps N",
+        "new budget, counted from the start of the run",
         parser=options.whole_number(1),
     ),
 ]
 RequireExact = Annotated[
     bool,
-    typer.Option(
-        "--require-exact", help="stop unless the resume is exact (byte for byte)"
+    options.option(
+        "--require-exact", "stop unless the resume is exact (byte for byte)"
     ),
 ]
 Member = Annotated[
     str | None,
-    typer.Option(
-        "--member",
-        metavar="SEED[,KEY=VALUE…]",
-        help="continue only this member, as a separate run",
+    options.option(
+        "--member SEED[,KEY=VALUE…]", "continue only this member, as a separate run"
     ),
 ]
 
 
 def resume(
     terminal: Terminal,
-    run: Run,
+    run: options.Run,
     steps: MoreSteps = None,
     require_exact: RequireExact = False,
     env_modules: options.EnvModules = None,
@@ -70,3 +60,6 @@ def resume(
         )
     terminal.answer(summary(result), result)
     terminal.note(next_step(result))
+
+
+COMMAND = Command(resume, EXAMPLES)

@@ -1,13 +1,12 @@
 """`pgcli runs list`, `runs show`, `runs verify`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from pgcli.cli import options
+from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
 from pgcli.config.dump import flow
@@ -17,13 +16,6 @@ EXAMPLES = """\
 pgcli runs list
 pgcli runs show NAME
 pgcli runs verify NAME"""
-
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="name or path", autocompletion=options.complete_run
-    ),
-]
 
 
 def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
@@ -53,7 +45,7 @@ def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
 
 
 def show(
-    terminal: Terminal, run: Run, runs_dir: options.RunsDir = Path("runs")
+    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = Path("runs")
 ) -> None:
     """Show the metadata, result and best checkpoint of a run."""
     from pgcli.storage.run_directory import RunDirectory
@@ -72,7 +64,7 @@ def show(
 
 
 def verify(
-    terminal: Terminal, run: Run, runs_dir: options.RunsDir = Path("runs")
+    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = Path("runs")
 ) -> None:
     """Verify the size and SHA-256 of every file of every checkpoint."""
     from pgcli.storage import checkpoint
@@ -121,8 +113,8 @@ def _tree(data: Mapping[str, Any], indent: str = "") -> str:
     return "\n".join(lines)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "list": list_,
-    "show": show,
-    "verify": verify,
-}
+GROUP = Group(
+    "List, show and verify runs.",
+    EXAMPLES,
+    {"list": Command(list_), "show": Command(show), "verify": Command(verify)},
+)

@@ -4,9 +4,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-import typer
-
 from pgcli.cli import options
+from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import next_step, summary
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
@@ -41,70 +40,37 @@ def _algorithms() -> str:
 
 NOTES = f"{_algorithms()}\n\n{TRAPS}"
 
-Name = Annotated[
-    str | None,
-    typer.Option("--name", metavar="NAME", help="name of the run", show_default="new"),
-]
+Name = Annotated[str | None, options.option("--name NAME", "name of the run", "new")]
 Resume = Annotated[
     str,
-    typer.Option(
-        "--resume",
-        metavar="never|auto",
-        help="auto: start the run or continue it; do nothing if it is finished",
+    options.option(
+        "--resume never|auto",
+        "auto: start the run or continue it; do nothing if it is finished",
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="replace the run of this name")
+    bool, options.option("--overwrite", "replace the run of this name")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="show the plan of the run without training")
+    bool, options.option("--dry-run", "show the plan of the run without training")
 ]
 
 
 def train(
     terminal: Terminal,
-    algo: options.Algo = None,
-    env: options.Env = None,
-    env_modules: options.EnvModules = None,
-    env_kwargs: options.EnvKwargs = None,
-    config: options.ConfigFile = None,
-    no_preset: options.NoPreset = False,
-    seed: options.Seed = None,
-    seeds: options.Seeds = None,
-    grid: options.Grid = None,
-    steps: options.Steps = None,
-    until_return: options.UntilReturn = None,
-    accelerator: options.Accelerator = None,
-    devices: options.Devices = None,
+    flags: options.Flags,
     name: Name = None,
     runs_dir: options.RunsDir = Path("runs"),
     resume: Resume = "never",
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
-    sets: options.Sets = None,
 ) -> None:
     """Train an agent; by default, ppo2 on CartPole-v1."""
     if resume not in ("never", "auto"):
         raise UsageError(f"`--resume {resume}`: expected never or auto")
     if resume == "auto" and overwrite:
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
-    resolved = options.resolve_config(
-        terminal,
-        algo=algo,
-        env=env,
-        config=config,
-        no_preset=no_preset,
-        seed=seed,
-        seeds=seeds,
-        grid=grid,
-        devices=devices,
-        steps=steps,
-        until_return=until_return,
-        accelerator=accelerator,
-        env_modules=env_modules,
-        env_kwargs=env_kwargs,
-        sets=sets,
-    )
+    resolved = options.resolve_config(terminal, flags)
 
     # only show the plan
     if dry_run:
@@ -113,7 +79,7 @@ def train(
         return
 
     # train; JAX is imported from here on
-    terminal.note(_source(resolved, config))
+    terminal.note(_source(resolved, flags["config"]))
     from pgcli.cli.terminal.live_view import reporting
     from pgcli.training import run as training
 
@@ -207,3 +173,6 @@ def _plan_text(data: dict[str, Any]) -> str:
             ("gradient steps", updates),
         ]
     )
+
+
+COMMAND = Command(train, EXAMPLES, NOTES, list(options.CONFIG_FLAGS))
