@@ -100,10 +100,10 @@ def _one_trajectory(key: str, option: str) -> Complaint:
 class ReinforceConfig(AlgorithmConfig):
     """Credits each action with its trajectory's whole return."""
 
-    collects: ClassVar[Collects] = "episodes"
-    equation: ClassVar[str] = "(1/N) Σ_n Σ_t R(τⁿ)·log π,  R(τ) = Σ_t r_t"
+    collects = "episodes"
+    equation = "(1/N) Σ_n Σ_t R(τⁿ)·log π,  R(τ) = Σ_t r_t"
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 3e-3}
-    aliases: ClassVar[tuple[str, ...]] = ("vpg",)
+    aliases = ("vpg",)
 
     name: Literal["reinforce"] = "reinforce"
 
@@ -112,8 +112,8 @@ class ReinforceConfig(AlgorithmConfig):
 class ReinforceBaselineConfig(AlgorithmConfig):
     """Credits each action with the whole return less a baseline."""
 
-    collects: ClassVar[Collects] = "episodes"
-    equation: ClassVar[str] = "(1/N) Σ_n Σ_t (R(τⁿ) − b)·log π"
+    collects = "episodes"
+    equation = "(1/N) Σ_n Σ_t (R(τⁿ) − b)·log π"
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 3e-3}
     claims: ClassVar[Mapping[str, Relation]] = {"reinforce": "<"}
 
@@ -138,8 +138,8 @@ class ReinforceBaselineConfig(AlgorithmConfig):
 class RewardToGoConfig(AlgorithmConfig):
     """Credits each action with the reward that came after it."""
 
-    collects: ClassVar[Collects] = "episodes"
-    equation: ClassVar[str] = "(1/N) Σ_n Σ_t (G_t − b)·log π,  G_t = r_t + γ·G_{t+1}"
+    collects = "episodes"
+    equation = "(1/N) Σ_n Σ_t (G_t − b)·log π,  G_t = r_t + γ·G_{t+1}"
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 3e-3}
     claims: ClassVar[Mapping[str, Relation]] = {"reinforce-baseline": "<="}
 
@@ -163,7 +163,7 @@ class RewardToGoConfig(AlgorithmConfig):
 class A2CConfig(AlgorithmConfig):
     """Credits each action with its advantage Â over a critic V."""
 
-    equation: ClassVar[str] = "mean of log π·Â − c_v·½(V − R̂)² + c_e·entropy, one step"
+    equation = "mean of log π·Â − c_v·½(V − R̂)² + c_e·entropy, one step"
     defaults: ClassVar[Mapping[str, Any]] = {"rollout.num_steps": 8}
     claims: ClassVar[Mapping[str, Relation]] = {"reward-to-go": "<"}
 
@@ -181,7 +181,7 @@ class A2CConfig(AlgorithmConfig):
 class ISPGConfig(AlgorithmConfig):
     """Learns for several epochs; nothing keeps θ near θ'."""
 
-    equation: ClassVar[str] = "mean of r·Â,  r = π_θ(a|s) / π_θ'(a|s)"
+    equation = "mean of r·Â,  r = π_θ(a|s) / π_θ'(a|s)"
 
     name: Literal["is-pg"] = "is-pg"
     gamma: Discount = 0.99
@@ -197,14 +197,10 @@ class ISPGConfig(AlgorithmConfig):
 class NPGConfig(AlgorithmConfig):
     """Takes a step of a fixed KL along the natural gradient."""
 
-    equation: ClassVar[str] = "θ + √(2δ/gᵀF⁻¹g)·F⁻¹g,  g = ∇ mean of r·Â"
+    equation = "θ + √(2δ/gᵀF⁻¹g)·F⁻¹g,  g = ∇ mean of r·Â"
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 1e-3}
-    metrics: ClassVar[tuple[str, ...]] = (
-        "cg_residual",
-        "predicted_improvement",
-        "improvement",
-    )
-    separate_policy_step: ClassVar[bool] = True
+    metrics = ("cg_residual", "predicted_improvement", "improvement")
+    separate_policy_step = True
 
     name: Literal["npg"] = "npg"
     gamma: Discount = 0.99
@@ -221,16 +217,11 @@ class NPGConfig(AlgorithmConfig):
 class TRPOConfig(AlgorithmConfig):
     """Takes the best step inside a trust region around θ'."""
 
-    equation: ClassVar[str] = "max mean of r·Â  subject to  mean KL(π_θ'‖π_θ) ≤ δ"
+    equation = "max mean of r·Â  subject to  mean KL(π_θ'‖π_θ) ≤ δ"
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 1e-3}
     claims: ClassVar[Mapping[str, Relation]] = {"a2c": "<="}
-    metrics: ClassVar[tuple[str, ...]] = (
-        "step_fraction",
-        "cg_residual",
-        "predicted_improvement",
-        "improvement",
-    )
-    separate_policy_step: ClassVar[bool] = True
+    metrics = ("step_fraction", "cg_residual", "predicted_improvement", "improvement")
+    separate_policy_step = True
 
     name: Literal["trpo"] = "trpo"
     gamma: Discount = 0.99
@@ -251,9 +242,9 @@ class TRPOConfig(AlgorithmConfig):
 class PPO1Config(AlgorithmConfig):
     """Keeps θ near θ' by a penalty; β adapts after each update."""
 
-    equation: ClassVar[str] = "mean of r·Â − β·KL(π_θ'‖π_θ), several epochs"
+    equation = "mean of r·Â − β·KL(π_θ'‖π_θ), several epochs"
     claims: ClassVar[Mapping[str, Relation]] = {"a2c": "<="}
-    metrics: ClassVar[tuple[str, ...]] = ("beta",)
+    metrics = ("beta",)
 
     name: Literal["ppo1"] = "ppo1"
     gamma: Discount = 0.99
@@ -304,10 +295,10 @@ class PPO1Config(AlgorithmConfig):
 class PPO2Config(AlgorithmConfig):
     """Keeps θ near θ' by clipping the gain from the ratio r."""
 
-    equation: ClassVar[str] = "mean of min(r·Â, clip(r, 1−ε, 1+ε)·Â), several epochs"
-    aliases: ClassVar[tuple[str, ...]] = ("ppo",)
+    equation = "mean of min(r·Â, clip(r, 1−ε, 1+ε)·Â), several epochs"
+    aliases = ("ppo",)
     claims: ClassVar[Mapping[str, Relation]] = {"a2c": "<="}
-    metrics: ClassVar[tuple[str, ...]] = ("clip_fraction",)
+    metrics = ("clip_fraction",)
 
     name: Literal["ppo2"] = "ppo2"
     gamma: Discount = 0.99

@@ -4,14 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pgcli.config.algorithms import (
-    ALGORITHM_ALIASES,
-    ALGORITHM_CONFIGS,
-    DEFAULT_ALGORITHM,
-)
+from pgcli.config.algorithms import ALGORITHM_CONFIGS, DEFAULT_ALGORITHM
 from pgcli.config.dump import flow
 from pgcli.config.errors import printable
-from pgcli.config.fields import fields, sections, suggest
+from pgcli.config.fields import fields, real_name, sections, suggest
 from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
 
@@ -77,7 +73,7 @@ def describe(path: str, algo: str | None = None) -> Explanation:
         others = owners
     else:
         others = ()
-    name = algorithm(algo)
+    name = real_name(algo)
 
     # the key
     known = fields(name)
@@ -120,25 +116,11 @@ def describe(path: str, algo: str | None = None) -> Explanation:
     )
 
 
-def algorithm(name: str) -> str:
-    """The real name of an algorithm, given its name or an alias.
-
-    Raises:
-      UsageError: the algorithm does not exist.
-    """
-    real = ALGORITHM_ALIASES.get(name, name)
-    if real not in ALGORITHM_CONFIGS:
-        raise UsageError(
-            f"unknown algorithm `{printable(name)}`",
-            help=f"there are {', '.join(ALGORITHM_CONFIGS)}",
-        )
-    return real
-
-
-def paths(algo: str | None = None) -> list[str]:
-    """All dotted paths of one algorithm or of all, for the completion of `--set`."""
-    names = ALGORITHM_CONFIGS if algo is None else (algorithm(algo),)
-    return list(dict.fromkeys(path for name in names for path in fields(name)))
+def paths() -> list[str]:
+    """The dotted paths of all algorithms, for the completion of `--set`."""
+    return list(
+        dict.fromkeys(path for algo in ALGORITHM_CONFIGS for path in fields(algo))
+    )
 
 
 def json_schema() -> dict[str, Any]:

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.errors import printable
 from pgcli.config.schema import RunConfig
-from pgcli.suggest import did_you_mean
+from pgcli.errors import UsageError
+from pgcli.suggest import did_you_mean, similar
 
 COLLECTORS = {
     "steps": ("rollout.num_steps", "a fixed number of steps"),
@@ -162,6 +164,21 @@ def _bound(note: Any) -> str:
         case MinLen(1):
             return "not empty"
     return ""
+
+
+def real_name(algo: str) -> str:
+    """The real name of an algorithm, given its name or an alias.
+
+    Raises:
+      UsageError: the algorithm does not exist.
+    """
+    real = ALGORITHM_ALIASES.get(algo, algo)
+    if real in ALGORITHM_CONFIGS:
+        return real
+    help = f"there are {', '.join(ALGORITHM_CONFIGS)}"
+    if near := similar(algo, [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]):
+        help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
+    raise UsageError(f"unknown algorithm `{printable(algo)}`", help=help)
 
 
 @cache

@@ -10,17 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgcli.config.algorithms import (
-    ALGORITHM_ALIASES,
-    ALGORITHM_CONFIGS,
-    DEFAULT_ALGORITHM,
-)
+from pgcli.config.algorithms import ALGORITHM_CONFIGS, DEFAULT_ALGORITHM
 from pgcli.config.dump import to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import (
     MOVED_KEYS,
     fields,
     lookup,
+    real_name,
     sections,
     suggest,
     unused,
@@ -35,7 +32,7 @@ from pgcli.config.source.command_line import (
 )
 from pgcli.config.source.document import Document, KeyPath
 from pgcli.config.validate import dotted, place_of, say, section_issue, validate
-from pgcli.suggest import similar
+from pgcli.errors import UsageError
 
 __all__ = [
     "ConfigError",
@@ -286,19 +283,14 @@ def _algorithm(
     if chosen is None:
         return DEFAULT_ALGORITHM.name, True
     value, place = chosen
-    name = ALGORITHM_ALIASES.get(value, value) if isinstance(value, str) else value
-    if isinstance(name, str) and name in ALGORITHM_CONFIGS:
-        return name, True
-    words = [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]
-    near = similar(str(value), words)
-    choices = ", ".join(ALGORITHM_CONFIGS)
-    help = f"there are {choices}"
-    if near:
-        help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
-    message = f"unknown algorithm `{value}`"
-    if not isinstance(value, str):
-        message = f"`algo.name` must be one of {choices}, not {say(value)}"
-    issues.append(Issue(message, place, place.value or place.key, help))
+    try:
+        if isinstance(value, str):
+            return real_name(value), True
+        choices = ", ".join(ALGORITHM_CONFIGS)
+        raise UsageError(f"`algo.name` must be one of {choices}, not {say(value)}")
+    except UsageError as error:
+        mark = place.value or place.key
+        issues.append(Issue(error.message, place, mark, error.help))
     return DEFAULT_ALGORITHM.name, False
 
 

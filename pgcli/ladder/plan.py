@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.dump import flow
-from pgcli.config.fields import fields, lookup
+from pgcli.config.fields import fields, lookup, real_name
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.errors import UsageError
 from pgcli.ladder.jobs import Job, flat
-from pgcli.suggest import did_you_mean
 
 SAME = ("env", "network")
 """Sections that all rungs share: the network and the environments."""
@@ -125,16 +124,7 @@ def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
       UsageError: there is no such algorithm.
     """
-    chosen = set()
-    for name in ALGORITHM_CONFIGS if names is None else names:
-        real = ALGORITHM_ALIASES.get(name, name)
-        if real not in ALGORITHM_CONFIGS:
-            known = [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]
-            otherwise = f"there are {', '.join(ALGORITHM_CONFIGS)}"
-            raise UsageError(
-                f"unknown algorithm `{name}`", help=did_you_mean(name, known, otherwise)
-            )
-        chosen.add(real)
+    chosen = set(ALGORITHM_CONFIGS) if names is None else {*map(real_name, names)}
     return tuple(name for name in ALGORITHM_CONFIGS if name in chosen)
 
 

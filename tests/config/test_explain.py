@@ -2,6 +2,7 @@ import pytest
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.explain import describe, json_schema, paths
+from pgcli.config.fields import fields
 from pgcli.errors import UsageError
 
 
@@ -23,7 +24,7 @@ def test_describe_gives_type_bounds_default_and_doc() -> None:
 
 @pytest.mark.parametrize("algo", ALGORITHM_CONFIGS)
 def test_every_key_of_every_algorithm_is_documented(algo: str) -> None:
-    for path in paths(algo):
+    for path in fields(algo):
         if path != "algo.name":
             assert describe(path, algo).doc, path
 

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from pgcli.cli.main import build_app
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.explain import paths
+from pgcli.config.fields import fields
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -158,7 +158,7 @@ def key_faults(call: Call, assignment: str) -> Iterator[str]:
 @cache
 def keys() -> frozenset[str]:
     """Every dotted path of the configuration of any algorithm."""
-    return frozenset(path for algo in ALGORITHM_CONFIGS for path in paths(algo))
+    return frozenset(path for algo in ALGORITHM_CONFIGS for path in fields(algo))
 
 
 def is_key(path: str) -> bool:

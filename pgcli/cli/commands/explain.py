@@ -13,8 +13,8 @@ from pgcli.cli import algorithm_pages, options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.fields import real_name
 from pgcli.errors import UsageError
-from pgcli.suggest import similar
 
 EXAMPLES = """\
 pgcli explain
@@ -57,7 +57,7 @@ def explain(terminal: Terminal, algo: Algorithm = None) -> None:
             ]
         }
     else:
-        page = algorithm_pages.read(real_name(algo))
+        page = algorithm_pages.read(_real_name(algo))
         data = _details(page) if terminal.json else {}
     text = page.text.rstrip("\n")
     if terminal.formats:
@@ -68,22 +68,14 @@ def explain(terminal: Terminal, algo: Algorithm = None) -> None:
     terminal.answer(text, {"ok": True} | data)
 
 
-def real_name(name: str) -> str:
-    """The real name of an algorithm, given its name or an alias.
-
-    Raises:
-      UsageError: the algorithm does not exist.
-    """
-    real = ALGORITHM_ALIASES.get(name, name)
-    if real in ALGORITHM_CONFIGS:
-        return real
-    near = similar(name, [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES])
-    help = f"there are {', '.join(ALGORITHM_CONFIGS)}"
-    if near:
-        help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
-    elif "." in name:
-        help = f"a key of the configuration: pgcli config explain {name}"
-    raise UsageError(f"unknown algorithm `{name}`", help=help)
+def _real_name(name: str) -> str:
+    """See `real_name`; a dotted path is probably a key of the configuration."""
+    try:
+        return real_name(name)
+    except UsageError as error:
+        if "." in name:
+            error.help = f"a key of the configuration: pgcli config explain {name}"
+        raise
 
 
 def _summary(page: algorithm_pages.Page) -> dict[str, Any]:
