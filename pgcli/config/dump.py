@@ -22,6 +22,25 @@ def to_mapping(config: RunConfig) -> dict[str, Any]:
     return tree
 
 
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Every key of a configuration by its dotted path."""
+    values: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if dataclasses.is_dataclass(value):
+            values |= {f"{name}.{key}": inner for key, inner in vars(value).items()}
+        else:
+            values[name] = value
+    return values
+
+
+def differences(a: RunConfig, b: RunConfig) -> Iterator[tuple[str, str, str]]:
+    """(key, value in `a`, value in `b`) of the keys that differ, as YAML."""
+    before, after = flat(a), flat(b)
+    for key in {**before, **after}:
+        if before.get(key) != after.get(key):
+            yield key, flow(before.get(key)), flow(after.get(key))
+
+
 def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
     """The configuration as YAML, one key per line; `resolve` reads it back unchanged.
 

@@ -324,6 +324,6 @@ def _origins(config: RunConfig, merged: _Merged) -> dict[str, str]:
         last = max(places, key=lambda place: place.rank[:2], default=None)
         origins[name] = "default" if last is None else last.origin
         if name in DERIVED and (section is None or section.get(path[1]) is None):
-            final = getattr(getattr(config, path[0]), path[1])
-            origins[name] = origins[name] if final is None else "derived"
+            derived = config.value(name) is not None
+            origins[name] = "derived" if derived else origins[name]
     return origins

@@ -1,6 +1,5 @@
 """Members of a run: every combination of a grid with every seed."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,9 +53,5 @@ def members(config: RunConfig) -> list[Member]:
 
 def config_of(config: RunConfig, member: Member) -> RunConfig:
     """The configuration of one member as a separate run."""
-    alone = dataclasses.replace(config, seed=member.seed, seeds=1, grid={})
-    for path, value in member.values.items():
-        section, key = path.split(".")
-        changed = dataclasses.replace(getattr(alone, section), **{key: value})
-        alone = dataclasses.replace(alone, **{section: changed})
-    return alone
+    alone = {"seed": member.seed, "seeds": 1, "grid": {}}
+    return config.with_values({**alone, **member.values})

@@ -5,9 +5,10 @@ in each annotation documents the field.
 """
 
 import math
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
@@ -271,6 +272,21 @@ class RunConfig:
         float | None,
         "stop when the mean return of a periodic evaluation reaches this; null: never",
     ] = None
+
+    def value(self, path: str) -> Any:
+        """The value of a key, by its dotted path."""
+        return operator.attrgetter(path)(self)
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """The configuration with other values of some keys, by dotted path."""
+        changes: dict[str, Any] = {}
+        for path, value in values.items():
+            section, _, key = path.rpartition(".")
+            if section:
+                part = changes.get(section, getattr(self, section))
+                value = replace(part, **{key: value})
+            changes[section or key] = value
+        return replace(self, **changes)
 
     @property
     def num_members(self) -> int:

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -132,33 +132,17 @@ def dotted(path: KeyPath) -> str:
 
 def derive(config: RunConfig) -> RunConfig:
     """The configuration with nulls replaced by values derived from other keys."""
-    # defaults that depend on the budget, the network or the number of environments
-    evaluation, checkpoint, parallel = config.eval, config.checkpoint, config.parallel
-    host = config.host
-    if evaluation.every is None:
-        every = max(1, config.steps // 10)
-        evaluation = dataclasses.replace(evaluation, every=every)
-    if checkpoint.every is None:
-        every = max(1, config.steps // 10)
-        checkpoint = dataclasses.replace(checkpoint, every=every)
-    if host.vectorizer is None:
-        host = dataclasses.replace(host, vectorizer=config.env.default_vectorizer)
-    if host.act is None:
-        act: Literal["jit", "numpy"]
-        network = config.network
-        plain = network.torso == "mlp" and network.dtype == "float32"
-        act = "numpy" if plain else "jit"
-        host = dataclasses.replace(host, act=act)
-    if parallel.shards is None:
-        parallel = dataclasses.replace(parallel, shards=default_shards(config))
-    return dataclasses.replace(
-        config,
-        algo=config.algo.derived(),
-        eval=evaluation,
-        checkpoint=checkpoint,
-        host=host,
-        parallel=parallel,
-    )
+    every, network = max(1, config.steps // 10), config.network
+    dense = network.torso == "mlp" and network.dtype == "float32"
+    derived = {
+        "eval.every": every,
+        "checkpoint.every": every,
+        "host.vectorizer": config.env.default_vectorizer,
+        "host.act": "numpy" if dense else "jit",
+        "parallel.shards": default_shards(config),
+    }
+    missing = {key: x for key, x in derived.items() if config.value(key) is None}
+    return config.with_values({**missing, "algo": config.algo.derived()})
 
 
 @cache

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pgcli.config.dump import flow, to_mapping
+from pgcli.config.dump import differences, to_mapping
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
 from pgcli.errors import ExitCode, PgcliError, UsageError
@@ -240,27 +240,14 @@ def check_stored(jobs: Sequence[Job]) -> None:
         run = job.run
         if not run.config_yaml.is_file():
             continue
-        stored = flat(resolve(file=run.config_yaml, flags={}, sets=[]).config)
-        asked = flat(job.config)
-        differences = [
-            f"{key} {flow(stored.get(key))} there, {flow(asked.get(key))} here"
-            for key in {**stored, **asked}
-            if stored.get(key) != asked.get(key)
+        stored = resolve(file=run.config_yaml, flags={}, sets=[]).config
+        differing = [
+            f"{key} {there} there, {here} here"
+            for key, there, here in differences(stored, job.config)
         ]
-        if differences:
+        if differing:
             raise UsageError(
-                f"{job.name} exists with other settings: {'; '.join(differences)}",
+                f"{job.name} exists with other settings: {'; '.join(differing)}",
                 where=str(run.path),
                 help="give another --out, or the settings of the existing run",
             )
-
-
-def flat(config: RunConfig) -> dict[str, Any]:
-    """Every key of a configuration by its dotted path."""
-    values: dict[str, Any] = {}
-    for name, value in vars(config).items():
-        if hasattr(value, "__dataclass_fields__"):
-            values |= {f"{name}.{key}": inner for key, inner in vars(value).items()}
-        else:
-            values[name] = value
-    return values

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.dump import flow
+from pgcli.config.dump import flat, flow
 from pgcli.config.fields import fields, lookup, real_name
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.errors import UsageError
-from pgcli.ladder.jobs import Job, flat
+from pgcli.ladder.jobs import Job
 
 SAME = ("env", "network")
 """Sections that all rungs share: the network and the environments."""
@@ -81,8 +81,7 @@ class Rung:
 
     def with_lr(self, lr: float) -> "Rung":
         """This rung with another learning rate."""
-        optimizer = dataclasses.replace(self.config.optimizer, lr=lr)
-        config = dataclasses.replace(self.config, optimizer=optimizer)
+        config = self.config.with_values({"optimizer.lr": lr})
         return dataclasses.replace(
             self, config=config, sets=(*self.sets, f"optimizer.lr={flow(lr)}")
         )

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from flax.traverse_util import flatten_dict
-
 from pgcli import versions
-from pgcli.config.load import Resolved, resolve, to_mapping, to_yaml
+from pgcli.config.dump import differences
+from pgcli.config.load import Resolved, resolve, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
@@ -238,11 +237,10 @@ def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
 
 def _check_same(run: RunDirectory, stored: RunConfig, requested: RunConfig) -> None:
     """Checks that a configuration differs from the stored one only in `MAY_DIFFER`."""
-    before, now = (flatten_dict(to_mapping(x), sep=".") for x in (stored, requested))
     differing = [
-        f"{key}: {before.get(key)} in the run, {now.get(key)} asked"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in MAY_DIFFER
+        f"{key}: {before} in the run, {now} asked"
+        for key, before, now in differences(stored, requested)
+        if key not in MAY_DIFFER
     ]
     if differing:
         raise UsageError(

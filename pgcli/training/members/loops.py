@@ -5,7 +5,6 @@ values. Each gives the result of a separate run, up to rounding. The state of a 
 that diverges is frozen, and the others continue.
 """
 
-import dataclasses
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -286,7 +285,7 @@ def _without_crowding(config: RunConfig) -> RunConfig:
     """The configuration without workers if there are too many members for `auto`."""
     if config.host.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
         return config
-    return dataclasses.replace(config, host=dataclasses.replace(config.host, workers=0))
+    return config.with_values({"host.workers": 0})
 
 
 class HostMembers(_Members):
