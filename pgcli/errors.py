@@ -1,6 +1,8 @@
 """Exit codes and the errors that a user can cause or must act on."""
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -28,6 +30,7 @@ class PgcliError(Exception):
       where: location of the failure (`my.yaml:7`, a path, an environment), or None.
       help: the remedy, or None.
       trace: traceback of the user's or a library's code that failed, or None.
+      result: what the command computed before it failed, for `--json`, or None.
     """
 
     exit_code = ExitCode.UNEXPECTED
@@ -39,12 +42,14 @@ class PgcliError(Exception):
         where: str | None = None,
         help: str | None = None,
         trace: str | None = None,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.help = help
         self.trace = trace
+        self.result = result
 
 
 class UsageError(PgcliError):

@@ -38,13 +38,13 @@ class ModuleError(UsageError):
         )
         # without the frames of pgcli and importlib
         own = _theirs(error.__traceback__)
-        text = "".join(traceback.format_exception(type(error), error, own))
-        self.result = {"traceback": text}
+        self._own = "".join(traceback.format_exception(type(error), error, own))
+        self.result = {"traceback": self._own}
 
     def render(self) -> str:
         """The error with the traceback of the module's own lines."""
         lines = [f"error: {self.message}", f"  {self.where}", ""]
-        lines += [f"  {line}" for line in self.result["traceback"].splitlines()]
+        lines += [f"  {line}" for line in self._own.splitlines()]
         return "\n".join([*lines, "", f"  help: {self.help}"])
 
 

@@ -13,19 +13,15 @@ _STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 
 
 class Interrupted(PgcliError):  # noqa: N818 - a request, not an error
-    """Training was stopped by a signal, after a committed checkpoint.
-
-    Attributes:
-      result: result of the run so far.
-    """
+    """Training was stopped by a signal, after a committed checkpoint."""
 
     def __init__(
         self, code: ExitCode, result: dict[str, Any], help: str, *, saved: bool = True
     ) -> None:
         outcome = "is committed" if saved else "could not be saved; the one before is"
-        super().__init__(f"stopped by a signal; a checkpoint {outcome}", help=help)
+        message = f"stopped by a signal; a checkpoint {outcome}"
+        super().__init__(message, help=help, result=result)
         self.exit_code = code
-        self.result = result
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - a request, not an error

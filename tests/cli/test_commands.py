@@ -189,13 +189,10 @@ def test_failure_has_exit_code_and_one_json_object(
 def test_interrupted_training_reports_its_result(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class StoppedError(PgcliError):
-        exit_code = ExitCode.TERMINATED
-        result = fake_training.RESULT | {"stopped": "signal"}
-
-    stop_with(
-        monkeypatch, StoppedError("stopped by SIGTERM", help="pgcli resume a-run")
-    )
+    result = fake_training.RESULT | {"stopped": "signal"}
+    error = PgcliError("stopped by SIGTERM", help="pgcli resume a-run", result=result)
+    error.exit_code = ExitCode.TERMINATED
+    stop_with(monkeypatch, error)
     outcome = run("train", "--no-preset", "--json")
     described = the_only_object(outcome.out)
     assert outcome.code == 143

@@ -66,7 +66,7 @@ def check(terminal: Terminal, files: Files) -> None:
     for failure in failures[:-1]:
         terminal.say(render_error(failure, terminal) + "\n")
     last = failures[-1]
-    last.result = {"files": rows}  # type: ignore[attr-defined]
+    last.result = {"files": rows}
     raise last
 
 

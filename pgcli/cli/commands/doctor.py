@@ -14,14 +14,6 @@ pgcli doctor
 pgcli doctor --json"""
 
 
-class NoDeviceError(AcceleratorError):
-    """JAX finds no device."""
-
-    def __init__(self, report: Mapping[str, Any]) -> None:
-        super().__init__(report["warnings"][0])
-        self.result = report
-
-
 def doctor(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
     """Show devices, versions, extras and cache, and any problems."""
     from pgcli.diagnose.doctor import examine
@@ -30,7 +22,7 @@ def doctor(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None
     if not report["ok"]:
         if not terminal.json:
             terminal.say(_text(report))
-        raise NoDeviceError(report)
+        raise AcceleratorError(report["warnings"][0], result=report)
     terminal.answer(_text(report), report)
     for warning in report["warnings"]:
         terminal.warn(warning)

@@ -73,14 +73,6 @@ class EnvsGroup(HelpGroup):
         return followed and bool(similar(words[0], self.commands))
 
 
-class EnvironmentUnfit(EnvironmentFailed):
-    """The check of an environment reported errors."""
-
-    def __init__(self, message: str, where: str, result: Mapping[str, Any]) -> None:
-        super().__init__(message, where=where)
-        self.result = result
-
-
 def list_everything(terminal: Terminal) -> None:
     """Lists all environments; runs if `pgcli envs` has no arguments."""
     list_some(terminal)
@@ -128,10 +120,10 @@ def check(
     if not terminal.json:
         terminal.answer(_text(result), result)
     count = sum(finding["level"] == "error" for finding in result["findings"])
-    raise EnvironmentUnfit(
+    raise EnvironmentFailed(
         f"the check reported {count} error{'s' if count > 1 else ''}",
-        f"environment {env}",
-        result,
+        where=f"environment {env}",
+        result=result,
     )
 
 

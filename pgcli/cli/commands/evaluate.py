@@ -67,10 +67,6 @@ class BelowMinReturn(PgcliError):  # noqa: N818 - a result, not an error
 
     exit_code = ExitCode.BELOW_MIN_RETURN
 
-    def __init__(self, message: str, result: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.result = result
-
 
 def evaluate(
     terminal: Terminal,
@@ -120,7 +116,7 @@ def evaluate(
             terminal.answer(_text(result), result)
         raise BelowMinReturn(
             f"mean return {number(mean, 2)} is below --min-return {min_return:g}",
-            result,
+            result=result,
         )
     terminal.answer(_text(result), result)
 

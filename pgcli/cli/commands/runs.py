@@ -88,14 +88,13 @@ def verify(
     if not rows:
         raise CheckpointError("there is no checkpoint", where=str(directory.path))
     if damaged:
-        failure = CheckpointError(
+        raise CheckpointError(
             f"{len(damaged)} of {len(rows)} checkpoints are damaged: "
             f"{damaged[0]['message']}",
             where=damaged[0]["checkpoint"],
             help="`pgcli resume` falls back to the newest sound one",
+            result=data,
         )
-        failure.result = data  # type: ignore[attr-defined]
-        raise failure
     text = "\n".join(f"ok  {row['checkpoint']}" for row in rows)
     terminal.answer(text, data)
 

@@ -119,8 +119,8 @@ class Terminal:
         """Writes an error as text or JSON; returns the exit code."""
         self.say(render_error(error, self))
         if self.json and not self._answered:
-            partial = getattr(error, "result", None) or {}
-            self.answer("", {**partial, "ok": False, "error": describe_error(error)})
+            described = {"ok": False, "error": describe_error(error)}
+            self.answer("", {**(error.result or {}), **described})
         return int(error.exit_code)
 
     def close(self, exit_code: int) -> int:

@@ -267,7 +267,7 @@ class InProcess:
         """The rows of these environments."""
         return range(self._first, self._first + self.num_envs)
 
-    def failure(self, how: str, **more: str | None) -> EnvironmentFailed:
+    def failure(self, how: str, **more: Any) -> EnvironmentFailed:
         """An error for the row being reset or stepped, with the reason `how`."""
         n = self.now[0]
         return EnvironmentFailed(

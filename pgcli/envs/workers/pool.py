@@ -326,7 +326,7 @@ class Workers:
             trace=process.trace(ask=True),
         )
 
-    def _failure(self, message: str, n: int, **more: str | None) -> EnvironmentFailed:
+    def _failure(self, message: str, n: int, **more: Any) -> EnvironmentFailed:
         self._broken = True
         where = f"environment {self._env_id}, seed {self._seeds[n]}"
         return EnvironmentFailed(message, where=where, **more)
