@@ -23,6 +23,16 @@ _REPLACED = ".replaced-"
 _UNFINISHED = {"lock", ".meta.json.partial", "checkpoints"}
 
 
+class _Inside:
+    """The path of a file or directory inside a run directory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: "RunDirectory", owner: type) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The files of one run.
@@ -38,55 +48,24 @@ class RunDirectory:
         """Name of the run, which is that of its directory."""
         return self.path.resolve().name
 
-    @property
-    def checkpoints(self) -> Path:
-        """The directory of checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def config_yaml(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def meta_json(self) -> Path:
-        """Metadata: algorithm, environment, seed, versions, accelerator."""
-        return self.path / "meta.json"
-
-    @property
-    def metrics_jsonl(self) -> Path:
-        """One row per iteration; determined by seed and configuration."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def eval_jsonl(self) -> Path:
-        """One row per evaluation; determined by seed and configuration."""
-        return self.path / "eval.jsonl"
-
-    @property
-    def timing_jsonl(self) -> Path:
-        """Wall-clock times."""
-        return self.path / "timing.jsonl"
-
-    @property
-    def result_json(self) -> Path:
-        """The result; exists after the run has ended."""
-        return self.path / "result.json"
-
-    @property
-    def best_json(self) -> Path:
-        """Name and score of the best checkpoint."""
-        return self.path / "best.json"
-
-    @property
-    def log_txt(self) -> Path:
-        """Warnings and tracebacks."""
-        return self.path / "log.txt"
-
-    @property
-    def lock_file(self) -> Path:
-        """The lock, which names its owner."""
-        return self.path / "lock"
+    checkpoints = _Inside("checkpoints")
+    """The directory of checkpoints."""
+    config_yaml = _Inside("config.yaml")
+    """The resolved configuration."""
+    meta_json = _Inside("meta.json")
+    """Metadata: algorithm, environment, seed, versions, accelerator."""
+    metrics_jsonl = _Inside("metrics.jsonl")
+    """One row per iteration; determined by seed and configuration."""
+    eval_jsonl = _Inside("eval.jsonl")
+    """One row per evaluation; determined by seed and configuration."""
+    timing_jsonl = _Inside("timing.jsonl")
+    """Wall-clock times."""
+    result_json = _Inside("result.json")
+    """The result; exists after the run has ended."""
+    best_json = _Inside("best.json")
+    """Name and score of the best checkpoint."""
+    lock_file = _Inside("lock")
+    """The lock, which names its owner."""
 
     @classmethod
     def create(

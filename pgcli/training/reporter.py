@@ -1,9 +1,9 @@
-"""The interface for reports of training, called between chunks and from one thread."""
+"""Receivers of reports of training, called between chunks and from one thread."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,11 @@ class Status:
     last_saved_iteration: int | None
 
 
-class Reporter(Protocol):
-    """A receiver of reports, such as the terminal; every method returns at once."""
+class Reporter:
+    """A receiver of reports, such as the terminal; this one shows nothing.
+
+    Every method must return at once.
+    """
 
     def started(self, info: RunInfo) -> None:
         """Called when the run directory exists and training begins."""
@@ -61,25 +64,3 @@ class Reporter(Protocol):
 
     def warn(self, message: str) -> None:
         """Called with a warning; training continues."""
-
-
-class Silent:
-    """A reporter that shows nothing."""
-
-    def started(self, info: RunInfo) -> None:
-        """Does nothing."""
-
-    def compiling(self) -> None:
-        """Does nothing."""
-
-    def progress(self, status: Status) -> None:
-        """Does nothing."""
-
-    def evaluated(self, row: Mapping[str, Any]) -> None:
-        """Does nothing."""
-
-    def saved(self, path: Path, iteration: int) -> None:
-        """Does nothing."""
-
-    def warn(self, message: str) -> None:
-        """Does nothing."""

@@ -26,13 +26,13 @@ from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.extract_member import split_off
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 from pgcli.training.members.tracker import MembersTracker
-from pgcli.training.reporter import Reporter, RunInfo, Silent, Status
+from pgcli.training.reporter import Reporter, RunInfo, Status
 from pgcli.training.run_logs import RunLogs
 from pgcli.training.session import Session
 from pgcli.training.stop_signals import Interrupted, StopFlag, stop_on_signal
 from pgcli.training.tracker import RunTracker, Tracker
 
-__all__ = ["Interrupted", "Reporter", "RunInfo", "Silent", "Status", "resume", "train"]
+__all__ = ["Interrupted", "Reporter", "RunInfo", "Status", "resume", "train"]
 
 
 MAY_DIFFER = (
@@ -71,7 +71,7 @@ def train(
       resume: `auto` continues a run of that name, or returns its result if it is
         finished.
       overwrite: whether to replace a run of that name.
-      reporter: receiver of reports; None for `Silent`.
+      reporter: receiver of reports; None for silence.
 
     Returns:
       The result, as `train --json` prints it.
@@ -79,7 +79,7 @@ def train(
     Raises:
       PgcliError: one of its subclasses; `Interrupted` after a signal.
     """
-    runs_dir, reporter = Path(runs_dir), reporter or Silent()
+    runs_dir, reporter = Path(runs_dir), reporter or Reporter()
     config = resolved.config
     if name is not None:
         run_name.check(name)
@@ -126,7 +126,7 @@ def resume(
       require_exact: whether to raise an error if an exact resume is not possible.
       member: text that identifies a member, `SEED[,KEY=VALUE…]`. It continues as a
         separate run, in a directory next to that of the run.
-      reporter: receiver of reports; None for `Silent`.
+      reporter: receiver of reports; None for silence.
 
     Returns:
       The result, as `train --json` prints it.
@@ -142,7 +142,7 @@ def resume(
 
     # the configuration
     stored = _stored(directory)
-    config, reporter = stored.config, reporter or Silent()
+    config, reporter = stored.config, reporter or Reporter()
     if stored.note is not None:
         reporter.warn(f"{directory.config_yaml}: {stored.note}")
     if steps is not None:

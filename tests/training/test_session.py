@@ -23,7 +23,7 @@ from pgcli.storage import checkpoint
 from pgcli.storage.files import intercept
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
-from pgcli.training.reporter import Silent
+from pgcli.training.reporter import Reporter
 from pgcli.training.run import Interrupted, resume, train
 
 SLOW = pytest.mark.slow
@@ -31,7 +31,7 @@ ITERATIONS = 4
 SCORES = (1.0, 4.0, 2.0, 9.0)
 
 
-class Listening(Silent):
+class Listening(Reporter):
     """A reporter that records warnings."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ def outcome(run: RunDirectory, result: dict[str, Any]) -> Outcome:
     }
 
 
-def start(runs_dir: Path, given: Resolved, reporter: Silent | None = None) -> Any:
+def start(runs_dir: Path, given: Resolved, reporter: Reporter | None = None) -> Any:
     return train(given, runs_dir=runs_dir, name="x", resume="auto", reporter=reporter)
 
 
@@ -347,7 +347,7 @@ def test_resume_says_where_it_continues(
     stop_after(tmp_path, settings(), monkeypatch, 3)
     infos = []
 
-    class Watching(Silent):
+    class Watching(Reporter):
         def started(self, info: Any) -> None:
             infos.append((info.first_step, info.resume_level))
 

@@ -4,15 +4,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock
 from pgcli.cli.terminal.live_frame import Frame, header, render
 from pgcli.cli.terminal.training_warnings import Advisor
-
-if TYPE_CHECKING:
-    from pgcli.training.reporter import Reporter, RunInfo, Status
+from pgcli.training.reporter import Reporter, RunInfo, Status
 
 LINE_SECONDS = 5.0
 FRAMES_PER_SECOND = 8
@@ -29,7 +27,7 @@ LINE_METRICS = (
 )
 
 
-class LineReporter:
+class LineReporter(Reporter):
     """A reporter for files and pipes: one greppable `key=value` line per interval."""
 
     def __init__(self, terminal: Terminal) -> None:
@@ -39,7 +37,7 @@ class LineReporter:
         self._status: Status | None = None
         self._shown: Status | None = None
 
-    def started(self, info: "RunInfo") -> None:
+    def started(self, info: RunInfo) -> None:
         """Reports the run, its directory and its device."""
         self._terminal.run_path = Path(info.path)
         self._terminal.note(f"{header(info)} · {info.path}")
@@ -49,7 +47,7 @@ class LineReporter:
         """Reports that the first chunk is being compiled."""
         self._terminal.note("compiling…")
 
-    def progress(self, status: "Status") -> None:
+    def progress(self, status: Status) -> None:
         """Writes a line if `LINE_SECONDS` have passed since the last one."""
         self._status = status
         self._advise(status)
@@ -80,11 +78,11 @@ class LineReporter:
             self._shown = self._status
             self._terminal.note(progress_line(self._status))
 
-    def _advise(self, status: "Status") -> None:
+    def _advise(self, status: Status) -> None:
         for message in self._advisor.advise(status.metrics):
             self.warn(message)
 
-    def _say_resumed(self, info: "RunInfo") -> None:
+    def _say_resumed(self, info: RunInfo) -> None:
         if info.resume_level:
             self._terminal.note(
                 f"resumed at step {info.first_step:,}: {info.resume_level}"
@@ -129,7 +127,7 @@ class LiveReporter(LineReporter):
             redirect_stderr=False,
         )
 
-    def started(self, info: "RunInfo") -> None:
+    def started(self, info: RunInfo) -> None:
         """Starts drawing."""
         self._terminal.run_path = Path(info.path)
         self._frame.info = info
@@ -141,7 +139,7 @@ class LiveReporter(LineReporter):
         """Shows the spinner until the next report of progress."""
         self._frame.compiling_since = time.monotonic()
 
-    def progress(self, status: "Status") -> None:
+    def progress(self, status: Status) -> None:
         """Passes the numbers to the view."""
         self._frame.update(status)
         self._advise(status)
@@ -172,7 +170,7 @@ class LiveReporter(LineReporter):
         return newline.join(self._text.assemble(*line) for line in lines)
 
 
-def progress_line(status: "Status") -> str:
+def progress_line(status: Status) -> str:
     """The state of training as `key=value` words in a fixed order."""
     left = status.budget - status.steps
     speed = status.steps_per_second
@@ -208,7 +206,7 @@ def _plain(value: float | None) -> str:
 
 
 @contextmanager
-def reporting(terminal: Terminal) -> Iterator["Reporter"]:
+def reporting(terminal: Terminal) -> Iterator[Reporter]:
     """Yields a reporter for this terminal and closes it in any case."""
     kind = LiveReporter if terminal.redraws else LineReporter
     reporter = kind(terminal)
