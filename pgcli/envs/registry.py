@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pgcli.config.schema import DEVICE_MODULES, EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import DeviceEnv
+from pgcli.envs.device import user_functional
 from pgcli.envs.failures import failed
 from pgcli.errors import PgcliError, UsageError
 from pgcli.suggest import did_you_mean, similar
@@ -29,9 +30,9 @@ class Backend(NamedTuple):
         return self.module is None or importlib.util.find_spec(self.module) is not None
 
     def names(self) -> list[str]:
-        """Names that can follow its prefix."""
-        names: list[str] = self._load().names()
-        return names
+        """Names that can follow its prefix, without importing its library."""
+        own = user_functional.names() if self.module is None else []
+        return [*self._load().NAMES, *own]
 
     def make(
         self, name: str, kwargs: Mapping[str, Any], limit: int | None

@@ -43,11 +43,7 @@ NAMES = (
 EPISODE_LENGTH = 1000
 
 
-def names() -> list[str]:
-    """Names that can follow `brax:`, without importing brax."""
-    return list(NAMES)
-
-
+@quietly()
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
@@ -62,17 +58,16 @@ def make(
     Raises:
       UsageError: the constructor rejects an argument.
     """
+    from brax import envs
+
     # the repeat is ours; all other arguments are passed on
     env_id, given = f"brax:{name}", dict(kwargs)
     action_repeat = given.pop("action_repeat", 1)
-    with quietly():
-        from brax import envs
-
-        try:
-            env = envs.get_environment(name, **given)
-        except (TypeError, ValueError) as error:
-            raise unknown_kwargs(env_id, error) from None
-        return from_brax(env_id, env, EPISODE_LENGTH, action_repeat, max_episode_steps)
+    try:
+        env = envs.get_environment(name, **given)
+    except (TypeError, ValueError) as error:
+        raise unknown_kwargs(env_id, error) from None
+    return from_brax(env_id, env, EPISODE_LENGTH, action_repeat, max_episode_steps)
 
 
 def from_brax(

@@ -26,15 +26,11 @@ def _pendulum(kwargs: Mapping[str, Any]) -> tuple[Any, Any, int]:
     return PendulumFunctional(), PendulumParams(**kwargs), 200
 
 
-FUNCTIONAL: dict[str, Callable[[Mapping[str, Any]], tuple[Any, Any, int]]] = {
+NAMES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, Any, int]]] = {
     "CartPole-v1": _cartpole,
     "Pendulum-v1": _pendulum,
 }
-
-
-def names() -> list[str]:
-    """Names that can follow `func:`: built-in ones, and those of user modules."""
-    return [*FUNCTIONAL, *user_functional.names()]
+"""The built-in ones; all others come from user modules."""
 
 
 def make(
@@ -43,7 +39,7 @@ def make(
     """The environment `func:NAME`.
 
     Args:
-      name: a key of `FUNCTIONAL`, or an attribute of a user module.
+      name: a key of `NAMES`, or an attribute of a user module.
       kwargs: overrides of the physical constants.
       max_episode_steps: time limit; None for the registered id's own.
 
@@ -53,11 +49,10 @@ def make(
     from pgcli.envs.device.adapter_support import unknown_kwargs  # imports JAX
     from pgcli.envs.device.func_env import from_func_env
 
-    # everything that is not built in comes from a user module
-    if name not in FUNCTIONAL:
+    if name not in NAMES:
         return user_functional.make_users(name, kwargs, max_episode_steps)
     try:
-        func, params, limit = FUNCTIONAL[name](kwargs)
+        func, params, limit = NAMES[name](kwargs)
     except TypeError as error:
         raise unknown_kwargs(f"func:{name}", error) from None
     limit = max_episode_steps or limit

@@ -47,11 +47,6 @@ NAMES = (
 or types differ from their declaration (in 1.0.1): two bandits and MemoryChain."""
 
 
-def names() -> list[str]:
-    """Names that can follow `gymnax:`, without importing gymnax."""
-    return list(NAMES)
-
-
 def _space(space: Any, env_id: str) -> Any:
     from gymnax.environments import spaces
 
@@ -62,6 +57,7 @@ def _space(space: Any, env_id: str) -> Any:
     raise unsupported(space, env_id)
 
 
+@quietly()
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
@@ -75,13 +71,6 @@ def make(
     Raises:
       UsageError: a key of `kwargs` is neither.
     """
-    with quietly():
-        return _make(name, kwargs, max_episode_steps)
-
-
-def _make(
-    name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
-) -> DeviceEnv:
     import gymnax
 
     # keys of the default parameters override them; all others go to the constructor

@@ -19,7 +19,7 @@ from pgcli.envs.device.adapter_support import (
     with_time_limit,
 )
 
-GAMES = {
+NAMES = {
     "minatar-asterix": ("Asterix", 1000),
     "minatar-breakout": ("Breakout", 1000),
     "minatar-freeway": ("Freeway", 2500),
@@ -29,32 +29,21 @@ GAMES = {
 """Name -> (class without its prefix, time limit)."""
 
 
-def names() -> list[str]:
-    """Names that can follow `pgx:`, without importing pgx."""
-    return list(GAMES)
-
-
+@quietly()
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
     """The environment `pgx:NAME`.
 
     Args:
-      name: a key of `GAMES`.
+      name: a key of `NAMES`.
       kwargs: arguments of its constructor, such as `sticky_action_prob`.
-      max_episode_steps: time limit; None for the one of `GAMES`.
+      max_episode_steps: time limit; None for the one of `NAMES`.
 
     Raises:
       UsageError: the constructor rejects an argument.
     """
-    with quietly():
-        return _make(f"pgx:{name}", name, kwargs, max_episode_steps)
-
-
-def _make(
-    env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
-) -> DeviceEnv:
-    short, limit = GAMES[name]
+    env_id, (short, limit) = f"pgx:{name}", NAMES[name]
     limit = max_episode_steps or limit
     # the module of the game: `minatar-freeway` is `pgx.minatar.freeway`
     suite, _, game = name.partition("-")

@@ -78,17 +78,15 @@ ROBOTS = (
 )
 """Environments whose models are in another repository, mujoco_menagerie."""
 
+NAMES = (*CONTROL_SUITE, *ROBOTS)
+
 DOWNLOAD = (
     "python -c 'from mujoco_playground._src.mjx_env import ensure_menagerie_exists as "
     "get; get()'"
 )
 
 
-def names() -> list[str]:
-    """Names that can follow `playground:`, without importing mujoco_playground."""
-    return [*CONTROL_SUITE, *ROBOTS]
-
-
+@quietly()
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
@@ -97,7 +95,7 @@ def make(
     Action repeat and time limit are those of its registered configuration.
 
     Args:
-      name: one of `CONTROL_SUITE` or `ROBOTS`.
+      name: one of `NAMES`.
       kwargs: overrides of its registered configuration, nested or with dots.
       max_episode_steps: time limit; None for the registered one.
 
@@ -105,31 +103,30 @@ def make(
       UsageError: `kwargs` has a key that is not in its configuration, or the models of
         the robots are not installed.
     """
-    env_id = f"playground:{name}"
-    with quietly():
-        import mujoco_playground
-        from mujoco_playground import registry
+    import mujoco_playground
+    from mujoco_playground import registry
 
-        # loading a robot without its models would start a download
-        models = Path(mujoco_playground.__file__).parent / "external_deps"
-        if name in ROBOTS and not (models / "mujoco_menagerie").is_dir():
-            raise UsageError(
-                "the models of Playground's robots are not installed",
-                where=f"environment {env_id}",
-                help=f"download them with git: {DOWNLOAD}",
-            )
-        # overrides with dotted keys, as Playground expects them
-        config = registry.get_default_config(name)
-        changes = {"impl": "jax"} if "impl" in config else {}
-        changes |= flatten_dict(dict(kwargs), sep=".")
-        try:
-            env = registry.load(name, config, changes)
-        except (KeyError, TypeError, ValueError) as error:
-            raise unknown_kwargs(env_id, error) from None
-        return from_brax(
-            env_id,
-            env,
-            config.episode_length,
-            config.action_repeat,
-            max_episode_steps,
+    env_id = f"playground:{name}"
+    # loading a robot without its models would start a download
+    models = Path(mujoco_playground.__file__).parent / "external_deps"
+    if name in ROBOTS and not (models / "mujoco_menagerie").is_dir():
+        raise UsageError(
+            "the models of Playground's robots are not installed",
+            where=f"environment {env_id}",
+            help=f"download them with git: {DOWNLOAD}",
         )
+    # overrides with dotted keys, as Playground expects them
+    config = registry.get_default_config(name)
+    changes = {"impl": "jax"} if "impl" in config else {}
+    changes |= flatten_dict(dict(kwargs), sep=".")
+    try:
+        env = registry.load(name, config, changes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise unknown_kwargs(env_id, error) from None
+    return from_brax(
+        env_id,
+        env,
+        config.episode_length,
+        config.action_repeat,
+        max_episode_steps,
+    )

@@ -45,11 +45,7 @@ NAMES = (
 """All except the XLand ones, which require a downloaded file of rules."""
 
 
-def names() -> list[str]:
-    """Names that can follow `xminigrid:`, without importing xminigrid."""
-    return list(NAMES)
-
-
+@quietly()
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
@@ -64,16 +60,10 @@ def make(
     Raises:
       UsageError: a key of `kwargs` is not a parameter.
     """
-    with quietly():
-        return _make(f"xminigrid:{name}", name, kwargs, max_episode_steps)
-
-
-def _make(
-    env_id: str, name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
-) -> DeviceEnv:
     import xminigrid
     from xminigrid.core.constants import NUM_COLORS, NUM_TILES
 
+    env_id = f"xminigrid:{name}"
     try:
         env, params = xminigrid.make(name, **kwargs)
     except TypeError as error:
