@@ -1,5 +1,6 @@
 """Random episodes of a host environment, with a check of every call."""
 
+import copy
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -57,14 +58,16 @@ def play(
       num_steps: number of steps.
       check: called with (what, obs, step) for every observation.
     """
-    # the seed determines the first reset and all actions
+    # the seed determines the first reset and all actions, which are drawn from a copy:
+    # a reset may make the spaces again
     env.action_space.seed(seed)
+    actions = copy.deepcopy(env.action_space)
     obs, _ = env.reset(seed=seed)
     if check is not None:
         check("the first observation", obs, 0)
     seen = [Seen(copy_obs(obs), 0.0, False)]
     for step in range(1, num_steps + 1):
-        obs, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        obs, reward, terminated, truncated, _ = env.step(actions.sample())
         if check is not None:
             check("the observation", obs, step)
             _check_outcome(reward, terminated, truncated, step)

@@ -8,6 +8,7 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases.capture import register as register_cases
 from gymnasium import spaces
 from support.small_runs import config as small
 from support.user_module import Limited
@@ -19,6 +20,8 @@ from pgcli.diagnose.host_env_check import Speed, check_host, measure_host
 from pgcli.envs.device.func_env import from_func_env
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.make import make_device_env
+
+register_cases()
 
 LIMIT = 30
 
@@ -167,6 +170,14 @@ def test_check_reports_whether_a_run_resumes_exactly(
     (found,) = (x for x in findings if "a stopped run" in x["message"])
     assert found["level"] == level
     assert words in found["message"]
+
+
+@pytest.mark.parametrize("opaque", ["false", "true"])
+def test_check_accuses_no_environment_that_makes_its_spaces_again(opaque: str) -> None:
+    config = small("cases/Remade-v0", f"env.kwargs={{opaque: {opaque}}}")
+    result = check_env(config, 0.01)
+    assert result["ok"], result["findings"]
+    assert "a stopped run resumes exactly" in str(result["findings"])
 
 
 def test_measure_finds_that_waiting_takes_time() -> None:

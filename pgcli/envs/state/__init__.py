@@ -1,4 +1,5 @@
 """The state of a host environment: captured, stored as plain data, restored.
 
-May import `pgcli.envs.base` and `pgcli.errors`. No stored code is ever executed.
+May import `pgcli.errors` and `base` and `failures` of `pgcli.envs`. No stored code is
+ever executed.
 """

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.envs.base import EnvState
+from pgcli.envs.failures import CAUGHT, in_words
 from pgcli.envs.state.decoding import Decoder, restore_vars
 from pgcli.envs.state.encoding import CONSTRUCTION, Encoder, NotPlainError, Tree, digest
 from pgcli.envs.state.physics_engines import NotRestoredError
@@ -100,6 +101,8 @@ def capture(env: Any) -> EnvState:
         encoder.check_memory()
     except NotPlainError as error:
         return refused(str(error))
+    except CAUGHT as error:
+        return refused(f"reading its state raised {in_words(error)}")
     return EnvState({"way": "plain", "levels": facts}, encoder.arrays)
 
 
@@ -138,8 +141,8 @@ def first_obs(env: Any, state: EnvState, seed: int) -> Any:
     check_chain(state.facts, walk(env))
     try:
         return env.reset(seed=seed)[0]
-    except Exception as error:
-        raise NotRestoredError(f"reset: {type(error).__name__}: {error}") from error
+    except CAUGHT as error:
+        raise NotRestoredError(f"reset: {in_words(error)}") from error
 
 
 def malformed(error: Exception) -> CheckpointError:
@@ -237,9 +240,9 @@ def _encode_level(encoder: Encoder, level: Any, path: str) -> Tree:
     if _has_own_state(level):
         try:
             state = level.get_state()
-        except Exception as error:
+        except CAUGHT as error:
             raise NotPlainError(
-                f"{path}.get_state failed: {type(error).__name__}: {error}"
+                f"{path}.get_state failed: {in_words(error)}"
             ) from error
         own = encoder.encode([state], f"{path}.get_state()")
         return {**head, "own": own, "random": _random_trees(encoder, level, path)}
@@ -260,9 +263,7 @@ def _decode_level(decoder: Decoder, level: Any, tree: Tree, path: str) -> None:
     (state,) = decoder.decode(tree["own"], None, f"{path}.get_state()")
     try:
         level.set_state(state)
-    except Exception as error:
-        raise NotRestoredError(
-            f"{path}.set_state failed: {type(error).__name__}: {error}"
-        ) from error
+    except CAUGHT as error:
+        raise NotRestoredError(f"{path}.set_state failed: {in_words(error)}") from error
     for name, random in tree["random"].items():
         setattr(level, name, decoder.decode(random, None, f"{path}.{name}"))

@@ -1,8 +1,9 @@
 """Decodes trees of `pgcli.envs.state.encoding` into an environment of the same kind.
 
 New values replace the old ones, and values that were shared are shared again. Objects,
-engines and spaces of the environment are changed in place. No class, function or module
-is looked up by a stored name.
+engines and spaces of the environment are changed in place. An object that it does not
+have here, such as the next node of a list, is made if one of the same class was changed
+before. No class, function or module is looked up elsewhere by a stored name.
 """
 
 import collections
@@ -44,6 +45,11 @@ class Decoder:
         # decoded values by path, and paths of objects changed in place by id
         self._made: dict[str, Any] = {}
         self._changed: dict[int, str] = {}
+        # classes of objects changed in place; and of a value: its path and its parts,
+        # by number, then those that have been made but not filled
+        self._kinds: dict[str, type] = {}
+        self._root, self._parts = "", dict[int, Tree]()
+        self._later: collections.deque[tuple[Any, Tree, Any, str]] = collections.deque()
 
     def decode(self, tree: Tree, live: Any, path: str) -> Any:
         """The value of a tree.
@@ -83,52 +89,66 @@ class Decoder:
                 return self._still(tree, name, live, path)
             case {"space": parts}:
                 return self._space(parts, live, path)
-        return self._once(tree, live, path)
-
-    def _once(self, tree: Tree, live: Any, path: str) -> Any:
-        """A mutable value; the references to it have its path."""
-        match tree:
-            # containers are stored before their items, which may refer to them
-            case list():
-                made: Any = []
-                self._made[path] = made
-                made += self._items(tree, live, path)
+            # deep values, which are filled one after the other
+            case {"parts": [first, *rest]}:
+                self._root, self._parts = path, dict(enumerate(rest, 1))
+                value = self.decode(first, live, path)
+                while self._later:
+                    self._fill(*self._later.popleft())
+                return value
+            case {"part": number}:
+                path, tree = f"{self._root}#{number}", self._parts.pop(number)
+                made = self._made[path] = self._shell(tree, live, path)
+                self._later.append((made, tree, live, path))
                 return made
+        # a mutable value: items and attributes may refer to it by its path
+        made = self._made[path] = self._shell(tree, live, path)
+        self._fill(made, tree, live, path)
+        return made
+
+    def _shell(self, tree: Tree, live: Any, path: str) -> Any:
+        """A mutable value; containers and objects are filled by `_fill`."""
+        match tree:
+            case list():
+                return []
+            case {"dict": _}:
+                return {}
+            case {"deque": _, "maxlen": maxlen}:
+                return collections.deque(maxlen=maxlen)
             case {"table": stored}:
                 if table_digest(live) != stored:
                     raise NotRestoredError(f"the table {path} has other values here")
-                self._made[path] = live
                 return live
+            case {"object": kind}:
+                return self._object(live, kind, path)
+            case {"engine": kind}:
+                return self._change(live, kind, path)
+        return self._leaf(tree, path)
+
+    def _fill(self, made: Any, tree: Tree, live: Any, path: str) -> None:
+        """Fills a container, or sets the attributes of an object or engine."""
+        match tree:
+            case list():
+                made += self._items(tree, live, path)
             case {"dict": pairs}:
-                self._made[path] = made = {}
                 keys = self._items([key for key, _ in pairs], None, path + "@")
                 old = live if isinstance(live, dict) else {}
                 for number, (key, (_, item)) in enumerate(
                     zip(keys, pairs, strict=True)
                 ):
                     made[key] = self.decode(item, old.get(key), f"{path}[{number}]")
-                return made
-            case {"deque": items, "maxlen": maxlen}:
-                self._made[path] = made = collections.deque(maxlen=maxlen)
+            case {"deque": items}:
                 made.extend(self._items(items, live, path))
-                return made
-            # objects and engines of the environment, changed in place
-            case {"object": kind, "vars": attributes}:
-                self._change(live, kind, path)
-                restore_vars(self, live, attributes, path)
-                return live
-            case {"engine": kind}:
-                self._change(live, kind, path)
+            case {"object": _, "vars": attributes}:
+                restore_vars(self, made, attributes, path)
+            case {"engine": _}:
                 prefix = f"{path}."
                 arrays = {
                     name.removeprefix(prefix): array
                     for name, array in self._arrays.items()
                     if name.startswith(prefix)
                 }
-                restore_engine(live, EnvState(tree, arrays), path)
-                return live
-        self._made[path] = made = self._leaf(tree, path)
-        return made
+                restore_engine(made, EnvState(tree, arrays), path)
 
     def _leaf(self, tree: Tree, path: str) -> Any:
         """A new array or random number generator."""
@@ -165,8 +185,16 @@ class Decoder:
             self.decode(tree, old[i], f"{path}[{i}]") for i, tree in enumerate(trees)
         ]
 
-    def _change(self, live: Any, kind: str, path: str) -> None:
-        """Records that an object is changed in place; two paths must not share it."""
+    def _object(self, live: Any, kind: str, path: str) -> Any:
+        """The present object, or a new one if it has a class that occurred before."""
+        free = name_of(type(live)) == kind and id(live) not in self._changed
+        if kind in self._kinds and not free:
+            return object.__new__(self._kinds[kind])
+        self._kinds[kind] = type(self._change(live, kind, path))
+        return live
+
+    def _change(self, live: Any, kind: str, path: str) -> Any:
+        """An object to be changed in place; two paths must not share it."""
         names = (name_of(type(live)), type(live).__name__)
         if kind not in names or (kind == names[0] and not is_ordinary(live)):
             raise _differs(path, kind, live)
@@ -176,7 +204,7 @@ class Decoder:
                 "the checkpoint"
             )
         self._changed[id(live)] = path
-        self._made[path] = live
+        return live
 
     def _still(self, tree: Tree, name: str, live: Any, path: str) -> Any:
         # the present value must be the same constant; a function also has its closure

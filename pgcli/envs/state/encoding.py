@@ -17,9 +17,12 @@ Values:
   static: a function, class or module; the restored environment must have the same.
   level: the environment or one of its wrappers, by number.
   same: a reference to an object that occurred before, by its path.
+  parts, part: a deep value, without its depth. The first part is the value; `part`
+    stands for another one, by number.
 """
 
 import collections
+import contextlib
 import hashlib
 import itertools
 import json
@@ -31,6 +34,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pgcli.envs.failures import CAUGHT, in_words
 from pgcli.envs.state.physics_engines import engine_state
 from pgcli.envs.state.value_kinds import (
     is_ordinary,
@@ -62,6 +66,12 @@ MAX_VALUES = 20_000
 MAX_BYTES = 16 * 2**20
 """Limits of a plain form; a data set, for instance, exceeds them."""
 
+MAX_BITS = 4096
+"""Size of the largest integer; JSON has a limit, too."""
+
+MAX_DEPTH = 32
+"""Depth below which a value is a part, so that the recursion limit ends no chain."""
+
 
 class NotPlainError(Exception):
     """A value of an environment has no plain form; the message is one line."""
@@ -85,19 +95,42 @@ class Encoder:
         self._in_container = 0
         self._values = 0
         self._bytes = 0
+        # (path of the whole value, number of its parts, parts to be encoded)
+        self._root, self._parts, self._depth = "", 0, 0
+        self._later: collections.deque[tuple[Any, str, int]] = collections.deque()
 
     def encode(self, value: Any, path: str) -> Tree:
         """The value as a tree.
 
         Raises:
-          NotPlainError: it has no plain form.
+          NotPlainError: it has no plain form, or reading it raised.
         """
+        self._root, self._parts, self._depth = path, 0, 0
+        try:
+            parts = [self._value(value, path)]
+            while self._later:
+                self._depth = 0
+                part, own, self._in_container = self._later.popleft()
+                parts.append(self._contents(part, own))
+        except NotPlainError:
+            raise
+        except CAUGHT as error:
+            raise NotPlainError(f"{path} raised {in_words(error)}") from error
+        finally:
+            self._in_container = 0
+        return {"parts": parts} if len(parts) > 1 else parts[0]
+
+    def _value(self, value: Any, path: str) -> Tree:
         # the exact type: a subclass may have further state
         kind = type(value)
         self._values += 1
         if self._values > MAX_VALUES:
             raise NotPlainError(f"{path} is one of more than {MAX_VALUES:,} values")
-        if value is None or kind in (bool, int, str):
+        if value is None or kind in (bool, str):
+            return value
+        if kind is int:
+            if value.bit_length() > MAX_BITS:
+                raise NotPlainError(f"{path} has {value.bit_length():,} bits")
             return value
         if kind is float:
             return value if math.isfinite(value) else {"float": repr(value)}
@@ -129,10 +162,23 @@ class Encoder:
 
     def _once(self, value: Any, path: str) -> Tree:
         """A mutable value; later occurrences refer to the first."""
-        # the value is kept, so that no other object gets its id
         if id(value) in self._seen:
             return {"same": self._seen[id(value)][0]}
+        deep = self._depth >= MAX_DEPTH
+        if deep:
+            self._parts += 1
+            path = f"{self._root}#{self._parts}"
+        # the value is kept, so that no other object gets its id
         self._seen[id(value)] = (path, value)
+        if deep:
+            self._later.append((value, path, self._in_container))
+            return {"part": self._parts}
+        depth, self._depth = self._depth, self._depth + 1
+        tree = self._contents(value, path)
+        self._depth = depth
+        return tree
+
+    def _contents(self, value: Any, path: str) -> Tree:
         # containers
         kind = type(value)
         if kind is list:
@@ -161,7 +207,7 @@ class Encoder:
             return {
                 "object": name_of(kind),
                 "vars": {
-                    name: self.encode(item, f"{path}.{name}")
+                    name: self._value(item, f"{path}.{name}")
                     for name, item in sorted(vars(value).items())
                 },
             }
@@ -169,7 +215,7 @@ class Encoder:
 
     def _items(self, values: Iterable[Any], path: str) -> list[Tree]:
         self._in_container += 1
-        items = [self.encode(x, f"{path}[{i}]") for i, x in enumerate(values)]
+        items = [self._value(x, f"{path}[{i}]") for i, x in enumerate(values)]
         self._in_container -= 1
         return items
 
@@ -178,7 +224,7 @@ class Encoder:
             return {"scalar": ["str", str(value)]}
         if value.dtype.name not in SCALARS:
             raise NotPlainError(f"{path} is a {name_of(type(value))}")
-        return {"scalar": [value.dtype.name, self.encode(value.item(), path)]}
+        return {"scalar": [value.dtype.name, self._value(value.item(), path)]}
 
     def _array(self, value: np.ndarray, path: str) -> Tree:
         contiguous = value.flags.c_contiguous or value.flags.f_contiguous
@@ -222,16 +268,17 @@ class Encoder:
             self._memory.append((start, start + value.nbytes, path))
 
     def _random(self, value: Any, path: str) -> Tree:
+        self._depth = 0  # it is decoded at once, so its state has no parts
         if isinstance(value, random.Random):
-            return {"random": self.encode(value.getstate(), path)}
+            return {"random": self._value(value.getstate(), path)}
         if isinstance(value, np.random.RandomState):
-            return {"random_state": self.encode(value.get_state(legacy=False), path)}
+            return {"random_state": self._value(value.get_state(legacy=False), path)}
         bits = value.bit_generator
         if type(bits).__name__ not in BIT_GENERATORS:
             raise NotPlainError(f"{path} is a generator of {name_of(type(bits))}")
         if getattr(bits.seed_seq, "n_children_spawned", 0):
             raise NotPlainError(f"{path} is a generator that has spawned others")
-        return {"generator": self.encode(bits.state, path)}
+        return {"generator": self._value(bits.state, path)}
 
     def _still(self, value: Any, path: str) -> Tree:
         """A constant: a function, class, module or space; None for anything else."""
@@ -244,7 +291,7 @@ class Encoder:
         if is_space(value):
             return {
                 "space": [
-                    self.encode(getattr(part, "_np_random", None), f"{path}[{i}]")
+                    self._value(getattr(part, "_np_random", None), f"{path}[{i}]")
                     for i, part in enumerate(space_parts(value))
                 ]
             }
@@ -256,8 +303,11 @@ class Encoder:
         Raises:
           NotPlainError: one of them is mutable.
         """
-        # enclosed variables, defaults, attributes and keyword defaults
-        held = [cell.cell_contents for cell in function.__closure__ or ()]
+        # enclosed variables that are set, defaults, attributes and keyword defaults
+        held = []
+        for cell in function.__closure__ or ():
+            with contextlib.suppress(ValueError):
+                held.append(cell.cell_contents)
         held += [*(function.__defaults__ or ()), *vars(function).values()]
         held += (function.__kwdefaults__ or {}).values()
         own = Encoder([])

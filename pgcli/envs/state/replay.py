@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pgcli.envs.base import EnvState
+from pgcli.envs.failures import CAUGHT, in_words
 from pgcli.envs.state.capture import (
     MALFORMED,
     fingerprint,
@@ -113,10 +114,10 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
         for action in actions.tolist() if actions.dtype.kind == "i" else actions:
             obs = env.step(action)[0]
             recording.actions.append(action)
-    except Exception as error:
+    except CAUGHT as error:
         raise NotRestoredError(
             "its episode cannot be replayed: it failed at step "
-            f"{len(recording.actions)}: {type(error).__name__}: {error}"
+            f"{len(recording.actions)}: {in_words(error)}"
         ) from error
     # observation and attributes must equal the recorded ones
     recording.last_obs = obs

@@ -83,8 +83,9 @@ def space_parts(space: Any) -> Iterator[Any]:
 def member_name(value: Any) -> str | None:
     """The name of a member of an enumeration, Python's own or a compiled one."""
     members = getattr(type(value), "__members__", None)
-    name = getattr(value, "name", None)
-    return name if isinstance(members, Mapping) and name in members else None
+    # any other object's `name` may be a property that does work
+    name = value.name if isinstance(members, Mapping) else None
+    return name if members and name in members else None
 
 
 def table_digest(value: Any) -> str | None:
@@ -120,4 +121,5 @@ def is_space(value: Any) -> bool:
     """Whether a value is a Gymnasium space."""
     from gymnasium.spaces import Space
 
-    return isinstance(value, Space)
+    # by type: `isinstance` asks the value for its class, too
+    return issubclass(type(value), Space)

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from cases.capture import register as register_cases
 from gymnasium.wrappers import FrameStackObservation, NormalizeObservation
 from support.stateful_envs import (
     Rich,
@@ -31,6 +32,7 @@ from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.errors import CheckpointError
 
 register()
+register_cases()
 
 CLASSIC = ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCarContinuous-v0")
 MUJOCO = ("HalfCheetah-v5", "Ant-v5", "Humanoid-v5", "Hopper-v5", "Walker2d-v5")
@@ -81,6 +83,12 @@ def reset_and_restore(env: Any, state: EnvState, seed: int) -> None:
         ("pgcli/Rich-v0", "in_process"),
         ("pgcli/Own-v0", "in_process"),
         ("pgcli/Opaque-v0", "in_process"),
+        ("cases/Remote-v0", "in_process"),
+        ("cases/Callback-v0", "in_process"),
+        ("cases/Deep-v0", "in_process"),
+        ("cases/Trail-v0", "in_process"),
+        ("cases/Guarded-v0", "in_process"),
+        ("cases/Remade-v0", "in_process"),
     ],
 )
 @pytest.mark.parametrize("steps", [0, 7, 137])
@@ -96,6 +104,30 @@ def test_restored_environments_go_on_byte_for_byte(
     assert_same_states(again.get_state(), states)
     assert digest_of_steps(again, 60, seed=2) == expected
     assert_same_states(again.get_state(), env.get_state())
+
+
+def test_chain_of_any_length_is_restored() -> None:
+    env, again = (make("cases/Trail-v0", "in_process", 1) for _ in range(2))
+    begin(env)
+    digest_of_steps(env, 1500, seed=1)
+    states = env.get_state()
+    assert refusal(states) is None
+    again.set_state(stored(states))
+    assert_same_states(again.get_state(), states)
+    node = again._envs[0].unwrapped.node
+    for _ in range(1500):
+        node = node.parent
+    assert node is again._envs[0].unwrapped.root
+    assert digest_of_steps(again, 60, seed=2) == digest_of_steps(env, 60, seed=2)
+
+
+def test_value_too_deep_to_be_read_is_a_reason() -> None:
+    env = Walker()
+    env.reset(seed=0)
+    env.thing = ()
+    for _ in range(9999):
+        env.thing = (env.thing,)
+    assert "thing raised RecursionError" in str(refusal([capture(env)]))
 
 
 def test_lives_left_are_part_of_a_state() -> None:
@@ -316,6 +348,7 @@ def sharing() -> list[np.ndarray]:
         sharing(),
         np.zeros(2**24 + 1, bool),
         list(range(30_000)),
+        10**5000,
         1j,
     ],
     ids=lambda value: type(value).__name__,
