@@ -1,5 +1,7 @@
 """Output streams that never raise and, for progress, never block."""
 
+import codecs
+import contextlib
 import io
 import os
 import select
@@ -116,36 +118,85 @@ class BackgroundWriter:
             self._stream.flush()
 
 
-class LineForwarder(io.TextIOBase):
-    """A replacement of `sys.stdout` or `sys.stderr` that forwards lines as messages.
+class _Lines(io.RawIOBase):
+    """The binary side of a `LineForwarder`."""
 
-    Attributes:
-      encoding: for callers that ask for it.
-    """
+    mode = "wb"
 
-    encoding = "utf-8"
-
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, say: Callable[[str], None], descriptor: int, name: str, once: bool
+    ) -> None:
+        self.name = name
         self._say = say
+        self._descriptor = descriptor
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
+        self._once = once
+        self._said: set[str] = set()
         self._lock = threading.RLock()
 
-    def write(self, text: str) -> int:
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """Descriptor for writers that bypass Python."""
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        """Forwards the lines that UTF-8 text completes."""
+        self.put(self._decoder.decode(bytes(data)))
+        return len(data)
+
+    def put(self, text: str) -> None:
         """Forwards the lines that `text` completes."""
         with self._lock:
+            if self._once and not self._rest and text.endswith("\n"):
+                if text in self._said:
+                    return
+                if len(self._said) < MAX_PENDING:
+                    self._said.add(text)
             *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._say(line)
-        return len(text)
 
     def finish(self) -> None:
         """Forwards a last line without a newline."""
         if self._rest:
-            self.write("\n")
+            self.put("\n")
 
-    def fileno(self) -> int:
-        """Descriptor of standard error, for writers that bypass Python."""
-        return 2
+
+class LineForwarder(io.TextIOWrapper):
+    """A replacement of `sys.stdout` or `sys.stderr` that forwards lines as messages.
+
+    It has everything that a text file has, such as `buffer` and `reconfigure`.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], descriptor: int, name: str, once: bool = False
+    ) -> None:
+        """Replaces the stream with this descriptor and name.
+
+        Args:
+          say: receiver of each line.
+          descriptor: for writers that bypass Python.
+          name: such as `<stdout>`.
+          once: whether lines written by one call, such as a warning, are forwarded
+            only the first time.
+        """
+        self._lines = _Lines(say, descriptor, name, once)
+        super().__init__(io.BufferedWriter(self._lines), "utf-8", "replace")
+
+    def write(self, text: str) -> int:
+        """Forwards the lines that `text` completes."""
+        self._lines.put(text)
+        return len(text)
+
+    def finish(self) -> None:
+        """Forwards all that has been written."""
+        with contextlib.suppress(ValueError):  # closed or detached by its user
+            self.flush()
+        self._lines.finish()
 
 
 class ResultStream:
@@ -175,7 +226,10 @@ class ResultStream:
     ) -> None:
         """Redirects all other output to `say_out` (stdout) and `say_err` (stderr)."""
         self._python_streams = (sys.stdout, sys.stderr)
-        self._forwarders = (LineForwarder(say_out), LineForwarder(say_err))
+        self._forwarders = (
+            LineForwarder(say_out, 1, "<stdout>"),
+            LineForwarder(say_err, 2, "<stderr>", once=True),
+        )
         sys.stdout, sys.stderr = self._forwarders
         if descriptor_of(self._stream) != 1:
             return

@@ -6,9 +6,11 @@ It imports neither JAX nor the program that started it, so that it starts quickl
 
 import ctypes
 import faulthandler
+import logging
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 from pgcli.envs.failures import failed, text_of, to_data
@@ -141,6 +143,9 @@ def main(arguments: list[str]) -> None:
         os.set_inheritable(descriptor, False)
     reads, writes, memory, trace = descriptors
     settle(trace)
+    # the parent's own environments give the same warnings
+    logging.disable(logging.WARNING)
+    warnings.showwarning = lambda *_: None
     Worker(messages.Channel(reads, writes), memory).serve()
 
 

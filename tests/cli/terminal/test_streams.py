@@ -1,5 +1,6 @@
 """Readers that go away, stall or never were: training goes on, results stay clean."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import IO, Any
 
 import pytest
 
-from pgcli.cli.terminal.streams import write_all
+from pgcli.cli.terminal.streams import LineForwarder, ResultStream, write_all
 
 PROGRAM = """
 import os, sys
@@ -123,6 +124,38 @@ def test_result_on_a_full_disk_is_exit_1(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the result could not be written: No space left on device" in err
+
+
+def test_replaced_stdout_behaves_like_a_file(capfd: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    results = ResultStream(sys.stdout)
+    results.reserve(lines.append, lines.append)
+    try:
+        sys.stdout.reconfigure(line_buffering=True, encoding="utf-8")
+        assert sys.stdout.fileno() == 1
+        assert (sys.stdout.name, sys.stdout.writable()) == ("<stdout>", True)
+        sys.stdout.buffer.write("bytes π\nre".encode())
+        sys.stdout.flush()
+        sys.stdout.write("st\n")
+        sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
+        sys.stdout.write("another wrapper\n")
+        sys.stdout.flush()
+        sys.stdout.write("the end")
+    finally:
+        results.release()
+    assert lines == ["bytes π", "rest", "another wrapper", "the end"]
+    assert capfd.readouterr().out == ""
+
+
+def test_repeated_warning_is_shown_once() -> None:
+    lines: list[str] = []
+    stream = LineForwarder(lines.append, 2, "<stderr>", once=True)
+    for _ in range(3):
+        stream.write("a.py:3: UserWarning: old\n  import a\n")
+        stream.write("half a line")
+        stream.write("\n")
+    warning = ["a.py:3: UserWarning: old", "  import a"]
+    assert lines == [*warning, *["half a line"] * 3]
 
 
 def test_write_all_waits_where_the_descriptor_does_not_block() -> None:
