@@ -86,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = terminal.fail(error)
     except typer.TyperException as error:
         code = terminal.fail(from_typer(error))
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         code = terminal.fail(unexpected(error, terminal))
     return terminal.close(int(code or 0))
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.diagnose.host_env_check import Speed
-from pgcli.diagnose.random_episodes import Finding, Wrong, place
+from pgcli.diagnose.random_episodes import Finding, Wrong
 from pgcli.envs.base import (
     Box,
     DeviceEnv,
@@ -19,7 +19,7 @@ from pgcli.envs.base import (
     env_action,
     random_action,
 )
-from pgcli.errors import PgcliError
+from pgcli.envs.failures import PASSED, place
 
 NUM_ENVS, NUM_STEPS = 16, 128
 
@@ -32,9 +32,9 @@ def check_device(env: DeviceEnv) -> list[Finding]:
             findings += part(env)
         except Wrong as wrong:
             return [*findings, wrong.finding]
-        except PgcliError:
+        except PASSED:
             raise
-        except Exception as error:
+        except BaseException as error:
             first = str(error).strip().partition("\n")[0]
             message = f"{what}: {type(error).__name__}: {first}"
             help = f"raised at {place(error)}; see `--debug`"

@@ -18,15 +18,14 @@ from pgcli.diagnose.random_episodes import (
     Seen,
     Wrong,
     check_obs,
-    place,
     play,
     same,
 )
 from pgcli.envs.base import Box, EnvSpec
+from pgcli.envs.failures import PASSED, in_words, place
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs
 from pgcli.envs.spaces import from_gymnasium
-from pgcli.errors import PgcliError
 
 NUM_STEPS = 400
 """Number of steps that are checked."""
@@ -83,10 +82,10 @@ def check_host(factory: EnvFactory) -> list[Finding]:
             findings += part(factory)
         except Wrong as wrong:
             findings.append(wrong.finding)
-        except PgcliError:
+        except PASSED:
             raise
-        except Exception as error:
-            message = f"{what}: {type(error).__name__}: {error}"
+        except BaseException as error:
+            message = f"{what}: {in_words(error)}"
             findings.append(Finding("error", message, f"raised at {place(error)}"))
     return findings
 
@@ -101,7 +100,9 @@ def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
         warnings.simplefilter("always")
         try:
             check_env(env, skip_render_check=True)
-        except Exception as error:
+        except PASSED:
+            raise
+        except BaseException as error:
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             help = "see the documentation of gymnasium.Env"
             if not isinstance(error, AssertionError):

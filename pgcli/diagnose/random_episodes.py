@@ -1,7 +1,6 @@
 """Random episodes of a host environment, with a check of every call."""
 
 import copy
-import traceback
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -38,13 +37,6 @@ class Wrong(Exception):  # noqa: N818 - becomes a finding
     def __init__(self, message: str, help: str) -> None:
         super().__init__(message)
         self.finding = Finding("error", message, help)
-
-
-def place(error: BaseException) -> str:
-    """Where an error was raised: `file:line, in function`."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
-    return f"{last.filename}:{last.lineno}, in {last.name}"
 
 
 def play(

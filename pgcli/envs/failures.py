@@ -6,22 +6,44 @@ from typing import Any
 from pgcli import errors
 from pgcli.errors import EnvironmentFailed, PgcliError
 
-CAUGHT = (Exception, SystemExit)
-"""Exceptions of foreign code that are converted into errors; Ctrl-C is not one."""
+PASSED = (PgcliError, KeyboardInterrupt)
+"""Exceptions that are not converted: pgcli's own, and Ctrl-C.
+
+Whatever else leaves foreign code is converted into an error, `Exception` or not.
+"""
 
 
 def in_words(error: BaseException) -> str:
-    """`KeyError: 'wheel'`; only the class if its message cannot be formatted."""
+    """`KeyError: 'wheel'`; the class and the place if it has no text."""
     name, text = type(error).__name__, text_of(error)
-    return name if text is None else f"{name}: {text}"
+    return f"{name}: {text}" if text else f"{name} at {place(error)}"
 
 
 def text_of(error: BaseException) -> str | None:
     """The message of an exception, or None if formatting it raises."""
     try:
         return str(error)
-    except CAUGHT:
+    except PASSED:
+        raise
+    except BaseException:
         return None
+
+
+def place(error: BaseException) -> str:
+    """Where an error was raised: `file:line, in function`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
+    return f"{last.filename}:{last.lineno}, in {last.name}"
+
+
+def close_quietly(env: Any) -> None:
+    """Closes an environment; exceptions are ignored, except those in `PASSED`."""
+    try:
+        env.close()
+    except PASSED:
+        raise
+    except BaseException:
+        return
 
 
 def failed(what: str, where: str, error: BaseException) -> PgcliError:
@@ -31,9 +53,14 @@ def failed(what: str, where: str, error: BaseException) -> PgcliError:
       what: what failed and when, such as `environment 1 failed at its step 4`.
       where: the environment's id and seed.
       error: the exception; a `PgcliError` is returned unchanged.
+
+    Raises:
+      KeyboardInterrupt: it is the exception.
     """
     if isinstance(error, PgcliError):
         return error
+    if isinstance(error, PASSED):
+        raise error
     return EnvironmentFailed(
         f"{what}: {in_words(error)}",
         where=where,

@@ -12,7 +12,7 @@ from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.native_vector import NativeVector
 from pgcli.envs.workers.parallel_stepping import Lanes
 from pgcli.envs.workers.worker_count import choose_workers
-from pgcli.errors import PgcliError, UsageError
+from pgcli.errors import UsageError
 
 
 def make_device_env(config: EnvConfig) -> DeviceEnv:
@@ -36,9 +36,7 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
     # exceptions of the library become errors that name the environment
     try:
         return backend.make(name, config.kwargs, config.max_episode_steps)
-    except PgcliError:
-        raise
-    except Exception as error:
+    except BaseException as error:
         raise registry.unusable(config.id, error) from error
 
 

@@ -96,7 +96,9 @@ def _imported(name: str) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise _not_found(name) from None
         raise ModuleError(name, error) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ModuleError(name, error) from None
     _check_shadowed(name, module)
     return module

@@ -22,6 +22,10 @@ class UnpicklableError(Exception):
         raise RuntimeError("no words")
 
 
+class SimulatorError(BaseException):
+    """The errors of some simulators are no `Exception`."""
+
+
 def crash() -> None:
     import ctypes
 
@@ -41,6 +45,12 @@ def fail(fault: str) -> None:
             raise UnpicklableError
         case "exit":
             sys.exit(7)
+        case "base":
+            raise SimulatorError("the simulator died")
+        case "generator_exit":
+            raise GeneratorExit
+        case "assert":
+            raise AssertionError
         case "os_exit":
             os._exit(7)
         case "segfault":

@@ -201,6 +201,20 @@ def bad() -> Any:
     del gymnasium.registry["Bad-v0"]
 
 
+@pytest.mark.parametrize("fault", ["base", "generator_exit"])
+def test_whatever_leaves_a_step_exits_3_behind_a_checkpoint(
+    tmp_path: Path, call: Call, bad: str, fault: str
+) -> None:
+    kwargs = f"{{fault: {fault}, at: 12, seed: {env_seeds(0, 'train', 4)[0]}}}"
+    more = sets(*SMALL, "eval.every=0", f"env.kwargs={kwargs}")
+    words = ("--algo", "a2c", "--env", bad, "--steps", "1000", "--name", "x")
+    code, answer = call("train", *words, *more)
+    assert code == 3
+    assert "environment 0 failed at its step 12" in answer["error"]["message"]
+    run = RunDirectory(tmp_path / "x")
+    assert checkpoint.committed(run.checkpoints)[-1].name == "000000001"
+
+
 @pytest.mark.parametrize("fault", LOST)
 def test_failing_worker_exits_3_behind_a_checkpoint_and_leaves_no_process(
     tmp_path: Path, call: Call, bad: str, fault: str

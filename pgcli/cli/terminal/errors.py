@@ -53,7 +53,7 @@ def from_typer(error: typer.TyperException) -> UsageError:
     return UsageError(message, where=where, help=help)
 
 
-def unexpected(error: Exception, terminal: Terminal) -> UnexpectedError:
+def unexpected(error: BaseException, terminal: Terminal) -> UnexpectedError:
     """An error for a bug; its remedy names the log that contains the traceback."""
     trace = "".join(traceback.format_exception(error))
     if terminal.debug:

@@ -15,7 +15,8 @@ import numpy as np
 
 from pgcli.envs import user_modules
 from pgcli.envs.base import DeviceEnv, env_action, random_action
-from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
+from pgcli.envs.failures import PASSED, in_words
+from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.suggest import did_you_mean
 
 
@@ -84,7 +85,9 @@ def _built(given: Any, kwargs: Mapping[str, Any], env_id: str) -> tuple[Any, Any
         taken = {key for key in kwargs if key in signature}
         try:
             func = given(**{key: kwargs[key] for key in taken})
-        except Exception as error:
+        except PASSED:
+            raise
+        except BaseException as error:
             raise _failed("could not be made", error, env_id) from error
     # all others must be fields of its parameters
     params = func.get_default_params()
@@ -139,17 +142,17 @@ def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
         env = from_func_env(env_id, func, params, limit)
         when = "a step"
         jax.eval_shape(step, jax.random.key(0))
-    except PgcliError:
+    except PASSED:
         raise
-    except Exception as error:
+    except BaseException as error:
         raise _failed(f"JAX cannot trace {when}", error, env_id) from error
     return env
 
 
-def _failed(what: str, error: Exception, env_id: str) -> EnvironmentFailed:
+def _failed(what: str, error: BaseException, env_id: str) -> EnvironmentFailed:
     # only the first line: JAX's messages are long
     first = str(error).strip().splitlines()[:1]
-    reason = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    reason = f"{type(error).__name__}: {first[0]}" if first else in_words(error)
     return EnvironmentFailed(
         f"{what}: {reason}",
         where=f"environment {env_id}",

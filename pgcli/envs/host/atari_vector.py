@@ -29,6 +29,6 @@ def make_atari(factory: EnvFactory, seeds: list[int]) -> NativeVector:
         )
     except TypeError as error:
         raise UsageError(f"env.kwargs does not fit {factory.id}: {error}") from error
-    except Exception as error:
+    except BaseException as error:
         raise unusable(factory.id, error) from error
     return NativeVector(env, seeds, factory.id, limit)

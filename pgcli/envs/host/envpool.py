@@ -64,6 +64,6 @@ def make_envpool(config: EnvConfig, seeds: list[int]) -> NativeVector:
         limit = env.config["max_episode_steps"]
     except TypeError as error:
         raise UsageError(f"env.kwargs does not fit {config.id}: {error}") from error
-    except Exception as error:
+    except BaseException as error:
         raise unusable(config.id, error) from error
     return NativeVector(env, seeds, config.id, limit, seeded=True)

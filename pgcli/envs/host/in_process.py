@@ -1,17 +1,17 @@
 """Gymnasium environments stepped sequentially in this process."""
 
-import contextlib
 from collections.abc import MutableSequence
 from typing import Any
 
 import numpy as np
 
 from pgcli.envs.base import Box, Discrete, EnvSpec, EnvState, HostSlot, env_action
-from pgcli.envs.failures import CAUGHT, failed
+from pgcli.envs.failures import close_quietly, failed
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.lives import Lives
 from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.obs_trees import copy_obs, set_rows
+from pgcli.envs.registry import unusable
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.state.capture import (
     can_replay,
@@ -95,7 +95,10 @@ class InProcess:
     @classmethod
     def make(cls, factory: EnvFactory, seeds: list[int], first: int = 0) -> "InProcess":
         """One environment per seed."""
-        return cls([factory() for _ in seeds], seeds, factory.id, first)
+        try:
+            return cls([factory() for _ in seeds], seeds, factory.id, first)
+        except BaseException as error:
+            raise unusable(factory.id, error) from error
 
     def reset(self, obs: Any) -> None:
         """Begins an episode in each environment; writes the observations into `obs`."""
@@ -110,7 +113,7 @@ class InProcess:
                 self._check(n, first)
                 set_rows(obs, n, first)
                 self._lives.begin(info, i)
-            except CAUGHT as error:
+            except BaseException as error:
                 raise self._failed(n, error) from error
             # actions are recorded if the first environment can only be replayed
             if i == 0 and not self._begun and can_replay(env, capture(env)):
@@ -175,7 +178,7 @@ class InProcess:
                     ):
                         self._check(n, after)
                     obs[n] = after
-        except CAUGHT as error:
+        except BaseException as error:
             raise self._failed(n, error) from error
         self._steps += 1
         return finals
@@ -233,8 +236,7 @@ class InProcess:
     def close(self) -> None:
         """Closes every environment, ignoring their exceptions."""
         for env in self._envs:
-            with contextlib.suppress(*CAUGHT):
-                env.close()
+            close_quietly(env)
 
     def _note_form(self, obs: Any) -> None:
         """Records shape and dtype of a checked observation."""

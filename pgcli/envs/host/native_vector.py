@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from pgcli.envs.base import EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.failures import close_quietly, failed
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.lives import Lives
 from pgcli.envs.obs_trees import copy_obs, rows, set_rows
 from pgcli.envs.registry import unusable
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
-from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
+from pgcli.errors import CheckpointError, PgcliError, UsageError
 
 
 class NativeVector:
@@ -97,7 +98,7 @@ class NativeVector:
                 vectorization_mode="vector_entry_point",
                 **kwargs,
             )
-        except Exception as error:
+        except BaseException as error:
             raise unusable(factory.id, error) from error
         return cls(env, seeds, factory.id, limit)
 
@@ -105,7 +106,7 @@ class NativeVector:
         """Begins an episode in each environment; writes the observations into `obs`."""
         try:
             set_rows(obs, ..., self._first())
-        except Exception as error:
+        except BaseException as error:
             raise self._failed("reset", error) from error
         self._done[:] = False
 
@@ -161,16 +162,12 @@ class NativeVector:
         """See `HostEnv.step`."""
         try:
             return self._step(env_action(self.spec.action, action), slot)
-        except Exception as error:
+        except BaseException as error:
             raise self._failed(f"step {self._steps}", error) from error
 
-    def _failed(self, when: str, error: Exception) -> PgcliError:
-        if isinstance(error, PgcliError):
-            return error
-        return EnvironmentFailed(
-            f"failed at {when}: {type(error).__name__}: {error}",
-            where=f"environment {self.spec.id}, seed {self.seeds[0]}",
-        )
+    def _failed(self, when: str, error: BaseException) -> PgcliError:
+        where = f"environment {self.spec.id}, seed {self.seeds[0]}"
+        return failed(f"failed at {when}", where, error)
 
     def _step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
         from gymnasium.vector import AutoresetMode
@@ -208,4 +205,4 @@ class NativeVector:
 
     def close(self) -> None:
         """Closes the vector environment."""
-        self._env.close()
+        close_quietly(self._env)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli import versions
-from pgcli.envs.failures import CAUGHT
 from pgcli.envs.host.mujoco_warnings import quiet_mujoco
 from pgcli.envs.registry import needed_extra, not_installed, unknown_env, unusable
 from pgcli.errors import UsageError
@@ -52,7 +51,7 @@ def make_registered(
         if not kwargs:
             raise unusable(env_id, error) from error
         raise _unfit_kwargs(env_id, kwargs, entry_point, error) from error
-    except CAUGHT as error:
+    except BaseException as error:
         raise unusable(env_id, error) from error
 
 

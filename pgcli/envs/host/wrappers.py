@@ -12,8 +12,9 @@ import gymnasium
 from gymnasium import spaces
 
 from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, parse
+from pgcli.envs.failures import PASSED, in_words
 from pgcli.envs.spaces import by_part
-from pgcli.errors import PgcliError, UsageError
+from pgcli.errors import UsageError
 
 
 def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
@@ -55,10 +56,10 @@ def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any
         return cls(env, **kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"env.wrappers: {name}: {error}", where=where) from None
-    except PgcliError:
+    except PASSED:
         raise
-    except Exception as error:
-        reason = str(error).strip() or type(error).__name__
+    except BaseException as error:
+        reason = str(error).strip() or in_words(error)
         given = ", ".join(f"{key}: {value}" for key, value in kwargs.items())
         raise UsageError(
             f"env.wrappers: {name} does not fit: {reason}",

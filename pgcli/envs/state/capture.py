@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.envs.base import EnvState
-from pgcli.envs.failures import CAUGHT, in_words
+from pgcli.envs.failures import PASSED, in_words
 from pgcli.envs.state.decoding import Decoder, restore_vars
 from pgcli.envs.state.encoding import CONSTRUCTION, Encoder, NotPlainError, Tree, digest
 from pgcli.envs.state.physics_engines import NotRestoredError
@@ -101,7 +101,9 @@ def capture(env: Any) -> EnvState:
         encoder.check_memory()
     except NotPlainError as error:
         return refused(str(error))
-    except CAUGHT as error:
+    except PASSED:
+        raise
+    except BaseException as error:
         return refused(f"reading its state raised {in_words(error)}")
     return EnvState({"way": "plain", "levels": facts}, encoder.arrays)
 
@@ -141,7 +143,9 @@ def first_obs(env: Any, state: EnvState, seed: int) -> Any:
     check_chain(state.facts, walk(env))
     try:
         return env.reset(seed=seed)[0]
-    except CAUGHT as error:
+    except PASSED:
+        raise
+    except BaseException as error:
         raise NotRestoredError(f"reset: {in_words(error)}") from error
 
 
@@ -240,7 +244,9 @@ def _encode_level(encoder: Encoder, level: Any, path: str) -> Tree:
     if _has_own_state(level):
         try:
             state = level.get_state()
-        except CAUGHT as error:
+        except PASSED:
+            raise
+        except BaseException as error:
             raise NotPlainError(
                 f"{path}.get_state failed: {in_words(error)}"
             ) from error
@@ -263,7 +269,9 @@ def _decode_level(decoder: Decoder, level: Any, tree: Tree, path: str) -> None:
     (state,) = decoder.decode(tree["own"], None, f"{path}.get_state()")
     try:
         level.set_state(state)
-    except CAUGHT as error:
+    except PASSED:
+        raise
+    except BaseException as error:
         raise NotRestoredError(f"{path}.set_state failed: {in_words(error)}") from error
     for name, random in tree["random"].items():
         setattr(level, name, decoder.decode(random, None, f"{path}.{name}"))

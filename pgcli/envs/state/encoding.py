@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pgcli.envs.failures import CAUGHT, in_words
+from pgcli.envs.failures import PASSED, in_words
 from pgcli.envs.state.physics_engines import engine_state
 from pgcli.envs.state.value_kinds import (
     is_ordinary,
@@ -112,9 +112,9 @@ class Encoder:
                 self._depth = 0
                 part, own, self._in_container = self._later.popleft()
                 parts.append(self._contents(part, own))
-        except NotPlainError:
+        except (NotPlainError, *PASSED):
             raise
-        except CAUGHT as error:
+        except BaseException as error:
             raise NotPlainError(f"{path} raised {in_words(error)}") from error
         finally:
             self._in_container = 0

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pgcli.envs.base import EnvState
-from pgcli.envs.failures import CAUGHT, in_words
+from pgcli.envs.failures import PASSED, in_words
 from pgcli.envs.state.capture import (
     MALFORMED,
     fingerprint,
@@ -114,7 +114,9 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
         for action in actions.tolist() if actions.dtype.kind == "i" else actions:
             obs = env.step(action)[0]
             recording.actions.append(action)
-    except CAUGHT as error:
+    except PASSED:
+        raise
+    except BaseException as error:
         raise NotRestoredError(
             "its episode cannot be replayed: it failed at step "
             f"{len(recording.actions)}: {in_words(error)}"

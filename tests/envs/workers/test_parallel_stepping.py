@@ -196,6 +196,9 @@ RAISED = {
     "raise": "KeyError: 'wheel'",
     "unpicklable": "UnpicklableError",
     "exit": "SystemExit: 7",
+    "base": "SimulatorError: the simulator died",
+    "generator_exit": "GeneratorExit at ",
+    "assert": "failing_env.py:53, in fail",
 }
 MISFORMED = {
     "shape": "has the shape (1,), not (2,)",
