@@ -153,7 +153,7 @@ class InProcess:
                         self._lives.lost(info, n - self._first) and not start[n]
                     )
                 if recordings is not None:
-                    recordings[n - self._first].actions.append(actions[n])
+                    recordings[n - self._first].add(actions[n])
                 # keep the final observation of a truncated episode, then reset
                 if active is None and (ended or cut):
                     if not ended:

@@ -24,24 +24,32 @@ from pgcli.envs.state.encoding import Encoder, NotPlainError, digest
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.value_kinds import name_of
 
-MAX_ACTIONS = 2**17
-"""Number of steps above which an episode is not replayed."""
+MAX_BYTES = 2**20
+"""Size of the actions above which an episode is not replayed."""
 
 
 class Recording:
-    """The recording of an environment's present episode."""
+    """The recording of an environment's present episode, of limited size.
+
+    Attributes:
+      steps: number of its steps.
+      last_obs: its newest observation.
+    """
 
     def __init__(self, begun: bool) -> None:
         """A recording from the first reset on, or from the next one if `begun`."""
-        self.actions: list[Any] = []
+        self.steps = 0
         self.last_obs: Any = None
+        self._actions = bytearray()
+        self._kind: tuple[np.dtype[Any], tuple[int, ...]] = (np.dtype(int), ())
         self._is_whole = not begun
         self._before: EnvState | None = None
 
     def begin(self, env: Any) -> None:
         """Begins an episode; called before every reset except the first."""
         # without the generators an episode cannot be replayed
-        self.actions = []
+        self.steps = 0
+        self._actions.clear()
         self._before = None
         try:
             self._before = random_numbers(env)
@@ -49,6 +57,18 @@ class Recording:
             self._is_whole = False
         else:
             self._is_whole = True
+
+    def add(self, action: Any) -> None:
+        """Records a step."""
+        self.steps += 1
+        if not self._is_whole:
+            return
+        array = np.asarray(action)
+        self._kind = array.dtype, array.shape
+        self._actions += array.tobytes()
+        if len(self._actions) > MAX_BYTES:
+            self._is_whole = False
+            self._actions.clear()
 
     def state(self, env: Any, reason: str) -> EnvState:
         """The state of the environment, or the reason why it has none.
@@ -58,11 +78,11 @@ class Recording:
           reason: why it has no plain form.
         """
         if not self._is_whole:
-            return refused(f"{reason}, and its episode was not recorded")
-        if len(self.actions) > MAX_ACTIONS:
-            return refused(f"{reason}, and its episode has over {MAX_ACTIONS} steps")
-        # actions and generators; digests to compare with after the replay
-        arrays = {"actions": np.array(self.actions)}
+            return refused(f"{reason}, and its episode was not recorded or is too long")
+        # actions [T, …] and generators; digests to compare with after the replay
+        dtype, shape = self._kind
+        flat = np.frombuffer(bytes(self._actions), dtype)
+        arrays = {"actions": flat.reshape(self.steps, *shape)}
         if self._before is not None:
             arrays |= {f"before.{k}": x for k, x in self._before.arrays.items()}
         facts = {
@@ -113,13 +133,13 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
             obs, _ = env.reset()
         for action in actions.tolist() if actions.dtype.kind == "i" else actions:
             obs = env.step(action)[0]
-            recording.actions.append(action)
+            recording.add(action)
     except PASSED:
         raise
     except BaseException as error:
         raise NotRestoredError(
             "its episode cannot be replayed: it failed at step "
-            f"{len(recording.actions)}: {in_words(error)}"
+            f"{recording.steps}: {in_words(error)}"
         ) from error
     # observation and attributes must equal the recorded ones
     recording.last_obs = obs

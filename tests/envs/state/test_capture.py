@@ -28,6 +28,7 @@ from support.stateful_envs import (
 from pgcli.envs.base import EnvState, HostEnv
 from pgcli.envs.state.capture import capture, first_obs, refusal, restore
 from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.state.replay import MAX_BYTES, Recording
 from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.errors import CheckpointError
 
@@ -401,7 +402,26 @@ def test_actions_are_recorded_only_where_they_are_needed() -> None:
     opaque = after("pgcli/Opaque-v0", "in_process", 25)
     assert plain._recordings is None
     # episodes have 10 steps
-    assert [len(record.actions) for record in opaque._recordings] == [5, 5, 5]
+    assert [record.steps for record in opaque._recordings] == [5, 5, 5]
+
+
+def test_recording_of_a_long_episode_is_flat() -> None:
+    env = Walker()
+    env.reset(seed=0)
+    record = Recording(begun=False)
+    rows = np.zeros((8, 6), np.float32)
+    for _ in range(1000):
+        record.add(rows[3].copy())
+    # 1,000 actions of 6 × 4 bytes; no object per step
+    assert record.state(env, "").arrays["actions"].shape == (1000, 6)
+    assert sys.getsizeof(record._actions) < 2 * 24_000
+    for _ in range(MAX_BYTES // 24):
+        record.add(rows[3])
+    assert sys.getsizeof(record._actions) < 100
+    assert "is too long" in str(refusal([record.state(env, "opaque")]))
+    record.begin(env)
+    record.add(1)
+    assert record.state(env, "").arrays["actions"].tolist() == [1]
 
 
 def test_environment_that_turns_opaque_is_recorded_from_its_next_reset() -> None:
@@ -410,7 +430,10 @@ def test_environment_that_turns_opaque_is_recorded_from_its_next_reset() -> None
         one.unwrapped.lock = threading.Lock()
     reason = refusal(env.get_state())
     assert reason is not None
-    assert "lock is a _thread.lock, and its episode was not recorded" in reason
+    assert (
+        "lock is a _thread.lock, and its episode was not recorded or is too long"
+        in reason
+    )
     digest_of_steps(env, 6, seed=3)  # the tenth step ends the episode
     assert refusal(env.get_state()) is None
 
