@@ -9,22 +9,27 @@ import numpy as np
 from flax import struct
 
 from pgcli.algos.base import LearnerState
-from pgcli.arrays import exact_count
+from pgcli.arrays import compensated_sum, exact_count
 from pgcli.arrays.shapes import Array, Bool, Float
+from pgcli.config.algorithms import Collects
 from pgcli.errors import CheckpointError
 from pgcli.nn.normalize import RewardScaler
 
 RECENT = 100
 """Number of episodes in the mean training return, as in other libraries."""
 
+REMAINDER, RINGS = ".tally.remainder", (".tally.recent_return", ".tally.recent_length")
+"""Names in checkpoints that older versions lack, or stored with `RECENT` slots."""
+
 
 class EpisodeTally(struct.PyTreeNode):
     """Unscaled returns and lengths of the current episodes and of the last finished."""
 
     return_: Array  # [N]
+    remainder: Array  # [N]: rounding errors of `return_`
     length: Array  # [N]
-    recent_return: Array  # [RECENT], a ring
-    recent_length: Array  # [RECENT]
+    recent_return: Array  # [R], a ring
+    recent_length: Array  # [R]
     count: Array  # (high, low) words: finished episodes
 
 
@@ -38,13 +43,21 @@ class RunState(struct.PyTreeNode):
     reward_scaler: RewardScaler | None
 
 
-def init_tally(num_envs: int) -> EpisodeTally:
-    """A tally without episodes."""
+def init_tally(num_envs: int, collects: Collects = "steps") -> EpisodeTally:
+    """A tally without episodes, with a ring for the last `RECENT`.
+
+    Whole episodes are kept by batches of N, the fewest that have `RECENT` episodes: in
+    a part of a batch, in the order in which its episodes end, long ones prevail.
+    """
+    size = RECENT
+    if collects == "episodes":
+        size = -(-RECENT // num_envs) * num_envs
     return EpisodeTally(
         jnp.zeros(num_envs),
+        jnp.zeros(num_envs),
         jnp.zeros(num_envs, jnp.int32),
-        jnp.zeros(RECENT),
-        jnp.zeros(RECENT, jnp.int32),
+        jnp.zeros(size),
+        jnp.zeros(size, jnp.int32),
         exact_count.zero(),
     )
 
@@ -59,15 +72,19 @@ def update_tally(
 
     # running return and length of each environment before the reset: [T, N]
     def step(carry: Any, inputs: Any) -> Any:
-        return_, length = carry
+        return_, remainder, length = carry
         reward, done, real = inputs
-        return_ = return_ + jnp.where(real, reward, 0.0)
+        reward = jnp.where(real, reward, 0.0)
+        return_, remainder = compensated_sum.add(return_, remainder, reward)
         length = length + real.astype(jnp.int32)
-        after = (jnp.where(done, 0.0, return_), jnp.where(done, 0, length))
-        return after, (return_, length)
+        after = jax.tree.map(
+            lambda x: jnp.where(done, jnp.zeros_like(x), x),
+            (return_, remainder, length),
+        )
+        return after, (return_ + remainder, length)
 
-    (return_, length), (returns, lengths) = jax.lax.scan(
-        step, (tally.return_, tally.length), (reward, done, weight > 0)
+    current, (returns, lengths) = jax.lax.scan(
+        step, (tally.return_, tally.remainder, tally.length), (reward, done, weight > 0)
     )
 
     # in one array, so that devices exchange data once: [3, T·N]
@@ -77,16 +94,16 @@ def update_tally(
         done.astype(jnp.int32),
     )
     returns, lengths, ended = jnp.stack(columns).reshape(3, -1)
-    # finished episodes are numbered from 1; only the newest RECENT are kept
+    # finished episodes are numbered from 1; only the newest R are kept
+    size = tally.recent_return.shape[0]
     order = jnp.cumsum(ended.astype(jnp.uint32))
     total = order[-1]
-    newest = (ended > 0) & (order + RECENT > total)
-    # the position in the ring is the exact count modulo RECENT; 2³² is 96 modulo 100
-    before = tally.count[0] % RECENT * (2**32 % RECENT) + tally.count[1] % RECENT
-    slot = jnp.where(newest, (before + order - 1) % RECENT, RECENT)
+    newest = (ended > 0) & (order + size > total)
+    # the position in the ring is the exact count modulo R
+    before = tally.count[0] % size * (2**32 % size) + tally.count[1] % size
+    slot = jnp.where(newest, (before + order - 1) % size, size)
     return EpisodeTally(
-        return_,
-        length,
+        *current,
         tally.recent_return.at[slot].set(
             jax.lax.bitcast_convert_type(returns, jnp.float32), mode="drop"
         ),
@@ -99,7 +116,8 @@ def recent_means(tally: EpisodeTally) -> tuple[Array, Array]:
     """(mean return, mean length) of the last episodes; NaN before the first."""
     total = exact_count.to_float(tally.count)
     # mean over the slots of the ring that are filled
-    known = jnp.arange(RECENT, dtype=jnp.float32) < total
+    slots = jnp.arange(len(tally.recent_return), dtype=jnp.float32)
+    known = slots < total
     count = jnp.sum(known, dtype=jnp.float32)
 
     def mean(x: Array) -> Array:
@@ -131,6 +149,9 @@ def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> 
     # the names must be the same
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(path) for path, _ in leaves]
+    arrays = _in_todays_layout(
+        arrays, dict(zip(names, (x for _, x in leaves), strict=True))
+    )
     missing, extra = set(names) - set(arrays), set(arrays) - set(names)
     if missing or extra:
         raise CheckpointError(
@@ -161,3 +182,18 @@ def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> 
         restore(name, leaf) for name, (_, leaf) in zip(names, leaves, strict=True)
     ]
     return jax.tree_util.tree_unflatten(structure, restored)
+
+
+def _in_todays_layout(
+    arrays: Mapping[str, np.ndarray], leaves: Mapping[str, Any]
+) -> Mapping[str, np.ndarray]:
+    """Arrays of any version, with what `EpisodeTally` has had since an older one."""
+    changed = {}
+    if REMAINDER in leaves and REMAINDER not in arrays:
+        changed[REMAINDER] = np.zeros(leaves[REMAINDER].shape, np.float32)
+    # a ring of RECENT slots is repeated or cut off
+    for name in RINGS:
+        ring, leaf = arrays.get(name), leaves.get(name)
+        if ring is not None and leaf is not None and ring.shape[-1:] == (RECENT,):
+            changed[name] = ring[..., np.arange(leaf.shape[-1]) % RECENT]
+    return {**arrays, **changed}

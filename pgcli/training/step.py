@@ -115,7 +115,7 @@ def init_run(setup: Setup, knobs: Knobs, key: Key[Array, ""]) -> RunState:
         setup.algorithm.init(knobs.hyper, agent, shape),
         jnp.uint32(0),
         exact_count.zero(),
-        init_tally(setup.columns),
+        init_tally(setup.columns, setup.algorithm.collects),
         scaler,
     )
 

@@ -19,7 +19,8 @@ Learn = Callable[..., tuple[RunState, Report]]
 
 def placement(mesh: Mesh, state: Any) -> Any:
     """Shardings of a state: arrays with an axis of environments are split along it."""
-    split = (".env", ".tally.return_", ".tally.length", ".reward_scaler.discounted")
+    tally = (".tally.return_", ".tally.remainder", ".tally.length")
+    split = (".env", *tally, ".reward_scaler.discounted")
 
     def place(path: Any, _: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pgcli.arrays import compensated_sum
 from pgcli.arrays.shapes import Array, Float, Int, Key
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent, Policy, act
@@ -38,7 +39,7 @@ def evaluate_on_device(
 
     def step(carry: Any) -> Any:
         # act: π(·|s) for E observations, its mode or a sample
-        now, returns, lengths, over, count = carry
+        now, total, lengths, over, count = carry
         step_key, noise_key = jax.random.split(jax.random.fold_in(run_key, count))
         memory, dist = act(policy, agent, now.carry, now.obs, now.start)
         if deterministic:
@@ -50,18 +51,19 @@ def evaluate_on_device(
         # step, and add up rewards until the first end of an episode
         state, obs, outcome = step_and_reset(env, step_key, now.state, action)
         done = outcome.terminated | outcome.truncated
-        returns = returns + jnp.where(over, 0.0, outcome.reward)
+        reward = jnp.where(over, 0.0, outcome.reward)
+        total = compensated_sum.add(total[0], total[1], reward)
         lengths = lengths + (~over).astype(jnp.int32)
         after = DeviceEnvState(state, obs, done, memory)
-        return after, returns, lengths, over | done, count + 1
+        return after, total, lengths, over | done, count + 1
 
     # no returns, lengths and ends yet: [E]
     none = (
-        jnp.zeros(episodes),
+        (jnp.zeros(episodes), jnp.zeros(episodes)),
         jnp.zeros(episodes, jnp.int32),
         jnp.zeros(episodes, bool),
     )
-    _, returns, lengths, _, _ = jax.lax.while_loop(
+    _, total, lengths, _, _ = jax.lax.while_loop(
         unfinished, step, (first, *none, jnp.uint32(0))
     )
-    return returns, lengths
+    return total[0] + total[1], lengths

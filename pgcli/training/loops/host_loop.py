@@ -311,7 +311,9 @@ class HostLoop:
             scaler = scaler.replace(discounted=np.zeros_like(scaler.discounted))
         self._state = self._state.replace(
             tally=tally.replace(
-                return_=np.zeros_like(tally.return_), length=np.zeros_like(tally.length)
+                return_=np.zeros_like(tally.return_),
+                remainder=np.zeros_like(tally.remainder),
+                length=np.zeros_like(tally.length),
             ),
             reward_scaler=scaler,
         )
