@@ -125,16 +125,27 @@ def _space_from_json(data: Mapping[str, Any]) -> Space:
             return tuple(float(x) for x in value)
         return float(value)
 
+    def whole(key: str, least: int) -> tuple[int, ...]:
+        values = tuple(data[key])
+        if any(type(x) is not int or not least <= x < 2**31 for x in values):
+            raise ValueError(f"{data['type']} with {key} {values}")
+        return values
+
     # the remaining type is Box
+    lowest = -(2**31)
     if data["type"] == "Discrete":
-        return Discrete(data["n"], data["start"])
+        data = {**data, "n": [data["n"]], "start": [data["start"]]}
+        return Discrete(*whole("n", 1), *whole("start", lowest))
+    shape = whole("shape", 0)
     if data["type"] == "MultiDiscrete":
-        return MultiDiscrete(*(tuple(data[key]) for key in ("shape", "nvec", "start")))
+        return MultiDiscrete(shape, whole("nvec", 1), whole("start", lowest))
     if data["type"] == "MultiBinary":
-        return MultiBinary(tuple(data["shape"]))
-    return Box(
-        tuple(data["shape"]), data["dtype"], bound(data["low"]), bound(data["high"])
-    )
+        return MultiBinary(shape)
+    if data["type"] != "Box" or np.dtype(data["dtype"]).kind not in "biuf":
+        raise ValueError(f"space {data['type']} of dtype {data['dtype']}")
+    box = Box(shape, data["dtype"], bound(data["low"]), bound(data["high"]))
+    box.bounds()  # raises if they do not fit the shape
+    return box
 
 
 def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
@@ -156,7 +167,11 @@ def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
 
 
 def spec_from_json(data: Mapping[str, Any]) -> EnvSpec:
-    """The inverse of `spec_to_json`."""
+    """The inverse of `spec_to_json`.
+
+    Raises:
+      KeyError, TypeError, ValueError: `data` is not a result of `spec_to_json`.
+    """
     obs = data["obs"]
     parsed: ObsSpace = (
         {name: _space_from_json(part) for name, part in obs["spaces"].items()}

@@ -11,6 +11,8 @@ from pgcli.errors import CheckpointError, UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.retention import Retention
 from pgcli.training.context import RunContext
+from pgcli.training.run_meta import check_meta, not_a_run
+from pgcli.training.state import check_finite
 
 Best = tuple[str, float]
 """(name, score) of a checkpoint."""
@@ -30,6 +32,13 @@ def _best_of(meta: Mapping[str, Any]) -> Best | None:
     """The best checkpoint according to the metadata of another checkpoint."""
     best = meta["best"]
     return (best["checkpoint"], best["score"]) if best else None
+
+
+def _referred(meta: Mapping[str, Any]) -> set[str]:
+    """The checkpoints that another one refers to; its metadata are not checked yet."""
+    best = meta.get("best")
+    name = best.get("checkpoint") if isinstance(best, Mapping) else None
+    return {name} if isinstance(name, str) else set()
 
 
 class Checkpointing:
@@ -52,7 +61,7 @@ class Checkpointing:
         self._retention = Retention(
             self._directory,
             context.resolved.config.checkpoint.keep,
-            lambda meta: {best[0]} if (best := _best_of(meta)) else (),
+            _referred,
         )
         self.best: Best | None = None
         self.saved_iteration: int | None = None
@@ -87,8 +96,10 @@ class Checkpointing:
         stored, damaged = checkpoint.newest_verified(self._directory)
         for bad in damaged:
             self._warn(f"a damaged checkpoint was set aside: {bad}")
-        self._retention.remember(stored.path, stored.meta)
         stored.require(set(loop.groups) - set(loop.optional_groups))
+        check_meta(stored)
+        check_finite(stored.groups["agent"], str(stored.path))
+        self._retention.remember(stored.path, stored.meta)
 
         # the loop, and the level that it reached
         level = loop.restore(stored.groups, str(stored.path))
@@ -106,7 +117,10 @@ class Checkpointing:
             self._warn(text)
 
         # tracker, best checkpoint and logs: from here on, the run is changed
-        tracker.restore(stored.meta)
+        try:
+            tracker.restore(stored.meta)
+        except (LookupError, TypeError, ValueError) as error:
+            raise not_a_run(error, stored) from None
         self.saved_iteration = loop.iteration
         self.best = self._if_it_verifies(_best_of(stored.meta))
         logs.cut_back(stored.meta["log_offsets"])

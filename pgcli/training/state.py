@@ -139,6 +139,21 @@ def to_arrays(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): plain(leaf) for path, leaf in leaves}
 
 
+def check_finite(arrays: Mapping[str, np.ndarray], where: str) -> None:
+    """Checks the arrays of an agent, of which training stores only finite ones.
+
+    Raises:
+      CheckpointError: a value is not finite.
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CheckpointError(
+                f"{name} of the agent is not finite",
+                where=where,
+                help="use another checkpoint of the run",
+            )
+
+
 def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> Any:
     """The tree shaped like `template` with the leaves of `arrays`.
 

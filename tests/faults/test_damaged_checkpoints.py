@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from support.resealing import reseal, reseal_file
 
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint, manifest
@@ -33,24 +34,6 @@ def make(directory: Path, iteration: int = 1) -> Path:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return make(tmp_path)
-
-
-def reseal(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the manifest and makes its own hash right again, as an attacker would."""
-    file = path / manifest.NAME
-    tree = json.loads(file.read_bytes())
-    del tree["sha256"]
-    change(tree)
-    body = json.dumps(tree, indent=1).encode() + b"\n"
-    tree["sha256"] = manifest.sha256(body)
-    file.write_bytes(json.dumps(tree, indent=1).encode() + b"\n")
-
-
-def reseal_file(path: Path, name: str, data: bytes) -> None:
-    """Replaces a file and makes every hash right again."""
-    (path / name).write_bytes(data)
-    entry = {"size": len(data), "sha256": manifest.sha256(data)}
-    reseal(path, lambda tree: tree["files"].__setitem__(name, entry))
 
 
 def assert_refused(path: Path, match: str | None = None) -> None:

@@ -13,12 +13,13 @@ from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Discrete, EnvSpec, ObsSpace, Space, env_action
 from pgcli.envs.spaces import by_part, spec_from_json
-from pgcli.errors import CheckpointError, UsageError
+from pgcli.errors import CheckpointError, PgcliError, UsageError
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.storage import checkpoint, json_files, manifest
 from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.run_meta import check_meta, not_a_run
 from pgcli.training.seeds import role_key
-from pgcli.training.state import from_arrays
+from pgcli.training.state import check_finite, from_arrays
 from pgcli.training.step import init_agent, make_setup
 
 
@@ -86,29 +87,28 @@ def load_agents(path: Path) -> list[Trained]:
     """
     # the manifest
     stored = checkpoint.load(path, {"agent"})
-    where = str(path)
+    check_meta(stored)
+    where, iteration = str(path), stored.meta["iteration"]
+    modules = stored.meta.get("env_modules")
+    env_modules = _modules_of_run(path) if modules is None else tuple(modules)
     try:
         config = from_mapping(stored.meta["config"], source=where)
         spec = spec_from_json(stored.meta["env"])
-        iteration = int(stored.meta["iteration"])
-        modules = stored.meta.get("env_modules")
-        env_modules = _modules_of_run(path) if modules is None else tuple(modules)
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise CheckpointError(
-            f"its manifest is not that of a pgcli run: {error}", where=where
-        ) from None
+        setup = make_setup(config, spec)
+        template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
+    except (LookupError, TypeError, ValueError, OverflowError, PgcliError) as error:
+        raise not_a_run(error, stored) from None
 
     # the agents
-    setup = make_setup(config, spec)
     run = str(stored.meta.get("run", path.parent.parent.name))
     arrays = stored.groups["agent"]
+    check_finite(arrays, where)
 
     def make(config: RunConfig, member: Member | None) -> Trained:
         # the member's part of arrays [M, …]
         own = arrays
         if member is not None:
             own = {name: of_member(x, member, where) for name, x in arrays.items()}
-        template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
         agent = from_arrays(template, own, where)
         return Trained(
             path,

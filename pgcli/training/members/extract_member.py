@@ -14,6 +14,7 @@ from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.evaluation.load_policy import find_member, of_member
 from pgcli.training.loops.base import Groups, Stored
 from pgcli.training.loops.host_env_checkpoint import arrays_of_member
+from pgcli.training.run_meta import check_meta
 
 
 def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
@@ -35,6 +36,7 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
     """
     # the member
     stored, _ = checkpoint.newest_verified(run.checkpoints)
+    check_meta(stored)
     config = from_mapping(stored.meta["config"], source=str(stored.path))
     several = members(config) if config.has_members else []
     member = find_member(several, text, str(run.path))
