@@ -4,11 +4,12 @@ Each part is measured alone, after compilation: stepping the environments, colle
 the update, and whole iterations. The rest of an iteration is overhead.
 """
 
-import contextlib
 import dataclasses
 import resource
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import EnvSpec, random_action
-from pgcli.envs.make import helpers_of, make_device_env
+from pgcli.envs.base import DeviceEnv, EnvSpec, random_action
+from pgcli.envs.make import make_device_env
 from pgcli.errors import UsageError
 from pgcli.rollout.device_collector import begin, collect, step_and_reset
 from pgcli.rollout.device_episode_collector import collect_episodes
@@ -28,7 +29,7 @@ from pgcli.training.backend import layout
 from pgcli.training.backend.sharding import make_learner
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop, make_collector, make_train_envs
-from pgcli.training.step import Setup, init_run, make_knobs, make_setup
+from pgcli.training.step import Setup, init_agent, make_knobs
 from pgcli.training.timing import Clock
 
 FOREVER = 10**12
@@ -68,24 +69,24 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     config = dataclasses.replace(config, steps=FOREVER)
     # the mesh and the device of training
     backend, clock = layout.start(config), Clock()
-    mesh = backend.mesh
-    device = config.env.on_device
-    # host environments are stepped outside the mesh, as in training
-    inside = mesh if device else None
-    with jax.set_mesh(inside) if inside else contextlib.nullcontext():
-        helpers = ""
+    mesh, device = backend.mesh, config.env.on_device
+    with ExitStack() as stack:
+        # host environments are stepped outside the mesh, as in training
+        if mesh and device:
+            stack.enter_context(jax.set_mesh(mesh))
+        loop: DeviceLoop | HostLoop
         if device:
-            parts, close = _on_device(config, mesh)
+            env = make_device_env(config.env)
+            loop = stack.enter_context(closing(DeviceLoop(config, env, mesh=mesh)))
+            parts = _on_device(config, env, loop, mesh)
         else:
-            parts, close, helpers = _on_host(config, mesh)
-        try:
-            # the first call compiles; its compilation time is reported alone
-            parts.whole()
-            compiled = clock.compile
-            each = seconds / len(parts) / REPEATS
-            rates = {name: rate(part, each) for name, part in parts._asdict().items()}
-        finally:
-            close()
+            loop = stack.enter_context(closing(HostLoop(config, mesh=mesh)))
+            parts = _on_host(config, loop, mesh, stack)
+        # the first call compiles; its compilation time is reported alone
+        parts.whole()
+        compiled = clock.compile
+        each = seconds / len(parts) / REPEATS
+        rates = {name: rate(part, each) for name, part in parts._asdict().items()}
     # shares of an iteration, and the time of acting per step of all environments
     shares = split(rates)
     memory = jax.devices()[0].memory_stats() or {}
@@ -96,7 +97,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
         "env": config.env.id,
         "backend": "device" if device else "host",
         "num_envs": config.env.num_envs,
-        "helpers": helpers,
+        "helpers": loop.helpers,
         "accelerator": backend.accelerator.platform,
         "devices": backend.accelerator.devices,
         "rates": {name: round(value, 1) for name, value in rates.items()},
@@ -199,16 +200,12 @@ def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
     return random_action(spec.action, (num_steps, num_envs), generator)
 
 
-def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]:
-    """(parts, function that closes the loop)."""
-    # the training loop, and an untrained agent of the same setup
-    env = make_device_env(config.env)
-    loop = DeviceLoop(config, env, mesh=mesh)
+def _on_device(config: RunConfig, env: DeviceEnv, loop: DeviceLoop, mesh: Any) -> Parts:
+    # an untrained agent, environments at their start, and random actions [T, N, …]
     setup, policy = loop.setup, loop.setup.policy
     num_envs, num_steps = setup.columns, setup.num_steps
     key = jax.random.key(0)
-    agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
-    # environments at their start, and random actions [T, N, …]
+    agent = jax.jit(partial(init_agent, setup))(key)
     first = jax.jit(lambda key: begin(env, policy, key, num_envs))(key)
     actions = jnp.asarray(_random_actions(env.spec, num_steps, num_envs))
 
@@ -240,40 +237,37 @@ def _on_device(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None]]
         wait(gather(agent, first))
         return steps
 
-    update = _updater(setup, config, transitions, mesh)
-    return Parts(bare, collection, update, _whole(loop)), loop.close
+    return Parts(
+        bare, collection, _updater(setup, config, transitions, mesh), _whole(loop)
+    )
 
 
-def policy_agent(setup: Setup) -> Callable[..., Any]:
-    """(knobs, key) -> the initial agent of training."""
-    return lambda knobs, key: init_run(setup, knobs, key).learner.agent
-
-
-def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], str]:
-    """(parts, function that closes the environments, name of the helpers)."""
-    # the training loop, and two more sets of environments: to collect and to step
-    loop = HostLoop(config, mesh=mesh)
-    num_envs = config.env.num_envs
-    envs = [make_train_envs(config, episode_set) for episode_set in (1, 2)]
-    setup = make_setup(config, envs[0].spec)
+def _on_host(config: RunConfig, loop: HostLoop, mesh: Any, stack: ExitStack) -> Parts:
+    # two more sets of environments, to collect and to step; closed by `stack`
+    setup = loop.setup
+    to_collect, to_step = (
+        stack.enter_context(closing(make_train_envs(config, episode_set)))
+        for episode_set in (1, 2)
+    )
     key = jax.random.key(0)
-    agent = jax.jit(policy_agent(setup))(make_knobs(config), key)
+    agent = jax.jit(partial(init_agent, setup))(key)
     # a collector with the actor of training
-    devices = mesh.size if mesh else 1
-    actor = make_actor(config.host, config.network, setup.spec, setup.policy)
-    with_lives = config.rollout.end_on_life_loss
     collector = make_collector(
-        envs[0], setup, actor, with_lives=with_lives, devices=devices
+        to_collect,
+        setup,
+        make_actor(config.host, config.network, setup.spec, setup.policy),
+        with_lives=config.rollout.end_on_life_loss,
+        devices=mesh.size if mesh else 1,
     )
     # environment steps without a policy, with random actions [T, N, …]
-    num_steps = min(setup.num_steps, 256)
+    num_steps, num_envs = min(setup.num_steps, 256), config.env.num_envs
     actions = _random_actions(setup.spec, num_steps, num_envs)
-    slot = empty_slot(envs[1])
-    envs[1].reset(slot.obs)
+    slot = empty_slot(to_step)
+    to_step.reset(slot.obs)
 
     def bare() -> int:
         for action in actions:
-            envs[1].step(action, slot)
+            to_step.step(action, slot)
         return num_steps * num_envs
 
     # copied: the collector writes into its buffers again
@@ -282,10 +276,6 @@ def _on_host(config: RunConfig, mesh: Any) -> tuple[Parts, Callable[[], None], s
     def collection() -> int:
         return _count(collector.collect(agent, key))
 
-    def close() -> None:
-        loop.close()
-        for env in envs:
-            env.close()
-
-    update = _updater(setup, config, transitions, mesh)
-    return Parts(bare, collection, update, _whole(loop)), close, helpers_of(envs[0])
+    return Parts(
+        bare, collection, _updater(setup, config, transitions, mesh), _whole(loop)
+    )
