@@ -49,24 +49,23 @@ def run_ladder(request: Request, watcher: Watcher) -> dict[str, Any]:
     if request.tune:
         rungs, tuning = tune(request, rungs, watcher)
     seeds, budget = request.seeds, rungs[0].config.steps
-    trained = _train(request, rungs, watcher)
+    trained: dict[str, list[Trained]] = {rung.algo: [] for rung in rungs}
+    for run in _train(request, "training", rungs, seeds, RUNS, watcher):
+        trained[run[0].job.config.algo.name].append(run)
     threshold = request.threshold
     if threshold is None:
         threshold = known_threshold(request.env)
     common, own = settings(rungs)
     rows, areas, curves, highest = [], {}, {}, 0.0
-    for rung, (mine, each) in zip(rungs, trained, strict=True):
-        row = describe(rung, mine, each, budget, threshold)
+    for rung in rungs:
+        runs = trained[rung.algo]
+        row = describe(rung, runs, budget, threshold)
         rows.append(row | {"settings": own[rung.algo]})
         areas[rung.algo] = np.array([run["auc"] for run in row["runs"]])
-        grid = np.array([on_grid(curve, budget) for curve in each])
+        grid = np.array([on_grid(curve, budget) for _, curve in runs])
         highest = max(highest, float(np.abs(grid).max()))
-        middle, low, high = iqm_band(grid)
-        curves[rung.algo] = {
-            "iqm": middle.tolist(),
-            "low": low.tolist(),
-            "high": high.tolist(),
-        }
+        band = zip(("iqm", "low", "high"), iqm_band(grid), strict=True)
+        curves[rung.algo] = {name: values.tolist() for name, values in band}
     return {
         "ok": True,
         "env": request.env,
@@ -82,24 +81,42 @@ def run_ladder(request: Request, watcher: Watcher) -> dict[str, Any]:
     }
 
 
-Trained = tuple[list[Outcome], list[Curve]]
-"""The runs of a rung, one per seed, and their curves."""
+Trained = tuple[Outcome, Curve]
+"""One run and its curve."""
 
 
-def _train(request: Request, rungs: Sequence[Rung], watcher: Watcher) -> list[Trained]:
-    """The runs of every rung, each rung in one program if possible."""
-    seeds, runs_dir = request.seeds, request.out / RUNS
+def _train(
+    request: Request,
+    title: str,
+    rungs: Sequence[Rung],
+    seeds: Sequence[int],
+    folder: str,
+    watcher: Watcher,
+    lrs: Sequence[float] = (),
+) -> Iterator[Trained]:
+    """Trains every rung with every seed (and learning rate).
+
+    If possible, one program trains all runs of a rung.
+    """
+    runs_dir = request.out / folder
     together = can_be_side_by_side(request.env, seeds)
     if together:
-        jobs = [rung.side_by_side(seeds, runs_dir) for rung in rungs]
+        jobs = [rung.side_by_side(seeds, runs_dir, lrs) for rung in rungs]
+    elif lrs:
+        jobs = [
+            rung.with_lr(lr).job(seed, runs_dir, f"-lr{lr:g}")
+            for seed in seeds
+            for lr in lrs
+            for rung in rungs
+        ]
     else:
         jobs = [rung.job(seed, runs_dir) for seed in seeds for rung in rungs]
-    watcher.begin("training", len(jobs), request.jobs)
-    outcomes = run_all(jobs, request.jobs, watcher.ended, watcher.waiting)
-    if together:
-        return [split(outcome) for outcome in outcomes]
-    columns = [outcomes[index :: len(rungs)] for index in range(len(rungs))]
-    return [(mine, [_curve(outcome) for outcome in mine]) for mine in columns]
+    watcher.begin(title, len(jobs), request.jobs)
+    for outcome in run_all(jobs, request.jobs, watcher.ended, watcher.waiting):
+        if together:
+            yield from _split(outcome)
+        else:
+            yield outcome, read_curve(outcome.job.run.metrics_jsonl)
 
 
 def can_be_side_by_side(env_id: str, seeds: Sequence[int]) -> bool:
@@ -108,45 +125,27 @@ def can_be_side_by_side(env_id: str, seeds: Sequence[int]) -> bool:
     return EnvConfig(env_id).on_device and consecutive
 
 
-def _curve(outcome: Outcome) -> Curve:
-    return read_curve(outcome.job.run.metrics_jsonl)
-
-
-def split(outcome: Outcome) -> Trained:
+def _split(outcome: Outcome) -> Iterator[Trained]:
     """An outcome and a curve for each member of a run, in order."""
     job, result = outcome.job, outcome.result or {}
     known = {entry["member"]: entry for entry in result.get("members", [])}
-    each, curves = [], []
     for member in members(job.config):
         entry = known.get(member.index, {})
-        config = config_of(job.config, member)
-        each.append(
-            Outcome(
-                dataclasses.replace(job, config=config),
-                {"eval": entry.get("eval")},
-                outcome.diverged or entry.get("diverged"),
-            )
-        )
-        curves.append(read_curve(job.run.metrics_jsonl, member.index))
-    return each, curves
+        alone = dataclasses.replace(job, config=config_of(job.config, member))
+        diverged = outcome.diverged or entry.get("diverged")
+        own = Outcome(alone, {"eval": entry.get("eval")}, diverged)
+        yield own, read_curve(job.run.metrics_jsonl, member.index)
 
 
 def describe(
-    rung: Rung,
-    outcomes: Sequence[Outcome],
-    curves: Sequence[Curve],
-    budget: int,
-    threshold: float | None,
+    rung: Rung, trained: Sequence[Trained], budget: int, threshold: float | None
 ) -> dict[str, Any]:
     """One row of the table, with its runs.
 
     The last return of a diverged run counts until the end of the budget. Such a run has
     no evaluation.
     """
-    runs = [
-        _one(outcome, curve, budget, threshold)
-        for outcome, curve in zip(outcomes, curves, strict=True)
-    ]
+    runs = [_one(outcome, curve, budget, threshold) for outcome, curve in trained]
 
     def column(key: str) -> np.ndarray:
         values = [run[key] for run in runs if run[key] is not None]
@@ -218,7 +217,11 @@ def tune(
     lrs = sorted(set(request.tune))
     scores: dict[str, dict[float, list[float]]] = {rung.algo: {} for rung in free}
     sound: dict[str, set[float]] = {rung.algo: set(request.tune) for rung in free}
-    for outcome, curve in _try(request, free, lrs, watcher):
+    seeds = request.tune_seeds
+    trained = _train(
+        request, "choosing learning rates", free, seeds, TUNING, watcher, lrs
+    )
+    for outcome, curve in trained:
         config = outcome.job.config
         algo, lr = config.algo.name, config.optimizer.lr
         scores[algo].setdefault(lr, []).append(area(curve, config.steps))
@@ -238,30 +241,7 @@ def tune(
             "auc_iqm": {f"{lr:g}": value for lr, value in areas.items()},
             "diverged_at": sorted(set(areas) - sound[rung.algo]),
         }
-    return chosen, {"seeds": list(request.tune_seeds), "rungs": rows}
-
-
-def _try(
-    request: Request, rungs: Sequence[Rung], lrs: Sequence[float], watcher: Watcher
-) -> Iterator[tuple[Outcome, Curve]]:
-    """Runs of every rung with every learning rate and tuning seed."""
-    seeds, runs_dir = request.tune_seeds, request.out / TUNING
-    together = can_be_side_by_side(request.env, seeds)
-    if together:
-        jobs = [rung.side_by_side(seeds, runs_dir, lrs) for rung in rungs]
-    else:
-        jobs = [
-            rung.with_lr(lr).job(seed, runs_dir, f"-lr{lr:g}")
-            for seed in seeds
-            for lr in lrs
-            for rung in rungs
-        ]
-    watcher.begin("choosing learning rates", len(jobs), request.jobs)
-    for outcome in run_all(jobs, request.jobs, watcher.ended, watcher.waiting):
-        if together:
-            yield from zip(*split(outcome), strict=True)
-        else:
-            yield outcome, _curve(outcome)
+    return chosen, {"seeds": list(seeds), "rungs": rows}
 
 
 def known_threshold(env_id: str) -> float | None:

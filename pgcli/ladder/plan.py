@@ -206,14 +206,10 @@ def reconcile(configs: Sequence[RunConfig]) -> list[str]:
 def settings(rungs: Sequence[Rung]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """(common, own): settings that all rungs share, and the others by rung."""
     trees = {rung.algo: _shown(rung.config) for rung in rungs}
-    everywhere = [
-        key for key in trees[rungs[0].algo] if all(key in t for t in trees.values())
-    ]
-    reference = trees[rungs[0].algo]
     common = {
-        key: reference[key]
-        for key in everywhere
-        if all(tree[key] == reference[key] for tree in trees.values())
+        key: value
+        for key, value in trees[rungs[0].algo].items()
+        if all(key in tree and tree[key] == value for tree in trees.values())
     }
     if len(rungs) == 1:  # a single rung: the keys of its algorithm are its own
         common = {k: v for k, v in common.items() if not k.startswith("algo.")}
