@@ -71,10 +71,10 @@ BUGS: dict[str, Bug] = {
     ),
     "beta adapted per minibatch": Bug(
         "pgcli/algos/update.py",
-        "memory, more = update_memory(config, learner.memory, rollout, metrics)",
-        "memory, more = update_memory(config, learner.memory, rollout, metrics)\n"
+        "kept, more = memory.update(config, learner.memory, rollout, metrics)",
+        "kept, more = memory.update(config, learner.memory, rollout, metrics)\n"
         "        for _ in range(config.num_epochs * config.num_minibatches - 1):\n"
-        "            memory, more = update_memory(config, memory, rollout, metrics)",
+        "            kept, more = memory.update(config, kept, rollout, metrics)",
         ("tests/algos/test_ppo1.py",),
     ),
     "line search accepts everything": Bug(

@@ -13,14 +13,7 @@ from pgcli.algos.base import Algorithm, Metrics
 from pgcli.algos.batch import Batch
 from pgcli.algos.epochs import Loss
 from pgcli.algos.surrogate import EvaluatedBatch, evaluate, value_loss
-from pgcli.algos.update import (
-    InitMemory,
-    Schedules,
-    UpdateMemory,
-    keep_memory,
-    make_algorithm,
-    no_memory,
-)
+from pgcli.algos.update import NO_MEMORY, Memory, Schedules, make_algorithm
 from pgcli.arrays.shapes import Array
 from pgcli.nn.policy import Params, Policy
 from pgcli.rollout.types import Rollout
@@ -32,16 +25,14 @@ Objective = Callable[[Any, Any, EvaluatedBatch, Schedules], Array]
 def actor_critic(
     policy: Policy,
     objective: Objective,
-    init_memory: InitMemory = no_memory,
-    update_memory: UpdateMemory = keep_memory,
+    memory: Memory = NO_MEMORY,
 ) -> Algorithm:
     """An algorithm from its objective.
 
     Args:
       policy: π_θ and V.
       objective: what is maximised, per sample.
-      init_memory: the memory before the first update.
-      update_memory: changes the memory after every update.
+      memory: its state between updates.
     """
 
     def make_loss(
@@ -75,8 +66,7 @@ def actor_critic(
         credit=gae_credit,
         make_loss=make_loss,
         standardize_over="minibatch",
-        init_memory=init_memory,
-        update_memory=update_memory,
+        memory=memory,
     )
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from pgcli.algos.actor_critic import actor_critic
 from pgcli.algos.base import Algorithm, Metrics
 from pgcli.algos.surrogate import EvaluatedBatch
-from pgcli.algos.update import Schedules
+from pgcli.algos.update import Memory, Schedules
 from pgcli.arrays.shapes import Array, Float
 from pgcli.config.algorithms import PPO1Config
 from pgcli.nn.policy import Policy
@@ -64,4 +64,4 @@ def ppo1(policy: Policy) -> Algorithm:
         # once per update, on the KL of the whole batch after all epochs
         return adapt(config, beta, metrics["kl"]), {"beta": beta}
 
-    return actor_critic(policy, objective, init_memory, update_memory)
+    return actor_critic(policy, objective, Memory(init_memory, update_memory))

@@ -25,14 +25,7 @@ from pgcli.algos.base import Algorithm, Metrics
 from pgcli.algos.batch import Batch
 from pgcli.algos.epochs import Loss
 from pgcli.algos.surrogate import evaluate
-from pgcli.algos.update import (
-    InitMemory,
-    Schedules,
-    UpdateMemory,
-    keep_memory,
-    make_algorithm,
-    no_memory,
-)
+from pgcli.algos.update import NO_MEMORY, Memory, Schedules, make_algorithm
 from pgcli.arrays.shapes import Array
 from pgcli.config.algorithms import (
     ReinforceBaselineConfig,
@@ -94,7 +87,7 @@ def reinforce_baseline(policy: Policy) -> Algorithm:
         keep = jnp.float32(RUNNING_DECAY)
         return (keep * total + (1 - keep) * mean, keep * mass + 1 - keep), {}
 
-    return monte_carlo(policy, weigh, init_memory, update_memory)
+    return monte_carlo(policy, weigh, Memory(init_memory, update_memory))
 
 
 def reward_to_go_algorithm(policy: Policy) -> Algorithm:
@@ -118,8 +111,7 @@ def reward_to_go_algorithm(policy: Policy) -> Algorithm:
 def monte_carlo(
     policy: Policy,
     weigh: Weigh,
-    init_memory: InitMemory = no_memory,
-    update_memory: UpdateMemory = keep_memory,
+    memory: Memory = NO_MEMORY,
 ) -> Algorithm:
     """An algorithm from its weights Ψ; each column of the rollout is one trajectory."""
 
@@ -148,6 +140,5 @@ def monte_carlo(
         "episodes",
         credit=credit,
         make_loss=make_loss,
-        init_memory=init_memory,
-        update_memory=update_memory,
+        memory=memory,
     )

@@ -48,23 +48,23 @@ MakeLoss = Callable[[Any, Any, Rollout, Schedules], Loss]
 PolicyStep = Callable[[Any, Params, Batch], tuple[Params, Metrics]]
 """(config, params, batch) -> (params, metrics): a step that is no gradient step."""
 
-InitMemory = Callable[[Any, RolloutShape], Any]
-"""(config, shape of the rollouts) -> the algorithm's memory before the first update."""
 
-UpdateMemory = Callable[[Any, Any, Rollout, Metrics], tuple[Any, Metrics]]
-"""(config, memory, rollout, metrics of the update) -> (memory, further metrics)."""
+class Memory(NamedTuple):
+    """State of an algorithm between updates; by default, there is none.
+
+    Attributes:
+      init: (config, shape of the rollouts) -> memory before the first update.
+      update: (config, memory, rollout, metrics of the update) -> (memory, further
+        metrics).
+    """
+
+    init: Callable[[Any, RolloutShape], Any] = lambda config, shape: ()
+    update: Callable[[Any, Any, Rollout, Metrics], tuple[Any, Metrics]] = (
+        lambda config, memory, rollout, metrics: (memory, {})
+    )
 
 
-def no_memory(config: Any, shape: RolloutShape) -> Any:
-    """An empty memory."""
-    return ()
-
-
-def keep_memory(
-    config: Any, memory: Any, rollout: Rollout, metrics: Metrics
-) -> tuple[Any, Metrics]:
-    """The memory as it was."""
-    return memory, {}
+NO_MEMORY = Memory()
 
 
 def make_algorithm(
@@ -75,8 +75,7 @@ def make_algorithm(
     make_loss: MakeLoss,
     policy_step: PolicyStep | None = None,
     standardize_over: Literal["batch", "minibatch"] = "batch",
-    init_memory: InitMemory = no_memory,
-    update_memory: UpdateMemory = keep_memory,
+    memory: Memory = NO_MEMORY,
 ) -> Algorithm:
     """An algorithm from the functions in which it differs.
 
@@ -88,14 +87,13 @@ def make_algorithm(
       policy_step: taken before the gradient steps, on the whole batch.
       standardize_over: samples that share mean and deviation, if
         `standardize_advantage` is on.
-      init_memory: memory before the first update.
-      update_memory: changes the memory after every update.
+      memory: its state between updates.
     """
 
     def init(hyper: Hyperparameters, agent: Agent, shape: RolloutShape) -> LearnerState:
         flat, _ = ravel_pytree(agent.params)
         opt_state = init_optimizer(hyper.optimizer, flat)
-        return LearnerState(agent, opt_state, init_memory(hyper.algo, shape))
+        return LearnerState(agent, opt_state, memory.init(hyper.algo, shape))
 
     def update(
         hyper: Hyperparameters,
@@ -142,13 +140,13 @@ def make_algorithm(
         metrics |= diagnostics(policy, params, batch, schedules.clip_eps)
 
         # a rollout without real samples leaves no trace in the memory
-        memory, more = update_memory(config, learner.memory, rollout, metrics)
+        kept, more = memory.update(config, learner.memory, rollout, metrics)
         real = jnp.sum(batch.weight) > 0
-        memory = jax.tree.map(
-            lambda new, old: jnp.where(real, new, old), memory, learner.memory
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(real, new, old), kept, learner.memory
         )
         agent = learner.agent.replace(params=params)
-        return LearnerState(agent, opt_state, memory), metrics | more
+        return LearnerState(agent, opt_state, kept), metrics | more
 
     return Algorithm(init, update, collects)
 

@@ -4,7 +4,7 @@ Noise for the whole rollout is drawn in advance; values, log-probabilities and
 distributions are computed for the whole rollout afterwards, inside the update.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,26 +22,24 @@ CollectorState = dict[str, Any]
 """State of a collector between two rollouts: arrays, or trees of them."""
 
 
-class _Buffer(NamedTuple):
-    obs: Any  # [T + 1, N, …]
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    start: np.ndarray  # [T + 1, N]
-    real: np.ndarray
-    life_lost: np.ndarray | None
-
-
 def empty_slot(env: HostEnv) -> HostSlot:
     """New buffers for one step of the environments."""
-    count = env.num_envs
+    return _empty_slots(env, (), ())
+
+
+def _empty_slots(
+    env: HostEnv, steps: tuple[int, ...], rows: tuple[int, ...], lives: bool = False
+) -> HostSlot:
+    """New buffers [*steps, N, …]; those of `obs` and `start` are [*rows, N, …]."""
+    shape, count = (*steps, env.num_envs), env.num_envs
     return HostSlot(
-        empty_obs(env.spec.obs, (count,)),
-        np.zeros(count, np.float32),
-        np.zeros(count, bool),
-        np.zeros(count, bool),
-        np.zeros(count, bool),
-        np.ones(count, bool),
+        empty_obs(env.spec.obs, (*rows, count)),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, bool),
+        np.zeros(shape, bool),
+        np.zeros((*rows, count), bool),
+        np.ones(shape, bool),
+        np.zeros(shape, bool) if lives else None,
     )
 
 
@@ -87,9 +85,12 @@ class HostCollector:
         """
         self._env = env
         self._num_steps = num_steps
-        self._with_lives = with_lives
         self._devices = devices
-        self._buffers = [self._make_buffer() for _ in range(2)]
+        # the last row of obs and start is the first of the next rollout
+        self._buffers = [
+            _empty_slots(env, (num_steps,), (num_steps + 1,), with_lives)
+            for _ in range(2)
+        ]
         self._turn = 0
         self._capacity = min(env.num_envs // devices, 8)
         self._carry: Carry = policy.initial_carry(env.num_envs)
@@ -123,18 +124,6 @@ class HostCollector:
             "carry": self._carry,
             "capacity": np.int32(self._capacity),
         }
-
-    def _make_buffer(self) -> _Buffer:
-        num_steps, num_envs = self._num_steps, self._env.num_envs
-        return _Buffer(
-            empty_obs(self._env.spec.obs, (num_steps + 1, num_envs)),
-            np.zeros((num_steps, num_envs), np.float32),
-            np.zeros((num_steps, num_envs), bool),
-            np.zeros((num_steps, num_envs), bool),
-            np.zeros((num_steps + 1, num_envs), bool),
-            np.ones((num_steps, num_envs), bool),
-            np.zeros((num_steps, num_envs), bool) if self._with_lives else None,
-        )
 
     def collect(self, agent: Agent, key: Key[Array, ""]) -> Transitions:
         """T steps of every environment under the agent. Consumes the key.

@@ -10,6 +10,7 @@ from support.update_cases import case, hyperparameters
 
 from pgcli.algos.actor_critic import actor_critic
 from pgcli.algos.base import Algorithm, Metrics
+from pgcli.algos.update import Memory
 from pgcli.arrays.shapes import Array
 from pgcli.nn.policy import Agent, Policy, zero_obs
 from pgcli.rollout.types import Rollout, RolloutShape
@@ -30,8 +31,7 @@ def with_replay(policy: Policy) -> Algorithm:
     return actor_critic(
         policy,
         lambda config, memory, batch, schedules: batch.logp * batch.advantage,
-        init_memory,
-        update_memory,
+        Memory(init_memory, update_memory),
     )
 
 
