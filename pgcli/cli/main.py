@@ -15,6 +15,7 @@ from pgcli.cli.commands import (
     envs,
     evaluate,
     explain,
+    export,
     ladder,
     resume,
     runs,
@@ -46,6 +47,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "envs": envs.GROUP,
         "bench": bench.COMMAND,
         "doctor": doctor.COMMAND,
+        "export": export.COMMAND,
     },
 }
 """Commands and groups of commands by purpose, in the order of the help."""

@@ -134,6 +134,9 @@ def convolutions(
             features = activation(filtered + bias.reshape(1, 1, 1, -1))
         return features
 
+    batch: object = image.shape[0]
+    if not isinstance(batch, int):  # symbolic: an export, for any platform
+        return layers(as_convolution, image)
     result: Array = jax.lax.platform_dependent(
         image,
         cpu=lambda image: in_blocks(

@@ -1,0 +1,114 @@
+"""`pgcli export`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.command import Command
+from pgcli.cli.commands.evaluate import Best
+from pgcli.cli.terminal.console import Terminal, table
+from pgcli.errors import UsageError
+
+EXAMPLES = """\
+pgcli export runs/NAME --format onnx
+pgcli export NAME --best --format stablehlo -o policy.stablehlo
+pgcli export --list"""
+
+NOTES = """\
+The file has the normaliser and the post-processing of actions in it, takes any batch
+size, and returns the most probable actions. It is compared with the policy on 1,000
+observations before it gets its name."""
+
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT",
+        help="name or path of a run, or path of a checkpoint",
+        show_default=False,
+        autocompletion=options.complete_run,
+    ),
+]
+Kind = Annotated[
+    str | None,
+    options.option("--format FORMAT", "stablehlo, onnx, safetensors or orbax", False),
+]
+Out = Annotated[
+    Path | None, options.option("-o,--out PATH", "path of the file", "RUN.FORMAT")
+]
+Member = Annotated[
+    str | None, options.option("--member SEED[,KEY=V]", "export this member", False)
+]
+Listed = Annotated[
+    bool, options.option("--list", "list the formats and what they need")
+]
+Overwrite = Annotated[
+    bool, options.option("--overwrite", "replace what is at the path")
+]
+
+
+def export(
+    terminal: Terminal,
+    target: Target = None,
+    format: Kind = None,
+    out: Out = None,
+    best: Best = False,
+    member: Member = None,
+    overwrite: Overwrite = False,
+    listed: Listed = False,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Write the policy of a run as a file that runs without pgcli."""
+    from pgcli.export import export as exports
+
+    if listed:
+        _list(terminal, exports.FORMATS)
+        return
+    if target is None or format is None:
+        raise UsageError(
+            "expected a run and `--format`", help="`pgcli export --list` shows formats"
+        )
+    result = exports.export(
+        target,
+        format=format,
+        out=out,
+        best=best,
+        member=member,
+        overwrite=overwrite,
+        runs_dir=runs_dir,
+    )
+    inputs = ", ".join(
+        f"{name} {one['dtype']}[{', '.join(map(str, one['shape']))}]"
+        for name, one in result["inputs"].items()
+    )
+    rows = [
+        ("written", f"{result['path']} ({result['bytes']:,} bytes)"),
+        ("from", f"{result['checkpoint']} (iteration {result['iteration']})"),
+        ("inputs", inputs),
+        (
+            "compared",
+            f"{result['observations_compared']:,} observations, largest difference "
+            f"{result['largest_difference']:.2g}",
+        ),
+    ]
+    terminal.answer(table(rows), {"ok": True, **result})
+
+
+def _list(terminal: Terminal, formats: Any) -> None:
+    rows = [
+        (
+            name,
+            one.purpose
+            + ("" if one.installed else f"; pip install 'pgcli-jax[{one.extra}]'"),
+        )
+        for name, one in formats.items()
+    ]
+    answer = [
+        {"name": name, "purpose": one.purpose, "installed": one.installed}
+        for name, one in formats.items()
+    ]
+    terminal.answer(table(rows), {"ok": True, "formats": answer})
+
+
+COMMAND = Command(export, EXAMPLES, NOTES)

@@ -1,0 +1,121 @@
+"""A trained policy as one pure function, and observations to compare its copies on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgcli.envs.base import Box, Discrete, MultiDiscrete, Space, env_action
+from pgcli.errors import PgcliError
+from pgcli.nn.policy import Agent, act
+from pgcli.training.evaluation.load_policy import Trained
+
+Observations = tuple[np.ndarray, ...]
+"""A batch [B, …] of each input."""
+
+
+class ExportError(PgcliError):
+    """The policy could not be written in this format, or acts differently there."""
+
+
+class ExportedPolicy(NamedTuple):
+    """The most probable action as a function of the raw observation.
+
+    Attributes:
+      trained: the agent.
+      inputs: name of each input -> its space; `obs`, or the keys of a Dict in order.
+      function: one array [B, …] per input -> actions [B, …] as the environment takes
+        them: counted from its first action and clipped to its bounds.
+    """
+
+    trained: Trained
+    inputs: Mapping[str, Space]
+    function: Callable[..., Any]
+
+
+def exported_policy(trained: Trained) -> ExportedPolicy:
+    """The policy with its normaliser and the post-processing of actions."""
+    spec = trained.spec
+    single = isinstance(spec.obs, Space)
+    inputs = {"obs": spec.obs} if isinstance(spec.obs, Space) else dict(spec.obs)
+
+    def function(*parts: Any) -> Any:
+        obs = parts[0] if single else dict(zip(inputs, parts, strict=True))
+        batch = parts[0].shape[0]
+        carry = trained.policy.initial_carry(batch)
+        start = jnp.zeros(batch, bool)
+        _, dist = act(trained.policy, trained.agent, carry, obs, start)
+        return env_action(spec.action, dist.mode())
+
+    return ExportedPolicy(trained, inputs, function)
+
+
+def flat_arrays(agent: Agent) -> dict[str, np.ndarray]:
+    """The agent's arrays by dotted name, such as `params.policy.Dense_0.bias`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(agent)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def run_with(
+    policy: ExportedPolicy, arrays: Mapping[str, np.ndarray], obs: Observations
+) -> np.ndarray:
+    """Actions [B, …] of the policy with these arrays in place of its own."""
+    agent = policy.trained.agent
+    leaves = [jnp.asarray(arrays[name]) for name in flat_arrays(agent)]
+    agent = jax.tree.unflatten(jax.tree.structure(agent), leaves)
+    loaded = exported_policy(policy.trained._replace(agent=agent))
+    return np.asarray(jax.jit(loaded.function)(*obs))
+
+
+def shapes(policy: ExportedPolicy, batch: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    """Shape and dtype of each input, behind the batch axes."""
+    return [
+        jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+            (*batch, *space.shape), jnp.dtype(space.dtype)
+        )
+        for space in policy.inputs.values()
+    ]
+
+
+def sample_observations(policy: ExportedPolicy, count: int) -> Observations:
+    """`count` random observations: as seen in training where statistics are known.
+
+    A Box is sampled around the normaliser's mean, else between its bounds, else from
+    the standard normal distribution.
+    """
+    random = np.random.default_rng(0)
+    stats = policy.trained.agent.obs_stats
+    by_name = not isinstance(policy.trained.spec.obs, Space)
+
+    def sample(name: str, space: Space) -> np.ndarray:
+        shape = (count, *space.shape)
+        if isinstance(space, Discrete):
+            return random.integers(space.start, space.start + space.n, shape)
+        if isinstance(space, MultiDiscrete):
+            first = np.reshape(space.start, space.shape)
+            count_of_each = np.reshape(space.nvec, space.shape)
+            return random.integers(first, first + count_of_each, shape)
+        if not isinstance(space, Box):
+            return random.integers(0, 2, shape)
+        low, high = (np.asarray(b, np.float64) for b in space.bounds())
+        if stats is not None:
+            mean, var = (m[name] if by_name else m for m in (stats.mean, stats.var))
+            return np.clip(random.normal(mean, np.sqrt(var), shape), low, high)
+        bounded = np.isfinite(low) & np.isfinite(high) & (high - low < LARGE)
+        uniform = random.uniform(
+            np.where(bounded, low, 0.0), np.where(bounded, high, 1.0), shape
+        )
+        return np.where(bounded, uniform, np.clip(random.normal(size=shape), low, high))
+
+    return tuple(
+        sample(name, space).astype(space.dtype) for name, space in policy.inputs.items()
+    )
+
+
+LARGE = 1e6
+"""Wider bounds say nothing about the observations: some spaces end at float32's."""

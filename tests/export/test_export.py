@@ -1,0 +1,154 @@
+"""Exported policies act as their source; what differs or is in the way is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from safetensors import safe_open
+from support.agents import ACTIONS, SPACES, agent_of
+from support.small_runs import config, resolved
+
+from pgcli.cli.main import main
+from pgcli.config.schema import NetworkConfig
+from pgcli.envs.base import Box, EnvSpec
+from pgcli.export import export as exports
+from pgcli.export import stablehlo
+from pgcli.export.policy import exported_policy, sample_observations
+from pgcli.nn.policy import make_policy
+from pgcli.training.evaluation.load_policy import Trained, load_policy
+from pgcli.training.run import train
+
+FORMATS = [
+    pytest.param(
+        name, marks=pytest.mark.skipif(not one.installed, reason="not installed")
+    )
+    for name, one in exports.FORMATS.items()
+]
+RUN = config("func:CartPole-v1")
+NETWORK = NetworkConfig(hidden=(8, 7))
+
+
+def trained(obs: str, action: str, normalized: bool = True) -> Trained:
+    spec = EnvSpec("toy", SPACES[obs], ACTIONS[action])
+    agent = jax.device_put(agent_of(spec, NETWORK, normalized))
+    policy = make_policy(spec, NETWORK)
+    return Trained(Path("toy"), "toy", RUN, spec, policy, agent, 1, ())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs_dir = tmp_path_factory.mktemp("runs")
+    asked = resolved("func:CartPole-v1", "steps=32", "eval.every=0")
+    return Path(train(asked, runs_dir=runs_dir, name="one")["path"])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    ("obs", "action"),
+    [
+        ("box", "box"),
+        ("dict", "choices"),
+        ("discrete", "bits"),
+        ("choices", "discrete"),
+    ],
+)
+def test_files_act_as_their_source_on_batches_of_any_size(
+    obs: str, action: str, format: str, tmp_path: Path
+) -> None:
+    policy = exported_policy(trained(obs, action))
+    module = exports.module_of(format)
+    module.write(policy, tmp_path / "policy")
+    for size in (1, 7):
+        batch = sample_observations(policy, size)
+        expected = np.asarray(jax.jit(policy.function)(*batch))
+        actions = module.run(policy, tmp_path / "policy", batch)
+        np.testing.assert_allclose(actions, expected, atol=1e-6)
+        assert actions.shape == (size, *policy.trained.spec.action.shape)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_images_are_exported_for_any_batch_size(format: str, tmp_path: Path) -> None:
+    network = NetworkConfig(hidden=(8,), torso="nature_cnn")
+    spec = EnvSpec("toy", Box((4, 36, 36), "uint8", 0.0, 255.0), ACTIONS["discrete"])
+    agent = jax.device_put(agent_of(spec, network, False))
+    policy = exported_policy(
+        Trained(Path("toy"), "toy", RUN, spec, make_policy(spec, network), agent, 1, ())
+    )
+    module = exports.module_of(format)
+    module.write(policy, tmp_path / "policy")
+    batch = sample_observations(policy, 65)  # two blocks and one image on the CPU
+    expected = np.asarray(jax.jit(policy.function)(*batch))
+    assert (module.run(policy, tmp_path / "policy", batch) == expected).all()
+
+
+def test_safetensors_names_its_arrays_and_its_network(tmp_path: Path) -> None:
+    policy = exported_policy(trained("box", "box"))
+    exports.module_of("safetensors").write(policy, tmp_path / "policy")
+    with safe_open(tmp_path / "policy", "numpy") as file:
+        assert "params.policy.Dense_0.kernel" in file.keys()  # noqa: SIM118
+        assert "obs_stats.mean" in file.keys()  # noqa: SIM118
+        network = json.loads(file.metadata()["network"])
+    assert network["hidden"] == list(RUN.network.hidden)
+
+
+def test_command_writes_and_reports(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "policy"
+    words = ["export", str(run), "--format", "stablehlo", "-o", str(out), "--json"]
+    assert main(words) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["bytes"] == out.stat().st_size
+    assert answer["inputs"] == {"obs": {"shape": ["batch", 4], "dtype": "float32"}}
+    assert answer["largest_difference"] == 0
+    policy = load_policy(run)
+    obs = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
+    exported = stablehlo.run(exported_policy(policy.trained), out, (obs,))
+    assert (exported == policy(obs)).all()
+
+
+def test_mistakes_are_named_and_lose_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "policy"
+    out.write_text("mine")
+
+    def refused(message: str, *words: str) -> None:
+        assert main(["export", *words]) == 2
+        assert message in capsys.readouterr().err
+
+    target = (str(run), "--format", "stablehlo")
+    refused("policy exists", *target, "-o", str(out))
+    refused("there are no members", *target, "--member", "1")
+    refused("expected stablehlo, onnx", str(run), "--format", "tflite")
+    refused("expected a run and `--format`", str(run))
+    absent = str(tmp_path / "nowhere" / "policy")
+    refused("cannot be written", *target, "-o", absent)
+    assert out.read_text() == "mine"
+    assert main(["export", *target, "-o", str(out), "--overwrite"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["policy"]
+
+
+def test_file_that_acts_differently_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = stablehlo.run
+
+    def other(*arguments: Any) -> np.ndarray:
+        return 1 - exact(*arguments)
+
+    monkeypatch.setattr(stablehlo, "run", other)
+    out = tmp_path / "policy"
+    with pytest.raises(exports.ExportError, match="on 1000 of 1000"):
+        exports.export(str(run), format="stablehlo", out=out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_shows_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(
+        exports.FORMATS
+    )
