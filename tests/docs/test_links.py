@@ -115,7 +115,7 @@ def code_of(page: Path) -> Iterator[str]:
 def calls(page: Path) -> Iterator[Call]:
     for line in code_of(page):
         found = re.search(r"(?:^|[\s(])(?:[\w.]+/)*pgcli (?=[a-z-])(.*)", line)
-        if found is None or re.match(r"\s*(import|from) ", line):
+        if found is None or re.match(r"\s*(import|from|error:) ", line):
             continue
         lexer = shlex.shlex(found[1], posix=True, punctuation_chars="|&;<>")
         lexer.whitespace_split = True
