@@ -57,8 +57,11 @@ def use(names: Sequence[str]) -> None:
     Raises:
       UsageError: a name is not a module name, or there is no such module.
     """
-    if names and not {"", os.getcwd()} & set(sys.path):
-        sys.path.append(os.getcwd())
+    if names:
+        # absolute, since a module may change the directory
+        sys.path[:] = [path or os.getcwd() for path in sys.path]
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
     # names are checked here; the modules themselves are not imported yet
     for name in names:
         is_name = all(part.isidentifier() for part in name.split("."))

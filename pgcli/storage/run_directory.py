@@ -140,7 +140,7 @@ class RunDirectory:
         if run_name.is_valid(run) and os.path.lexists(named.meta_json):
             return cls.open(named.path)
         if run and os.path.lexists(run):
-            return cls.open(Path(run))
+            return cls.open(Path(run).absolute())
 
         # neither
         remedy = did_you_mean(run, _names(runs_dir), "`pgcli runs list` shows them")

@@ -79,7 +79,8 @@ def train(
     Raises:
       PgcliError: one of its subclasses; `Interrupted` after a signal.
     """
-    runs_dir, reporter = Path(runs_dir), reporter or Reporter()
+    # absolute, since an environment may change the working directory
+    runs_dir, reporter = Path(runs_dir).absolute(), reporter or Reporter()
     config = resolved.config
     if name is not None:
         run_name.check(name)
@@ -135,7 +136,7 @@ def resume(
       PgcliError: one of its subclasses; `Interrupted` after a signal.
     """
     # the run directory, that of a member if one is chosen
-    directory = RunDirectory.find(str(run), Path(runs_dir))
+    directory = RunDirectory.find(str(run), Path(runs_dir).absolute())
     if member is not None:
         with _writable(directory.path.parent):
             directory = split_off(directory, member, directory.path.parent)

@@ -1,6 +1,7 @@
 """Environments that are harmless, and once broke the capture of their state."""
 
 import contextlib
+import os
 import threading
 from typing import Any
 
@@ -129,9 +130,20 @@ class Remade(gym.Env[np.ndarray, int]):
         return self._obs(), float(action), self.t >= 20, False, {}
 
 
+class Wanderer(Base):
+    """Changes the working directory."""
+
+    def __init__(self, to: str) -> None:
+        self.to = to
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        os.chdir(self.to)
+        return super().reset(seed=seed)
+
+
 def register() -> None:
     """Registers `cases/Remote-v0` and the others."""
-    kinds = (Remote, Callback, Deep, Trail, Guarded, Remade)
+    kinds = (Remote, Callback, Deep, Trail, Guarded, Remade, Wanderer)
     for kind in kinds:
         name = f"cases/{kind.__name__}-v0"
         if name not in gym.registry:

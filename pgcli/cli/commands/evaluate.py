@@ -87,6 +87,8 @@ def evaluate(
         raise UsageError(
             f"`--episodes-out`: there is no directory {episodes_out.parent}"
         )
+    # absolute, since an environment may change the working directory
+    episodes_out = episodes_out and episodes_out.absolute()
     options.use_modules(env_modules)
     from pgcli.training.evaluation import evaluate as evaluation
     from pgcli.training.evaluation import load_policy

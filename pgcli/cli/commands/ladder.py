@@ -89,7 +89,7 @@ def ladder(
         env=env_id,
         algos=chosen,
         seeds=numbers,
-        out=out or Path("runs") / f"ladder-{slug}",
+        out=(out or Path("runs") / f"ladder-{slug}").absolute(),
         steps=steps,
         threshold=threshold,
         sets=tuple(flags["sets"] or ()),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ class Terminal:
         self._dumb = environ.get("TERM", "") == "dumb"
         self._no_color = bool(environ.get("NO_COLOR"))
         self._answered = False
+        # paths are absolute, since an environment may change the working directory
+        self._here = _start_of_paths()
         self.print_above: Callable[[str], None] | None = None
         self.run_path: Path | None = None
 
@@ -84,8 +87,13 @@ class Terminal:
         finally:
             self._results.release()
 
+    def short(self, text: str) -> str:
+        """`text` with paths relative to the directory where pgcli was started."""
+        return self._here.sub("", text)
+
     def say(self, text: str) -> None:
         """Writes one message to stderr, above the live view if there is one."""
+        text = self.short(text)
         if self.print_above is not None:
             self.print_above(text)
         else:
@@ -111,7 +119,7 @@ class Terminal:
             raise RuntimeError("a command answers once")
         self._answered = True
         self.err.drain()
-        text = to_json(data) if self.json else text
+        text = to_json(data) if self.json else self.short(text)
         if text:
             self._results.write(text + "\n")
 
@@ -130,6 +138,14 @@ class Terminal:
             self.warn(f"the result could not be written: {failure.strerror}")
         self.err.drain()
         return int(ExitCode.UNEXPECTED) if failure and exit_code == 0 else exit_code
+
+
+def _start_of_paths() -> re.Pattern[str]:
+    """A pattern of the working directory at the start of a path."""
+    try:
+        return re.compile(rf"(?<![\w./~-]){re.escape(os.getcwd())}/(?=\w)")
+    except FileNotFoundError:
+        return re.compile(r"(?!)")
 
 
 def to_json(value: Any) -> str:

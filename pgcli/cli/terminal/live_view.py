@@ -1,5 +1,6 @@
 """Reporters for the terminal during training: a view redrawn in place, or lines."""
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -130,7 +131,8 @@ class LiveReporter(LineReporter):
     def started(self, info: RunInfo) -> None:
         """Starts drawing."""
         self._terminal.run_path = Path(info.path)
-        self._frame.info = info
+        path = Path(self._terminal.short(str(info.path)))
+        self._frame.info = dataclasses.replace(info, path=path)
         self._say_resumed(info)
         self._live.start()
         self._terminal.print_above = self._print_above

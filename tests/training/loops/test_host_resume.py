@@ -1,5 +1,6 @@
 """Resumed runs on host environments end as if uninterrupted."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases.capture import register as register_cases
 from support.small_runs import BATCH, assert_same_bytes, config, resolved, snapshot
 from support.stateful_envs import Hidden, register
 
@@ -18,6 +20,7 @@ from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.run import train
 
 register()
+register_cases()
 
 SLOW = pytest.mark.slow
 NATIVE = "host.vectorizer=native"
@@ -154,6 +157,23 @@ def test_run_resumed_by_another_process_ends_like_the_undisturbed(
     result = json.loads(child.stdout)
     assert result["resume_level"] == "exact"
     assert ending(tmp_path / "b", result) == expected
+
+
+def test_environment_that_changes_the_directory_moves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    run = resolved("cases/Wanderer-v0", f"env.kwargs={{to: '{there}'}}")
+    run = dataclasses.replace(
+        run, config=dataclasses.replace(run.config, steps=2 * BATCH)
+    )
+    result = train(run, name="x")
+    assert Path(result["checkpoint"]).parent == here / "runs/x/checkpoints"
+    assert (here / "runs/x/result.json").is_file()
+    assert list(there.iterdir()) == []
 
 
 def test_environment_that_hides_its_state_is_found_out(tmp_path: Path) -> None:
