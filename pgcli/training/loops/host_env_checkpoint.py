@@ -102,15 +102,15 @@ class StoredEnv:
         facts, self._states = unpack(rest, where)
         self._where = where
 
-        # the states must exist and come from the same versions of the libraries
+        # the states must exist and come from the same versions of the libraries; one
+        # that was installed since took no part
         if "reason" in facts:
             raise NotRestoredError(str(facts["reason"]))
         then, now = facts.get("libraries", {}), libraries()
-        for name in sorted({*then, *now}):
-            if then.get(name) != now.get(name):
+        for name, version in sorted(then.items()):
+            if name in now and version != now[name]:
                 raise NotRestoredError(
-                    f"{name} was {then.get(name, 'absent')} when they were stored and "
-                    f"is {now.get(name, 'absent')} now"
+                    f"{name} was {version} when they were stored and is {now[name]} now"
                 )
         self.episode_set = int(facts.get("episode_set", 0))
         self.begun = bool(facts.get("begun"))

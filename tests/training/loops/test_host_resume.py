@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from cases.capture import register as register_cases
 from support.small_runs import BATCH, assert_same_bytes, config, resolved, snapshot
-from support.stateful_envs import Hidden, register
+from support.stateful_envs import Hidden, make, register
 
+from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.run import train
@@ -157,6 +159,28 @@ def test_run_resumed_by_another_process_ends_like_the_undisturbed(
     result = json.loads(child.stdout)
     assert result["resume_level"] == "exact"
     assert ending(tmp_path / "b", result) == expected
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "reason"),
+    [
+        ({"numpy": "2"}, {"numpy": "2", "box2d": "1"}, None),
+        ({"numpy": "2", "box2d": "1"}, {"numpy": "2"}, None),
+        ({"numpy": "2"}, {"numpy": "3"}, "numpy was 2 .* and is 3 now"),
+    ],
+)
+def test_states_fit_the_versions_of_libraries_that_took_part(
+    then: Any, now: Any, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = make("pgcli/Walker-v0", "in_process", 1)
+    monkeypatch.setattr(host_env_checkpoint, "libraries", lambda: then)
+    group = host_env_checkpoint.store(env, None, 0, None)
+    monkeypatch.setattr(host_env_checkpoint, "libraries", lambda: now)
+    if reason is None:
+        assert not host_env_checkpoint.StoredEnv(group, "x").begun
+    else:
+        with pytest.raises(NotRestoredError, match=reason):
+            host_env_checkpoint.StoredEnv(group, "x")
 
 
 def test_environment_that_changes_the_directory_moves_no_file(
