@@ -5,7 +5,7 @@ import datetime
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,20 +202,34 @@ class RunDirectory:
         files.replace_bytes(self.config_yaml, text.encode())
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Replaces the result.
+        """Replaces the result. Its paths are left out, as the run may be moved.
 
         Raises:
           OSError: the old content remains.
         """
-        json_files.write_object(self.result_json, result)
+        stored = {key: value for key, value in result.items() if key != "path"}
+        located = _with_checkpoints(stored, lambda path: Path(path).name)
+        json_files.write_object(self.result_json, located)
 
     def read_result(self) -> dict[str, Any] | None:
         """The result, or None before the run has ended.
 
+        Its paths are in this directory, wherever the run was trained; checkpoints that
+        are not here are None.
+
         Raises:
           CheckpointError: `result.json` is damaged.
         """
-        return json_files.read_object(self.result_json)
+        stored = json_files.read_object(self.result_json)
+        if stored is None:
+            return None
+
+        def located(path: str) -> str | None:
+            own = self.checkpoints / Path(path).name
+            return str(own) if own.is_dir() else None
+
+        names = {"ok": stored.get("ok"), "run": self.name, "path": str(self.path)}
+        return names | _with_checkpoints(stored, located) | names
 
     def best(self) -> tuple[str, float] | None:
         """(name, score) of the best checkpoint, or None if there is none yet.
@@ -406,6 +420,19 @@ def _summary(run: RunDirectory) -> RunSummary:
         eval_return=score,
         created=_text(meta.get("created")),
     )
+
+
+def _with_checkpoints(
+    result: Mapping[str, Any], change: Callable[[str], str | None]
+) -> dict[str, Any]:
+    """A result in which the paths of its checkpoints are changed."""
+    changed = dict(result)
+    for key, value in result.items():
+        if key == "best" and isinstance(value, dict):
+            changed[key] = _with_checkpoints(value, change)
+        elif key == "checkpoint" and isinstance(value, str):
+            changed[key] = change(value)
+    return changed
 
 
 def _part(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:

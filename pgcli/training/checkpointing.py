@@ -8,7 +8,7 @@ from pgcli.config.load import to_mapping
 from pgcli.envs import user_modules
 from pgcli.envs.spaces import spec_to_json
 from pgcli.errors import CheckpointError, UsageError
-from pgcli.storage import checkpoint
+from pgcli.storage import checkpoint, json_files
 from pgcli.storage.retention import Retention
 from pgcli.training.context import RunContext
 from pgcli.training.run_meta import check_meta, not_a_run
@@ -88,7 +88,13 @@ class Checkpointing:
             self._context.logs,
         )
         if checkpoint.is_empty(self._directory):
-            # killed before the first checkpoint: all logged rows are computed again
+            # nothing is logged before the first checkpoint
+            if json_files.last_row(self._context.directory.metrics_jsonl):
+                raise CheckpointError(
+                    "the run has trained, but its checkpoints are missing",
+                    where=str(self._directory),
+                    help="copy `checkpoints/` of the run too",
+                )
             logs.cut_back({})
             return None
 

@@ -411,6 +411,58 @@ def test_resume_never_begins_anew_by_itself(
             start(tmp_path, settings())
 
 
+def absolute_paths(run: RunDirectory) -> list[str]:
+    """Files of a run that contain the path of its directory."""
+    own = str(run.path).encode()
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    return [path.name for path in files if own in path.read_bytes()]
+
+
+def test_moved_run_is_found_in_its_new_place(tmp_path: Path) -> None:
+    start(tmp_path, settings())
+    assert absolute_paths(RunDirectory(tmp_path / "x")) == []
+    moved = (tmp_path / "x").rename(tmp_path / "y")
+    result = resume(moved)
+    assert (result["run"], result["path"]) == ("y", str(moved))
+    checkpoints = [result["checkpoint"], result["best"]["checkpoint"]]
+    assert [Path(path).parent for path in checkpoints] == 2 * [moved / "checkpoints"]
+    more = resume(moved, steps=6 * BATCH)
+    assert (more["path"], more["steps"]["used"]) == (str(moved), 6 * BATCH)
+    assert not (tmp_path / "x").exists()
+
+
+def test_copied_run_without_checkpoints_does_not_name_those_of_the_original(
+    tmp_path: Path,
+) -> None:
+    start(tmp_path, settings())
+    ignored = shutil.ignore_patterns("checkpoints")
+    copy = Path(shutil.copytree(tmp_path / "x", tmp_path / "copy", ignore=ignored))
+    result = resume(copy)
+    assert (result["path"], result["checkpoint"]) == (str(copy), None)
+    assert result["best"]["checkpoint"] is None
+    logged = (copy / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="its checkpoints are missing"):
+        resume(copy, steps=6 * BATCH)
+    assert (copy / "metrics.jsonl").read_bytes() == logged
+
+
+def test_result_of_an_older_version_has_the_paths_of_its_directory(
+    tmp_path: Path,
+) -> None:
+    """Older versions stored paths."""
+    start(tmp_path, settings())
+    run = RunDirectory(tmp_path / "x")
+    stored = json.loads(run.result_json.read_text())
+    stored |= {
+        "path": "/elsewhere/x",
+        "checkpoint": "/elsewhere/x/checkpoints/000000004",
+    }
+    run.result_json.write_text(json.dumps(stored))
+    result = resume(run.path)
+    assert result["path"] == str(run.path)
+    assert result["checkpoint"] == str(run.checkpoints / "000000004")
+
+
 def test_failed_mark_of_the_best_is_made_up_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

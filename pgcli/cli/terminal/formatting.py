@@ -135,7 +135,8 @@ def summary(result: Mapping[str, Any]) -> str:
     best = result.get("best")
     if best:
         score = number(best.get("return_mean"))
-        rows.append(("best eval", f"{score}, {best.get('checkpoint')}"))
+        path = best.get("checkpoint") or NOTHING
+        rows.append(("best eval", f"{score}, {path}"))
 
     # cost and checkpoint
     training = (result.get("train") or {}).get("return_mean")

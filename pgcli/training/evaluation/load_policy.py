@@ -100,7 +100,8 @@ def load_agents(path: Path) -> list[Trained]:
         raise not_a_run(error, stored) from None
 
     # the agents
-    run = str(stored.meta.get("run", path.parent.parent.name))
+    directory = RunDirectory(path.resolve().parent.parent)
+    run = directory.name if directory.is_run() else str(stored.meta.get("run"))
     arrays = stored.groups["agent"]
     check_finite(arrays, where)
 

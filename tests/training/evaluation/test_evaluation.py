@@ -164,6 +164,15 @@ def test_evaluate_takes_a_run_a_checkpoint_or_the_best(runs_dir: Path) -> None:
         pgcli.evaluate("pendulum", runs_dir=runs_dir, best=True)
 
 
+def test_evaluate_names_a_copy_of_a_run_not_the_original(
+    runs_dir: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(runs_dir / "cart", tmp_path / "copy"))
+    result = pgcli.evaluate(copy, episodes=5)
+    assert result["run"] == "copy"
+    assert Path(result["checkpoint"]).parent == copy / "checkpoints"
+
+
 def test_evaluate_repeats_itself_and_minds_the_seed(runs_dir: Path) -> None:
     a, b, c = (
         pgcli.evaluate("pendulum", runs_dir=runs_dir, episodes=6, seed=seed)
