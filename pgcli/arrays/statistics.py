@@ -5,8 +5,8 @@ Over seeds we follow Agarwal et al. (2021, arXiv 2108.13264): the interquartile 
 resampling seeds.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,6 +126,42 @@ def over_members(scores: np.ndarray, episodes: int, lengths: Any) -> dict[str, A
         "return_max": float(scores.max()),
         "length_mean": float(np.mean(lengths)),
     }
+
+
+class Score(NamedTuple):
+    """Mean returns of a member; None if it has none, or diverged.
+
+    Attributes:
+      values: its values from the grid, by key.
+      eval: of an evaluation.
+      train: of training.
+    """
+
+    values: Mapping[str, float]
+    eval: float | None
+    train: float | None = None
+
+
+def over_seeds(scores: Iterable[Score]) -> list[dict[str, Any]]:
+    """Statistics over the seeds of each combination of a grid's values."""
+    cells: dict[tuple[Any, ...], list[Score]] = {}
+    for score in scores:
+        cells.setdefault(tuple(score.values.items()), []).append(score)
+
+    def over(values: Iterable[float | None]) -> dict[str, Any] | None:
+        known = [value for value in values if value is not None]
+        return summary(np.array(known)) if known else None
+
+    return [
+        {
+            "values": dict(values),
+            "seeds": len(cell),
+            "diverged": sum(score.eval is None for score in cell),
+            "eval": over(score.eval for score in cell),
+            "train": over(score.train for score in cell),
+        }
+        for values, cell in cells.items()
+    ]
 
 
 def difference_interval(

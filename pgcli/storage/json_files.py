@@ -1,5 +1,6 @@
 """Small JSON files and tails of logs, read defensively and written atomically."""
 
+import contextlib
 import json
 import os
 import stat
@@ -11,7 +12,7 @@ from pgcli.errors import CheckpointError
 from pgcli.storage import files
 
 MAX_JSON_BYTES = 64 * 2**20
-TAIL_BYTES = 64 * 2**10
+TAIL_BYTES = 2**20
 
 
 def write_object(path: Path, tree: Mapping[str, Any]) -> None:
@@ -54,13 +55,22 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 def last_row(path: Path) -> dict[str, Any]:
     """The last complete row of a log, or an empty mapping."""
-    try:
+    return (last_rows(path) or [{}])[-1]
+
+
+def last_rows(path: Path) -> list[dict[str, Any]]:
+    """The complete rows of the newest iteration in a log, one per member of the run."""
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         # after the last newline is nothing, or an incomplete row
-        lines = _read(path, -TAIL_BYTES, TAIL_BYTES).split(b"\n")
-        row = json.loads(lines[-2]) if len(lines) > 1 else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return row if isinstance(row, dict) else {}
+        for line in _read(path, -TAIL_BYTES, TAIL_BYTES).split(b"\n")[-2::-1]:
+            row = json.loads(line)
+            if not isinstance(row, dict) or (
+                rows and row.get("iteration") != rows[0].get("iteration")
+            ):
+                break
+            rows.insert(0, row)
+    return rows
 
 
 def _read(path: Path, start: int, count: int) -> bytes:

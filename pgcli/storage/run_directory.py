@@ -343,7 +343,8 @@ class RunSummary:
       status: `running` (a live process holds the lock), `finished`, `stopped` or
         `damaged`.
       steps: training steps so far.
-      eval_return: mean return of the final evaluation, else of the last one.
+      eval_return: mean return of the final evaluation, else of the last one; of all
+        members if there are several.
       created: time of creation, in UTC.
     """
 
@@ -407,7 +408,10 @@ def _summary(run: RunDirectory) -> RunSummary:
         steps = _number(json_files.last_row(run.metrics_jsonl).get("steps"))
     score = _number(_part(result, "eval").get("return_mean"))
     if score is None:
-        score = _number(json_files.last_row(run.eval_jsonl).get("return_mean"))
+        rows = json_files.last_rows(run.eval_jsonl)
+        known = [_number(row.get("return_mean")) for row in rows]
+        scores = [x for x in known if x is not None]
+        score = sum(scores) / len(scores) if scores else None
     seed = _number(meta.get("seed"))
     return RunSummary(
         name=run.name,

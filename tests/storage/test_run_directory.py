@@ -348,6 +348,17 @@ def test_open_tells_damaged_and_newer_from_none(tmp_path: Path) -> None:
         RunDirectory.open(run.path)
 
 
+def test_list_runs_has_the_mean_over_members(tmp_path: Path) -> None:
+    """The last evaluation of both members, not of the last one only."""
+    run = create(tmp_path, "seeds")
+    scores = [(1, 0, 1.0), (1, 1, 3.0), (2, 0, 5.0), (2, 1, 10.0)]
+    for iteration, member, score in scores:
+        row = {"iteration": iteration, "member": member, "return_mean": score}
+        with run.eval_jsonl.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    assert list_runs(tmp_path)[0].eval_return == (5 + 10) / 2
+
+
 def test_list_runs_tells_how_each_stands(tmp_path: Path) -> None:
     for name in ("damaged", "finished", "running", "signal", "stopped"):
         run = create(tmp_path, name)

@@ -52,6 +52,7 @@ EVALUATION: dict[str, Any] = {
     "episodes": 2,
     "deterministic": True,
     "seed": 0,
+    "run_seed": 3,
     "return_mean": 300.0,
     "return_std": 141.4213,
     "return_median": 300.0,

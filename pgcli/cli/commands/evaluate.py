@@ -12,6 +12,7 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table, to_json
 from pgcli.cli.terminal.formatting import interval, members_table, number
+from pgcli.config.dump import flow
 from pgcli.errors import ExitCode, PgcliError, UsageError
 
 EXAMPLES = """\
@@ -124,19 +125,33 @@ def evaluate(
 
 
 def _text(result: Mapping[str, Any]) -> str:
+    # the agent: its own seed is that of training
+    agent, member = f"{result['algo']} on {result['env']}", result.get("member")
+    if member is not None:
+        label = {key: flow(value) for key, value in member.items() if key != "member"}
+        agent += f", member {member['member']}: "
+        agent += ", ".join(f"{key} {text}" for key, text in label.items())
+    elif "members" in result:
+        agent += f", {len(result['members'])} members"
+    else:
+        agent += f", trained with seed {result['run_seed']}"
+
+    # statistics over all values of a grid would mix different settings
     bounds = f"{number(result['return_min'])} to {number(result['return_max'])}"
+    spread = f"median {number(result['return_median'])}, {bounds}, "
+    spread += f"std {number(result['return_std'])}"
+    scores = [
+        ("return", interval(result)),
+        ("spread", spread),
+        ("length", number(result["length_mean"])),
+    ]
     return table(
         [
             ("run", str(result["run"])),
             ("checkpoint", f"{result['checkpoint']} (iteration {result['iteration']})"),
-            ("agent", f"{result['algo']} on {result['env']}, seed {result['seed']}"),
-            ("return", interval(result)),
-            (
-                "spread",
-                f"median {number(result['return_median'])}, {bounds}, "
-                f"std {number(result['return_std'])}",
-            ),
-            ("length", number(result["length_mean"])),
+            ("agent", agent),
+            ("episodes", f"{result['episodes']}, seed {result['seed']}"),
+            *(scores if len(result.get("cells", ())) < 2 else ()),
         ]
     ) + members_table(result)
 

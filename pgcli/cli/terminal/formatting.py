@@ -77,7 +77,7 @@ def members_table(result: Mapping[str, Any]) -> str:
                 *(f"{cell['values'][name]:g}" for name in names),
                 str(cell["seeds"]),
                 _iqm(cell["eval"]),
-                _iqm(cell["train"]),
+                _iqm(cell["train"]) if cell["train"] else "",
                 str(cell["diverged"] or ""),
             )
             for cell in cells
@@ -130,7 +130,8 @@ def summary(result: Mapping[str, Any]) -> str:
         ("trained", f"{result['algo']} on {result['env']}{preset}"),
         ("steps", f"{steps['used']:,} of {steps['asked']:,} asked, {stopped}"),
     ]
-    if result.get("eval"):
+    # statistics over all values of a grid would mix different settings
+    if result.get("eval") and len(result.get("cells", ())) < 2:
         rows.append(("eval return", interval(result["eval"])))
     best = result.get("best")
     if best:

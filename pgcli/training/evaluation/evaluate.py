@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pgcli.arrays.statistics import over_members, summarize
+from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import (
@@ -67,8 +67,10 @@ def evaluate(
       `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
       return_mean, return_ci, return_std, return_median, return_min, return_max,
       length_mean`, and `per_episode`: a list of `episode, env, seed, return, length`.
-      For several members, the statistics are over their mean returns, and `members`
-      contains one entry per member with its own `per_episode`.
+      `run_seed` is the seed of the agent's training. For several members, the
+      statistics are over their mean returns, `members` contains one entry per member
+      with its own `per_episode`, and `cells` the statistics of each combination of a
+      grid's values.
 
     Raises:
       UsageError: the run or the environment does not exist.
@@ -104,17 +106,16 @@ def evaluate(
     }
     if len(agents) == 1:
         label = {"member": trained.member.label} if trained.member else {}
-        return {**result, **label, **each[0]}
+        return {**result, "run_seed": trained.config.seed, **label, **each[0]}
 
     # several members: statistics over their means
-    rows = [
-        agent.member.label | played
-        for agent, played in zip(agents, each, strict=True)
-        if agent.member is not None
-    ]
-    scores = np.array([row["return_mean"] for row in rows])
-    lengths = [row["length_mean"] for row in rows]
-    return {**result, **over_members(scores, episodes, lengths), "members": rows}
+    known = [agent.member for agent in agents if agent.member is not None]
+    scores = np.array([played["return_mean"] for played in each])
+    lengths = [played["length_mean"] for played in each]
+    rows = [m.label | played for m, played in zip(known, each, strict=True)]
+    cells = [Score(m.values, x) for m, x in zip(known, scores, strict=True)]
+    result |= over_members(scores, episodes, lengths)
+    return {**result, "members": rows, "cells": over_seeds(cells)}
 
 
 class _Episodes:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.arrays.statistics import over_members, summarize, summary
-from pgcli.config.members import Member
+from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
 from pgcli.training.loops.base import Row
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
@@ -102,9 +101,8 @@ class MembersTracker:
 
     def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
         """See `Tracker.results`: `members`, and `cells` of the grid."""
-        # one entry per member, and the scores of each cell over its seeds
         entries: list[dict[str, Any]] = []
-        cells: dict[str, dict[str, Any]] = {}
+        scores: list[Score] = []
         for member in self._loop.members:
             m, why = member.index, self._loop.diverged.get(member.index)
             known = None if why else summarize(returns[m], lengths[m])
@@ -113,29 +111,6 @@ class MembersTracker:
                 {**member.label, "train_return_mean": training}
                 | {"eval": known, "diverged": why}
             )
-            cell = cells.setdefault(str(member.values), _cell(member))
-            cell["scores"] += [] if why else [returns[m].mean()]
-            cell["train"] += [] if why or training is None else [training]
-            cell["diverged"] += bool(why)
-        return {
-            "members": entries,
-            "cells": [
-                {
-                    "values": cell["values"],
-                    "seeds": cell["diverged"] + len(cell["scores"]),
-                    "diverged": cell["diverged"],
-                    "eval": _summary(cell["scores"]),
-                    "train": _summary(cell["train"]),
-                }
-                for cell in cells.values()
-            ],
-        }
-
-
-def _cell(member: Member) -> dict[str, Any]:
-    """An empty cell: one combination of the grid, for all seeds."""
-    return {"values": dict(member.values), "scores": [], "train": [], "diverged": 0}
-
-
-def _summary(scores: list[float]) -> dict[str, Any] | None:
-    return summary(np.array(scores)) if scores else None
+            score = known["return_mean"] if known else None
+            scores.append(Score(member.values, score, None if why else training))
+        return {"members": entries, "cells": over_seeds(scores)}

@@ -1,12 +1,14 @@
 """Runs with members end to end: files, result, evaluation, resume, mistakes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.small_runs import BATCH, resolved
 
+from pgcli.cli.main import main
 from pgcli.config.errors import ConfigError
 from pgcli.errors import UsageError
 from pgcli.training.evaluation.evaluate import evaluate
@@ -93,9 +95,29 @@ def test_evaluation_of_all_members_or_of_one(
 ) -> None:
     every = evaluate("grid", runs_dir=runs_dir, episodes=6)
     assert [entry["seed"] for entry in every["members"]] == [0, 1, 0, 1]
+    for cell, (a, b) in zip(every["cells"], ((0, 1), (2, 3)), strict=True):
+        pair = [every["members"][m]["return_mean"] for m in (a, b)]
+        assert cell["eval"]["mean"] == pytest.approx(sum(pair) / 2)
     one = evaluate("grid", runs_dir=runs_dir, episodes=6, member="1,optimizer.lr=1e-2")
+    assert (one["run_seed"], one["seed"]) == (1, 0)
     assert one["return_mean"] == every["members"][3]["return_mean"]
     assert one["member"] == {"member": 3, "seed": 1, "optimizer.lr": 1e-2}
+
+
+def test_eval_of_a_grid_shows_each_value_and_no_score_over_all(
+    result: dict[str, Any], runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--runs-dir", str(runs_dir), "--episodes", "2")
+    assert main(["eval", "grid", *common]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^optimizer\.lr  RUNS  EVAL RETURN, IQM$", text, re.MULTILINE)
+    assert re.search(r"^0\.001 +2 ", text, re.MULTILINE)
+    assert not re.search(r"^return ", text, re.MULTILINE)
+    one = ("--member", "1,optimizer.lr=1e-2", "--seed", "7")
+    assert main(["eval", "grid", *common, *one]) == 0
+    text = capsys.readouterr().out
+    assert f"{ENV}, member 3: seed 1, optimizer.lr 0.01\n" in text
+    assert "2, seed 7\n" in text
 
 
 @pytest.mark.parametrize(
