@@ -51,6 +51,13 @@ class PgcliError(Exception):
         self.trace = trace
         self.result = result
 
+    def render(self) -> str:
+        """The error as lines of text: message, place and remedy."""
+        lines = [f"error: {self.message}"]
+        lines += [f"  {self.where}"] if self.where else []
+        lines += [f"  help: {self.help}"] if self.help else []
+        return "\n".join(lines)
+
 
 class UsageError(PgcliError):
     """A bad flag, value or run name."""

@@ -23,9 +23,7 @@ Objective = Callable[[Any, Any, EvaluatedBatch, Schedules], Array]
 
 
 def actor_critic(
-    policy: Policy,
-    objective: Objective,
-    memory: Memory = NO_MEMORY,
+    policy: Policy, objective: Objective, memory: Memory = NO_MEMORY
 ) -> Algorithm:
     """An algorithm from its objective.
 

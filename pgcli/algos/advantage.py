@@ -121,9 +121,7 @@ def whole_return(
 
 
 def reward_to_go(
-    reward: Float[Array, "T N"],
-    weight: Float[Array, "T N"],
-    gamma: Float[Array, ""],
+    reward: Float[Array, "T N"], weight: Float[Array, "T N"], gamma: Float[Array, ""]
 ) -> Float[Array, "T N"]:
     """G_t = Σ_{t'≥t} γ^{t'−t} r_{t'}, by G_t = r_t + γ·G_{t+1}.
 

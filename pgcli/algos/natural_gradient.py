@@ -116,9 +116,5 @@ def natural_gradient(policy: Policy, step: PolicyStep) -> Algorithm:
         return loss
 
     return make_algorithm(
-        policy,
-        "steps",
-        credit=gae_credit,
-        make_loss=make_loss,
-        policy_step=policy_step,
+        policy, "steps", credit=gae_credit, make_loss=make_loss, policy_step=policy_step
     )

@@ -27,10 +27,7 @@ from pgcli.algos.epochs import Loss
 from pgcli.algos.surrogate import evaluate
 from pgcli.algos.update import NO_MEMORY, Memory, Schedules, make_algorithm
 from pgcli.arrays.shapes import Array
-from pgcli.config.algorithms import (
-    ReinforceBaselineConfig,
-    ReinforceConfig,
-)
+from pgcli.config.algorithms import ReinforceBaselineConfig, ReinforceConfig
 from pgcli.nn.policy import Params, Policy
 from pgcli.rollout.types import Rollout, RolloutShape
 
@@ -108,11 +105,7 @@ def reward_to_go_algorithm(policy: Policy) -> Algorithm:
     return monte_carlo(policy, weigh)
 
 
-def monte_carlo(
-    policy: Policy,
-    weigh: Weigh,
-    memory: Memory = NO_MEMORY,
-) -> Algorithm:
+def monte_carlo(policy: Policy, weigh: Weigh, memory: Memory = NO_MEMORY) -> Algorithm:
     """An algorithm from its weights Ψ; each column of the rollout is one trajectory."""
 
     def credit(config: Any, memory: Any, rollout: Rollout) -> tuple[Array, None]:
@@ -136,9 +129,5 @@ def monte_carlo(
         return loss
 
     return make_algorithm(
-        policy,
-        "episodes",
-        credit=credit,
-        make_loss=make_loss,
-        memory=memory,
+        policy, "episodes", credit=credit, make_loss=make_loss, memory=memory
     )

@@ -38,9 +38,7 @@ def evaluate(policy: Policy, params: Params, batch: Batch) -> EvaluatedBatch:
 
 
 def clipped_surrogate(
-    ratio: Float[Array, "*B"],
-    advantage: Float[Array, "*B"],
-    clip_eps: Float[Array, ""],
+    ratio: Float[Array, "*B"], advantage: Float[Array, "*B"], clip_eps: Float[Array, ""]
 ) -> Float[Array, "*B"]:
     """min(r·Â, clip(r, 1 − ε, 1 + ε)·Â), per sample (PPO, eq. 7, arXiv 1707.06347).
 

@@ -18,12 +18,7 @@ from pgcli.ladder.jobs import Job
 SAME = ("env", "network")
 """Sections that all rungs share: the network and the environments."""
 
-SAME_KEYS = (
-    "eval.episodes",
-    "eval.final_episodes",
-    "host.vectorizer",
-    "accelerator",
-)
+SAME_KEYS = ("eval.episodes", "eval.final_episodes", "host.vectorizer", "accelerator")
 
 DECIDED = ("algo.name", "env.id", "seed", "steps", "until_return")
 """Keys that the ladder sets itself and `--set` must not."""

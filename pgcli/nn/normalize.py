@@ -75,11 +75,7 @@ def normalize_obs(stats: ObsStats | None, obs: Any) -> Any:
 
 
 def merge_moments(
-    count: Counter,
-    mean: Array,
-    var: Array,
-    x: Array,
-    weight: Float[Array, "*batch"],
+    count: Counter, mean: Array, var: Array, x: Array, weight: Float[Array, "*batch"]
 ) -> tuple[Array, Array]:
     """(mean, var) after the weighted samples `x` join `count` earlier ones.
 

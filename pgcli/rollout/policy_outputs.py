@@ -23,10 +23,7 @@ from pgcli.rollout.types import (
 
 
 def complete(
-    policy: Policy,
-    agent: Agent,
-    transitions: Transitions,
-    reward: Float[Array, "T N"],
+    policy: Policy, agent: Agent, transitions: Transitions, reward: Float[Array, "T N"]
 ) -> Rollout:
     """The rollout of `transitions` under the agent that collected them.
 

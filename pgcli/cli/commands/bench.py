@@ -30,11 +30,7 @@ FLAGS = [
 ]
 
 
-def bench(
-    terminal: Terminal,
-    flags: options.Flags,
-    seconds: Seconds = 10.0,
-) -> None:
+def bench(terminal: Terminal, flags: options.Flags, seconds: Seconds = 10.0) -> None:
     """Measure how fast each part of training is on this machine."""
     if not 0 < seconds < 3600:
         raise UsageError(

@@ -179,14 +179,8 @@ def describe_error(error: PgcliError) -> dict[str, Any]:
 
 
 def render_error(error: PgcliError, terminal: Terminal) -> str:
-    """An error as text: message, place and remedy."""
-    render = getattr(error, "render", None)
-    if render is not None:
-        text = str(render()).rstrip("\n")
-    else:
-        text = f"error: {error.message}"
-        text += f"\n  {error.where}" if error.where else ""
-        text += f"\n  help: {error.help}" if error.help else ""
+    """An error as text, with its words in colour."""
+    text = error.render().rstrip("\n")
     for word in ("error", "help"):
         pattern = rf"^( *){word}(?=: )"
         text = re.sub(pattern, rf"\1{terminal.style(word, word)}", text, flags=re.M)

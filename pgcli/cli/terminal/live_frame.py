@@ -23,8 +23,7 @@ SPARK_CELLS = 10
 SPARKS = "▁▂▃▄▅▆▇█"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 ASCII = str.maketrans(
-    "━╸─·×–…" + SPARKS + SPINNER,
-    "##-|x-." + "_.-~=+*#" + "-\\|/-\\|/-\\",
+    "━╸─·×–…" + SPARKS + SPINNER, "##-|x-." + "_.-~=+*#" + "-\\|/-\\|/-\\"
 )
 
 

@@ -37,11 +37,7 @@ def quietly() -> Iterator[None]:
 
     Some print notes on missing optional packages. Errors are raised as usual.
     """
-    with (
-        their_rules(),
-        redirect_stdout(io.StringIO()),
-        redirect_stderr(io.StringIO()),
-    ):
+    with their_rules(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
 
 

@@ -104,10 +104,7 @@ def from_brax(
     limit = max_episode_steps or -(-episode_length // action_repeat)
     act = _repeated(env.step, action_repeat)
     spec = EnvSpec(
-        env_id,
-        _obs_space(_visible(shapes)),
-        box((env.action_size,), -1.0, 1.0),
-        limit,
+        env_id, _obs_space(_visible(shapes)), box((env.action_size,), -1.0, 1.0), limit
     )
 
     def reset(key: Array) -> tuple[Any, Any]:

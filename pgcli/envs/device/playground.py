@@ -124,9 +124,5 @@ def make(
     except (KeyError, TypeError, ValueError) as error:
         raise unknown_kwargs(env_id, error) from None
     return from_brax(
-        env_id,
-        env,
-        config.episode_length,
-        config.action_repeat,
-        max_episode_steps,
+        env_id, env, config.episode_length, config.action_repeat, max_episode_steps
     )

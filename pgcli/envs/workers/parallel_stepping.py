@@ -153,9 +153,7 @@ class HelperThread:
         except queue.Empty:
             # the traceback of the thread shows where the step hangs
             raise self._env.failure(
-                f"no answer in {self._timeout:g} s",
-                help=LATE_HELP,
-                trace=self._trace(),
+                f"no answer in {self._timeout:g} s", help=LATE_HELP, trace=self._trace()
             ) from None
         self._busy = False
         if error is not None:

@@ -12,10 +12,7 @@ from pgcli.storage.loggers.csv_file import CsvLogger
 from pgcli.storage.loggers.jsonl import JsonlWriter
 from pgcli.storage.loggers.tensorboard import TensorBoardLogger
 
-LOGGERS: dict[str, type[Logger]] = {
-    "csv": CsvLogger,
-    "tensorboard": TensorBoardLogger,
-}
+LOGGERS: dict[str, type[Logger]] = {"csv": CsvLogger, "tensorboard": TensorBoardLogger}
 
 PACKAGES = {"tensorboard": "tensorboardX"}
 """Loggers that need a package, installed by the extra of the same name."""

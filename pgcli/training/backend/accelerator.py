@@ -82,10 +82,7 @@ def start(
     device = devices[0]
     set_jax("jax_default_device", device)
     return Accelerator(
-        device.platform,
-        device.device_kind,
-        int(os.environ["PJRT_NPROC"]),
-        len(devices),
+        device.platform, device.device_kind, int(os.environ["PJRT_NPROC"]), len(devices)
     )
 
 
