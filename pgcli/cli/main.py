@@ -17,6 +17,7 @@ from pgcli.cli.commands import (
     explain,
     export,
     ladder,
+    plot,
     resume,
     runs,
     train,
@@ -41,7 +42,11 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "resume": resume.COMMAND,
         "ladder": ladder.COMMAND,
     },
-    "Look": {"runs": runs.GROUP, "explain": explain.COMMAND},
+    "Look": {
+        "runs": runs.GROUP,
+        "plot": plot.COMMAND,
+        "explain": explain.COMMAND,
+    },
     "Set up": {
         "config": config.GROUP,
         "envs": envs.GROUP,

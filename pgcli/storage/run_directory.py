@@ -51,6 +51,7 @@ class RunDirectory:
     checkpoints = _Inside("checkpoints")
     """The directory of checkpoints."""
     config_yaml = _Inside("config.yaml")
+    curve_svg = _Inside("curve.svg")
     """The resolved configuration."""
     meta_json = _Inside("meta.json")
     """Metadata: algorithm, environment, seed, versions, accelerator."""

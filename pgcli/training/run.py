@@ -305,7 +305,7 @@ def _session(
     stop: StopFlag,
 ) -> Iterator[Session]:
     """Yields a session before its first iteration; closes its logs at the end."""
-    with contextlib.closing(RunLogs(run, resolved.config.log, reporter)) as logs:
+    with contextlib.closing(RunLogs(run, resolved.config, reporter)) as logs:
         loop, tracker, accelerator = trainer
         context = RunContext(resolved, run, loop, tracker, logs, accelerator, reporter)
         yield Session(context, stop)

@@ -3,27 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pgcli.config.schema import LogConfig
+from pgcli.config.schema import RunConfig
 from pgcli.storage.loggers import LOGGERS, JsonlWriter, Logger
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.loops.base import Row
 from pgcli.training.reporter import Reporter
+from pgcli.training.run_picture import RunPicture
 
 
 class RunLogs:
     """A writer of all logs. A write error is reported once; training continues."""
 
     def __init__(
-        self, run: RunDirectory, config: LogConfig, reporter: Reporter
+        self, run: RunDirectory, config: RunConfig, reporter: Reporter
     ) -> None:
         """Opens the JSON lines files; writes nothing yet.
 
         Args:
           run: directory of the run.
-          config: interval of metrics, and names of the sinks.
+          config: its interval of metrics, sinks and members.
           reporter: receives warnings.
         """
-        self._run, self._config, self._warn = run, config, reporter.warn
+        self._run, self._config, self._warn = run, config.log, reporter.warn
+        self._picture = RunPicture(run, config, reporter.warn)
         self._metrics, self._eval, self._timing = (
             JsonlWriter(path, reporter.warn)
             for path in (run.metrics_jsonl, run.eval_jsonl, run.timing_jsonl)
@@ -60,6 +62,7 @@ class RunLogs:
     def timing(self, row: Mapping[str, Any]) -> None:
         """Writes a row of timing.jsonl."""
         self._timing.write(row)
+        self._picture.refresh()
 
     def sync(self) -> None:
         """Makes the metrics durable."""
@@ -82,3 +85,4 @@ class RunLogs:
             writer.close()
         for sink in self._sinks:
             sink.close()
+        self._picture.draw()

@@ -1,11 +1,13 @@
 """`pgcli train`."""
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
+from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import next_step, summary
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
@@ -93,7 +95,20 @@ def train(
             reporter=reporter,
         )
     terminal.answer(summary(result), result)
+    if terminal.redraws:
+        _draw_returns(terminal, Path(result["path"]))
     terminal.note(next_step(result))
+
+
+def _draw_returns(terminal: Terminal, path: Path) -> None:
+    """Draws the training return of a run below its result."""
+    from pgcli.storage import curves
+    from pgcli.storage.run_directory import RunDirectory
+
+    run = RunDirectory.open(path)
+    with suppress(UsageError):  # no episode has ended
+        panels = curves.panels([run], x="steps", keys=["return_mean"])
+        terminal.note("\n".join(draw(terminal, panels, color=True)))
 
 
 def _source(resolved: "Resolved", file: Path | None) -> str:

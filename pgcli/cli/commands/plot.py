@@ -1,0 +1,110 @@
+"""`pgcli plot`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.command import Command
+from pgcli.cli.terminal.chart import draw
+from pgcli.cli.terminal.console import Terminal
+from pgcli.errors import UsageError
+
+EXAMPLES = """\
+pgcli plot NAME
+pgcli plot NAME OTHER -o curves.svg
+pgcli plot runs/* --group-by algo.name --y eval.return_mean -o curves.png"""
+
+NOTES = """\
+Members of a group are one curve: interquartile mean and 95 % bootstrap interval at
+each point. Without --group-by, the seeds of a run are a group. PNG needs the extra
+`plot`."""
+
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN…",
+        help="names or paths of runs",
+        autocompletion=options.complete_run,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    options.option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
+]
+X = Annotated[str, options.option("--x AXIS", "steps, seconds, episodes or iteration")]
+Y = Annotated[
+    list[str] | None,
+    options.option(
+        "--y KEY",
+        "key of metrics.jsonl, or eval.KEY of eval.jsonl; repeatable, a panel each",
+        "return_mean, eval.return_mean",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    options.option(
+        "--group-by KEY", "key of the configuration whose values are compared", False
+    ),
+]
+InTerminal = Annotated[
+    bool, options.option("--terminal", "draw in the terminal as well as to the file")
+]
+
+
+def plot(
+    terminal: Terminal,
+    runs: Runs,
+    out: Out = None,
+    x: X = "steps",
+    y: Y = None,
+    group_by: GroupBy = None,
+    in_terminal: InTerminal = False,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Plot learning curves of runs, in the terminal or as a picture."""
+    from pgcli.report import pictures
+    from pgcli.storage import curves
+    from pgcli.storage.run_directory import RunDirectory
+
+    if x not in curves.X_TITLES:
+        raise UsageError(f"`--x {x}`: expected {', '.join(curves.X_TITLES)}")
+    if out is not None:
+        pictures.check_path(out)
+    drawn = curves.panels(
+        [RunDirectory.find(run, runs_dir) for run in runs],
+        x=x,
+        keys=y or curves.DEFAULT_KEYS,
+        group_by=group_by,
+    )
+    if out is not None:
+        pictures.write(drawn, curves.X_TITLES[x], out)
+    text = []
+    if out is None or in_terminal:
+        text += draw(terminal, drawn, color=terminal.formats)
+    if out is not None:
+        text.append(f"written  {out}")
+    answer = {
+        "ok": True,
+        "file": None if out is None else str(out),
+        "x": x,
+        "panels": [
+            {
+                "key": panel.title,
+                "curves": [
+                    {
+                        name: value if isinstance(value, str) else value.tolist()
+                        for name, value in curve._asdict().items()
+                        if value is not None
+                    }
+                    for curve in panel.curves
+                ],
+            }
+            for panel in drawn
+        ],
+    }
+    terminal.answer("\n".join(text), answer)
+
+
+COMMAND = Command(plot, EXAMPLES, NOTES)
