@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,7 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
         return [], error.message
     import jax
 
-    count: dict[tuple[str, str], int] = {}
-    for device in jax.devices():
-        key = (device.platform, device.device_kind)
-        count[key] = count.get(key, 0) + 1
+    count = Counter((device.platform, device.device_kind) for device in jax.devices())
     return [
         {"platform": platform, "kind": kind, "count": number}
         for (platform, kind), number in count.items()

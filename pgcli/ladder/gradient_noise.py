@@ -81,11 +81,8 @@ class Noise(NamedTuple):
 
     def _sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(Σ‖ĝ‖², ‖Σĝ‖², N): [0] of all trajectories, [n] without trajectory n − 1."""
-        total, norm, count = (
-            self.squares.sum(),
-            self.products.sum(),
-            len(self.squares),
-        )
+        total, norm = self.squares.sum(), self.products.sum()
+        count = len(self.squares)
         return (
             np.append(total, total - self.squares),
             np.append(norm, norm - 2 * self.products + self.squares),
@@ -187,7 +184,7 @@ def measure(
     Returns:
       `episodes, return_mean, length_mean, explained_variance, rows`.
     """
-    seen, other = _Seen.of(agent, transitions), _Seen.of(agent, to_fit)
+    seen, other = Trajectories.of(agent, transitions), Trajectories.of(agent, to_fit)
     discounts = {"plain": jnp.float32(1)}
     if gamma is not None:
         discounts["discounted"] = jnp.float32(gamma)
@@ -220,7 +217,7 @@ def measure(
     }
 
 
-class _Seen(NamedTuple):
+class Trajectories(NamedTuple):
     """Trajectories with normalised observations; rewards are 0 after their end."""
 
     obs: Any
@@ -229,15 +226,21 @@ class _Seen(NamedTuple):
     weight: Array
 
     @classmethod
-    def of(cls, agent: Agent, transitions: Transitions) -> "_Seen":
-        trajectories = trimmed(transitions)
-        raw = jax.tree.map(lambda x: jnp.asarray(x[:-1]), trajectories.obs)
-        reward = np.asarray(trajectories.reward) * np.asarray(trajectories.weight)
+    def of(cls, agent: Agent, transitions: Transitions) -> "Trajectories":
+        """Those of an agent up to the last end; T is rounded up to a power of two."""
+        weight = np.asarray(transitions.weight)
+        longest = int(weight.sum(axis=0).max())
+        length = min(len(weight), 1 << (longest - 1).bit_length())
+        obs, action, reward = jax.tree.map(
+            lambda x: np.asarray(x)[:length],
+            (transitions.obs, transitions.action, transitions.reward),
+        )
+        weight = weight[:length]
         return cls(
-            _NORMALIZE(agent.obs_stats, raw),
-            jnp.asarray(trajectories.action),
-            jnp.asarray(reward),
-            jnp.asarray(trajectories.weight),
+            _NORMALIZE(agent.obs_stats, jax.tree.map(jnp.asarray, obs)),
+            jnp.asarray(action),
+            jnp.asarray(reward * weight),
+            jnp.asarray(weight),
         )
 
 
@@ -253,13 +256,10 @@ def compare(every: list[Weighting], measured: list[Noise]) -> list[dict[str, Any
     trajectories, on the logarithm of the ratio. A ratio is None if the signal is lost
     in the noise.
     """
-    rows = []
-    for choice, noise in zip(every, measured, strict=True):
-        kin = [
-            other
-            for kind, other in zip(every, measured, strict=True)
-            if ("γ" in kind.estimates) == ("γ" in choice.estimates)
-        ]
+    rows, pairs = [], list(zip(every, measured, strict=True))
+    for choice, noise in pairs:
+        discounted = "γ" in choice.estimates
+        kin = [other for kind, other in pairs if ("γ" in kind.estimates) == discounted]
         reference = min(kin, key=lambda other: float(other.variance()[0]))
         variance, signal = noise.variance(), reference.signal()
         row = {
@@ -280,22 +280,3 @@ def compare(every: list[Weighting], measured: list[Noise]) -> list[dict[str, Any
             row["ci"] = [float(ratio[0] * math.exp(s * 1.96 * error)) for s in (-1, 1)]
         rows.append(row)
     return rows
-
-
-def trimmed(transitions: Transitions) -> Transitions:
-    """The trajectories up to the last end, the length rounded up to a power of two."""
-    limit = transitions.weight.shape[0]
-    longest = int(np.asarray(transitions.weight).sum(axis=0).max())
-    length = min(limit, 1 << (longest - 1).bit_length())
-
-    def cut(tree: Any, rows: int) -> Any:
-        return jax.tree.map(lambda x: np.asarray(x)[:rows], tree)
-
-    return transitions.replace(
-        obs=cut(transitions.obs, length + 1),
-        start=cut(transitions.start, length + 1),
-        **{
-            name: cut(getattr(transitions, name), length)
-            for name in ("action", "reward", "terminated", "truncated", "weight")
-        },
-    )

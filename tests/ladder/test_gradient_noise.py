@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pgcli.ladder.gradient_noise import Noise, measure, trimmed
+from pgcli.ladder.gradient_noise import Noise, Trajectories, measure
 from pgcli.nn.distributions import Categorical
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.types import Transitions
@@ -159,8 +159,9 @@ def test_signal_is_unbiased_by_noise() -> None:
     assert abs(noise.signal()[0]) < 4 * 3 / 20_000
 
 
-def test_trimmed_keeps_the_longest_trajectory() -> None:
-    found = trimmed(trajectories(0, 4, padding=30))  # 5 steps of 35: 8 are kept
+def test_trajectories_are_cut_after_the_longest() -> None:
+    collected = trajectories(0, 4, padding=30)  # 5 steps of 35: 8 are kept
+    found = Trajectories.of(Agent({}, None), collected)
     assert found.weight.shape == (8, 4)
-    assert found.obs.shape == (9, 4, STEPS)
+    assert found.obs.shape == (8, 4, STEPS)
     assert found.weight.sum() == 20
