@@ -178,17 +178,22 @@ def resolve(
         # not YAML at all: further checks would be meaningless
         raise ConfigError(issues)
 
+    # algorithm and environment, which determine defaults and preset
+    given = _Merged()
+    if document is not None:
+        given.add_document(document)
+    for assignment in assignments:
+        given.add_assignment(assignment)
+    algo, known = _algorithm(given, issues)
+    env = given.tree.get("env")
+    env_id = env.get("id", EnvConfig.id) if isinstance(env, Mapping) else EnvConfig.id
+
     # merge: the algorithm's defaults, then the preset or the file, then the flags
-    algo, known = _algorithm(document, assignments, issues)
     merged = _Merged()
     if known:
         merged.add_defaults(algo)
-    if file is None and use_preset and known:
-        chosen = _chosen(("env", "id"), None, assignments)
-        env_id = EnvConfig.id if chosen is None else chosen[0]
-        path = None
-        if isinstance(env_id, str):
-            path = presets.find(algo, env_id, preset_dir)
+    if file is None and use_preset and known and isinstance(env_id, str):
+        path = presets.find(algo, env_id, preset_dir)
         if path is not None:
             preset = f"{algo}/{path.stem}"
             where = f"configs/{algo}/{path.name}"
@@ -227,7 +232,9 @@ def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
         raise ConfigError([Issue(f"not plain data: {error}", place)]) from error
     issues: list[Issue] = []
     document = Document(source, source, (), (FILE, 0), tree=tree)
-    algo, known = _algorithm(document, [], issues)
+    given = _Merged()
+    given.add_document(document)
+    algo, known = _algorithm(given, issues)
     merged = _Merged()
     if known:
         merged.add_defaults(algo)
@@ -253,36 +260,12 @@ def _read(
     return document
 
 
-def _chosen(
-    path: tuple[str, str], document: Document | None, assignments: list[Assignment]
-) -> tuple[Any, Place] | None:
-    """Value and place of a key before merging: of the last flag, else of the file."""
-    section, key = path
-    for assignment in reversed(assignments):
-        if assignment.path == path:
-            return assignment.value, assignment.place()
-        value = assignment.value
-        if (
-            assignment.path == (section,)
-            and isinstance(value, Mapping)
-            and key in value
-        ):
-            return value[key], assignment.place((key,))
-    tree = document.tree if document is not None else None
-    inner = tree.get(section) if isinstance(tree, Mapping) else None
-    if document is not None and isinstance(inner, Mapping) and key in inner:
-        return inner[key], document.place(path)
-    return None
-
-
-def _algorithm(
-    document: Document | None, assignments: list[Assignment], issues: list[Issue]
-) -> tuple[str, bool]:
+def _algorithm(given: _Merged, issues: list[Issue]) -> tuple[str, bool]:
     """(algorithm, whether it exists); if it does not, that is noted as an issue."""
-    chosen = _chosen(("algo", "name"), document, assignments)
-    if chosen is None:
+    section = given.tree.get("algo")
+    if not isinstance(section, Mapping) or "name" not in section:
         return DEFAULT_ALGORITHM.name, True
-    value, place = chosen
+    value, place = section["name"], given.places["algo", "name"]
     try:
         if isinstance(value, str):
             return real_name(value), True
