@@ -76,8 +76,8 @@ def members_table(result: Mapping[str, Any]) -> str:
             (
                 *(f"{cell['values'][name]:g}" for name in names),
                 str(cell["seeds"]),
-                _iqm(cell["eval"]),
-                _iqm(cell["train"]) if cell["train"] else "",
+                iqm(cell["eval"]),
+                iqm(cell["train"]) if cell["train"] else "",
                 str(cell["diverged"] or ""),
             )
             for cell in cells
@@ -100,7 +100,8 @@ def members_table(result: Mapping[str, Any]) -> str:
     return _columns(head, rows)
 
 
-def _iqm(score: Mapping[str, Any] | None) -> str:
+def iqm(score: Mapping[str, Any] | None) -> str:
+    """Interquartile mean of a score, with its interval."""
     if score is None:
         return NOTHING
     low, high = score["iqm_ci"]

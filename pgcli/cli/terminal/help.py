@@ -39,8 +39,7 @@ class HelpCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the whole help into `formatter`."""
-        formatter.write(_summary(self) + "\n\n" + _usage(self, ctx) + "\n")
-        formatter.write(_examples(self) + _parameters(self, ctx) + _notes(self))
+        formatter.write(_head(self, ctx) + _parameters(self, ctx) + _notes(self))
 
 
 class HelpGroup(TyperGroup):
@@ -52,8 +51,7 @@ class HelpGroup(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the whole help into `formatter`."""
-        formatter.write(_summary(self) + "\n\n" + _usage(self, ctx) + "\n")
-        formatter.write(_examples(self))
+        formatter.write(_head(self, ctx))
         purposes: dict[str, list[tuple[str, str]]] = {name: [] for name in PURPOSES}
         for name, command in self.commands.items():
             purpose = getattr(command, "rich_help_panel", None) or "Commands"
@@ -100,16 +98,15 @@ def _notes(command: Any) -> str:
     return f"\n{text.rstrip()}\n" if text else ""
 
 
-def _usage(command: Any, ctx: Any) -> str:
+def _head(command: Any, ctx: Any) -> str:
+    """Summary, usage and examples."""
     pieces = " ".join(command.collect_usage_pieces(ctx))
-    return f"Usage: {ctx.command_path} {pieces.replace('{', '').replace('}', '')}"
-
-
-def _examples(command: Any) -> str:
-    if not command.epilog:
-        return ""
-    examples = textwrap.indent(inspect.cleandoc(command.epilog), "  ")
-    return f"\nExamples\n{examples}\n"
+    usage = f"{ctx.command_path} {pieces.replace('{', '').replace('}', '')}"
+    text = f"{_summary(command)}\n\nUsage: {usage}\n"
+    if command.epilog:
+        examples = textwrap.indent(inspect.cleandoc(command.epilog), "  ")
+        text += f"\nExamples\n{examples}\n"
+    return text
 
 
 def _parameters(command: Any, ctx: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.cli.terminal.console import table
-from pgcli.cli.terminal.formatting import NOTHING, number, short
+from pgcli.cli.terminal.formatting import NOTHING, iqm, number, short
 from pgcli.config.dump import flow
 
 ALWAYS = (
@@ -30,20 +30,13 @@ def comparison(result: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _score(score: Mapping[str, Any] | None, key: str = "iqm") -> str:
-    if score is None:
-        return NOTHING
-    low, high = score[f"{key}_ci"]
-    return f"{number(score[key])} [{number(low)}, {number(high)}]"
-
-
 def _table(result: Mapping[str, Any]) -> str:
     threshold = result["threshold"]
     header = ["RUNG", "FINAL RETURN", "AREA", "EVAL RETURN"]
     header += [] if threshold is None else [f"STEPS TO {threshold:g}"]
     rows = []
     for row in result["rungs"]:
-        cells = [row["algo"], *(_score(row[key]) for key in ("final", "auc", "eval"))]
+        cells = [row["algo"], *(iqm(row[key]) for key in ("final", "auc", "eval"))]
         reached = row["threshold"]
         if reached is not None:
             steps, count = reached["median_steps"], reached["reached"]
