@@ -1,100 +1,23 @@
 """All changes to the disk, in one module so that tests can make each of them fail.
 
-A function of this module consists of a few operations (open, write, sync, rename, ...).
-Each goes through `_perform`, where `intercept` can observe it, make it fail or stop the
+A function of this module consists of a few system calls (open, write, sync, rename, …).
+Tests replace `os` in this module, to observe each of them, make it fail or stop the
 process after it.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
-
-T = TypeVar("T")
-
-Kind = Literal[
-    "open",
-    "write",
-    "truncate",
-    "sync",
-    "rename",
-    "mkdir",
-    "unlink",
-    "rmdir",
-    "sync_directory",
-]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One system call that changes the disk, or makes a change durable.
-
-    Attributes:
-      kind: kind of the operation.
-      path: file or directory that it changes.
-      target: new path of a rename.
-      data: bytes of a write.
-      size: new size of a truncation.
-    """
-
-    kind: Kind
-    path: Path
-    target: Path | None = None
-    data: bytes = b""
-    size: int = 0
-
-
-class Interceptor(Protocol):
-    """A replacement for operations; it calls `perform` to execute one."""
-
-    def __call__(self, operation: Operation, perform: Callable[[], T]) -> T:
-        """Returns the result of `perform`, or raises instead."""
-        ...
-
-
-_interceptor: Interceptor | None = None
-
-
-@contextlib.contextmanager
-def intercept(interceptor: Interceptor) -> Iterator[None]:
-    """Passes every operation inside the block to `interceptor`; for tests."""
-    global _interceptor
-    before = _interceptor
-    _interceptor = interceptor
-    try:
-        yield
-    finally:
-        _interceptor = before
-
-
-def _perform(operation: Operation, call: Callable[[], T]) -> T:
-    """The result of an operation, passed through the interceptor if there is one."""
-    return call() if _interceptor is None else _interceptor(operation, call)
 
 
 def _open(path: Path, flags: int) -> int:
-    flags |= os.O_CLOEXEC | os.O_NOFOLLOW
-    return _perform(Operation("open", path), lambda: os.open(path, flags, 0o666))
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
 
 
-def _write(descriptor: int, path: Path, data: bytes) -> None:
-    def write() -> None:
-        view = memoryview(data)
-        while view:  # a short write is not an error: the next write raises it
-            view = view[os.write(descriptor, view) :]
-
-    _perform(Operation("write", path, data=data), write)
-
-
-def _truncate(descriptor: int, path: Path, size: int) -> None:
-    operation = Operation("truncate", path, size=size)
-    _perform(operation, lambda: os.ftruncate(descriptor, size))
-
-
-def _sync(descriptor: int, path: Path) -> None:
-    _perform(Operation("sync", path), lambda: os.fsync(descriptor))
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # a short write is not an error: the next write raises it
+        view = view[os.write(descriptor, view) :]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -107,8 +30,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     # O_EXCL: an existing file is never overwritten
     descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        _write(descriptor, path, data)
-        _sync(descriptor, path)
+        _write(descriptor, data)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -135,8 +58,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
 
 def rename(path: Path, target: Path) -> None:
     """Renames a file or directory, replacing a file; durable after a sync."""
-    operation = Operation("rename", path, target=target)
-    _perform(operation, lambda: os.rename(path, target))
+    os.rename(path, target)
 
 
 def make_directory(path: Path) -> None:
@@ -145,7 +67,7 @@ def make_directory(path: Path) -> None:
     Raises:
       FileExistsError: the path exists.
     """
-    _perform(Operation("mkdir", path), lambda: os.mkdir(path))
+    os.mkdir(path)
 
 
 def ensure_directory(path: Path) -> None:
@@ -167,7 +89,7 @@ def ensure_directory(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Removes a file or a symbolic link."""
-    _perform(Operation("unlink", path), lambda: os.unlink(path))
+    os.unlink(path)
 
 
 def remove_tree(path: Path) -> None:
@@ -178,20 +100,16 @@ def remove_tree(path: Path) -> None:
     # sorted, so that tests can count the operations
     for child in sorted(path.iterdir()):
         remove_tree(child)
-    _perform(Operation("rmdir", path), lambda: os.rmdir(path))
+    os.rmdir(path)
 
 
 def sync_directory(path: Path) -> None:
     """Makes changes to the entries of a directory durable."""
-
-    def sync() -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    _perform(Operation("sync_directory", path), sync)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class OpenFile:
@@ -213,15 +131,15 @@ class OpenFile:
 
     def append(self, data: bytes) -> None:
         """Writes at the end; after an error, a part may have been written."""
-        _write(self.descriptor, self.path, data)
+        _write(self.descriptor, data)
 
     def truncate(self, size: int) -> None:
         """Cuts the file to its first `size` bytes."""
-        _truncate(self.descriptor, self.path, size)
+        os.ftruncate(self.descriptor, size)
 
     def sync(self) -> None:
         """Makes the written data durable."""
-        _sync(self.descriptor, self.path)
+        os.fsync(self.descriptor)
 
     def close(self) -> None:
         """Closes the file, which releases a lock on it."""

@@ -14,13 +14,14 @@ from support.disk_faults import (
     Recording,
     Tree,
     count,
+    intercept,
     restore,
     snapshot,
 )
 
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint
-from pgcli.storage.files import intercept, remove_tree
+from pgcli.storage.files import remove_tree
 from pgcli.storage.retention import Retention
 
 

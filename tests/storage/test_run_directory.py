@@ -12,11 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.disk_faults import CODES, Failing, Killed, Killing, count, snapshot
+from support.disk_faults import (
+    CODES,
+    Failing,
+    Killed,
+    Killing,
+    count,
+    intercept,
+    snapshot,
+)
 
 from pgcli.errors import CheckpointError, LockedError, UsageError
 from pgcli.storage import lock
-from pgcli.storage.files import intercept
 from pgcli.storage.run_directory import RunDirectory, list_runs
 
 HOLDER = """

@@ -1,13 +1,102 @@
 """Interceptors of file operations: they fail, kill, and play power loss."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pgcli.storage.files import Operation, intercept
+from pgcli.storage import files
+
+Kind = Literal[
+    "open",
+    "write",
+    "truncate",
+    "sync",
+    "rename",
+    "mkdir",
+    "unlink",
+    "rmdir",
+    "sync_directory",
+]
+Interceptor = Callable[["Operation", Callable[[], Any]], Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One system call of `files` that changes the disk, or makes a change durable."""
+
+    kind: Kind
+    path: Path
+    target: Path | None = None  # of a rename
+    data: bytes = b""  # of a write
+    size: int = 0  # of a truncation
+
+
+class _Os:
+    """`os` as `files` sees it: operations pass through the interceptor."""
+
+    def __init__(self) -> None:
+        self.interceptor: Interceptor = lambda operation, perform: perform()
+        self.paths: dict[int, Path] = {}  # of open files
+        self.directories: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECTORY:  # only to sync it: no change
+            descriptor = os.open(path, flags, mode)
+            self.directories.add(descriptor)
+        else:
+            operation = Operation("open", path)
+            descriptor = self.interceptor(operation, lambda: os.open(path, flags, mode))
+            self.directories.discard(descriptor)
+        self.paths[descriptor] = path
+        return descriptor
+
+    def write(self, descriptor: int, data: memoryview) -> Any:
+        operation = Operation("write", self.paths[descriptor], data=bytes(data))
+        return self.interceptor(operation, lambda: os.write(descriptor, data))
+
+    def ftruncate(self, descriptor: int, size: int) -> None:
+        operation = Operation("truncate", self.paths[descriptor], size=size)
+        self.interceptor(operation, lambda: os.ftruncate(descriptor, size))
+
+    def fsync(self, descriptor: int) -> None:
+        kind: Kind = "sync_directory" if descriptor in self.directories else "sync"
+        operation = Operation(kind, self.paths[descriptor])
+        self.interceptor(operation, lambda: os.fsync(descriptor))
+
+    def rename(self, path: Path, target: Path) -> None:
+        operation = Operation("rename", path, target=target)
+        self.interceptor(operation, lambda: os.rename(path, target))
+
+    def mkdir(self, path: Path) -> None:
+        self.interceptor(Operation("mkdir", path), lambda: os.mkdir(path))
+
+    def unlink(self, path: Path) -> None:
+        self.interceptor(Operation("unlink", path), lambda: os.unlink(path))
+
+    def rmdir(self, path: Path) -> None:
+        self.interceptor(Operation("rmdir", path), lambda: os.rmdir(path))
+
+
+# from the first import on, so that the paths of all open files are known
+_OS = _Os()
+files.os = _OS  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def intercept(interceptor: Interceptor) -> Iterator[None]:
+    """Passes every operation inside the block to `interceptor`."""
+    before, _OS.interceptor = _OS.interceptor, interceptor
+    try:
+        yield
+    finally:
+        _OS.interceptor = before
 
 
 class Killed(BaseException):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.disk_faults import Failing, Killed, Killing, Recording, count
+from support.disk_faults import Failing, Killed, Killing, Recording, count, intercept
 from support.small_runs import BATCH, resolved, rows
 from support.steady_loop import Steady
 
@@ -20,7 +20,6 @@ from pgcli.config.load import Resolved
 from pgcli.config.source import yaml_file
 from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.storage import checkpoint
-from pgcli.storage.files import intercept
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.reporter import Reporter

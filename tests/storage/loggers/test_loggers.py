@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.disk_faults import CODES, Failing, Killed, Killing, count
+from support.disk_faults import CODES, Failing, Killed, Killing, count, intercept
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from pgcli.errors import UsageError
-from pgcli.storage.files import intercept
 from pgcli.storage.loggers import LOGGERS, JsonlWriter, require_packages
 from pgcli.storage.loggers.csv_file import CsvLogger
 from pgcli.storage.loggers.tensorboard import TensorBoardLogger
