@@ -45,6 +45,10 @@ TYPER_EXTRA_ARGUMENT = "extra argument"
 GYMNASIUM_CREATOR = " was raised from the environment creator"
 """Text that Gymnasium puts between a constructor's TypeError and a hint."""
 
+FOUR_VALUES = "not enough values to unpack (expected 5, got 4)"
+UNKNOWN_ARGUMENT = "got an unexpected keyword argument "
+"""Parts of Python's messages; an error without them is shown unchanged."""
+
 PYTHON_HINT = ". Did you mean "
 """Start of the hint at the end of a TypeError in Python 3.13; earlier: no hint."""
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
@@ -25,7 +26,8 @@ from pgcli.envs.base import Box, EnvSpec
 from pgcli.envs.failures import PASSED, in_words, place
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs
-from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.spaces import from_gymnasium, make_spec
+from pgcli.rollout.bounds import BoundsWarning, outside
 
 NUM_STEPS = 400
 """Number of steps that are checked."""
@@ -56,12 +58,8 @@ def spec_of(factory: EnvFactory) -> EnvSpec:
     """
     env = factory()
     try:
-        return EnvSpec(
-            factory.id,
-            from_gymnasium(env.observation_space, factory.id),
-            from_gymnasium(env.action_space, factory.id),
-            env.spec.max_episode_steps,
-        )
+        limit = env.spec.max_episode_steps
+        return make_spec(factory.id, env.observation_space, env.action_space, limit)
     finally:
         env.close()
 
@@ -133,7 +131,7 @@ def _plain(text: str) -> str:
 def _episodes(factory: EnvFactory) -> Iterator[Finding]:
     """Checks observations, rewards and ends of random episodes."""
     env = factory()
-    space = env.observation_space
+    space = from_gymnasium(env.observation_space, factory.id)
     kept: list[tuple[Any, Any]] = []
     overwritten: list[int] = []
 
@@ -149,9 +147,13 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
     finally:
         env.close()
     ends = sum(each.ended for each in seen)
+    obs = jax.tree.map(lambda *x: np.stack(x), *(each.obs for each in seen))
+    found = outside(space, obs, np.ones(len(seen)), NUM_STEPS, np)
+    for words in BoundsWarning(space).text(found, "the check"):
+        yield Finding("warning", *words)
     yield Finding(
         "ok",
-        f"{NUM_STEPS} random steps, {ends} episode ends: all observations are in their "
+        f"{NUM_STEPS} random steps, {ends} episode ends: all observations fit their "
         "space, all rewards are finite",
     )
     if overwritten:

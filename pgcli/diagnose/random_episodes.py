@@ -1,12 +1,18 @@
 """Random episodes of a host environment, with a check of every call."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from pgcli.envs.base import ObsSpace
+from pgcli.envs.host import contract
+from pgcli.envs.host.contract import ContractError
+from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.obs_trees import copy_obs
+
+NOT_FINITE = "training stops at such a value: look for a division by 0 or an overflow"
 
 
 class Finding(NamedTuple):
@@ -29,6 +35,7 @@ class Seen(NamedTuple):
     obs: Any
     reward: float
     ended: bool
+    step: int
 
 
 class Wrong(Exception):  # noqa: N818 - becomes a finding
@@ -50,28 +57,46 @@ def play(
       num_steps: number of steps.
       check: called with (what, obs, step) for every observation.
     """
-    # the seed determines the first reset and all actions, which are drawn from a copy:
-    # a reset may make the spaces again
+    # the seed determines the first reset and all actions
     env.action_space.seed(seed)
-    actions = copy.deepcopy(env.action_space)
-    obs, _ = env.reset(seed=seed)
-    if check is not None:
-        check("the first observation", obs, 0)
-    seen = [Seen(copy_obs(obs), 0.0, False)]
-    for step in range(1, num_steps + 1):
-        obs, reward, terminated, truncated, _ = env.step(actions.sample())
-        if check is not None:
-            check("the observation", obs, step)
-            _check_outcome(reward, terminated, truncated, step)
-        # copied, since some environments reuse the array
-        ended = bool(terminated or truncated)
-        seen.append(Seen(copy_obs(obs), float(reward), ended))
-        if ended:
-            obs, _ = env.reset()
-            if check is not None:
-                check("the observation of a reset", obs, step)
-            seen.append(Seen(copy_obs(obs), 0.0, False))
+    seen = list[Seen]()
+    try:
+        seen.extend(_played(env, seed, num_steps, check))
+    except Exception as error:
+        cause = contract.old_gym(error)
+        if not isinstance(cause, ContractError):
+            raise
+        when = f" at step {seen[-1].step + 1}" if seen else ""
+        raise Wrong(f"the {cause.field}{when} {cause.problem}", cause.help) from error
     return seen
+
+
+def _played(
+    env: Any, seed: int, num_steps: int, check: Callable[..., None] | None
+) -> Iterator[Seen]:
+    """The values of every call."""
+
+    # copied, since some environments reuse the array
+    def seen(what: str, obs: Any, step: int, reward: float, ended: bool) -> Seen:
+        if check is not None:
+            check(what, obs, step)
+            if not _is_finite(reward):
+                message = f"the reward at step {step} is not finite: {reward}"
+                raise Wrong(message, NOT_FINITE)
+        return Seen(copy_obs(obs), reward, ended, step)
+
+    # actions are drawn from a copy: a reset may make the spaces again
+    actions = copy.deepcopy(env.action_space)
+    obs, _ = contract.first(env.reset(seed=seed))
+    yield seen("the first observation", obs, 0, 0.0, False)
+    for step in range(1, num_steps + 1):
+        obs, reward, terminated, truncated, info = env.step(actions.sample())
+        reward, *flags = contract.outcome(reward, terminated, truncated, info)
+        ended = any(flags)
+        yield seen("the observation", obs, step, reward, ended)
+        if ended:
+            obs, _ = contract.first(env.reset())
+            yield seen("the observation of a reset", obs, step, 0.0, False)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -81,70 +106,20 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
 
 
-def check_obs(space: Any, what: str, obs: Any, step: int) -> None:
-    """Raises `Wrong` if an observation is not in its space."""
-    from gymnasium import spaces
-
+def check_obs(space: ObsSpace, what: str, obs: Any, step: int) -> None:
+    """Raises `Wrong` if training would refuse an observation."""
     when = f"{what} at step {step}" if step else what
-    # a Dict is checked part by part
-    if isinstance(space, spaces.Dict):
-        if not isinstance(obs, dict) or obs.keys() != space.keys():
-            actual = sorted(obs) if isinstance(obs, dict) else type(obs).__name__
-            raise Wrong(
-                f"{when} is {actual}, not a dict with {sorted(space)}",
-                "return what observation_space declares",
-            )
-        for name, part in space.items():
-            check_obs(part, f"`{name}` of {what}", obs[name], step)
-        return
-    # shape, then values: finite, of a dtype that fits, within the bounds
-    array = np.asarray(obs)
-    if array.shape != space.shape:
-        raise Wrong(
-            f"{when} has shape {list(array.shape)}, not {list(space.shape)}",
-            "declare the returned shape in observation_space; it must be constant",
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Wrong(
-            f"{when} is not finite: {array.reshape(-1)[:8].tolist()}",
-            "training stops at such a value: look for a division by 0 or an overflow",
-        )
-    if isinstance(space, spaces.Box):
-        if not np.can_cast(array.dtype, np.dtype(space.dtype), "same_kind"):
-            raise Wrong(
-                f"{when} has dtype {array.dtype}, its space {space.dtype}",
-                f"return it as {space.dtype}: `obs.astype(np.{space.dtype})`",
-            )
-        outside = (array < space.low) | (array > space.high)
-        if outside.any():
-            index = tuple(int(i) for i in np.argwhere(outside)[0])
-            raise Wrong(
-                f"{when} is outside its space: element {list(index)} is "
-                f"{array[index]}, not in [{space.low[index]}, {space.high[index]}]",
-                "widen observation_space, or clip the observation",
-            )
-    elif not space.contains(obs):
-        raise Wrong(
-            f"{when} is {obs!r}, which is not in {space}", "correct observation_space"
-        )
+    problem = complaint(space, obs)
+    if problem is not None:
+        raise Wrong(f"{when} {problem}", "return what observation_space declares")
+    for name, part in obs.items() if isinstance(obs, dict) else [("", obs)]:
+        if not _is_finite(part):
+            shown = np.asarray(part).reshape(-1)[:8].tolist()
+            of = f"`{name}` of " if name else ""
+            raise Wrong(f"{of}{when} is not finite: {shown}", NOT_FINITE)
 
 
-def _check_outcome(reward: Any, terminated: Any, truncated: Any, step: int) -> None:
-    """Raises `Wrong` if the reward or a flag of a step has the wrong type."""
-    number = np.asarray(reward)
-    if number.shape != () or number.dtype.kind not in "fiub":
-        raise Wrong(
-            f"the reward at step {step} is {reward!r}, not a number",
-            "return a float: `float(reward)`",
-        )
-    if not np.isfinite(number):
-        raise Wrong(
-            f"the reward at step {step} is not finite: {reward}",
-            "training stops at such a value: look for a division by 0 or an overflow",
-        )
-    for name, flag in (("terminated", terminated), ("truncated", truncated)):
-        if not isinstance(flag, bool | np.bool_):
-            raise Wrong(
-                f"`{name}` at step {step} is {flag!r}, not a bool",
-                f"return `bool({name})`",
-            )
+def _is_finite(value: Any) -> bool:
+    """Whether a value is finite in float32, as it reaches the networks."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(value).astype(np.float32)).all())

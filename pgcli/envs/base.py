@@ -82,6 +82,18 @@ Space = Box | Discrete | MultiDiscrete | MultiBinary
 ObsSpace = Space | Mapping[str, Space]
 
 
+@cache
+def limits(space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """(smallest, largest) value of each element, of the space's shape or ()."""
+    if isinstance(space, Box):
+        return space.bounds()
+    if isinstance(space, MultiBinary):
+        return np.int64(0), np.int64(1)  # type: ignore[return-value]
+    first = np.asarray(space.start, np.int64).reshape(space.shape)
+    sizes = space.n if isinstance(space, Discrete) else space.nvec
+    return first, first + np.asarray(sizes, np.int64).reshape(space.shape) - 1
+
+
 @dataclass(frozen=True)
 class EnvSpec:
     """Id, spaces and time limit of an environment, as recorded in checkpoints."""
@@ -90,6 +102,8 @@ class EnvSpec:
     obs: ObsSpace
     action: Space
     max_episode_steps: int | None = None
+    action_dtype: str | None = None
+    """dtype of the environment's own action space; None for that of `action`."""
 
 
 class Step(NamedTuple):
@@ -157,8 +171,8 @@ class HostEnv(Protocol):
             are active, and a new episode follows each one that ends.
 
         Returns:
-          (environment, observation) for each truncated step whose own next observation
-          is not in `slot.obs`, because a reset replaced it.
+          (environment, observation) for each step that ended an episode and whose own
+          next observation is not in `slot.obs`, because a reset replaced it.
         """
 
     def close(self) -> None:
@@ -214,6 +228,13 @@ def env_action(space: Space, action: Any) -> Any:
     if isinstance(space, MultiBinary):
         return shaped.astype(space.dtype)
     return shaped.clip(*space.bounds()) if isinstance(space, Box) else shaped
+
+
+def host_action(spec: EnvSpec, action: np.ndarray) -> np.ndarray:
+    """`env_action` in the dtype of the environment's own action space."""
+    dtype = spec.action_dtype or spec.action.dtype
+    converted: np.ndarray = env_action(spec.action, action).astype(dtype, copy=False)
+    return converted
 
 
 def random_action(

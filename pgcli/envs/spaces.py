@@ -18,13 +18,13 @@ from pgcli.envs.base import (
 )
 from pgcli.errors import EnvironmentFailed
 
-NARROWED = {
-    "float64": "float32",
-    "float16": "float32",
-    "int64": "int32",
-    "uint64": "uint32",
-}
-"""A dtype of an environment -> the dtype that is used in its place."""
+
+def narrowed(dtype: Any) -> str:
+    """The dtype of a Box in our arrays: float32 as in the networks, or that of bytes.
+
+    No value of a wider type wraps around when it is converted to float32.
+    """
+    return str(dtype) if np.dtype(dtype).itemsize == 1 else "float32"
 
 
 def _bound(values: np.ndarray) -> Bound:
@@ -33,7 +33,7 @@ def _bound(values: np.ndarray) -> Bound:
 
 
 def _inside(bound: np.ndarray, dtype: str, towards: float) -> np.ndarray:
-    """A bound in a narrower float type, rounded towards the inside of the space."""
+    """A bound in our dtype; as a float, rounded towards the inside of the space."""
     if not dtype.startswith("float"):
         return bound
     # nearest value first; the next one inwards if that lies outside
@@ -42,6 +42,16 @@ def _inside(bound: np.ndarray, dtype: str, towards: float) -> np.ndarray:
     return np.where(
         outside, np.nextafter(rounded, rounded.dtype.type(towards)), rounded
     )
+
+
+def make_spec(env_id: str, obs: Any, action: Any, limit: int | None) -> EnvSpec:
+    """The specification of an environment with these Gymnasium spaces.
+
+    Raises:
+      EnvironmentFailed: no policy supports a space.
+    """
+    obs_space, action_space = from_gymnasium(obs, env_id), _plain(action, env_id)
+    return EnvSpec(env_id, obs_space, action_space, limit, str(action.dtype))
 
 
 def from_gymnasium(space: Any, env_id: str) -> Any:
@@ -61,7 +71,7 @@ def _plain(space: Any, env_id: str, part: str | None = None) -> Space:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
-        dtype = NARROWED.get(str(space.dtype), str(space.dtype))
+        dtype = narrowed(space.dtype)
         low = _inside(space.low, dtype, np.inf)
         high = _inside(space.high, dtype, -np.inf)
         return Box(space.shape, dtype, _bound(low), _bound(high))
@@ -143,7 +153,9 @@ def _space_from_json(data: Mapping[str, Any]) -> Space:
         return MultiBinary(shape)
     if data["type"] != "Box" or np.dtype(data["dtype"]).kind not in "biuf":
         raise ValueError(f"space {data['type']} of dtype {data['dtype']}")
-    box = Box(shape, data["dtype"], bound(data["low"]), bound(data["high"]))
+    # earlier versions kept integers of up to 32 bits as such
+    dtype = narrowed(data["dtype"])
+    box = Box(shape, dtype, bound(data["low"]), bound(data["high"]))
     box.bounds()  # raises if they do not fit the shape
     return box
 
@@ -163,6 +175,7 @@ def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
         "obs": obs,
         "action": _space_to_json(spec.action),
         "max_episode_steps": spec.max_episode_steps,
+        "action_dtype": spec.action_dtype,
     }
 
 
@@ -179,5 +192,9 @@ def spec_from_json(data: Mapping[str, Any]) -> EnvSpec:
         else _space_from_json(obs)
     )
     return EnvSpec(
-        data["id"], parsed, _space_from_json(data["action"]), data["max_episode_steps"]
+        data["id"],
+        parsed,
+        _space_from_json(data["action"]),
+        data["max_episode_steps"],
+        data.get("action_dtype"),
     )

@@ -150,10 +150,9 @@ def _component(
     space: Space, mean: Any, var: Any, clip: float | None
 ) -> Callable[[Any], np.ndarray]:
     if isinstance(space, Discrete):
-        one_hot = np.eye(space.n, dtype=np.float32)
-        return lambda obs: one_hot[obs - space.start]
+        return _one_hots((space.n,), (space.start,))
     if isinstance(space, MultiDiscrete):
-        return _one_hots(space)
+        return _one_hots(space.nvec, space.start)
     size = math.prod(space.shape)
 
     def flat(obs: np.ndarray) -> np.ndarray:
@@ -176,15 +175,17 @@ def _component(
     return normalized
 
 
-def _one_hots(space: MultiDiscrete) -> Callable[[Any], np.ndarray]:
+def _one_hots(
+    nvec: tuple[int, ...], start: tuple[int, ...]
+) -> Callable[[Any], np.ndarray]:
     """Function from [N, …] to the concatenated one-hot vectors of its elements."""
-    ends = np.cumsum(space.nvec)
-    first = ends - np.array(space.nvec) - np.array(space.start)
+    ends = np.cumsum(nvec)
+    first = ends - np.array(nvec) - np.array(start)
 
     def features(obs: np.ndarray) -> np.ndarray:
         columns = obs.reshape(-1, len(first)) + first
         x = np.zeros((len(columns), ends[-1]), np.float32)
-        np.put_along_axis(x, columns, np.float32(1), axis=1)
+        x[np.arange(len(columns))[:, None], columns] = 1
         return x
 
     return features

@@ -106,10 +106,11 @@ def _head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
             return partial(MultiCategorical, nvec=nvec), sum(nvec)
         case MultiBinary(shape):
             return Bernoulli, math.prod(shape)
-        case Box(shape, dtype) if dtype.startswith("float"):
+        case Box(shape, dtype) if "float" in (spec.action_dtype or dtype):
             return DiagGaussian, math.prod(shape)
     raise EnvironmentFailed(
-        f"no action distribution for {spec.action}",
+        f"no action distribution for a {type(spec.action).__name__} of "
+        f"{spec.action_dtype or spec.action.dtype}",
         where=f"environment {spec.id}",
         help="supported: Discrete, MultiDiscrete, MultiBinary and a Box of floats",
     )

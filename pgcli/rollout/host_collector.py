@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from pgcli.arrays.shapes import Array, Key
-from pgcli.envs.base import HostEnv, HostSlot, where_is
+from pgcli.envs.base import HostEnv, HostSlot
 from pgcli.envs.obs_trees import empty_obs, rows, set_rows
-from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_actor import Actor, JitActor
+from pgcli.rollout.host_value_check import check_bounds, check_finite
 from pgcli.rollout.types import Transitions
 
 CollectorState = dict[str, Any]
@@ -59,7 +59,12 @@ class HostCollector:
     Two buffers alternate: JAX may read a rollout's arrays after the call that received
     them has returned, so a buffer is written again only when the update after next
     begins.
+
+    Attributes:
+      outside: the last rollout's observations outside of their bounds (`bounds`).
     """
+
+    outside: np.ndarray | None = None
 
     def __init__(
         self,
@@ -161,7 +166,13 @@ class HostCollector:
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
         check_finite(self._env, buffer.reward, buffer.obs, finals)
-        final_obs, final_index = self._gather(finals)
+        steps = buffer.reward.shape
+        self.outside = check_bounds(
+            self._env.spec.obs, rows(buffer.obs, slice(1, None)), np.ones(steps), finals
+        )
+        # a value continues the episodes that were cut off
+        cut = (buffer.truncated & ~buffer.terminated).reshape(-1)
+        final_obs, final_index = self._gather([x for x in finals if cut[x[0]]])
         return Transitions(
             obs=buffer.obs,
             action=np.stack(actions),
@@ -200,45 +211,3 @@ class HostCollector:
                 index[i] = position
                 set_rows(obs, i, final)
         return obs, index
-
-
-def check_finite(
-    env: HostEnv, reward: np.ndarray, obs: Any, finals: list[tuple[int, Any]]
-) -> None:
-    """Raises for the first value that is not finite, with field, environment and step.
-
-    Args:
-      env: the environments that returned the values.
-      reward: [T, N].
-      obs: [T, N, …] or [T + 1, N, …].
-      finals: (flat position t·N + n, observation).
-
-    Raises:
-      EnvironmentFailed: a value is not finite.
-    """
-
-    def failed(field: str, n: int, t: int) -> EnvironmentFailed:
-        when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
-        return EnvironmentFailed(
-            f"the {field} of environment {n} is not finite {when}",
-            where=where_is(env, n),
-        )
-
-    # rewards [T, N], then observations, then final observations
-    for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():
-        raise failed("reward", n, t)
-    for key, leaf in _floats(obs):
-        for t, n in np.argwhere(~np.isfinite(leaf))[:1, :2].tolist():
-            raise failed(f"observation{key}", n, t - 1)
-    for position, final in finals:
-        for key, leaf in _floats(final):
-            if not np.isfinite(leaf).all():
-                t, n = divmod(position, reward.shape[1])
-                raise failed(f"last observation{key}", n, t)
-
-
-def _floats(obs: Any) -> list[tuple[str, np.ndarray]]:
-    """The leaves that can hold NaN, with their paths."""
-    leaves = jax.tree_util.tree_flatten_with_path(obs)[0]
-    named = [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves]
-    return [(name, leaf) for name, leaf in named if leaf.dtype.kind == "f"]

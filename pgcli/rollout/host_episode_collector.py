@@ -7,15 +7,12 @@ import numpy as np
 
 from pgcli.arrays.shapes import Key
 from pgcli.envs.base import HostEnv
-from pgcli.envs.obs_trees import empty_obs
+from pgcli.envs.obs_trees import empty_obs, rows
 from pgcli.nn.policy import Agent, Policy, draw_noise
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_actor import Actor, JitActor
-from pgcli.rollout.host_collector import (
-    CollectorState,
-    check_finite,
-    empty_slot,
-)
+from pgcli.rollout.host_collector import CollectorState, empty_slot
+from pgcli.rollout.host_value_check import Finals, check_bounds, check_finite
 from pgcli.rollout.types import Transitions
 
 
@@ -31,7 +28,13 @@ class _Row(NamedTuple):
 
 
 class EpisodeCollector:
-    """Complete trajectories from host environments."""
+    """Complete trajectories from host environments.
+
+    Attributes:
+      outside: as in `HostCollector`.
+    """
+
+    outside: np.ndarray | None = None
 
     def __init__(
         self,
@@ -83,11 +86,12 @@ class EpisodeCollector:
         self._actor.begin(agent)
 
         # one list of rows [N, …] per round; its length is that of the longest episode
+        finals: Finals = []
         columns = [
-            self._round(noise[:, n : n + num_envs])
-            for n in range(0, num_envs * self._rounds, num_envs)
+            self._round(noise, first, finals)
+            for first in range(0, num_envs * self._rounds, num_envs)
         ]
-        longest = max(len(rows) for rows in columns)
+        longest = max(map(len, columns))
         length = min(1 << (longest - 1).bit_length(), self._limit)
 
         # [T, N·rounds, …]: rounds joined along N and padded at the end
@@ -95,11 +99,14 @@ class EpisodeCollector:
             padding = [np.zeros_like(rows[0])] * (length - len(rows))
             return np.stack([*rows, *padding])
 
-        rounds = [jax.tree.map(stack, *rows) for rows in columns]
+        rounds = [jax.tree.map(stack, *column) for column in columns]
         whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *rounds)
         start = np.zeros((length + 1, num_envs * self._rounds), bool)
         start[0] = True
-        check_finite(self._env, whole.reward, whole.obs, [])
+        check_finite(self._env, whole.reward, whole.obs, finals)
+        self.outside = check_bounds(
+            self._env.spec.obs, whole.obs, whole.active.astype(np.float32), finals
+        )
         # no final observations: a trajectory is not continued by a value
         return Transitions(
             obs=jax.tree.map(lambda x: np.concatenate([x, x[-1:]]), whole.obs),
@@ -114,23 +121,32 @@ class EpisodeCollector:
             first_carry=self._policy.initial_carry(num_envs * self._rounds),
         )
 
-    def _round(self, noise: np.ndarray) -> list[_Row]:
-        """One episode of every environment; those that ended are not stepped."""
+    def _round(self, noise: np.ndarray, first: int, finals: Finals) -> list[_Row]:
+        """One episode of every environment; those that ended are not stepped.
+
+        Args:
+          noise: [T, N·rounds].
+          first: column of the first of these episodes.
+          finals: receives their last observations.
+        """
         num_envs = self._env.num_envs
+        noise = noise[:, first : first + num_envs]
         obs = empty_obs(self._env.spec.obs, (num_envs,))
         self._env.reset(obs)
         active, start = np.ones(num_envs, bool), np.ones(num_envs, bool)
         carry = self._policy.initial_carry(num_envs)
-        rows: list[_Row] = []
-        while active.any() and len(rows) < self._limit:
-            carry, action = self._actor.step(carry, obs, start, noise[len(rows)])
+        column: list[_Row] = []
+        while active.any() and len(column) < self._limit:
+            carry, action = self._actor.step(carry, obs, start, noise[len(column)])
             # environments that have ended keep their last observation
             slot = empty_slot(self._env)._replace(obs=jax.tree.map(np.copy, obs))
             self._env.step(action, slot, active)
             terminated, truncated = slot.terminated & active, slot.truncated & active
             reward = np.where(active, slot.reward, np.float32(0))
-            row = _Row(obs, action, reward, terminated, truncated, active)
-            rows.append(row)
+            for n in np.flatnonzero(terminated | truncated).tolist():
+                position = len(column) * num_envs * self._rounds + first + n
+                finals.append((position, rows(slot.obs, n)))
+            column.append(_Row(obs, action, reward, terminated, truncated, active))
             active = active & ~(terminated | truncated)
             obs, start = slot.obs, np.zeros(num_envs, bool)
-        return rows
+        return column

@@ -85,7 +85,7 @@ class Checked(gymnasium.Env[Any, Any]):
                 case "infinite":
                     reward = np.inf
                 case "flag":
-                    terminated = 0
+                    terminated = np.array([False])
                 case "raise":
                     raise KeyError("wheel")
         return obs, reward, terminated, False, {}
@@ -116,13 +116,13 @@ def test_check_finds_nothing_where_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("fault", "level", "words"),
     [
-        ("outside", "error", ["step 5", "[1] is 3.5", "[-2.0, 2.0]", "clip"]),
+        ("outside", "warning", ["3.5 is not in [-2, 2]", "3.5 % of the steps", "clip"]),
         ("nan", "error", ["step 5", "not finite"]),
-        ("shape", "error", ["step 5", "shape [3], not [2]"]),
+        ("shape", "error", ["step 5", "shape (3,), not (2,)"]),
         ("dtype", "error", ["step 5", "complex128", "float32"]),
-        ("reward", "error", ["reward at step 5", "float(reward)"]),
+        ("reward", "error", ["reward at step 5 has the shape (3,)", "with weights"]),
         ("infinite", "error", ["reward at step 5", "not finite"]),
-        ("flag", "error", ["`terminated` at step 5 is 0", "bool(terminated)"]),
+        ("flag", "error", ["`terminated` at step 5", "bool(terminated)"]),
         ("raise", "error", ["KeyError: 'wheel'", "test_env_check.py", "in step"]),
         ("unseeded", "error", ["seed 1", "two environments", "self.np_random"]),
         ("used", "error", ["seed 1", "after earlier episodes"]),
@@ -152,7 +152,7 @@ def test_check_wants_a_time_limit() -> None:
 def test_check_sees_the_environment_in_its_wrappers() -> None:
     wrappers = ({"RescaleObservation": {"min_obs": -1, "max_obs": 1}},)
     text = next(iter(found(kwargs={"fault": "outside"}, wrappers=wrappers)))
-    assert "[1] is 1.75" in text  # 3.5 of 2
+    assert "1.75 is not in [-1, 1]" in text  # 3.5 of 2
 
 
 @pytest.mark.parametrize(

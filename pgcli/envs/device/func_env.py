@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import DeviceEnv, EnvSpec, Step
+from pgcli.envs.base import DeviceEnv, Step
 from pgcli.envs.device.adapter_support import from_reset_and_step
-from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.spaces import make_spec
 
 
 def from_func_env(
@@ -27,12 +27,7 @@ def from_func_env(
       limit: number of steps after which an episode is truncated.
       action_dtype: dtype of the actions passed to them; None for the space's own.
     """
-    spec = EnvSpec(
-        id,
-        from_gymnasium(func.observation_space, id),
-        from_gymnasium(func.action_space, id),
-        limit,
-    )
+    spec = make_spec(id, func.observation_space, func.action_space, limit)
     # passed as the last argument of every function
     more = () if params is None else (params,)
 

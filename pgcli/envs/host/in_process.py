@@ -5,14 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.base import Box, Discrete, EnvState, HostSlot, host_action
 from pgcli.envs.failures import close_quietly, failed
+from pgcli.envs.host import contract
+from pgcli.envs.host.contract import FLAGS, NUMBERS, ContractError
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.lives import Lives
-from pgcli.envs.host.obs_space_check import complaint
+from pgcli.envs.host.obs_space_check import checked_by_form, complaint
 from pgcli.envs.obs_trees import copy_obs, set_rows
 from pgcli.envs.registry import unusable
-from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.spaces import make_spec
 from pgcli.envs.state.capture import (
     can_replay,
     capture,
@@ -25,6 +27,9 @@ from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.replay import Recording, replay
 from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
+
+MOST_CHOICES = 1024
+"""Number of discrete actions up to which their NumPy integers are kept."""
 
 
 def other_count(stored: int, here: int) -> CheckpointError:
@@ -64,11 +69,8 @@ class InProcess:
         self.num_envs = len(envs)
         # spaces and time limit are those of the first
         limit = getattr(envs[0].spec, "max_episode_steps", None)
-        self.spec = EnvSpec(
-            env_id,
-            from_gymnasium(envs[0].observation_space, env_id),
-            from_gymnasium(envs[0].action_space, env_id),
-            limit,
+        self.spec = make_spec(
+            env_id, envs[0].observation_space, envs[0].action_space, limit
         )
         # an environment may sample from its spaces, so they are seeded as well
         for env, seed in zip(envs, seeds, strict=True):
@@ -81,8 +83,13 @@ class InProcess:
         self._begun = False
         self._lives = Lives(self.num_envs, env_id)
         self._recordings: list[Recording] | None = None
-        self._discrete = isinstance(self.spec.action, Discrete)
-        self._scalar = self.spec.action.shape == ()
+        # actions as items of a list, which are quicker than those of an array
+        action_space = self.spec.action
+        self._scalar_box = isinstance(action_space, Box) and not action_space.shape
+        self._choices: list[Any] | None = None
+        if isinstance(action_space, Discrete) and action_space.n <= MOST_CHOICES:
+            every = np.arange(action_space.n, dtype=np.int32)
+            self._choices = [*host_action(self.spec, every)]
         # (shape, dtype) of a checked observation, and all dtypes returned so far
         self._form: tuple[Any, Any] | None = None
         self._dtypes: list[Any] = []
@@ -109,7 +116,7 @@ class InProcess:
                     self._recordings[i].begin(env)
                 # seeded at the first reset only: later episodes continue the stream
                 seed = None if self._begun else self.seeds[i]
-                first, info = env.reset(seed=seed)
+                first, info = contract.first(env.reset(seed=seed))
                 self._check(n, first)
                 set_rows(obs, n, first)
                 self._lives.begin(info, i)
@@ -127,61 +134,80 @@ class InProcess:
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
-        actions = env_action(self.spec.action, action)
-        # a scalar action is an int if Discrete, else an array without axes
-        if self._scalar:
-            actions = actions.tolist() if self._discrete else [*map(np.array, actions)]
+        # items are as from `sample`: arrays, also without axes, or NumPy integers
+        actions: Any
+        if self._choices is not None:
+            choices = self._choices
+            actions = [choices[i] for i in action.tolist()]
+        else:
+            actions = host_action(self.spec, action)
+            if self._scalar_box:
+                actions = [*map(np.array, actions)]
         # local names, since this loop runs for every environment step
         finals = []
         recordings = self._recordings
         obs, reward, terminated, truncated, start, _, life_lost = slot
         now, form, array = self.now, self._form, np.ndarray
         shape, dtype = form or (None, None)
-        n = self._first
+        n, rows = self._first, slice(self._first, self._first + self.num_envs)
+        # flags are cleared here, and set where an episode ends
+        for flags in (terminated, truncated, start):
+            flags[rows] &= False if active is None else ~active[rows]
         try:
             for n, env in enumerate(self._envs, self._first):
                 if active is not None and not active[n]:
                     continue
-                # step, and write the results into row n
+                # step, and check values that are not of the usual types
                 now[0] = n
-                after, reward[n], ended, cut, info = env.step(actions[n])
-                terminated[n] = ended
-                truncated[n] = cut
-                start[n] = ended or cut
-                if life_lost is not None:
-                    life_lost[n] = (
-                        self._lives.lost(info, n - self._first) and not start[n]
-                    )
-                if recordings is not None:
-                    recordings[n - self._first].add(actions[n])
-                # keep the final observation of a truncated episode, then reset
-                if active is None and (ended or cut):
-                    if not ended:
-                        self._check(n, after)
-                        finals.append((n, copy_obs(after)))
-                    if recordings is not None:
-                        recordings[n - self._first].begin(env)
-                    after, info = env.reset()
-                    self._lives.begin(info, n - self._first)
-                if recordings is not None:
-                    recordings[n - self._first].last_obs = after
+                after, value, ended, cut, info = env.step(actions[n])
+                if not (
+                    (value.__class__ is float or value.__class__ in NUMBERS)
+                    and (ended is False or ended.__class__ in FLAGS)
+                    and (cut is False or cut.__class__ in FLAGS)
+                    and info.__class__ is dict
+                ):
+                    value, ended, cut = contract.outcome(value, ended, cut, info)
                 # NumPy would broadcast a wrong shape into the row: check, cheaply if
                 # shape and dtype are those of a checked observation
-                if form is None:
+                if (
+                    form is None
+                    or after.__class__ is not array
+                    or after.shape != shape
+                    or after.dtype is not dtype
+                ):
                     self._check(n, after)
+                # write the results into row n
+                reward[n] = value
+                if life_lost is not None:
+                    lost = self._lives.lost(info, n - self._first)
+                    life_lost[n] = lost and not (ended or cut)
+                if recordings is not None:
+                    recordings[n - self._first].add(actions[n])
+                if ended or cut:
+                    terminated[n], truncated[n], start[n] = ended, cut, True
+                    # keep the last observation, then reset
+                    if active is None:
+                        finals.append((n, copy_obs(after)))
+                        after = self._next_episode(n - self._first)
+                if recordings is not None:
+                    recordings[n - self._first].last_obs = after
+                if form is None:
                     set_rows(obs, n, after)
                 else:
-                    if (
-                        after.__class__ is not array
-                        or after.shape != shape
-                        or after.dtype is not dtype
-                    ):
-                        self._check(n, after)
                     obs[n] = after
         except BaseException as error:
             raise self._failed(n, error) from error
         self._steps += 1
         return finals
+
+    def _next_episode(self, i: int) -> Any:
+        """The first observation of another episode of environment i of these."""
+        if self._recordings is not None:
+            self._recordings[i].begin(self._envs[i])
+        obs, info = contract.first(self._envs[i].reset())
+        self._lives.begin(info, i)
+        self._check(self._first + i, obs)
+        return obs
 
     def get_state(self) -> list[EnvState]:
         """See `Resumable.get_state`: one state per environment."""
@@ -239,8 +265,8 @@ class InProcess:
             close_quietly(env)
 
     def _note_form(self, obs: Any) -> None:
-        """Records shape and dtype of a checked observation."""
-        if isinstance(self.spec.obs, Box) and isinstance(obs, np.ndarray):
+        """Records shape and dtype of a checked observation, unless values matter."""
+        if checked_by_form(self.spec.obs, obs):
             self._form = obs.shape, obs.dtype
 
     def _check(self, n: int, obs: Any) -> None:
@@ -249,6 +275,8 @@ class InProcess:
         The dtypes of the first reset and the first step are both accepted: some
         environments return floats of two widths.
         """
+        if obs.__class__ is np.ndarray and (obs.shape, obs.dtype) == self._form:
+            return
         problem = complaint(self.spec.obs, obs)
         dtype = np.asarray(obs).dtype if isinstance(self.spec.obs, Box) else None
         if dtype not in self._dtypes:
@@ -283,4 +311,12 @@ class InProcess:
         return f"environment {self.spec.id}, seed {self.seeds[n - self._first]}"
 
     def _failed(self, n: int, error: BaseException) -> PgcliError:
+        error = contract.old_gym(error)
+        if isinstance(error, ContractError):
+            return EnvironmentFailed(
+                f"the {error.field} of environment {n} {error.problem}, "
+                f"at its step {self._steps}",
+                where=self._where(n),
+                help=error.help,
+            )
         return failed(self._what(n), self._where(n), error)

@@ -26,7 +26,7 @@ class Lives:
 
     def begin(self, info: Mapping[str, Any], at: int | slice = EVERYWHERE) -> None:
         """Stores the lives reported at the start of an episode."""
-        left = info.get("lives")
+        left = self._reported(info, at)
         if left is not None:
             self.left[at] = left
             self.counted = True
@@ -43,15 +43,28 @@ class Lives:
         end.
 
         Raises:
-          UsageError: the environment does not report lives.
+          UsageError: the environment does not report lives as numbers.
         """
-        left = info.get("lives")
+        left = self._reported(info, at)
         if left is None:
+            given = f": `lives` is {info['lives']!r}" if "lives" in info else ""
             raise UsageError(
-                f"{self._env_id} does not report how many lives are left",
+                f"{self._env_id} does not report how many lives are left{given}",
                 help="set rollout.end_on_life_loss to false",
             )
         # fewer than before, but not 0
         lost = np.less(0, left) & np.less(left, self.left[at])
         self.left[at] = left
         return lost
+
+    def _reported(self, info: Mapping[str, Any], at: int | slice) -> Any:
+        """The lives in an info; None if they are missing, or not numbers."""
+        left = info.get("lives")
+        if left is None or left.__class__ is int:
+            return left
+        try:
+            left = np.asarray(left)
+        except ValueError:  # a list of arrays of several shapes
+            return None
+        one_each = left.shape in ((), np.shape(self.left[at]))
+        return left if one_each and left.dtype.kind in "iu" else None

@@ -16,15 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import EnvSpec, EnvState, HostSlot, env_action
+from pgcli.envs.base import EnvState, HostSlot, host_action
 from pgcli.envs.failures import close_quietly, failed
+from pgcli.envs.host import contract
+from pgcli.envs.host.contract import ContractError
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.lives import Lives
+from pgcli.envs.host.obs_space_check import checked_by_form, complaint
 from pgcli.envs.obs_trees import copy_obs, rows, set_rows
 from pgcli.envs.registry import unusable
-from pgcli.envs.spaces import from_gymnasium
+from pgcli.envs.spaces import make_spec
 from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
-from pgcli.errors import CheckpointError, PgcliError, UsageError
+from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
 
 
 class NativeVector:
@@ -52,11 +55,8 @@ class NativeVector:
         from gymnasium.vector import AutoresetMode
 
         self.num_envs = env.num_envs
-        self.spec = EnvSpec(
-            env_id,
-            from_gymnasium(env.single_observation_space, env_id),
-            from_gymnasium(env.single_action_space, env_id),
-            limit,
+        self.spec = make_spec(
+            env_id, env.single_observation_space, env.single_action_space, limit
         )
         # Gymnasium's default if the environment does not declare a mode
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
@@ -65,6 +65,8 @@ class NativeVector:
         self._env = env
         self.seeds = seeds
         self._steps = 0
+        # (shape, dtype) of checked observations
+        self._form: tuple[Any, Any] | None = None
         self._begun = seeded
         self._lives = Lives(self.num_envs, env_id)
         self._done = np.zeros(self.num_envs, bool)
@@ -111,10 +113,24 @@ class NativeVector:
         self._done[:] = False
 
     def _first(self) -> Any:
-        obs, info = self._env.reset() if self._begun else self._seeded_reset()
+        returned = self._env.reset() if self._begun else self._seeded_reset()
+        obs, info = contract.first(returned)
+        self._check(obs)
         self._begun = True
         self._lives.begin(info)
         return obs
+
+    def _check(self, obs: Any) -> None:
+        """Raises if observations do not fit their space; cheap for a known form."""
+        form = (getattr(obs, "shape", None), getattr(obs, "dtype", None))
+        if form == self._form:
+            return
+        problem = complaint(self.spec.obs, obs, (self.num_envs,))
+        if problem is not None:
+            help = "wrap the environment so that its observations match its space"
+            raise ContractError("observation", problem, help)
+        if checked_by_form(self.spec.obs, obs):
+            self._form = form
 
     def _seeded_reset(self) -> Any:
         """The first reset: seeds as a list (Gymnasium), an array (ale_py), or one."""
@@ -161,12 +177,17 @@ class NativeVector:
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         try:
-            return self._step(env_action(self.spec.action, action), slot)
+            return self._step(host_action(self.spec, action), slot)
         except BaseException as error:
             raise self._failed(f"step {self._steps}", error) from error
 
     def _failed(self, when: str, error: BaseException) -> PgcliError:
         where = f"environment {self.spec.id}, seed {self.seeds[0]}"
+        cause = contract.old_gym(error)
+        if isinstance(cause, ContractError):
+            return EnvironmentFailed(
+                f"{cause}, at {when}", where=where, help=cause.help
+            )
         return failed(f"failed at {when}", where, error)
 
     def _step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
@@ -175,11 +196,15 @@ class NativeVector:
         obs, reward, terminated, truncated, info = self._env.step(action)
         self._steps += 1
         # results of the step, before any reset of ours
-        slot.reward[:] = reward
-        slot.terminated[:] = terminated
-        slot.truncated[:] = truncated
+        count = self.num_envs
+        contract.check_info(info)
+        self._check(obs)
+        slot.reward[:] = contract.columns("reward", reward, "fiub", count)
+        slot.terminated[:] = contract.columns(
+            "flag `terminated`", terminated, "b", count
+        )
+        slot.truncated[:] = contract.columns("flag `truncated`", truncated, "b", count)
         finals = []
-        cut = slot.truncated & ~slot.terminated
         # rows that ended in the last step are resets now, and not transitions
         if self._mode is AutoresetMode.NEXT_STEP:
             np.logical_not(self._done, out=slot.real)
@@ -187,15 +212,17 @@ class NativeVector:
             np.logical_or(slot.terminated, slot.truncated, out=self._done)
         else:
             done = np.logical_or(slot.terminated, slot.truncated, out=slot.start)
-            # final observations of truncated episodes, copied before a reset
-            if cut.any():
+            # last observations of episodes, copied before a reset
+            if done.any():
                 same_step = self._mode is AutoresetMode.SAME_STEP
                 final_obs = info["final_obs"] if same_step else obs
                 finals = [
-                    (int(n), copy_obs(rows(final_obs, n))) for n in np.flatnonzero(cut)
+                    (int(n), copy_obs(rows(final_obs, n))) for n in np.flatnonzero(done)
                 ]
             if self._mode is AutoresetMode.DISABLED and done.any():
-                obs, info = self._env.reset(options={"reset_mask": done.copy()})
+                options = {"reset_mask": done.copy()}
+                obs, info = contract.first(self._env.reset(options=options))
+                self._check(obs)
         # next observations, and lost lives of unfinished episodes
         set_rows(slot.obs, ..., obs)
         if slot.life_lost is not None:

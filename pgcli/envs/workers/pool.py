@@ -177,6 +177,7 @@ class Workers:
     ) -> None:
         """See `Helper.begin_step`."""
         self._block.action[...] = action
+        self._block.counts_lives[0] = slot.life_lost is not None
         if active is None:
             self._post(messages.STEP)
         else:

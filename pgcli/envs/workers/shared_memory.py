@@ -68,7 +68,8 @@ class Block:
       action: [N, …] as the policy returned it.
       active: [N], used if only some environments step.
       slot: the results.
-      life_lost: [N], whether a life was lost, if the environments report lives.
+      counts_lives: [1], whether lost lives are recorded.
+      life_lost: [N], whether a life was lost, if that is recorded.
       final_obs: [N, *obs], valid in the rows of `has_final`.
       has_final: [N], whether a row has a final observation.
       now: [W], the row that each worker is resetting or stepping.
@@ -92,6 +93,7 @@ class Block:
             cutter.array((num_envs,), np.float32),
             *(cutter.array((num_envs,), bool) for _ in range(4)),
         )
+        self.counts_lives = cutter.array((1,), bool)
         self.life_lost = cutter.array((num_envs,), bool)
         self.final_obs = cutter.obs(spec.obs, num_envs)
         self.has_final = cutter.array((num_envs,), bool)

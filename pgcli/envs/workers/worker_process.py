@@ -116,7 +116,7 @@ class Worker:
         # results go into the shared arrays
         env, block = self._ready()
         slot = block.slot
-        if env.counts_lives:
+        if block.counts_lives[0]:
             slot = slot._replace(life_lost=block.life_lost)
         finals = env.step(block.action, slot, block.active if some else None)
         if not finals:

@@ -11,7 +11,8 @@ import numpy as np
 from pgcli.config.load import from_mapping
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import Discrete, EnvSpec, ObsSpace, Space, env_action
+from pgcli.envs.base import EnvSpec, ObsSpace, Space, host_action
+from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, PgcliError, UsageError
 from pgcli.nn.policy import Agent, Policy, act
@@ -204,21 +205,21 @@ def _matches(member: Member, part: str) -> bool:
         return False
 
 
-def _batched(space: ObsSpace, obs: Any) -> bool:
-    """Whether `obs` has a leading batch axis.
+def _batch(space: ObsSpace, obs: Any) -> tuple[int, ...]:
+    """The leading batch axis of `obs`: (N,) or ().
 
     Raises:
       ValueError: the shape is neither that of an observation nor that of a batch.
     """
     if not isinstance(space, Space):
         name = next(iter(space))
-        return _batched(space[name], obs[name])
+        return _batch(space[name], obs[name])
     shape = space.shape
-    given = np.shape(obs)
+    given: tuple[int, ...] = np.asarray(obs).shape
     if given == shape:
-        return False
+        return ()
     if given[1:] == shape and given:
-        return True
+        return given[:1]
     raise ValueError(
         f"an observation has shape {list(given)}; expected {list(shape)}, "
         f"or a batch [N{''.join(f', {n}' for n in shape)}]"
@@ -228,8 +229,9 @@ def _batched(space: ObsSpace, obs: Any) -> bool:
 class LoadedPolicy:
     """A trained policy as a function from observations to actions.
 
-    Actions have the form that the environment expects: clipped to its bounds, or an int
-    if the action space is discrete and there is a single observation.
+    Actions have the form that the environment expects: its own dtype, clipped to its
+    bounds, or a NumPy integer if the action space is discrete and there is a single
+    observation.
     """
 
     def __init__(self, trained: Trained, deterministic: bool, seed: int) -> None:
@@ -255,24 +257,27 @@ class LoadedPolicy:
         """The action for one observation, or the actions for a batch.
 
         Raises:
-          ValueError: the shape of the observation differs from that in training.
+          ValueError: the observation does not fit the space of the training.
         """
         # a batch of observations [N, …], of one row if there is a single one
         spec = self.trained.spec
         if not isinstance(spec.obs, Space):
             obs = by_part(obs)
-        batched = _batched(spec.obs, obs)
-        rows = _as_batch(spec.obs, obs, batched)
+        batch = _batch(spec.obs, obs)
+        problem = complaint(spec.obs, obs, batch)
+        if problem is not None:
+            raise ValueError(f"the observation {problem}")
+        rows = _as_batch(spec.obs, obs, bool(batch))
+        if not all(np.isfinite(x).all() for x in jax.tree.leaves(rows)):
+            raise ValueError("the observation is not finite")
 
         # actions in the form of the environment
         action = np.asarray(
             self._act(self.trained.agent, rows, np.uint32(self._count % 2**32))
         )
         self._count += 1
-        action = env_action(spec.action, action)
-        if batched:
-            return action
-        return int(action[0]) if isinstance(spec.action, Discrete) else action[0]
+        action = host_action(spec, action)
+        return action if batch else action[0]
 
 
 def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:

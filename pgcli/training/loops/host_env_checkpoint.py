@@ -126,7 +126,15 @@ class StoredEnv:
           CheckpointError: the stored state is that of other environments.
           NotRestoredError: the environments cannot be restored.
         """
-        whole = from_arrays({_COLLECTOR: blank}, self._collector, self._where)
+        # earlier versions kept integers of up to 32 bits, which are float32 now
+        float32 = {
+            n for n, x in to_arrays({_COLLECTOR: blank}).items() if x.dtype == "f4"
+        }
+        stored = {
+            name: x.astype("f4") if name in float32 and x.dtype.kind in "iu" else x
+            for name, x in self._collector.items()
+        }
+        whole = from_arrays({_COLLECTOR: blank}, stored, self._where)
         state: CollectorState = whole[_COLLECTOR]
         if not isinstance(env, Resumable):
             raise NotRestoredError(f"{type(env).__name__} takes no stored state")

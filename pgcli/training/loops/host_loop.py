@@ -14,6 +14,7 @@ from pgcli.envs.make import helpers_of, make_host_env
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.bounds import BoundsWarning
 from pgcli.rollout.host_actor import Actor, JitActor, make_actor
 from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_state
 from pgcli.rollout.host_episode_collector import EpisodeCollector
@@ -135,9 +136,11 @@ class HostLoop:
             self._keys = jax.jit(iteration_keys)
             self._begin, self._learn = make_learner(self.setup, mesh, self._knobs)
             self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
+            self._bounds = BoundsWarning(self.spec.obs)
         else:
             self._keys, self._learn = like._keys, like._learn
             self._begin, self._evaluator = like._begin, like._evaluator
+            self._bounds = like._bounds  # one warning for all
 
         # state of the run; the collector is made when the episodes begin
         self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
@@ -188,6 +191,8 @@ class HostLoop:
                 self._knobs, self._state, transitions, self._budget, update_key
             )
             self.iteration += 1
+            found = self._collector.outside
+            self._news += self._bounds.news(found, self.iteration)
             rows.append(to_row(jax.device_get(report), self.iteration))
             self.steps = from_words(report.steps)
         return rows

@@ -224,7 +224,7 @@ def test_load_policy_acts_on_one_observation_and_on_many(runs_dir: Path) -> None
     many = policy(obs)
     assert many.shape == (7,)
     assert [policy(row) for row in obs] == many.tolist()
-    assert type(policy(obs[0])) is int
+    assert type(policy(obs[0])) is np.int64  # as from `sample`
     env = gymnasium.make("CartPole-v1")
     first, _ = env.reset(seed=0)
     env.step(policy(first))

@@ -1,0 +1,99 @@
+"""Observations outside of the bounds of a Box: a warning, once per run.
+
+Environments leave their own bounds by a rounding or on purpose, so the values are used.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pgcli.envs.base import Box, ObsSpace
+
+COLUMNS = ("share", "value", "low", "high")
+"""Columns of a row of `outside`."""
+
+
+def bounded(space: ObsSpace) -> dict[str, Box]:
+    """The Boxes with values that their dtype can hold and their bounds exclude."""
+    parts = space if isinstance(space, Mapping) else {"": space}
+    return {
+        name: part
+        for name, part in parts.items()
+        if isinstance(part, Box) and _excludes(part)
+    }
+
+
+def _excludes(part: Box) -> bool:
+    low, high = part.bounds()
+    if part.dtype == "bool":
+        return False
+    if part.dtype == "float32":
+        return bool((low > -np.inf).any() or (high < np.inf).any())
+    info = np.iinfo(part.dtype)
+    return bool((low > info.min).any() or (high < info.max).any())
+
+
+def outside(space: ObsSpace, obs: Any, weight: Any, num_steps: int, xp: Any) -> Any:
+    """For each of `bounded`: (share of steps outside, worst value, its bounds): [P, 4].
+
+    Args:
+      space: the space of an observation.
+      obs: observations [M, …].
+      weight: [M], 0 for observations to leave out.
+      num_steps: number of steps that they belong to.
+      xp: `numpy` or `jax.numpy`.
+    """
+    rows = []
+    for name, part in bounded(space).items():
+        x = obs[name] if name else obs
+        x = xp.asarray(x, "float32").reshape(len(weight), -1)  # [M, D]
+        low, high = (
+            xp.asarray(np.broadcast_to(np.float32(bound), part.shape).reshape(1, -1))
+            for bound in part.bounds()
+        )
+        # distance to the nearer bound, positive outside
+        excess = xp.maximum(low - x, x - high)
+        excess = xp.where(weight.reshape(-1, 1) > 0, excess, -1.0)
+        share = (excess.max(axis=1) > 0).sum().astype("float32") / num_steps
+        worst = excess.argmax()
+        place = worst % x.shape[1]
+        row = (share, x.reshape(-1)[worst], low[0, place], high[0, place])
+        rows.append(xp.stack(row))
+    return xp.stack(rows) if rows else xp.zeros((0, len(COLUMNS)), "float32")
+
+
+class BoundsWarning:
+    """The warning of a run, which is given once."""
+
+    def __init__(self, space: ObsSpace) -> None:
+        """A warning for observations of a space."""
+        self._parts = list(bounded(space))
+        self._given = not self._parts
+
+    def news(self, found: np.ndarray | None, iteration: int) -> list[str]:
+        """The warning for an iteration as one text, if it is due."""
+        words = self.text(found, f"iteration {iteration}")
+        return ["; ".join(pair) for pair in words]
+
+    def text(self, found: np.ndarray | None, when: str) -> list[tuple[str, str]]:
+        """[(warning, remedy)] if the warning is due, else [].
+
+        Args:
+          found: result of `outside`; None if there is none.
+          when: what it is of, such as `iteration 2`.
+        """
+        if self._given or found is None or not (found[:, 0] > 0).any():
+            return []
+        self._given = True
+        part = int(found[:, 0].argmax())
+        share, value, low, high = (float(x) for x in found[part])
+        name = self._parts[part] and f" `{self._parts[part]}`"
+        return [
+            (
+                f"observations{name} leave their space: {value:g} is not in [{low:g}, "
+                f"{high:g}], in {100 * min(share, 1):.3g} % of the steps of {when}",
+                "training uses them as they are: correct observation_space, or clip "
+                "the observation",
+            )
+        ]

@@ -1,0 +1,94 @@
+"""Checks of a rollout from the host: values that are not finite, or out of bounds."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from pgcli.envs.base import HostEnv, ObsSpace, Space, where_is
+from pgcli.envs.obs_trees import empty_obs
+from pgcli.errors import EnvironmentFailed
+from pgcli.rollout.bounds import bounded, outside
+
+Finals = list[tuple[int, Any]]
+"""(flat position t·N + n, last observation of an episode)."""
+
+
+def check_finite(env: HostEnv, reward: np.ndarray, obs: Any, finals: Finals) -> None:
+    """Raises for the first value that is not finite, with field, environment and step.
+
+    Args:
+      env: the environments that returned the values.
+      reward: [T, N].
+      obs: [T, N, …] or [T + 1, N, …].
+      finals: last observations.
+
+    Raises:
+      EnvironmentFailed: a value is not finite.
+    """
+
+    def failed(field: str, n: int, t: int) -> EnvironmentFailed:
+        when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
+        return EnvironmentFailed(
+            f"the {field} of environment {n} is not finite {when}",
+            where=where_is(env, n),
+        )
+
+    # rewards [T, N], then observations, then final observations
+    for t, n in np.argwhere(~np.isfinite(reward))[:1].tolist():
+        raise failed("reward", n, t)
+    for key, leaf in _floats(obs):
+        for t, n in np.argwhere(~np.isfinite(leaf))[:1, :2].tolist():
+            raise failed(f"observation{key}", n, t - 1)
+    for key, leaf in _floats(_stacked(env.spec.obs, finals)):
+        for (i,) in np.argwhere(~np.isfinite(leaf))[:1, :1].tolist():
+            t, n = divmod(finals[i][0], reward.shape[1])
+            raise failed(f"last observation{key}", n, t)
+
+
+def check_bounds(
+    space: ObsSpace, obs: Any, weight: np.ndarray, finals: Finals
+) -> np.ndarray | None:
+    """Observations outside of their bounds, as in `bounds.outside`; None without any.
+
+    Args:
+      space: the space of an observation.
+      obs: [T, N, …].
+      weight: [T, N], 0 for observations to leave out.
+      finals: last observations.
+    """
+    parts = bounded(space)
+    last = _stacked(space, finals)
+    named, named_last = (x if isinstance(x, dict) else {"": x} for x in (obs, last))
+    # a quick look first, since few leave their space
+    if not any(
+        bool((x < part.bounds()[0]).any() or (x > part.bounds()[1]).any())
+        for name, part in parts.items()
+        for x in (named[name], named_last[name])
+    ):
+        return None
+    whole = {
+        name: np.concatenate([x.reshape(-1, *x.shape[2:]), named_last[name]])
+        for name, x in named.items()
+    }
+    weights = np.concatenate([weight.reshape(-1), np.ones(len(finals))])
+    steps = max(int(weight.sum()), 1)
+    found: np.ndarray = outside(space, whole.get("", whole), weights, steps, np)
+    return found
+
+
+def _stacked(space: ObsSpace, finals: Finals) -> Any:
+    """The last observations in the form of a batch [K, …]."""
+    if not finals:
+        return empty_obs(space, (0,))
+    last = [obs for _, obs in finals]
+    if isinstance(space, Space):
+        return np.array(last)
+    return {name: np.array([obs[name] for obs in last]) for name in space}
+
+
+def _floats(obs: Any) -> list[tuple[str, np.ndarray]]:
+    """The leaves that can hold NaN, with their paths."""
+    leaves = jax.tree_util.tree_flatten_with_path(obs)[0]
+    named = [(jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves]
+    return [(name, leaf) for name, leaf in named if leaf.dtype.kind == "f"]
