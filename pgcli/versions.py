@@ -106,15 +106,6 @@ def compiler_options(**options: bool | int) -> dict[str, bool | int]:
     return {name: value for name, value in options.items() if known_to_xla(name)}
 
 
-def xla_flags(**options: bool | int) -> str:
-    """The accepted options as a value of the variable XLA_FLAGS.
-
-    XLA ends the process on an unknown flag.
-    """
-    known = compiler_options(**options)
-    return " ".join(f"--{name}={str(value).lower()}" for name, value in known.items())
-
-
 def set_jax(name: str, value: Any) -> None:
     """Sets an option of JAX; does nothing if this version does not have it."""
     import jax

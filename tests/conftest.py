@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import hypothesis
 import pytest
 from jaxtyping import install_import_hook
-
-from pgcli.versions import xla_flags
+from support.xla_flags import xla_flags
 
 # Tests compile much and run little: without optimisation that is five times faster.
 # Small programs are not worth splitting among threads.

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from support.xla_flags import xla_flags
 
 from pgcli import versions
 
@@ -69,7 +70,7 @@ def test_options_that_xla_may_not_know_are_left_out(
     pretend(monkeypatch, jaxlib=jaxlib)
     options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": True}
     assert list(versions.compiler_options(**options)) == known
-    flags = versions.xla_flags(**options)
+    flags = xla_flags(**options)
     assert [flag.strip("-").partition("=")[0] for flag in flags.split()] == known
     assert "=True" not in flags  # XLA writes it in lower case
 
@@ -88,7 +89,7 @@ def test_every_option_that_is_said_to_be_known_is_known_here(
     options = versions.compiler_options(**compiles)
     assert jax.jit(lambda x: x + 1, compiler_options=options)(jnp.ones(())) == 2
     code = "import jax; print(jax.device_count())"
-    flags = versions.xla_flags(**values)
+    flags = xla_flags(**values)
     subprocess.run(
         [sys.executable, "-c", code],
         env={**user_environ, "XLA_FLAGS": flags},

@@ -156,29 +156,6 @@ def _check_groups(wanted: Collection[str], present: Collection[str]) -> None:
         )
 
 
-def verify(path: Path) -> None:
-    """Checks that every file of a checkpoint is as it was written.
-
-    Raises:
-      CheckpointError: as `load`.
-    """
-    load(path)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 over all arrays of a checkpoint; equal if and only if the arrays are.
-
-    Raises:
-      CheckpointError: as `load`.
-    """
-    verify(path)
-    with checkpoint_files.opened(path) as directory:
-        stored = manifest.decode(checkpoint_files.read_manifest(directory))
-    entries = sorted(stored.files.items())
-    lines = (f"{name} {entry.sha256}\n" for name, entry in entries)
-    return manifest.sha256("".join(lines).encode("ascii"))
-
-
 def committed(directory: Path) -> list[Path]:
     """Checkpoints of a run with the number of an iteration as name, oldest first."""
     try:
@@ -268,7 +245,7 @@ def _decode(name: str, data: bytes) -> dict[str, np.ndarray]:
 def _settle(path: Path, wanted: bytes) -> bool:
     """Whether the wanted checkpoint exists; a damaged one is renamed."""
     try:
-        verify(path)
+        load(path)
     except DamagedError:
         _set_aside(path)
         return False

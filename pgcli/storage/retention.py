@@ -13,11 +13,6 @@ Refers = Callable[[Mapping[str, Any]], Collection[str]]
 FileStates = tuple[tuple[str, int, int, int], ...]
 
 
-def refers_to_nothing(meta: Mapping[str, Any]) -> Collection[str]:
-    """No names: the default if checkpoints do not refer to each other."""
-    return ()
-
-
 class Retention:
     """A policy that removes old checkpoints, and remains of killed processes.
 
@@ -25,9 +20,7 @@ class Retention:
     their files have changed.
     """
 
-    def __init__(
-        self, directory: Path, keep: int, refers: Refers = refers_to_nothing
-    ) -> None:
+    def __init__(self, directory: Path, keep: int, refers: Refers) -> None:
         """Removes nothing yet.
 
         Args:

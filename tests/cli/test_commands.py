@@ -339,7 +339,7 @@ def test_runs_verify_names_the_damaged_checkpoint(
         if path.name == "2":
             raise CheckpointError("size is 3, not 4", where=str(path))
 
-    monkeypatch.setattr("pgcli.storage.checkpoint.verify", verify)
+    monkeypatch.setattr("pgcli.storage.checkpoint.load", verify)
     outcome = run("runs", "verify", "r", "--json")
     described = the_only_object(outcome.out)
     assert outcome.code == 4

@@ -59,7 +59,7 @@ def full(root: Path, iterations: int) -> Path:
 
 
 def prune(directory: Path) -> None:
-    Retention(directory, 2).prune({checkpoint.name_of(1)})
+    Retention(directory, 2, lambda meta: ()).prune({checkpoint.name_of(1)})
 
 
 def each_n(root: Path, action: Callable[[Path], object], saved: int) -> range:
@@ -204,7 +204,7 @@ def test_power_loss_in_saves_and_prunes_never_reaches_the_newest_two(
     def actions(directory: Path) -> None:
         for iteration in (3, 4):
             save(directory, iteration)
-            Retention(directory, 2).prune()
+            Retention(directory, 2, lambda meta: ()).prune()
 
     for index, tree in enumerate(remaining(tmp_path / "live", actions)):
         root = tmp_path / str(index)

@@ -144,12 +144,6 @@ def test_save_waits_for_the_disk(
     assert synced == ["agent.safetensors", manifest.NAME, partial, tmp_path.name]
 
 
-def test_digest_depends_on_the_arrays_only(tmp_path: Path) -> None:
-    first = checkpoint.digest(save(tmp_path / "a", 1, at=1))
-    assert checkpoint.digest(save(tmp_path / "b", 1, at=2)) == first
-    assert checkpoint.digest(save(tmp_path / "c", 2, at=1)) != first
-
-
 def test_load_of_some_groups_reads_no_others(tmp_path: Path) -> None:
     groups = {"agent": {"a": np.ones(1)}, "learner": {"b": np.ones(1)}}
     path = checkpoint.save(tmp_path, "1", groups, {})

@@ -27,14 +27,14 @@ def damage(path: Path) -> None:
 def test_prune_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
     for iteration in range(1, 7):
         save(tmp_path, iteration)
-    Retention(tmp_path, 3).prune({"000000002", "not-there"})
+    Retention(tmp_path, 3, lambda meta: ()).prune({"000000002", "not-there"})
     assert [int(name) for name in names(tmp_path)] == [2, 4, 5, 6]
 
 
 def test_prune_counts_only_what_verifies(tmp_path: Path) -> None:
     paths = [save(tmp_path, iteration) for iteration in range(1, 6)]
     damage(paths[3])
-    Retention(tmp_path, 2).prune()
+    Retention(tmp_path, 2, lambda meta: ()).prune()
     assert [int(name) for name in names(tmp_path)] == [3, 4, 5]
 
 
@@ -48,14 +48,14 @@ def test_prune_removes_leftovers_and_follows_no_link(tmp_path: Path) -> None:
     (directory / ".partial-000000002" / "link").symlink_to(outside)
     (directory / ".removing-000000003").symlink_to(outside)
     (directory / ".other").mkdir()
-    Retention(directory, 2).prune()
+    Retention(directory, 2, lambda meta: ()).prune()
     assert names(directory) == [".other", "000000001"]
     assert names(outside) == ["kept"]
 
 
 def test_prune_refuses_to_keep_fewer_than_two(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep is 1"):
-        Retention(tmp_path, 1).prune()
+        Retention(tmp_path, 1, lambda meta: ()).prune()
 
 
 def test_prune_keeps_what_a_kept_checkpoint_refers_to(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_prune_reads_back_nothing_that_was_written_or_verified(
     tmp_path: Path, read: list[str]
 ) -> None:
     save(tmp_path, 1)
-    retention = Retention(tmp_path, 2)
+    retention = Retention(tmp_path, 2, lambda meta: ())
     retention.remember(save(tmp_path, 2), {})
     retention.prune()
     assert read == ["000000001"]
@@ -97,7 +97,7 @@ def test_prune_reads_back_nothing_that_was_written_or_verified(
 def test_prune_verifies_again_what_has_changed_since(
     tmp_path: Path, read: list[str]
 ) -> None:
-    retention = Retention(tmp_path, 2)
+    retention = Retention(tmp_path, 2, lambda meta: ())
     for iteration in range(1, 4):
         retention.remember(save(tmp_path, iteration), {})
     damage(tmp_path / "000000003")

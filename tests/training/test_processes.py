@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints import digest
 from support.small_runs import SMALL, rows
 
 from pgcli.storage import checkpoint
@@ -87,8 +88,8 @@ def ending(run: RunDirectory, answer: dict[str, Any]) -> dict[str, Any]:
     return {
         "metrics.jsonl": run.metrics_jsonl.read_bytes(),
         "eval.jsonl": run.eval_jsonl.read_bytes(),
-        "last": (last.name, checkpoint.digest(last)),
-        "best": (best, checkpoint.digest(run.checkpoints / best[0])),
+        "last": (last.name, digest(last)),
+        "best": (best, digest(run.checkpoints / best[0])),
         "answer": {k: answer[k] for k in ("steps", "train", "eval", "stopped")},
     }
 
@@ -112,7 +113,7 @@ def stop(process: "subprocess.Popen[str]", number: int, code: int) -> dict[str, 
     assert answer["stopped"] == "signal"
     assert answer["error"]["exit_code"] == code
     assert "pgcli resume" in answer["error"]["help"]
-    checkpoint.verify(Path(answer["checkpoint"]))
+    checkpoint.load(Path(answer["checkpoint"]))
     return answer
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.checkpoints import digest
 from support.disk_faults import Failing, Killed, Killing, Recording, count, intercept
 from support.small_runs import BATCH, resolved, rows
 from support.steady_loop import Steady
@@ -65,15 +66,15 @@ def outcome(run: RunDirectory, result: dict[str, Any]) -> Outcome:
     """Files and results that must not depend on how often the run was stopped."""
     last = checkpoint.committed(run.checkpoints)[-1]
     for path in checkpoint.committed(run.checkpoints):
-        checkpoint.verify(path)
+        checkpoint.load(path)
     wall_clock = ("seconds", "steps_per_second", "path", "resume_level")
     entries = {k: v for k, v in result.items() if k not in wall_clock}
     return {
         "metrics": run.metrics_jsonl.read_bytes(),
         "eval": run.eval_jsonl.read_bytes(),
-        "last": (last.name, checkpoint.digest(last)),
+        "last": (last.name, digest(last)),
         "best": run.best(),
-        "best digest": checkpoint.digest(run.checkpoints / run.best()[0]),
+        "best digest": digest(run.checkpoints / run.best()[0]),
         "result": {
             k: Path(v).name if k == "checkpoint" else v for k, v in entries.items()
         }
@@ -137,10 +138,10 @@ def test_disk_that_fails_stops_no_training_that_has_begun(
             assert reporter.warnings or operation.path.name == "lock", n
             run = RunDirectory(runs_dir / "x")
             for path in checkpoint.committed(run.checkpoints):
-                checkpoint.verify(path)
+                checkpoint.load(path)
             best = run.best()
             if best is not None:
-                checkpoint.verify(run.checkpoints / best[0])
+                checkpoint.load(run.checkpoints / best[0])
         shutil.rmtree(runs_dir, ignore_errors=True)
     # the last operation whose failure ends the run commits the first checkpoint
     assert "checkpoints" in recording.operations[refused].path.parts
@@ -278,7 +279,7 @@ def test_best_that_is_lost_is_forgotten_and_said(
     result = resume("x", runs_dir=tmp_path, reporter=reporter)
     assert any("000000001 with 9, is lost" in text for text in reporter.warnings)
     assert run.best() == ("000000005", 3.0)
-    checkpoint.verify(Path(result["best"]["checkpoint"]))
+    checkpoint.load(Path(result["best"]["checkpoint"]))
 
 
 class Forgetful(Steady):

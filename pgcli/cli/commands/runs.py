@@ -75,7 +75,7 @@ def verify(
     rows: list[dict[str, Any]] = []
     for path in checkpoint.committed(directory.checkpoints):
         try:
-            checkpoint.verify(path)
+            checkpoint.load(path)
             rows.append({"checkpoint": str(path), "ok": True, "message": None})
         except CheckpointError as error:
             rows.append(

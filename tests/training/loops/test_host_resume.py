@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cases.capture import register as register_cases
+from support.checkpoints import digest
 from support.small_runs import BATCH, assert_same_bytes, config, resolved, snapshot
 from support.stateful_envs import Hidden, make, register
 
@@ -118,8 +119,8 @@ def ending(runs_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
     return {
         "metrics.jsonl": run.metrics_jsonl.read_bytes(),
         "eval.jsonl": run.eval_jsonl.read_bytes(),
-        "last": checkpoint.digest(checkpoint.committed(run.checkpoints)[-1]),
-        "best": (best, checkpoint.digest(run.checkpoints / best[0])),
+        "last": digest(checkpoint.committed(run.checkpoints)[-1]),
+        "best": (best, digest(run.checkpoints / best[0])),
         "result": {key: result[key] for key in ("steps", "train", "eval")},
     }
 
