@@ -21,6 +21,7 @@ class Panel(NamedTuple):
     """Curves over common axes."""
 
     title: str
+    x_title: str
     curves: Sequence[Curve]
 
 

@@ -18,14 +18,14 @@ STYLE = (
 )
 
 
-def chart(panels: Sequence[Panel], x_title: str) -> str:
+def chart(panels: Sequence[Panel]) -> str:
     """The panels below each other, each with its legend if it has several curves."""
     heights = [PANEL + LINE * _legend_rows(panel) for panel in panels]
     parts, top = [], 0
     for panel, height in zip(panels, heights, strict=True):
         parts += [
             f'<g transform="translate(0 {top})">',
-            *_panel(panel, x_title),
+            *_panel(panel),
             "</g>",
         ]
         top += height
@@ -42,7 +42,7 @@ def _legend_rows(panel: Panel) -> int:
     return len(panel.curves) if len(panel.curves) > 1 else 0
 
 
-def _panel(panel: Panel, x_title: str) -> Iterator[str]:
+def _panel(panel: Panel) -> Iterator[str]:
     """Elements of one panel, its upper left corner at 0, 0."""
     x_axis, y_axis = axes_of(panel, 6, 5)
     right, bottom = WIDTH - RIGHT, PANEL - BOTTOM
@@ -58,7 +58,7 @@ def _panel(panel: Panel, x_title: str) -> Iterator[str]:
         yield f'<path class="a" d="M{along:.1f} {bottom}v4"/>'
         yield _text(along, bottom + 17, short(tick), ' text-anchor="middle"')
     yield f'<path class="a" d="M{LEFT} {bottom}H{right}"/>'
-    yield _text((LEFT + right) / 2, bottom + 33, x_title, ' text-anchor="middle"')
+    yield _text((LEFT + right) / 2, bottom + 33, panel.x_title, ' text-anchor="middle"')
 
     # bands below all lines, then lines, then the legend
     colors = [COLORS[i % len(COLORS)] for i in range(len(panel.curves))]

@@ -10,6 +10,7 @@ from typer.main import get_command
 from pgcli.cli.command import Command, Group, add_command
 from pgcli.cli.commands import (
     bench,
+    compare,
     config,
     doctor,
     envs,
@@ -45,6 +46,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
     "Look": {
         "runs": runs.GROUP,
         "plot": plot.COMMAND,
+        "compare": compare.COMMAND,
         "explain": explain.COMMAND,
     },
     "Set up": {

@@ -28,7 +28,7 @@ def check_path(path: Path) -> None:
         raise UsageError(f"`-o {path}`: there is no directory {path.parent}")
 
 
-def write(panels: Sequence[Panel], x_title: str, path: Path) -> None:
+def write(panels: Sequence[Panel], path: Path) -> None:
     """Writes the panels, below each other.
 
     Raises:
@@ -36,14 +36,14 @@ def write(panels: Sequence[Panel], x_title: str, path: Path) -> None:
     """
     try:
         if path.suffix == ".svg":
-            path.write_text(svg.chart(panels, x_title), encoding="utf-8")
+            path.write_text(svg.chart(panels), encoding="utf-8")
         else:
-            _png(panels, x_title, path)
+            _png(panels, path)
     except OSError as error:
         raise UsageError(f"`-o {path}`: {error.strerror}") from error
 
 
-def _png(panels: Sequence[Panel], x_title: str, path: Path) -> None:
+def _png(panels: Sequence[Panel], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -60,7 +60,7 @@ def _png(panels: Sequence[Panel], x_title: str, path: Path) -> None:
                 )
             axes.plot(curve.x, curve.y, color=color, linewidth=1.6, label=curve.label)
         axes.set_title(panel.title, loc="left", fontsize=10)
-        axes.set_xlabel(x_title)
+        axes.set_xlabel(panel.x_title)
         axes.grid(axis="y", color="#e3e3e3")
         axes.spines[["top", "right"]].set_visible(False)
         if len(panel.curves) > 1:

@@ -40,6 +40,10 @@ class Series(NamedTuple):
     curve: Curve
 
 
+Groups = Mapping[str, list[Series]]
+"""Members by the label of their group."""
+
+
 def panels(
     runs: Sequence[RunDirectory],
     *,
@@ -55,48 +59,55 @@ def panels(
     Raises:
       UsageError: a key has no value in any run, or none can be grouped by.
     """
-    return _panels(
-        [
-            (run, resolve(file=run.config_yaml, flags={}, sets=[]).config)
-            for run in runs
-        ],
-        x=x,
-        keys=keys,
-        group_by=group_by,
-    )
+    groups = grouped(runs, x=x, keys=keys, group_by=group_by)
+    return _panels(groups, x, ", ".join(run.name for run in runs))
 
 
-def picture(run: RunDirectory, config: RunConfig) -> str | None:
-    """The SVG of a run's returns by steps; None before the first episode has ended."""
-    try:
-        drawn = _panels([(run, config)], x="steps", keys=DEFAULT_KEYS)
-    except UsageError:
-        return None
-    return svg.chart(drawn, X_TITLES["steps"])
-
-
-def _panels(
-    runs: Sequence[tuple[RunDirectory, RunConfig]],
+def grouped(
+    runs: Sequence[RunDirectory],
     *,
     x: str,
     keys: Sequence[str],
     group_by: str | None = None,
-) -> list[Panel]:
-    groups = [_grouped(_series(run, config, x, keys), group_by) for run, config in runs]
+) -> dict[str, Groups]:
+    """By key, the members of all runs in groups, in the order of the runs.
+
+    Raises:
+      UsageError: the configuration has no such key to group by.
+    """
+    groups: dict[str, dict[str, list[Series]]] = {key: {} for key in keys}
+    for run in runs:
+        config = resolve(file=run.config_yaml, flags={}, sets=[]).config
+        for key, series in _series(run, config, x, keys).items():
+            for one in series:
+                label = one.label if group_by is None else _group_of(one, group_by)
+                groups[key].setdefault(label, []).append(one)
+    return dict(groups)
+
+
+def picture(run: RunDirectory, config: RunConfig) -> str | None:
+    """The SVG of a run's returns by steps; None before the first episode has ended."""
+    groups: dict[str, dict[str, list[Series]]] = {}
+    for key, series in _series(run, config, "steps", DEFAULT_KEYS).items():
+        for one in series:
+            groups.setdefault(key, {}).setdefault(one.label, []).append(one)
+    try:
+        return svg.chart(_panels(groups, "steps", run.name))
+    except UsageError:
+        return None
+
+
+def _panels(groups: Mapping[str, Groups], x: str, where: str) -> list[Panel]:
     drawn = []
-    for index, key in enumerate(keys):
-        by_label: dict[str, list[Curve]] = {}
-        for group in groups:
-            for label, curves in group[index].items():
-                by_label.setdefault(label, []).extend(curves)
-        merged = (_over_members(label, each) for label, each in by_label.items())
+    for key, members_of in groups.items():
+        merged = (_over_members(label, each) for label, each in members_of.items())
         known = [curve for curve in merged if curve is not None]
         if known:
-            drawn.append(Panel(key, known))
+            drawn.append(Panel(key, X_TITLES[x], known))
         elif key not in DEFAULT_KEYS:
             raise UsageError(
                 f"no run has a value of `{key}`",
-                where=", ".join(run.name for run, _ in runs),
+                where=where,
                 help="keys of metrics.jsonl, or eval.KEY for those of eval.jsonl; "
                 "docs/metrics.md explains them",
             )
@@ -107,7 +118,7 @@ def _panels(
 
 def _series(
     run: RunDirectory, config: RunConfig, x: str, keys: Sequence[str]
-) -> list[list[Series]]:
+) -> dict[str, list[Series]]:
     """By key, the curve of each member of a run."""
     all_members = members(config) if config.has_members else [None]
     clock = None
@@ -120,7 +131,7 @@ def _series(
         path: columns(path, [x, "steps", "member", *names], width=len(all_members))
         for path, names in wanted.items()
     }
-    found = []
+    found = {}
     for key in keys:
         log = logs[_log(run, key)]
         y = log[key.removeprefix(EVALUATION)]
@@ -132,15 +143,17 @@ def _series(
         of_key = []
         for member in all_members:
             own = np.isfinite(y)
-            facts = flat(config if member is None else config_of(config, member))
+            alone = config if member is None else config_of(config, member)
+            index = None if member is None else member.index
+            facts = {**flat(alone), "run": run.name, "member": index}
             label = run.name
             if member is not None:
                 own &= log["member"] == member.index
                 values = ", ".join(f"{k}={v:g}" for k, v in member.values.items())
                 label = f"{run.name} {values}".strip()
             curve = Curve(label, position[own], y[own])
-            of_key.append(Series({**facts, "run": run.name}, label, curve))
-        found.append(of_key)
+            of_key.append(Series(facts, label, curve))
+        found[key] = of_key
     return found
 
 
@@ -155,36 +168,25 @@ def _clock(timing: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.cumsum(np.where(passed < 0, seconds, passed))
 
 
-def _grouped(
-    series: Sequence[Sequence[Series]], group_by: str | None
-) -> list[dict[str, list[Curve]]]:
-    """By key, the curves of each group.
+def _group_of(one: Series, key: str) -> str:
+    """The label of the group of a member.
 
     Raises:
-      UsageError: the configuration has no such key.
+      UsageError: its configuration has no such key.
     """
-    grouped = []
-    for of_key in series:
-        groups: dict[str, list[Curve]] = {}
-        for one in of_key:
-            label = one.label
-            if group_by is not None:
-                if group_by not in one.facts:
-                    raise UsageError(
-                        f"`--group-by {group_by}`: no such key in {one.facts['run']}",
-                        help="a key of `pgcli config show`, or run",
-                    )
-                value = one.facts[group_by]
-                text = value if isinstance(value, str) else flow(value)
-                label = text if group_by == "run" else f"{group_by}={text}"
-            groups.setdefault(label, []).append(one.curve)
-        grouped.append(groups)
-    return grouped
+    if key not in one.facts:
+        raise UsageError(
+            f"`--group-by {key}`: no such key in {one.facts['run']}",
+            help="a key of `pgcli config show`, or run",
+        )
+    value = one.facts[key]
+    text = value if isinstance(value, str) else flow(value)
+    return text if key == "run" else f"{key}={text}"
 
 
-def _over_members(label: str, curves: Sequence[Curve]) -> Curve | None:
+def _over_members(label: str, series: Sequence[Series]) -> Curve | None:
     """One curve for a group; None if no member has a value."""
-    known = [curve for curve in curves if len(curve.x)]
+    known = [one.curve for one in series if len(one.curve.x)]
     if not known:
         return None
     if len(known) == 1:

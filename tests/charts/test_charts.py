@@ -48,7 +48,7 @@ def paths(text: str, **attributes: str) -> list[ET.Element]:
 
 
 def test_svg_has_a_line_a_band_and_a_legend() -> None:
-    text = svg.chart([Panel("return", [LINE, BAND])], "steps")
+    text = svg.chart([Panel("return", "steps", [LINE, BAND])])
     lines = paths(text, fill="none")
     assert [line.get("stroke") for line in lines] == list(svg.COLORS[:2])
     # from the lower left to the upper right corner of the axes
@@ -64,14 +64,14 @@ def test_svg_has_a_line_a_band_and_a_legend() -> None:
 def test_unknown_values_interrupt_a_line_and_a_single_point_is_a_dot() -> None:
     gap = Curve("gap", X, np.where(X == 50, np.nan, X))
     one = Curve("one", X[:1], X[:1])
-    text = svg.chart([Panel("return", [gap, one])], "steps")
+    text = svg.chart([Panel("return", "steps", [gap, one])])
     broken, dot = (line.get("d") or "" for line in paths(text, fill="none"))
     assert broken.count("M") == 2
     assert dot.endswith("h0")
 
 
 def test_terminal_draws_the_line_between_its_axes() -> None:
-    drawn = terminal.lines(Panel("return", [LINE]), 40, 6, unicode=False)
+    drawn = terminal.lines(Panel("return", "steps", [LINE]), 40, 6, unicode=False)
     rows = [line.partition("|")[2] for line in drawn[:6]]
     assert rows[-1].startswith("*")  # lower left
     assert rows[0].endswith("*")  # upper right
@@ -86,7 +86,7 @@ def test_terminal_uses_braille_patterns_and_paints_each_curve() -> None:
     def paint(text: str, index: int) -> str:
         return f"{index}{text}"
 
-    drawn = terminal.lines(Panel("return", [LINE, BAND]), 30, 4, paint=paint)
+    drawn = terminal.lines(Panel("return", "steps", [LINE, BAND]), 30, 4, paint=paint)
     cells = re.findall(r"([01])([\u2801-\u28ff])", "".join(drawn[:4]))
     assert {index for index, _ in cells} == {"0", "1"}
     assert drawn[-2].strip() == "0━━ a < b"

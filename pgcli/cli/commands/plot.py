@@ -79,7 +79,7 @@ def plot(
         group_by=group_by,
     )
     if out is not None:
-        pictures.write(drawn, curves.X_TITLES[x], out)
+        pictures.write(drawn, out)
     text = []
     if out is None or in_terminal:
         text += draw(terminal, drawn, color=terminal.formats)

@@ -1,0 +1,96 @@
+"""`pgcli compare`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pgcli.cli import options
+from pgcli.cli.command import Command
+from pgcli.cli.commands.plot import GroupBy, Runs
+from pgcli.cli.terminal.console import Terminal, table
+from pgcli.cli.terminal.formatting import NOTHING, number, short
+from pgcli.errors import UsageError
+
+EXAMPLES = """\
+pgcli compare ppo2-run a2c-run
+pgcli compare runs/* --group-by optimizer.lr --threshold 475
+pgcli compare runs/* --group-by algo.name -o comparison.svg --csv table.csv"""
+
+NOTES = """\
+The score of a run or member is the mean return of its final evaluation. Groups are
+compared with the first one. Intervals: 95 %, from resampling runs."""
+
+Threshold = Annotated[
+    float | None,
+    options.option(
+        "--threshold X", "report the first evaluation that reaches this return"
+    ),
+]
+Out = Annotated[
+    Path | None,
+    options.option(
+        "-o,--out FILE", "curves and performance profile: .svg or .png", False
+    ),
+]
+Csv = Annotated[
+    Path | None, options.option("--csv FILE", "write the table as CSV", False)
+]
+
+
+def compare(
+    terminal: Terminal,
+    runs: Runs,
+    group_by: GroupBy = None,
+    threshold: Threshold = None,
+    out: Out = None,
+    csv: Csv = None,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Compare groups of runs by their final evaluations, with intervals."""
+    from pgcli.report import compare as comparison
+    from pgcli.report import pictures
+    from pgcli.storage.run_directory import RunDirectory
+
+    if out is not None:
+        pictures.check_path(out)
+    found = [RunDirectory.find(run, runs_dir) for run in runs]
+    result = comparison.compare(found, group_by=group_by, threshold=threshold)
+    if out is not None:
+        pictures.write(comparison.pictures(found, result, group_by), out)
+    if csv is not None:
+        try:
+            csv.write_text(comparison.to_csv(result), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"`--csv {csv}`: {error.strerror}") from error
+    if result["not_evaluated"]:
+        terminal.warn(f"{result['not_evaluated']} runs have not been evaluated yet")
+    terminal.answer(_text(result), {"ok": True, **result})
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    header = ["GROUP", "RUNS", "IQM", "95 %", "MEAN", "WORST", "P(BETTER)", "95 %"]
+    if result["threshold"] is not None:
+        header += [f"STEPS TO {result['threshold']:g}", "REACHED"]
+    return table([_row(row) for row in result["groups"]], header)
+
+
+def _row(row: Mapping[str, Any]) -> list[str]:
+    better, reached = row["improvement"], row["steps_to_threshold"]
+    cells = [
+        str(row["group"]),
+        str(row["runs"]),
+        number(row["iqm"]),
+        f"[{number(row['iqm_ci'][0])}, {number(row['iqm_ci'][1])}]",
+        number(row["mean"]),
+        number(row["worst"]),
+        NOTHING if better is None else f"{better['probability']:.2f}",
+        NOTHING
+        if better is None
+        else f"[{better['ci'][0]:.2f}, {better['ci'][1]:.2f}]",
+    ]
+    if reached is not None:
+        cells += [short(reached["median"]), f"{reached['reached']} of {row['runs']}"]
+    return cells
+
+
+COMMAND = Command(compare, EXAMPLES, NOTES)
