@@ -195,8 +195,9 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
     ),
     "config": _flag(
         "-c,--config FILE",
-        "YAML file, or name of a preset (style/openai); replaces the preset",
-        type=Path | None,
+        "YAML file, or name of a preset (style/openai), repeatable; replaces the "
+        "preset unless it names it as its `base`",
+        type=list[Path] | None,
     ),
     "no_preset": _flag("--no-preset", "start from the algorithm's defaults", type=bool),
     "seed": _flag(
@@ -285,6 +286,22 @@ def resolve_config(
         terminal.note(resolved.note)
     use_modules(flags.get("env_modules"))
     return resolved
+
+
+def source_of(resolved: "Resolved", flags: Flags) -> str:
+    """The files or the preset that a configuration comes from, as text."""
+    files = ", ".join(map(str, flags.get("config") or ()))
+    preset = resolved.preset and f"preset {resolved.preset}"
+    if files and preset and resolved.preset not in files.split(", "):
+        text = f"{files} on {preset}"
+    else:
+        text = files or preset or f"defaults of {resolved.config.algo.name}"
+    if (unused := resolved.unused_preset) is None:
+        text += "" if files or preset else ", no preset"
+    else:
+        way = f": `base: {unused}` in a file starts from it" if files else ""
+        text += f"; preset {unused} is not used{way}"
+    return f"configuration: {text}"
 
 
 def use_modules(names: list[str] | None) -> None:

@@ -1,5 +1,6 @@
 """`configure`: the configuration of a run, from Python values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ def configure(
     *,
     algo: str | None = None,
     env: str | None = None,
-    file: str | Path | None = None,
+    file: str | Path | Sequence[str | Path] | None = None,
     preset: bool = True,
     **values: Any,
 ) -> Resolved:
@@ -22,7 +23,8 @@ def configure(
     Args:
       algo: name or alias of an algorithm; None for that of `file`, or ppo2.
       env: id of an environment; None for that of `file`, or CartPole-v1.
-      file: a YAML file, or a preset by name such as `style/openai`.
+      file: a YAML file, or a preset by name such as `style/openai`, or several of
+        them, of which the later ones override.
       preset: whether to use the preset of (algorithm, environment), without `file`.
       **values: keys of the configuration: `steps=20_000`, `seeds=4`,
         `**{"optimizer.lr": 1e-3}`. `pgcli config explain KEY` explains one.
@@ -32,8 +34,9 @@ def configure(
     """
     given = {"algo.name": algo, "env.id": env}
     flags = {key: value for key, value in given.items() if value is not None} | values
+    files = [file] if isinstance(file, str | Path) else file or ()
     return resolve(
-        file=None if file is None else Path(file),
+        file=[Path(each) for each in files],
         flags={key: (_plain(value), key) for key, value in flags.items()},
         sets=(),
         use_preset=preset,

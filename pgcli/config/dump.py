@@ -12,6 +12,9 @@ from pgcli.config.schema import RunConfig
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*")
 _WORDS = {"null", "true", "false"}
 
+DERIVED = "derived"
+"""Origin of a value that follows from others."""
+
 
 def to_mapping(config: RunConfig) -> dict[str, Any]:
     """The configuration as nested dicts, lists and scalars, with all its keys."""
@@ -42,15 +45,20 @@ def differences(a: RunConfig, b: RunConfig) -> Iterator[tuple[str, str, str]]:
 
 
 def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
-    """The configuration as YAML, one key per line; `resolve` reads it back unchanged.
+    """The configuration as YAML, one key per line; `resolve` reads it back.
 
     Args:
       config: the configuration.
-      origins: origin of each key by dotted path, written as comments.
+      origins: origin of each key by dotted path, written as comments. Derived values
+        are comments themselves, so that a file for another budget derives its own.
     """
     rows = list(_rows(to_mapping(config)))
     if origins is None:
         return "".join(f"{text}\n" for _, text in rows)
+    for i, (path, text) in enumerate(rows):
+        if origins.get(path) == DERIVED:
+            indent = len(text) - len(text.lstrip())
+            rows[i] = path, f"{text[:indent]}# {text[indent:]}"
     width = max(len(text) for path, text in rows if path in origins) + 2
     return "".join(
         f"{text:{width}}# {origins[path]}\n" if path in origins else f"{text}\n"

@@ -9,6 +9,7 @@ from pgcli.config.dump import flow
 from pgcli.config.errors import printable
 from pgcli.config.fields import fields, real_name, sections, suggest
 from pgcli.config.schema import RunConfig
+from pgcli.config.source.files import BASE
 from pgcli.errors import UsageError
 
 _BASES: dict[type, str] = {dict: "mapping", tuple: "list", str: "text"}
@@ -127,4 +128,6 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors."""
     from pgcli.config.validate import adapter
 
-    return adapter(RunConfig).json_schema()
+    schema = adapter(RunConfig).json_schema()
+    base = {"type": "string", "description": "name of a preset to start from"}
+    return {**schema, "properties": {BASE: base, **schema["properties"]}}

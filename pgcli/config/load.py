@@ -1,7 +1,7 @@
 """The configuration of a run from files and flags, with the origin of every value.
 
-Order: schema's defaults < algorithm's defaults < preset < file < named flags < `--set`.
-All mistakes are reported at once, as a `ConfigError`.
+Order: defaults of the schema < of the algorithm < preset < files < named flags <
+`--set`. All mistakes are reported at once, as a `ConfigError`.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS, DEFAULT_ALGORITHM
-from pgcli.config.dump import to_mapping, to_yaml
+from pgcli.config.dump import DERIVED, to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import (
     MOVED_KEYS,
@@ -23,7 +23,7 @@ from pgcli.config.fields import (
     unused,
 )
 from pgcli.config.schema import EnvConfig, RunConfig
-from pgcli.config.source import presets, yaml_file
+from pgcli.config.source import presets
 from pgcli.config.source.command_line import (
     Assignment,
     from_env_kwargs,
@@ -31,6 +31,7 @@ from pgcli.config.source.command_line import (
     from_sets,
 )
 from pgcli.config.source.document import Document, KeyPath
+from pgcli.config.source.files import FILE, read_files, read_preset
 from pgcli.config.validate import dotted, place_of, say, section_issue, validate
 from pgcli.errors import UsageError
 
@@ -43,8 +44,10 @@ __all__ = [
     "to_yaml",
 ]
 
-ALGORITHM, PRESET, FILE = 0, 1, 2
-DERIVED = (
+ALGORITHM = 0
+"""Rank of an algorithm's defaults; those of files and flags are higher."""
+
+CAN_DERIVE = (
     "host.vectorizer",
     "eval.every",
     "checkpoint.every",
@@ -64,12 +67,14 @@ class Resolved:
         `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
       preset: the preset used, such as `ppo2/CartPole-v1`, or None.
       note: message about keys that have moved since they were written, or None.
+      unused_preset: the preset of the algorithm and the environment if it is not used.
     """
 
     config: RunConfig
     origins: Mapping[str, str]
     preset: str | None
     note: str | None = None
+    unused_preset: str | None = None
 
 
 @dataclass
@@ -135,7 +140,7 @@ class _Merged:
 
 def resolve(
     *,
-    file: Path | None,
+    file: Path | Sequence[Path] | None,
     flags: Mapping[str, Any],
     sets: Sequence[str],
     env_kwargs: Sequence[str] = (),
@@ -145,10 +150,11 @@ def resolve(
     """The configuration given by files and flags.
 
     A preset is chosen by (algorithm, environment) unless a file is given, which
-    replaces the preset.
+    replaces the preset. The key `base` of a file names a preset to start from.
 
     Args:
-      file: the file of `-c`, or the name of a preset if the file does not exist.
+      file: the files of `-c`, of which the later ones override, or one of them; if a
+        file does not exist, the name of a preset.
       flags: dotted path -> (value, spelling of the flag); a value of None is ignored.
       sets: the `path=value` texts of `--set`.
       env_kwargs: the texts of `--env-kwargs`: `name=value`, or `{name: value, …}`.
@@ -158,47 +164,40 @@ def resolve(
     Raises:
       ConfigError: files or flags are wrong; it lists all mistakes.
     """
-    # read the file, or the preset of that name, and the command line
+    # read the files and the command line
     issues: list[Issue] = []
-    document: Document | None = None
-    preset: str | None = None
-    if file is not None:
-        by_name = None if file.exists() else presets.named(str(file), preset_dir)
-        if by_name is not None:
-            preset, where = str(file), f"configs/{file}.yaml"
-            document = _read(by_name, f"preset {preset}", where, FILE, issues)
-        else:
-            document = _read(file, str(file), str(file), FILE, issues)
+    files = [file] if isinstance(file, Path) else list(file or ())
+    documents = read_files(files, preset_dir, issues)
     assignments = [
         *from_flags(flags, issues),
         *from_env_kwargs(env_kwargs, issues),
         *from_sets(sets, issues),
     ]
-    if document is not None and document.tree is None and document.issues:
+    if any(document.tree is None and document.issues for document in documents):
         # not YAML at all: further checks would be meaningless
         raise ConfigError(issues)
 
     # algorithm and environment, which determine defaults and preset
     given = _Merged()
-    if document is not None:
+    for document in documents:
         given.add_document(document)
     for assignment in assignments:
         given.add_assignment(assignment)
     algo, known = _algorithm(given, issues)
     env = given.tree.get("env")
     env_id = env.get("id", EnvConfig.id) if isinstance(env, Mapping) else EnvConfig.id
+    path = None
+    if known and isinstance(env_id, str):
+        path = presets.find(algo, env_id, preset_dir)
+    if path is not None and use_preset and not files:
+        documents = [read_preset(path)]
+        issues += documents[0].issues
 
-    # merge: the algorithm's defaults, then the preset or the file, then the flags
+    # merge: the algorithm's defaults, then the preset or the files, then the flags
     merged = _Merged()
     if known:
         merged.add_defaults(algo)
-    if file is None and use_preset and known and isinstance(env_id, str):
-        path = presets.find(algo, env_id, preset_dir)
-        if path is not None:
-            preset = f"{algo}/{path.stem}"
-            where = f"configs/{algo}/{path.name}"
-            merged.add_document(_read(path, f"preset {preset}", where, PRESET, issues))
-    if document is not None:
+    for document in documents:
         merged.add_document(document)
     for assignment in assignments:
         if _allowed(assignment, algo, known, issues):
@@ -207,7 +206,15 @@ def resolve(
     # validate
     config = _validated(merged, algo, known, issues)
     note = "; ".join(dict.fromkeys(merged.moved)) or None
-    return Resolved(config, _origins(config, merged), preset, note)
+    used = [document.preset for document in documents if document.preset is not None]
+    unused = None if path is None else presets.name_of(path)
+    return Resolved(
+        config,
+        _origins(config, merged),
+        preset=used[-1] if used else None,
+        note=note,
+        unused_preset=None if unused in used else unused,
+    )
 
 
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
@@ -250,14 +257,6 @@ def _validated(
     if issues or more:
         raise ConfigError([*issues, *more])
     return config
-
-
-def _read(
-    path: Path, origin: str, where: str, rank: int, issues: list[Issue]
-) -> Document:
-    document = yaml_file.read(path, origin=origin, where=where, rank=rank)
-    issues += document.issues
-    return document
 
 
 def _algorithm(given: _Merged, issues: list[Issue]) -> tuple[str, bool]:
@@ -306,7 +305,7 @@ def _origins(config: RunConfig, merged: _Merged) -> dict[str, str]:
         places = [p for key, p in merged.places.items() if key[: len(path)] == path]
         last = max(places, key=lambda place: place.rank[:2], default=None)
         origins[name] = "default" if last is None else last.origin
-        if name in DERIVED and (section is None or section.get(path[1]) is None):
+        if name in CAN_DERIVE and (section is None or section.get(path[1]) is None):
             derived = config.value(name) is not None
-            origins[name] = "derived" if derived else origins[name]
+            origins[name] = DERIVED if derived else origins[name]
     return origins

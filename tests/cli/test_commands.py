@@ -279,6 +279,57 @@ def test_config_show_can_be_read_back(run: Run) -> None:
     assert first["config"] == again["config"]
 
 
+def test_config_show_does_not_freeze_derived_values(run: Run) -> None:
+    """A file made for a small budget is good for a large one."""
+    shown = run("config", "show", "--no-preset", "--steps", "10000").out
+    assert "  # every: 1000" in shown
+    Path("my.yaml").write_text(shown)
+    words = ("config", "show", "--json", "--steps", "1000000")
+    config = json.loads(run(*words, "-c", "my.yaml").out)["config"]
+    assert config == json.loads(run(*words, "--no-preset").out)["config"]
+    assert config["eval"]["every"] == 100_000  # 1,000,000 / 10
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "configuration: preset ppo2/CartPole-v1"),
+        (
+            ("--no-preset",),
+            "configuration: defaults of ppo2; preset ppo2/CartPole-v1 is not used",
+        ),
+        (
+            ("-c", "a.yaml", "-c", "b.yaml"),
+            "configuration: a.yaml, b.yaml; preset ppo2/CartPole-v1 is not used: "
+            "`base: ppo2/CartPole-v1` in a file starts from it",
+        ),
+        (
+            ("-c", "base.yaml"),
+            "configuration: base.yaml on preset ppo2/CartPole-v1",
+        ),
+        (
+            ("-c", "ppo2/CartPole-v1"),
+            "configuration: ppo2/CartPole-v1",
+        ),
+    ],
+)
+def test_first_line_names_files_and_presets(
+    run: Run, words: tuple[str, ...], line: str
+) -> None:
+    Path("a.yaml").write_text("seed: 1\n")
+    Path("b.yaml").write_text("seed: 2\n")
+    Path("base.yaml").write_text("base: ppo2/CartPole-v1\n")
+    assert run("train", *words).err.splitlines()[0] == line
+
+
+def test_config_check_takes_the_files_of_train(run: Run) -> None:
+    Path("a.yaml").write_text("algo: {name: a2c}\n")
+    Path("b.yaml").write_text("rollout: {num_steps: 5}\n")
+    outcome = run("config", "check", "-c", "a.yaml", "-c", "b.yaml")
+    assert (outcome.code, outcome.out) == (0, "ok  a.yaml, b.yaml\n")
+    assert run("config", "check").code == 2
+
+
 def test_runs_show_prints_best_checkpoint_and_dashes_for_empty_values(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,7 +474,7 @@ def test_help_fits_in_80_columns(run: Run, command: str) -> None:
 
 def test_help_of_config_check_takes_several_files(run: Run) -> None:
     assert (
-        "Usage: pgcli config check [OPTIONS] FILE...\n"
+        "Usage: pgcli config check [OPTIONS] [FILE]...\n"
         in run("config", "check", "-h").out
     )
 

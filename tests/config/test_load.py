@@ -128,6 +128,57 @@ def test_resolve_file_looks_up_no_preset(presets: Path, tmp_path: Path) -> None:
     assert resolved.config.algo.gamma == 0.99
 
 
+def test_file_starts_from_the_preset_that_it_names_as_its_base(
+    presets: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("base: ppo2/X-v0\nenv: {num_envs: 4}\n")
+    resolved = run(file=path, use_preset=True, preset_dir=presets)
+    config = resolved.config
+    # of the preset: id, gamma and seed; of the file: the number of environments
+    assert (config.env.id, config.algo.gamma, config.seed) == ("X-v0", 0.5, 5)
+    assert config.env.num_envs == 4
+    assert resolved.origins["env.num_envs"] == f"{path}:2"
+    assert resolved.origins["seed"] == "preset ppo2/X-v0"
+    assert (resolved.preset, resolved.unused_preset) == ("ppo2/X-v0", None)
+
+
+def test_base_that_is_no_preset_is_an_error_at_its_place(
+    presets: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("seed: 1\nbase: ppo2/X-v1\n")
+    error = failure(file=path, preset_dir=presets)
+    assert messages(error) == ["there is no preset `ppo2/X-v1`"]
+    assert error.where == f"{path}:2"
+    assert error.issues[0].help == "did you mean `ppo2/X-v0`?"
+
+
+def test_later_files_override_earlier_ones(tmp_path: Path) -> None:
+    texts = "algo: {name: a2c}\nseed: 1\nsteps: 7\n", "seed: 2\nenv: {num_envs: 4}\n"
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for path, text in zip(files, texts, strict=True):
+        path.write_text(text)
+    resolved = run(file=files)
+    config = resolved.config
+    assert (config.algo.name, config.steps, config.seed) == ("a2c", 7, 2)
+    assert config.env.num_envs == 4
+    assert resolved.origins["steps"] == f"{files[0]}:3"
+    assert resolved.origins["seed"] == f"{files[1]}:1"
+
+
+def test_preset_that_is_not_used_is_named(presets: Path, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("env: {id: X-v0}\n")
+    for given in ({"file": path}, {"sets": ["env.id=X-v0"]}):
+        resolved = resolve(
+            **{"file": None, "flags": {}, "sets": [], **given},
+            use_preset=False,
+            preset_dir=presets,
+        )
+        assert (resolved.preset, resolved.unused_preset) == (None, "ppo2/X-v0")
+
+
 def test_resolve_finds_the_preset_by_values_from_set(presets: Path) -> None:
     for sets in (["env.id=X-v0"], ["env={id: X-v0}"]):
         assert run(*sets, use_preset=True, preset_dir=presets).preset == "ppo2/X-v0"

@@ -391,7 +391,7 @@ def test_resume_reads_keys_that_have_moved_since(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stop_after(tmp_path, settings(), monkeypatch, 3)
-    tree = yaml_file.read(run.config_yaml, origin="", where="", rank=0).tree
+    tree = yaml_file.read(run.config_yaml, origin="", where="", rank=(0, 0)).tree
     for key in ("vectorizer", "workers", "timeout"):
         tree["env"][key] = tree["host"].pop(key)
     run.config_yaml.write_text(json.dumps(tree))

@@ -37,8 +37,8 @@ def bench(terminal: Terminal, flags: options.Flags, seconds: Seconds = 10.0) -> 
             f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
         )
     resolved = options.resolve_config(terminal, flags)
-    chosen = flags["config"] or resolved.preset
-    terminal.note(f"configuration: {chosen or 'defaults'}; measuring {seconds:g} s…")
+    terminal.note(options.source_of(resolved, flags))
+    terminal.note(f"measuring {seconds:g} s…")
     from pgcli.diagnose import bench as measuring
 
     result = measuring.bench(resolved.config, seconds)

@@ -10,6 +10,7 @@ import typer
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, describe_error, render_error
+from pgcli.errors import UsageError
 
 EXAMPLES = """\
 pgcli config show --algo ppo2 --env CartPole-v1 > my.yaml
@@ -17,7 +18,7 @@ pgcli config check my.yaml
 pgcli config explain algo.clip_eps
 pgcli config schema > pgcli.schema.json"""
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="YAML files")]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="YAML files")]
 Key = Annotated[
     str,
     typer.Argument(
@@ -43,24 +44,28 @@ def show(terminal: Terminal, flags: options.Flags) -> None:
     terminal.answer(text, data)
 
 
-def check(terminal: Terminal, files: Files) -> None:
+def check(terminal: Terminal, flags: options.Flags, files: Files = None) -> None:
     """Check configuration files and report all mistakes."""
     from pgcli.config.load import ConfigError, resolve
 
+    each = [[path] for path in files or ()] + [flags["config"]] * bool(flags["config"])
+    if not each:
+        raise UsageError("no file to check", help="pgcli config check my.yaml")
     rows: list[dict[str, Any]] = []
     failures: list[ConfigError] = []
-    for path in files:
+    for paths in each:
+        name = ", ".join(map(str, paths))
         try:
-            resolved = resolve(file=path, flags={}, sets=())
+            resolved = resolve(file=paths, flags={}, sets=())
             if resolved.note is not None:
-                terminal.note(f"{path}: {resolved.note}")
-            rows.append({"file": str(path), "ok": True})
+                terminal.note(f"{name}: {resolved.note}")
+            rows.append({"file": name, "ok": True})
         except ConfigError as error:
             failures.append(error)
             described = describe_error(error)
-            rows.append({"file": str(path), "ok": False, "error": described})
+            rows.append({"file": name, "ok": False, "error": described})
     if not failures:
-        text = "\n".join(f"ok  {path}" for path in files)
+        text = "\n".join(f"ok  {row['file']}" for row in rows)
         terminal.answer(text, {"ok": True, "files": rows})
         return
     for failure in failures[:-1]:
@@ -96,7 +101,7 @@ GROUP = Group(
     EXAMPLES,
     {
         "show": Command(show, flags=SHOWN),
-        "check": Command(check),
+        "check": Command(check, flags=["config"]),
         "explain": Command(explain, flags=["algo"]),
         "schema": Command(schema),
     },

@@ -81,7 +81,7 @@ def train(
         return
 
     # train; JAX is imported from here on
-    terminal.note(_source(resolved, flags["config"]))
+    terminal.note(options.source_of(resolved, flags))
     from pgcli.cli.terminal.live_view import reporting
     from pgcli.training import run as training
 
@@ -109,15 +109,6 @@ def _draw_returns(terminal: Terminal, path: Path) -> None:
     with suppress(UsageError):  # no episode has ended
         panels = curves.panels([run], x="steps", keys=["return_mean"])
         terminal.note("\n".join(draw(terminal, panels, color=True)))
-
-
-def _source(resolved: "Resolved", file: Path | None) -> str:
-    config = resolved.config
-    if file is not None:
-        return f"configuration: {file}"
-    if resolved.preset is not None:
-        return f"configuration: preset {resolved.preset}"
-    return f"configuration: defaults of {config.algo.name}, no preset"
 
 
 def plan(resolved: "Resolved") -> dict[str, Any]:

@@ -7,6 +7,9 @@ from pgcli.config.errors import Issue, Mark, Place
 
 KeyPath = tuple[str | int, ...]
 
+PRESET = "preset "
+"""Beginning of the origin of a preset."""
+
 
 @dataclass
 class Document:
@@ -32,6 +35,11 @@ class Document:
     values: dict[KeyPath, Mark] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
 
+    @property
+    def preset(self) -> str | None:
+        """Name of the preset that this is, or None."""
+        return self.origin[len(PRESET) :] if self.origin.startswith(PRESET) else None
+
     def place(self, path: KeyPath) -> Place:
         """The place of a path: its value, and its key or the nearest enclosing key."""
         key = next(
@@ -54,9 +62,7 @@ class Document:
         mark = key or value
         suffix = "" if mark is None else f":{mark.line + 1}"
         position = (0, 0) if mark is None else (mark.line, mark.column)
-        origin = (
-            self.origin if self.origin.startswith("preset ") else self.origin + suffix
-        )
+        origin = self.origin if self.preset is not None else self.origin + suffix
         return Place(
             origin, self.where + suffix, (*self.rank, *position), key, value, self.lines
         )

@@ -38,9 +38,16 @@ def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
 
 
 def named(name: str, root: Path | None = None) -> Path | None:
-    """The preset called `directory/stem`, such as `trpo/CartPole-v1`, or None."""
-    known = {f"{path.parent.name}/{path.stem}": path for path in available(root)}
-    return known.get(name)
+    """The preset `directory/environment`, such as `trpo/CartPole-v1`, or None."""
+    folder, _, env_id = name.partition("/")
+    stem = file_name(env_id).removesuffix(".yaml")
+    known = {name_of(path): path for path in available(root)}
+    return known.get(f"{folder}/{stem}")
+
+
+def name_of(path: Path) -> str:
+    """Name of a preset: `directory/stem`."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def available(root: Path | None = None) -> list[Path]:

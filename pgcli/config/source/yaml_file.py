@@ -46,7 +46,7 @@ _SPECIAL: dict[str, Any] = {
 _REFUSED = object()
 
 
-def read(path: Path, *, origin: str, where: str, rank: int) -> Document:
+def read(path: Path, *, origin: str, where: str, rank: tuple[int, int]) -> Document:
     """The parsed file; its `issues` include a file that cannot be read."""
     try:
         with path.open("rb") as file:
@@ -62,7 +62,7 @@ def read(path: Path, *, origin: str, where: str, rank: int) -> Document:
     except UnicodeDecodeError as error:
         message = f"{where} is not UTF-8 text (byte {error.start})"
         return _unreadable(message, origin, where, rank)
-    return parse(text, origin=origin, where=where, rank=(rank, 0))
+    return parse(text, origin=origin, where=where, rank=rank)
 
 
 def parse(text: str, *, origin: str, where: str, rank: tuple[int, ...]) -> Document:
@@ -100,9 +100,11 @@ def scalar(text: str) -> Any:
     return text
 
 
-def _unreadable(message: str, origin: str, where: str, rank: int) -> Document:
-    document = Document(origin, where, (), (rank, 0))
-    document.issues.append(Issue(message, Place(origin, where, (rank, 0))))
+def _unreadable(
+    message: str, origin: str, where: str, rank: tuple[int, int]
+) -> Document:
+    document = Document(origin, where, (), rank)
+    document.issues.append(Issue(message, Place(origin, where, rank)))
     return document
 
 

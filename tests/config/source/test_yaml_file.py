@@ -133,7 +133,7 @@ def test_empty_document_says_nothing(text: str) -> None:
 
 def test_file_that_cannot_be_read_is_one_issue(tmp_path: Path) -> None:
     def message(path: Path) -> str:
-        document = yaml_file.read(path, origin="f", where="f", rank=2)
+        document = yaml_file.read(path, origin="f", where="f", rank=(2, 0))
         (issue,) = document.issues
         return issue.message
 
@@ -148,7 +148,7 @@ def test_file_that_cannot_be_read_is_one_issue(tmp_path: Path) -> None:
 def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "bom.yaml"
     path.write_bytes(b"\xef\xbb\xbfsteps: 5\r\n")
-    document = yaml_file.read(path, origin="f", where="f", rank=2)
+    document = yaml_file.read(path, origin="f", where="f", rank=(2, 0))
     assert document.tree == {"steps": 5}
 
 

@@ -1,0 +1,64 @@
+"""Files of a configuration: those of `-c`, each after the preset in its `base`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgcli.config.errors import Issue
+from pgcli.config.source import presets, yaml_file
+from pgcli.config.source.document import PRESET, Document
+from pgcli.suggest import did_you_mean
+
+LOWEST, FILE = 1, 2
+"""Ranks of the chosen preset and of files; those of the command line are higher."""
+
+BASE = "base"
+"""Key of a file that names the preset below it."""
+
+
+def read_files(
+    files: Sequence[Path], root: Path | None, issues: list[Issue]
+) -> list[Document]:
+    """The documents of files, the later ones override.
+
+    Args:
+      files: paths of files; if a file does not exist, the name of a preset.
+      root: directory of the presets; None means the installed ones.
+      issues: mistakes are added to it.
+    """
+    documents: list[Document] = []
+    for index, file in enumerate(files):
+        rank = (FILE, 2 * index + 1)
+        path = None if file.exists() else presets.named(str(file), root)
+        if path is not None:
+            document = read_preset(path, rank)
+        else:
+            document = yaml_file.read(
+                file, origin=str(file), where=str(file), rank=rank
+            )
+            base = _base(document, root, (FILE, 2 * index))
+            documents += [] if base is None else [base]
+        documents.append(document)
+    for document in documents:
+        issues += document.issues
+    return documents
+
+
+def read_preset(path: Path, rank: tuple[int, int] = (LOWEST, 0)) -> Document:
+    """The document of a preset."""
+    name = presets.name_of(path)
+    where = f"configs/{name}.yaml"
+    return yaml_file.read(path, origin=f"{PRESET}{name}", where=where, rank=rank)
+
+
+def _base(
+    document: Document, root: Path | None, rank: tuple[int, int]
+) -> Document | None:
+    """The preset that a file names as its base; the key is removed from the file."""
+    name = (document.tree or {}).pop(BASE, None)
+    path = presets.named(name, root) if isinstance(name, str) else None
+    if name is not None and path is None:
+        known = [presets.name_of(path) for path in presets.available(root)]
+        help = did_you_mean(str(name), known, "`base: ppo2/CartPole-v1` names one")
+        message = f"there is no preset `{name}`"
+        document.complain(message, document.values.get((BASE,)), help)
+    return None if path is None else read_preset(path, rank)
