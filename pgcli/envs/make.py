@@ -23,16 +23,15 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
       EnvironmentFailed: the library raised while making it.
     """
     # check what can be checked without importing the library
-    name = config.id.partition(":")[2]
-    backend = registry.DEVICE_BACKENDS[config.backend]
-    if not backend.installed:
-        raise registry.not_installed(config.id, str(backend.extra))
     if config.wrappers:
         raise UsageError(
             f"`env.wrappers` is for host environments; `{config.id}` runs on the device"
         )
-    if name not in backend.names():
-        raise registry.unknown_env(config.id)
+    registry.check(config)
+    name, backend = (
+        config.id.partition(":")[2],
+        registry.DEVICE_BACKENDS[config.backend],
+    )
     # exceptions of the library become errors that name the environment
     try:
         return backend.make(name, config.kwargs, config.max_episode_steps)

@@ -134,8 +134,18 @@ def unknown_env(env_id: str) -> UsageError:
         extra = extra_of(packages[0])
         help = f"it needs an extra: pip install 'pgcli-jax[{extra}]'"
     else:
-        help = close_to(env_id, [row.id for row in list_envs()])
+        help = close_to(env_id, _resembling(env_id) or [row.id for row in list_envs()])
     return UsageError(f"unknown environment `{env_id}`", help=help)
+
+
+def _resembling(env_id: str) -> list[str]:
+    """Ids close to an unknown one, of the back ends that need no import of JAX."""
+    import gymnasium
+
+    if ":" in env_id and not env_id.startswith("func:"):
+        return []
+    device = [f"func:{name}" for name in DEVICE_BACKENDS["func"].names()]
+    return similar(env_id, [*device, *gymnasium.registry], count=3)
 
 
 def not_installed(env_id: str, extra: str) -> UsageError:
@@ -144,6 +154,40 @@ def not_installed(env_id: str, extra: str) -> UsageError:
         f"environment `{env_id}` needs a package that is not installed",
         help=f"pip install 'pgcli-jax[{extra}]'",
     )
+
+
+def check(config: EnvConfig) -> None:
+    """Checks that there is such an environment, without making it.
+
+    Raises:
+      UsageError: its back end has no such environment, or is not installed.
+    """
+    if config.on_device:
+        backend = DEVICE_BACKENDS[config.backend]
+        if not backend.installed:
+            raise not_installed(config.id, str(backend.extra))
+        if config.id.partition(":")[2] not in backend.names():
+            raise unknown_env(config.id)
+    elif config.backend != "envpool":
+        check_registered(config.id, registered_name(config))
+
+
+def check_registered(env_id: str, name: str) -> None:
+    """Checks that Gymnasium knows an environment of this name.
+
+    Raises:
+      UsageError: it does not.
+    """
+    import gymnasium
+
+    try:
+        gymnasium.spec(name)
+    except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
+        raise unknown_env(env_id) from None
+    except gymnasium.error.VersionNotFound as error:
+        raise UsageError(f"unknown environment `{env_id}`", help=str(error)) from None
+    except gymnasium.error.Error:  # an older or newer version, which `make` names
+        return
 
 
 def registered_name(config: EnvConfig) -> str:

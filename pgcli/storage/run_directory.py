@@ -107,13 +107,28 @@ class RunDirectory:
 
         # the name is taken
         if not overwrite:
-            raise UsageError(
-                f"the run name {name} is taken",
-                where=str(path),
-                help="--resume auto continues it, --overwrite replaces it, or choose "
-                "another --name",
-            )
+            raise _taken(path)
         return cls(path)._replace(facts)
+
+    @staticmethod
+    def check_name(
+        runs_dir: Path, name: str | None, resume: str, overwrite: bool
+    ) -> None:
+        """Checks what `create` will find, before anything is loaded.
+
+        Raises:
+          UsageError: the name is missing, not valid or taken.
+        """
+        if name is not None:
+            run_name.check(name)
+            if not overwrite and resume == "never" and os.path.lexists(runs_dir / name):
+                raise _taken(runs_dir / name)
+        elif resume == "auto":
+            raise UsageError(
+                "`--resume auto` needs the name of a run: without one, every start is "
+                "a new run",
+                help="--name NAME; or `pgcli resume RUN` for a run that exists",
+            )
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -364,6 +379,15 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     """The runs in a directory, oldest first, including damaged ones."""
     runs = [_summary(RunDirectory(runs_dir / name)) for name in _names(runs_dir)]
     return sorted(runs, key=lambda run: (run.created or "", run.name))
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        f"the run name {path.name} is taken",
+        where=str(path),
+        help="--resume auto continues it, --overwrite replaces it, or choose another "
+        "--name",
+    )
 
 
 def _claim(path: Path) -> bool:

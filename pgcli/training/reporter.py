@@ -62,5 +62,8 @@ class Reporter:
     def saved(self, path: Path, iteration: int) -> None:
         """Called after a checkpoint has been committed."""
 
+    def note(self, message: str) -> None:
+        """Called with a message that is no warning."""
+
     def warn(self, message: str) -> None:
         """Called with a warning; training continues."""

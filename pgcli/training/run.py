@@ -14,9 +14,9 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.errors import AcceleratorError, UsageError
-from pgcli.storage import run_name
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import RunDirectory
+from pgcli.training import resume_notes
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.context import RunContext
@@ -82,8 +82,7 @@ def train(
     # absolute, since an environment may change the working directory
     runs_dir, reporter = Path(runs_dir).absolute(), reporter or Reporter()
     config = resolved.config
-    if name is not None:
-        run_name.check(name)
+    RunDirectory.check_name(runs_dir, name, resume, overwrite)
     with stop_on_signal() as stop:
         # continue a run of that name, or replace the remains of a killed start
         if resume == "auto" and name is not None:
@@ -212,6 +211,7 @@ def _continue(
         # a finished run returns its result
         result = run.read_result()
         if result is not None and _is_finished(result, config):
+            reporter.note(resume_notes.finished(run.name, result))
             return result
 
         # otherwise, restore and train
@@ -223,6 +223,11 @@ def _continue(
             _session(requested, run, trainer, reporter, stop) as session,
         ):
             session.restore(require_exact)
+            warning = resume_notes.raised_schedules(
+                stored.config, config, trainer.loop.steps, trainer.tracker.last_row
+            )
+            if warning is not None:
+                reporter.warn(warning)
             if config != stored.config:
                 with _writable(run.path):
                     run.write_config(to_yaml(config))

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pgcli.training.backend import plugins
+
 # whatever pgcli depends on, but for Typer, and what is slow of Python's own
 HEAVY = (
     *("jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "safetensors"),
@@ -45,12 +47,37 @@ def test_help_imports_nothing_heavy(words: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [("train --dry-run", 0), ("train --set algo.clip_eps=-1", 2), ("config show", 0)],
+    [
+        ("train --set algo.clip_eps=-1", 2),
+        ("train --resume auto", 2),
+        ("train --name .x", 2),
+        ("train --name tests --runs-dir .", 2),  # it is taken
+        ("config show", 0),
+    ],
 )
 def test_configuration_is_resolved_without_jax(words: str, code: int) -> None:
     got, found = modules_after(*words.split())
     assert got == code
     assert found.isdisjoint({"jax", "numpy", "gymnasium", "flax"})
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("train --env CartPol-v1", 2),
+        ("train --env func:CartPol-v1", 2),
+        ("train --accelerator gpu", 6),
+    ],
+)
+def test_environment_and_accelerator_are_checked_without_jax(
+    words: str, code: int
+) -> None:
+    """The ids of Gymnasium and of `func:`; GPUs, if JAX has no plugin for them."""
+    if code == 6 and plugins.installed("gpu"):
+        pytest.skip("a plugin for GPUs is installed")
+    got, found = modules_after(*words.split())
+    assert got == code
+    assert found.isdisjoint({"jax", "flax"})
 
 
 def test_import_pgcli_is_lazy() -> None:

@@ -1,6 +1,7 @@
 """Sessions: logs, evaluations, checkpoints, and kills at every file operation."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.reporter import Reporter
+from pgcli.training.resume_notes import raised_schedules
 from pgcli.training.run import Interrupted, resume, train
 
 SLOW = pytest.mark.slow
@@ -36,6 +38,10 @@ class Listening(Reporter):
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -363,11 +369,42 @@ def test_resume_with_more_steps_continues_past_the_old_budget(tmp_path: Path) ->
     assert [row["iteration"] for row in logged] == list(range(1, 9))
 
 
+def test_resume_says_that_an_annealed_learning_rate_jumps(tmp_path: Path) -> None:
+    start(tmp_path, settings("optimizer.schedule=linear"))
+    seen = Listening()
+    resume("x", runs_dir=tmp_path, steps=8 * BATCH, reporter=seen)
+    assert "raises the values of optimizer.schedule" in seen.warnings[0]
+    assert "with optimizer.schedule=constant" in seen.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("sets", "last", "expected"),
+    [
+        # 1e-3 · (1 − 100/400) = 7.5e-4, after a last step of 1e-3 · (1 − 90/100) = 1e-4
+        (("optimizer.schedule=linear",), 1e-4, "from 0.0001 to 0.00075 (×7.5)"),
+        (("algo.clip_schedule=linear",), 1e-3, "raises the values of algo.clip_sch"),
+        (("optimizer.schedule=constant",), 1e-3, None),
+    ],
+)
+def test_schedules_that_a_larger_budget_raises(
+    sets: tuple[str, ...], last: float, expected: str | None
+) -> None:
+    before = resolved("CartPole-v1", "optimizer.lr=1e-3", "steps=100", *sets).config
+    after = dataclasses.replace(before, steps=400)
+    text = raised_schedules(before, after, 100, {"lr": last})
+    assert (expected in text) if expected and text else text is expected
+    assert raised_schedules(after, before, 100, {"lr": last}) is None
+
+
 def test_resume_of_a_finished_run_is_its_result(tmp_path: Path) -> None:
     result = start(tmp_path, settings())
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "x").rglob("*")}
-    assert start(tmp_path, settings()) == result
-    assert resume("x", runs_dir=tmp_path) == result
+    seen = Listening()
+    assert start(tmp_path, settings(), seen) == result
+    assert resume("x", runs_dir=tmp_path, reporter=seen) == result
+    assert len(seen.notes) == 2
+    assert "x is finished: 128 of 123 steps are used" in seen.notes[1]
+    assert "`pgcli resume --steps M`" in seen.notes[1]
     changed = {p.name for p, at in before.items() if p.stat().st_mtime_ns != at}
     assert changed <= {"lock"}
 

@@ -73,6 +73,15 @@ def train(
     if resume == "auto" and overwrite:
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
     resolved = options.resolve_config(terminal, flags)
+    from pgcli.storage.run_directory import RunDirectory
+
+    # what can be checked without JAX
+    RunDirectory.check_name(runs_dir, name, resume, overwrite)
+    from pgcli.envs import registry
+    from pgcli.training.backend import plugins
+
+    registry.check(resolved.config.env)
+    plugins.check(resolved.config.accelerator)
 
     # only show the plan
     if dry_run:

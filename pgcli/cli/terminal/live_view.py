@@ -66,6 +66,10 @@ class LineReporter(Reporter):
         """Writes a line, with `--verbose`."""
         self._terminal.detail(f"saved iteration={iteration} path={path}")
 
+    def note(self, message: str) -> None:
+        """Writes a message."""
+        self._terminal.note(message)
+
     def warn(self, message: str) -> None:
         """Writes a warning."""
         self._terminal.warn(message)

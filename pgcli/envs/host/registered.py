@@ -6,7 +6,12 @@ from typing import Any
 
 from pgcli import versions
 from pgcli.envs.host.mujoco_warnings import quiet_mujoco
-from pgcli.envs.registry import needed_extra, not_installed, unknown_env, unusable
+from pgcli.envs.registry import (
+    check_registered,
+    needed_extra,
+    not_installed,
+    unusable,
+)
 from pgcli.errors import UsageError
 from pgcli.suggest import did_you_mean
 
@@ -28,6 +33,7 @@ def make_registered(
     """
     import gymnasium
 
+    check_registered(env_id, name)
     # the registered limit unless one is given; the extra of its package, for errors
     limit = (
         {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
@@ -38,11 +44,7 @@ def make_registered(
     try:
         with quiet_mujoco(extra == "mujoco" and installed):
             return gymnasium.make(name, disable_env_checker=True, **limit, **kwargs)
-    # an unknown name, a missing package, wrong arguments, or an error of its own
-    except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
-        raise unknown_env(env_id) from None
-    except gymnasium.error.VersionNotFound as error:
-        raise UsageError(f"unknown environment `{env_id}`", help=str(error)) from None
+    # a missing package, wrong arguments, or an error of its own
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error) as error:
         if extra and not installed:
             raise not_installed(env_id, extra) from None

@@ -10,6 +10,7 @@ import jax
 
 from pgcli.cache import cache_directory
 from pgcli.errors import AcceleratorError
+from pgcli.training.backend import plugins
 from pgcli.versions import set_jax
 
 
@@ -89,11 +90,7 @@ def start(
 def _missing(requested: str, error: Exception) -> AcceleratorError:
     """The error for an accelerator that JAX cannot start, with a remedy."""
     forced = os.environ.get("JAX_PLATFORMS")
-    help = {
-        "gpu": "install the CUDA build, pip install 'pgcli-jax[cuda13]' (or cuda12), "
-        "or use --accelerator cpu",
-        "tpu": "install 'pgcli-jax[tpu]' on a TPU machine, or use --accelerator cpu",
-    }.get(requested, "unset JAX_PLATFORMS")
+    help = plugins.HELP.get(requested, "unset JAX_PLATFORMS")
     if forced:
         help = f"JAX_PLATFORMS={forced} is set and excludes it; {help}"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__

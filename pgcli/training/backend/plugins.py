@@ -1,0 +1,36 @@
+"""Accelerators that JAX can start, as far as it is known without importing it."""
+
+import importlib.metadata
+import importlib.util
+import os
+from typing import Literal
+
+from pgcli.errors import AcceleratorError
+
+HELP = {
+    "gpu": "install the CUDA build, pip install 'pgcli-jax[cuda13]' (or cuda12), or "
+    "use --accelerator cpu",
+    "tpu": "install 'pgcli-jax[tpu]' on a TPU machine, or use --accelerator cpu",
+}
+"""Remedies for an accelerator that is not available."""
+
+
+def installed(platform: Literal["gpu", "tpu"]) -> bool:
+    """Whether a plugin of JAX for the platform may be installed."""
+    if platform == "tpu" and "TPU_LIBRARY_PATH" not in os.environ:
+        return importlib.util.find_spec("libtpu") is not None
+    plugins = importlib.metadata.entry_points(group="jax_plugins")
+    return bool(plugins) or importlib.util.find_spec("jax_plugins") is not None
+
+
+def check(requested: Literal["auto", "cpu", "gpu", "tpu"]) -> None:
+    """Checks that the requested accelerator has a plugin.
+
+    Raises:
+      AcceleratorError: there is none.
+    """
+    if requested in ("gpu", "tpu") and not installed(requested):
+        raise AcceleratorError(
+            f"accelerator `{requested}` is not available: JAX has no plugin for it",
+            help=HELP[requested],
+        )
