@@ -262,8 +262,9 @@ def test_moved_key_is_one_line_on_stderr(run: Run, words: tuple[str, ...]) -> No
     Path("old.yaml").write_text("env: {workers: 1}\n")
     outcome = run(*words)
     assert outcome.code == 0
-    assert outcome.err.endswith("`env.workers` is now `host.workers`\n")
-    assert outcome.err.count("\n") == 1
+    lines = [line for line in outcome.err.splitlines() if "is now" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("`env.workers` is now `host.workers`")
     assert "is now" not in outcome.out
 
 
@@ -431,6 +432,16 @@ def test_dry_run_counts_iterations_and_gradient_steps(run: Run) -> None:
     trpo = the_only_object(run(*words.split(), "--algo", "trpo", *sets).out)
     # Adam's steps are those of the critic; the policy takes one per iteration
     assert (trpo["gradient_steps"], trpo["trust_region_steps"]) == (36, 6)
+
+
+def test_dry_run_shows_members_and_grid(run: Run) -> None:
+    words = "train --dry-run --seed 2 --seeds 3 --grid optimizer.lr=1e-4,1e-3"
+    rows = [line.split("  ") for line in run(*words.split()).out.splitlines()]
+    shown = {row[0]: row[-1].strip() for row in rows}
+    assert shown["seed"] == "2 to 4"
+    assert shown["grid"] == "optimizer.lr [0.0001, 0.001]"
+    assert shown["members"] == "6, trained in one run"
+    assert shown["network"] == "mlp [64, 64], 9,155 parameters"
 
 
 def test_dry_run_leaves_open_what_depends_on_episode_lengths(run: Run) -> None:

@@ -141,12 +141,25 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
     return Path(target)
 
 
+def preview(config: Any) -> dict[str, Any]:
+    """Facts about a run, without an environment."""
+    return {
+        "accelerator": "cpu",
+        "devices": 1,
+        "observations": "float32[4]",
+        "actions": "Discrete(2)",
+        "time_limit": 500,
+        "parameters": 9155,
+    }
+
+
 def modules(
     train: Callable[..., Any] = train, evaluate: Callable[..., Any] = evaluate
 ) -> dict[str, SimpleNamespace]:
     """Stand-ins for the modules of `pgcli.training`, by name."""
     return {
         "run": SimpleNamespace(train=train, resume=train),
+        "preview": SimpleNamespace(preview=preview),
         "evaluation.evaluate": SimpleNamespace(evaluate=evaluate),
         "evaluation.load_policy": SimpleNamespace(find_checkpoint=find_checkpoint),
     }

@@ -11,6 +11,7 @@ from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import next_step, summary
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.dump import flow
 from pgcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ Overwrite = Annotated[
     bool, options.option("--overwrite", "replace the run of this name")
 ]
 DryRun = Annotated[
-    bool, options.option("--dry-run", "show the plan of the run without training")
+    bool,
+    options.option("--dry-run", "make the environment and show the plan of the run"),
 ]
 
 
@@ -83,14 +85,16 @@ def train(
     registry.check(resolved.config.env)
     plugins.check(resolved.config.accelerator)
 
-    # only show the plan
+    # only show the plan; JAX is imported from here on
+    terminal.note(options.source_of(resolved, flags))
     if dry_run:
-        data = plan(resolved)
+        from pgcli.training import preview
+
+        data = plan(resolved) | preview.preview(resolved.config)
         terminal.answer(_plan_text(data), data)
         return
 
-    # train; JAX is imported from here on
-    terminal.note(options.source_of(resolved, flags))
+    # train
     from pgcli.cli.terminal.live_view import reporting
     from pgcli.training import run as training
 
@@ -121,11 +125,11 @@ def _draw_returns(terminal: Terminal, path: Path) -> None:
 
 
 def plan(resolved: "Resolved") -> dict[str, Any]:
-    """The plan of a run: batch size, iterations and steps, from the configuration.
+    """The part of a plan that follows from the configuration: sizes and counts.
 
-    If whole episodes are collected, values that depend on their lengths are None.
-    `gradient_steps` counts the steps of Adam; if the policy takes a step of another
-    kind, those are the critic's.
+    They are those of one member if there are several. If whole episodes are collected,
+    values that depend on their lengths are None. `gradient_steps` counts the steps of
+    Adam; if the policy takes a step of another kind, those are the critic's.
     """
     from pgcli.config.load import to_mapping
 
@@ -143,7 +147,7 @@ def plan(resolved: "Resolved") -> dict[str, Any]:
         "env": config.env.id,
         "preset": resolved.preset,
         "seed": config.seed,
-        "accelerator": config.accelerator,
+        "members": config.num_members,
         "batch_size": batch,
         "trajectories": num_envs * config.rollout.episodes_per_env
         if episodes
@@ -175,12 +179,26 @@ def _plan_text(data: dict[str, Any]) -> str:
     if data["trajectories"]:
         noun = "trajectory" if data["trajectories"] == 1 else "trajectories"
         batch = f"{data['trajectories']:,} {noun}"
+
+    # members, and the shape of the network
+    config, limit, seed = data["config"], data["time_limit"], data["seed"]
+    last = seed + config["seeds"] - 1
+    members = [("grid", f"{key} {flow(x)}") for key, x in config["grid"].items()]
+    if data["members"] > 1:
+        members.append(("members", f"{data['members']}, trained in one run"))
+    torso, hidden = config["network"]["torso"], flow(config["network"]["hidden"])
+    torso += "" if torso == "nature_cnn" else f" {hidden}"
     return table(
         [
             ("algorithm", data["algo"]),
             ("environment", data["env"]),
+            ("observations", data["observations"]),
+            ("actions", data["actions"]),
+            ("time limit", f"{limit:,} steps" if limit else "none"),
+            ("network", f"{torso}, {data['parameters']:,} parameters"),
             ("preset", data["preset"] or "none"),
-            ("seed", str(data["seed"])),
+            ("seed", f"{seed}" if last == seed else f"{seed} to {last}"),
+            *members,
             ("accelerator", data["accelerator"]),
             ("batch size", batch),
             ("iterations", iterations),

@@ -197,14 +197,14 @@ def check_fit(trained: Trained, spec: EnvSpec) -> None:
     ):
         if _shapes(ours) != _shapes(theirs):
             raise CheckpointError(
-                f"{what} of {spec.id} are {_describe(theirs)}, "
-                f"the agent was trained on {_describe(ours)}",
+                f"{what} of {spec.id} are {describe(theirs)}, "
+                f"the agent was trained on {describe(ours)}",
                 where=str(trained.path),
             )
 
 
-def _describe(space: ObsSpace) -> str:
-    """A space as text for error messages."""
+def describe(space: ObsSpace) -> str:
+    """A space as text."""
     if isinstance(space, Box):
         return f"{space.dtype}{list(space.shape)}"
     if isinstance(space, Discrete):
@@ -213,5 +213,5 @@ def _describe(space: ObsSpace) -> str:
         return f"MultiDiscrete({list(space.nvec)})"
     if isinstance(space, MultiBinary):
         return f"MultiBinary({list(space.shape)})"
-    parts = (f"{name}: {_describe(part)}" for name, part in sorted(space.items()))
+    parts = (f"{name}: {describe(part)}" for name, part in sorted(space.items()))
     return "{" + ", ".join(parts) + "}"

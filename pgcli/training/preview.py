@@ -1,0 +1,51 @@
+"""The environment, the network and the devices of a run, without training."""
+
+import math
+from typing import Any
+
+import jax
+
+from pgcli.config.schema import RunConfig
+from pgcli.envs.base import EnvSpec
+from pgcli.envs.make import make_device_env, make_host_env
+from pgcli.storage.loggers import require_packages
+from pgcli.training.backend import layout
+from pgcli.training.evaluation.evaluate import describe
+from pgcli.training.seeds import env_seeds
+from pgcli.training.step import init_agent, make_setup
+
+
+def preview(config: RunConfig) -> dict[str, Any]:
+    """Facts about a run, from one environment that is made and closed.
+
+    Returns:
+      `accelerator, devices, observations, actions, time_limit, parameters`.
+
+    Raises:
+      PgcliError: as at the start of training.
+    """
+    require_packages(config.log.sinks)
+    accelerator = layout.start(config).accelerator
+    spec = _spec(config)
+    setup = make_setup(config, spec)
+    agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
+    leaves = jax.tree.leaves(agent.params)
+    return {
+        "accelerator": accelerator.platform,
+        "devices": accelerator.devices,
+        "observations": describe(spec.obs),
+        "actions": describe(spec.action),
+        "time_limit": spec.max_episode_steps,
+        "parameters": sum(math.prod(leaf.shape) for leaf in leaves),
+    }
+
+
+def _spec(config: RunConfig) -> EnvSpec:
+    if config.env.on_device:
+        return make_device_env(config.env).spec
+    seeds = env_seeds(config.seed, "train", 1)
+    env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
+    try:
+        return env.spec
+    finally:
+        env.close()
