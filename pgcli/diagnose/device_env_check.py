@@ -10,16 +10,11 @@ import numpy as np
 
 from pgcli.diagnose.host_env_check import Speed
 from pgcli.diagnose.random_episodes import Finding, Wrong
-from pgcli.envs.base import (
-    Box,
-    DeviceEnv,
-    Discrete,
-    MultiBinary,
-    ObsSpace,
-    env_action,
-    random_action,
-)
+from pgcli.envs.base import Box, DeviceEnv, ObsSpace, limits, random_action
+from pgcli.envs.device.contract import check_contract
 from pgcli.envs.failures import PASSED, place
+from pgcli.errors import EnvironmentFailed
+from pgcli.rollout.bounds import BoundsWarning, outside
 
 NUM_ENVS, NUM_STEPS = 16, 128
 
@@ -32,6 +27,8 @@ def check_device(env: DeviceEnv) -> list[Finding]:
             findings += part(env)
         except Wrong as wrong:
             return [*findings, wrong.finding]
+        except EnvironmentFailed as error:
+            return [*findings, Finding("error", error.message, error.help)]
         except PASSED:
             raise
         except BaseException as error:
@@ -44,60 +41,8 @@ def check_device(env: DeviceEnv) -> list[Finding]:
 
 def _shapes(env: DeviceEnv) -> Iterator[Finding]:
     """Checks shapes and dtypes of a reset and a step by tracing them."""
-
-    def both(key: Any) -> Any:
-        state, obs = env.reset(key)
-        action = random_action(env.spec.action, (), np.random.default_rng(0))
-        return state, obs, *env.step(key, state, env_action(env.spec.action, action))
-
-    # observations and the fields of a step against the declared spaces
-    state, first, after, step = jax.eval_shape(both, jax.random.key(0))
-    for what, obs in (("of a reset", first), ("of a step", step.obs)):
-        _check_kind(f"the observation {what}", obs, env.spec.obs)
-    for name, dtype in (
-        ("reward", "float32"),
-        ("terminated", "bool"),
-        ("truncated", "bool"),
-    ):
-        leaf = getattr(step, name)
-        if leaf.shape != () or leaf.dtype != dtype:
-            raise Wrong(
-                f"`{name}` is {leaf.dtype}{list(leaf.shape)}, not one {dtype}",
-                "return a scalar: `[0]`, `jnp.all`, `jnp.any` or `jnp.sum`",
-            )
-    # lax.scan carries the state: structure, shapes and dtypes must stay the same
-    before, later = (str(jax.tree.structure(tree)) for tree in (state, after))
-    if before != later:
-        raise Wrong(
-            "the state has another structure after a step than after a reset: "
-            f"{later}, not {before}",
-            "return the same containers with the same keys from both",
-        )
-    paths = jax.tree_util.tree_flatten_with_path(state)[0]
-    for (path, old), new in zip(paths, jax.tree.leaves(after), strict=True):
-        if (old.shape, old.dtype) != (new.shape, new.dtype):
-            raise Wrong(
-                f"the state{jax.tree_util.keystr(path)} is {_kind(new)} after a step, "
-                f"{_kind(old)} after a reset",
-                "jax.lax.scan needs the same shapes and dtypes from both",
-            )
+    check_contract(env)
     yield Finding("ok", "shapes and dtypes match its spaces and are constant")
-
-
-def _check_kind(what: str, obs: Any, space: ObsSpace) -> None:
-    if isinstance(space, Mapping):
-        for name, part in space.items():
-            _check_kind(f"`{name}` of {what}", obs[name], part)
-    elif obs.shape != space.shape:
-        raise Wrong(
-            f"{what} has shape {list(obs.shape)}, not {list(space.shape)}",
-            "declare the returned shape in observation_space",
-        )
-
-
-def _kind(leaf: Any) -> str:
-    """Dtype and shape, such as `float32[4]`."""
-    return f"{leaf.dtype}{list(leaf.shape)}"
 
 
 def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], Any]:
@@ -136,12 +81,16 @@ def _episodes(env: DeviceEnv) -> Iterator[Finding]:
             f"the reward is not finite at step {t} of environment {n}",
             "training stops at such a value: look for a division by 0 or an overflow",
         )
+    ones = np.ones(step.reward.shape)
+    found = outside(env.spec.obs, step.obs, ones, ones.size, np)
+    for words in BoundsWarning(env.spec.obs).text(found, "the check"):
+        yield Finding("warning", *words)
     # ends of episodes, and the limit that guarantees them
     ends = int((step.terminated | step.truncated).sum())
     yield Finding(
         "ok",
         f"{NUM_ENVS} × {NUM_STEPS} random steps under jit and vmap, {ends} episode "
-        "ends: all observations are in their space, all rewards are finite",
+        "ends: all observations fit their space, all rewards are finite",
     )
     limit = env.spec.max_episode_steps
     if limit is None:
@@ -159,26 +108,18 @@ def _episodes(env: DeviceEnv) -> Iterator[Finding]:
 
 
 def _check_values(what: str, obs: Any, space: ObsSpace) -> None:
+    """Raises `Wrong` for values that are not finite, or no category of their space."""
     if isinstance(space, Mapping):
         for name, part in space.items():
             _check_values(f"`{name}` of {what}", obs[name], part)
         return
-    # values that are not finite, then values outside [low, high]
     if obs.dtype.kind == "f" and not np.isfinite(obs).all():
         raise Wrong(f"{what} is not finite", "look for a division by 0 or an overflow")
-    if isinstance(space, Box):
-        low, high = space.bounds()
-    elif isinstance(space, Discrete):
-        low, high = np.asarray(space.start), np.asarray(space.start + space.n - 1)
-    elif isinstance(space, MultiBinary):
-        low, high = np.asarray(0), np.asarray(1)
-    else:
-        start = np.asarray(space.start).reshape(space.shape)
-        low, high = start, start + np.asarray(space.nvec).reshape(space.shape) - 1
-    if (obs < low).any() or (obs > high).any():
+    low, high = limits(space)
+    if not isinstance(space, Box) and ((obs < low) | (obs > high)).any():
         raise Wrong(
             f"{what} is outside its space: values from {obs.min():g} to {obs.max():g}",
-            "widen observation_space, or clip the observation",
+            "correct observation_space, or what is returned",
         )
 
 

@@ -37,29 +37,33 @@ def _excludes(part: Box) -> bool:
 def outside(space: ObsSpace, obs: Any, weight: Any, num_steps: int, xp: Any) -> Any:
     """For each of `bounded`: (share of steps outside, worst value, its bounds): [P, 4].
 
+    Only reductions, so that devices need not exchange observations.
+
     Args:
       space: the space of an observation.
-      obs: observations [M, …].
-      weight: [M], 0 for observations to leave out.
+      obs: observations [*B, …].
+      weight: [*B], 0 for observations to leave out.
       num_steps: number of steps that they belong to.
       xp: `numpy` or `jax.numpy`.
     """
     rows = []
     for name, part in bounded(space).items():
-        x = obs[name] if name else obs
-        x = xp.asarray(x, "float32").reshape(len(weight), -1)  # [M, D]
+        x = xp.asarray(obs[name] if name else obs, "float32")
+        x = x.reshape(*weight.shape, -1)  # [*B, D]
         low, high = (
-            xp.asarray(np.broadcast_to(np.float32(bound), part.shape).reshape(1, -1))
+            xp.asarray(np.broadcast_to(np.float32(bound), part.shape)).reshape(
+                *(1,) * weight.ndim, -1
+            )
             for bound in part.bounds()
         )
-        # distance to the nearer bound, positive outside
+        # distance beyond the nearer bound, positive outside
         excess = xp.maximum(low - x, x - high)
-        excess = xp.where(weight.reshape(-1, 1) > 0, excess, -1.0)
-        share = (excess.max(axis=1) > 0).sum().astype("float32") / num_steps
-        worst = excess.argmax()
-        place = worst % x.shape[1]
-        row = (share, x.reshape(-1)[worst], low[0, place], high[0, place])
-        rows.append(xp.stack(row))
+        excess = xp.where(weight[..., None] > 0, excess, -1.0)
+        share = (excess.max(axis=-1) > 0).sum().astype("float32") / num_steps
+        # the value with the largest distance, and its bounds
+        is_worst = excess == excess.max()
+        row = [xp.where(is_worst, y, -np.inf).max() for y in (x, low, high)]
+        rows.append(xp.stack([share, *row]))
     return xp.stack(rows) if rows else xp.zeros((0, len(COLUMNS)), "float32")
 
 

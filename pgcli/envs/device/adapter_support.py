@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, ObsSpace, Space, Step
+from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Space, Step
+from pgcli.envs.device.contract import cast_obs, cast_scalar
 from pgcli.envs.spaces import unsupported as unsupported
 from pgcli.errors import UsageError
 
@@ -41,13 +42,6 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def cast(space: ObsSpace, obs: Any) -> Any:
-    """An observation in the dtypes of our spaces."""
-    if isinstance(space, Mapping):
-        return {name: cast(part, obs[name]) for name, part in space.items()}
-    return jnp.asarray(obs, space.dtype)
-
-
 def from_reset_and_step(
     spec: EnvSpec,
     reset: Callable[[Array], tuple[Any, Any]],
@@ -57,12 +51,17 @@ def from_reset_and_step(
 
     A state keeps the dtypes that it has after a reset, so that `lax.scan` can carry it;
     Python scalars in it become arrays. Only the time limit may truncate.
+
+    Raises:
+      EnvironmentFailed: what `reset` returns breaks the contract (`contract`).
     """
 
     def first(key: Array) -> tuple[Any, Any]:
         with their_rules():
             state, obs = reset(key)
-            return jax.tree.map(jnp.asarray, state), cast(spec.obs, obs)
+            return jax.tree.map(jnp.asarray, state), cast_obs(
+                spec.id, spec.obs, obs, "reset"
+            )
 
     # shapes and dtypes of a state after a reset
     kinds = jax.eval_shape(lambda key: first(key)[0], jax.random.key(0))
@@ -72,10 +71,10 @@ def from_reset_and_step(
         with their_rules():
             state, (obs, reward, terminated, truncated) = step(key, state, action)
             return like(kinds, state), Step(
-                cast(spec.obs, obs),
-                jnp.asarray(reward, jnp.float32),
-                jnp.asarray(terminated, bool),
-                jnp.asarray(truncated, bool),
+                cast_obs(spec.id, spec.obs, obs, "step"),
+                cast_scalar(spec.id, "reward", reward, "float32", "biuf"),
+                cast_scalar(spec.id, "terminated", terminated, "bool", "biu"),
+                cast_scalar(spec.id, "truncated", truncated, "bool", "biu"),
             )
 
     return DeviceEnv(spec, first, after, cuts_at_limit_only=True)

@@ -114,7 +114,7 @@ def from_brax(
     # the random key of the environment is part of its state
     def step(_: Array, state: Any, action: Array) -> tuple[Any, Any, Any, Any]:
         state, reward, done = act(state, action)
-        return state, _visible(state.obs), reward, done
+        return state, _visible(state.obs), reward, done != 0
 
     return from_reset_and_step(spec, *with_time_limit(limit, reset, step))
 

@@ -28,6 +28,8 @@ def from_func_env(
       action_dtype: dtype of the actions passed to them; None for the space's own.
     """
     spec = make_spec(id, func.observation_space, func.action_space, limit)
+    # in the dtype of its own space, at the width that JAX computes in
+    dtype = jax.dtypes.canonicalize_dtype(action_dtype or func.action_space.dtype)
     # passed as the last argument of every function
     more = () if params is None else (params,)
 
@@ -41,7 +43,7 @@ def from_func_env(
         # one key per function: transition, observation, terminal, reward
         inner, elapsed = state
         move, see, end, pay = jax.random.split(key, 4)
-        action = jnp.asarray(action, action_dtype or spec.action.dtype)
+        action = jnp.asarray(action, dtype)
         after = func.transition(inner, action, move, *more)
         terminated = func.terminal(after, end, *more)
         reward = func.reward(inner, action, after, pay, *more)

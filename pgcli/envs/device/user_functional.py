@@ -11,10 +11,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pgcli.envs import user_modules
-from pgcli.envs.base import DeviceEnv, env_action, random_action
+from pgcli.envs.base import DeviceEnv
 from pgcli.envs.failures import PASSED, in_words
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.suggest import did_you_mean
@@ -127,21 +125,15 @@ def _replaced(params: Any, chosen: Mapping[str, Any]) -> Any:
 
 def _traced(env_id: str, func: Any, params: Any, limit: int) -> DeviceEnv:
     """The environment, after JAX has traced a reset and a step of it."""
-    import jax
-
+    from pgcli.envs.device.contract import check_contract
     from pgcli.envs.device.func_env import from_func_env
-
-    def step(key: Any) -> Any:
-        state, _ = env.reset(key)
-        action = random_action(env.spec.action, (), np.random.default_rng(0))
-        return env.step(key, state, env_action(env.spec.action, action))
 
     # `when` names the part that was being traced
     when = "its first state"
     try:
         env = from_func_env(env_id, func, params, limit)
         when = "a step"
-        jax.eval_shape(step, jax.random.key(0))
+        check_contract(env)
     except PASSED:
         raise
     except BaseException as error:
