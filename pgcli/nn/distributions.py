@@ -7,6 +7,7 @@ one call: `dist.sample(dist.noise(key, batch_shape))`. `noise` reads only the sh
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Protocol, Self, runtime_checkable
 
 import jax
@@ -94,6 +95,9 @@ class MultiCategorical(struct.PyTreeNode):
             for n, end in zip(self.nvec, ends, strict=True)
         ]
 
+    def _sum(self, parts: Iterable[Array]) -> Array:
+        return sum(parts, start=jnp.zeros(self.logits.shape[:-1]))
+
     def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
         """Standard Gumbel noise for each choice, as in `Categorical`."""
         return jax.random.gumbel(key, (*shape, sum(self.nvec)), jnp.float32)
@@ -104,25 +108,17 @@ class MultiCategorical(struct.PyTreeNode):
 
     def log_prob(self, action: Int[Array, "*batch A"]) -> Float[Array, "*batch"]:
         """Σ over the choices of log π(a_i|s)."""
-        return sum(
-            (dist.log_prob(action[..., i]) for i, dist in enumerate(self._each())),
-            start=jnp.zeros(self.logits.shape[:-1]),
-        )
+        dists = enumerate(self._each())
+        return self._sum(dist.log_prob(action[..., i]) for i, dist in dists)
 
     def entropy(self) -> Float[Array, "*batch"]:
         """Sum of the choices' entropies."""
-        return sum(
-            (dist.entropy() for dist in self._each()),
-            start=jnp.zeros(self.logits.shape[:-1]),
-        )
+        return self._sum(dist.entropy() for dist in self._each())
 
     def kl(self, other: "MultiCategorical") -> Float[Array, "*batch"]:
         """Sum of the choices' divergences."""
         pairs = zip(self._each(), other._each(), strict=True)
-        return sum(
-            (mine.kl(theirs) for mine, theirs in pairs),
-            start=jnp.zeros(self.logits.shape[:-1]),
-        )
+        return self._sum(mine.kl(theirs) for mine, theirs in pairs)
 
     def mode(self) -> Int[Array, "*batch A"]:
         """The value with the largest logit, for each choice."""

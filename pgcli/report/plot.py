@@ -119,7 +119,7 @@ def _draw_all(axes: Any, result: Mapping[str, Any]) -> None:
     # curves, and where their labels belong
     ends = []
     for algo, curve in curves["rungs"].items():
-        color, line = _style(algo)
+        color, line = STYLES[algo]
         if not crowded:
             _band(axes, steps, curve, color)
         axes.plot(steps, curve["iqm"], color=color, linestyle=line, linewidth=1.8)
@@ -165,17 +165,13 @@ def _draw_one(axes: Any, result: Mapping[str, Any], shown: str) -> None:
     for algo, curve in curves["rungs"].items():
         if algo != shown:
             axes.plot(steps, curve["iqm"], color=PALE, linewidth=0.8)
-    color, line = _style(shown)
+    color, line = STYLES[shown]
     curve = curves["rungs"][shown]
     _band(axes, steps, curve, color)
     axes.plot(steps, curve["iqm"], color=color, linestyle=line, linewidth=1.6)
     _furnish(axes)
     axes.set_title(shown, fontsize=FONT_POINTS - 1, color=color, loc="left", pad=3)
     axes.tick_params(labelsize=FONT_POINTS - 2)
-
-
-def _style(algo: str) -> tuple[str, Any]:
-    return STYLES[algo]
 
 
 def _band(axes: Any, steps: Any, curve: Mapping[str, Any], color: str) -> None:

@@ -1,6 +1,7 @@
 """Start of JAX: accelerator, threads and the cache of compiled programs."""
 
 import contextlib
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,7 @@ class Accelerator:
 
     def fingerprint(self) -> dict[str, Any]:
         """Values that must be equal for an exact resume."""
-        return {
-            "platform": self.platform,
-            "kind": self.kind,
-            "cpu_threads": self.cpu_threads,
-            "devices": self.devices,
-            "jax": jax.__version__,
-        }
+        return {**dataclasses.asdict(self), "jax": jax.__version__}
 
 
 def start(
