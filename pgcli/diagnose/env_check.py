@@ -1,5 +1,6 @@
 """`pgcli envs check`: findings about an environment, its speed, and suggestions."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +71,12 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
         "spaces": {"obs": words(spec.obs), "action": words(spec.action)},
         "max_episode_steps": spec.max_episode_steps,
         "findings": [finding._asdict() for finding in findings],
-        "speed": None if speed is None else _rates(speed),
+        "speed": speed
+        and {
+            "step_us": round(speed.step, 2),
+            "reset_us": round(speed.reset, 2),
+            "steps_per_second": round(1e6 / speed.step),
+        },
         "suggestions": suggestions,
     }
 
@@ -110,8 +116,8 @@ def _why_not_exact(config: RunConfig) -> str | None:
     """
     # an untrained agent on the configured environments
     seeds = list(range(config.env.num_envs))
-    env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
-    try:
+    host = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
+    with contextlib.closing(host) as env:
         policy = make_policy(env.spec, config.network)
         actor = make_actor(config.host, config.network, env.spec, policy)
         collector = HostCollector(env, policy, REPLAYED_STEPS, actor)
@@ -124,16 +130,6 @@ def _why_not_exact(config: RunConfig) -> str | None:
             return reason
         seen = collector.collect(agent, keys[2])
         return host_env_checkpoint.mismatch(config, states, seen, "steps")
-    finally:
-        env.close()
-
-
-def _rates(speed: Speed) -> dict[str, float]:
-    return {
-        "step_us": round(speed.step, 2),
-        "reset_us": round(speed.reset, 2),
-        "steps_per_second": round(1e6 / speed.step),
-    }
 
 
 def _suggest(factory: EnvFactory, speed: Speed) -> list[str]:

@@ -84,12 +84,9 @@ def workers_pay(step: float, hand_over: float, num_envs: int, lanes: int) -> boo
 
 def step_seconds(factory: EnvFactory) -> float:
     """Seconds of a step of one environment, the minimum of several rounds."""
-    env = InProcess.make(factory, [0])
-    try:
+    with contextlib.closing(InProcess.make(factory, [0])) as env:
         step = _stepper(env)
         return min(_timed(step, PROBE_SECONDS) for _ in range(ROUNDS))
-    finally:
-        env.close()
 
 
 def hand_over_seconds() -> float:
