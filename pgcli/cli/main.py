@@ -22,6 +22,7 @@ from pgcli.cli.commands import (
     resume,
     runs,
     train,
+    video,
 )
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.errors import from_typer, keep_trace, unexpected
@@ -47,6 +48,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "runs": runs.GROUP,
         "plot": plot.COMMAND,
         "compare": compare.COMMAND,
+        "video": video.COMMAND,
         "explain": explain.COMMAND,
     },
     "Set up": {

@@ -1,0 +1,93 @@
+"""`pgcli video`."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgcli.cli import options
+from pgcli.cli.command import Command
+from pgcli.cli.commands.evaluate import Best, EvalSeed, Stochastic
+from pgcli.cli.terminal.console import Terminal, table
+from pgcli.cli.terminal.formatting import number
+from pgcli.errors import UsageError
+
+EXAMPLES = """\
+pgcli video runs/NAME
+pgcli video NAME --best --episodes 3 -o best.mp4
+pgcli video NAME --grid 2x3 -o agents.gif"""
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT",
+        help="name or path of a run, or path of a checkpoint",
+        autocompletion=options.complete_run,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    options.option("-o,--out FILE", "video to write: .mp4 or .gif", "RUN.mp4"),
+]
+Episodes = Annotated[
+    int,
+    options.option(
+        "--episodes N", "episodes, one after the other", parser=options.whole_number(1)
+    ),
+]
+Grid = Annotated[
+    str, options.option("--grid RxC", "rows and columns of simultaneous episodes")
+]
+Member = Annotated[
+    str | None, options.option("--member SEED[,KEY=V]", "show this member", False)
+]
+
+
+def video(
+    terminal: Terminal,
+    target: Target,
+    out: Out = None,
+    best: Best = False,
+    member: Member = None,
+    episodes: Episodes = 1,
+    grid: Grid = "1x1",
+    stochastic: Stochastic = False,
+    seed: EvalSeed = 0,
+    env_modules: options.EnvModules = None,
+    runs_dir: options.RunsDir = Path("runs"),
+) -> None:
+    """Record an agent in its environment, without a display."""
+    shape = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", grid)
+    if shape is None:
+        raise UsageError(f"`--grid {grid}`: expected ROWSxCOLUMNS, such as 2x3")
+    options.use_modules(env_modules)
+    from pgcli.report.video import check_path, record
+
+    if out is not None:
+        check_path(out)
+    result = record(
+        target,
+        out=out,
+        best=best,
+        member=member,
+        episodes=episodes,
+        grid=(int(shape[1]), int(shape[2])),
+        deterministic=not stochastic,
+        seed=seed,
+        runs_dir=runs_dir,
+    )
+    played = result["episodes"]
+    returns = ", ".join(number(one["return"]) for one in played[:8])
+    rows = [
+        (
+            "written",
+            f"{result['path']} ({result['frames']} frames, {result['bytes']:,} bytes)",
+        ),
+        ("from", f"{result['checkpoint']} (iteration {result['iteration']})"),
+        ("returns", returns + (" …" if len(played) > 8 else "")),
+    ]
+    terminal.answer(table(rows), {"ok": True, **result})
+
+
+COMMAND = Command(video, EXAMPLES)
