@@ -46,10 +46,27 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def summarize(returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-    """Mean, interval and spread of unscaled episode returns, and the mean length."""
+def num_distinct(returns: np.ndarray, lengths: np.ndarray, first: np.ndarray) -> int:
+    """Number of episodes that differ in first observation, length or return.
+
+    Returns are compared to 5 digits, since equal rows of a batch may be rounded
+    differently. `first` identifies the first observations.
+    """
+    rows = zip(returns, lengths, first, strict=True)
+    return len({(f"{return_:.5g}", length, obs) for return_, length, obs in rows})
+
+
+def summarize(
+    returns: np.ndarray, lengths: np.ndarray, first: np.ndarray
+) -> dict[str, Any]:
+    """Mean, interval and spread of unscaled episode returns, and the mean length.
+
+    If `n_distinct` is 1, environment and policy are deterministic: the interval then
+    describes a single episode.
+    """
     return {
         "episodes": len(returns),
+        "n_distinct": num_distinct(returns, lengths, first),
         "return_mean": float(returns.mean()),
         "return_ci": list(bootstrap_interval(returns)),
         "return_std": float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,

@@ -35,3 +35,10 @@ def copy_obs(obs: Any) -> Any:
     if isinstance(obs, dict):
         return {name: copy_obs(part) for name, part in obs.items()}
     return np.array(obs)
+
+
+def all_finite(obs: Any) -> bool:
+    """Whether no leaf has an element that is infinite or NaN."""
+    if isinstance(obs, dict):
+        return all(map(all_finite, obs.values()))
+    return obs.dtype.kind != "f" or bool(np.isfinite(obs).all())

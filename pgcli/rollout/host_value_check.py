@@ -14,7 +14,21 @@ Finals = list[tuple[int, Any]]
 """(flat position t·N + n, last observation of an episode)."""
 
 
-def check_finite(env: HostEnv, reward: np.ndarray, obs: Any, finals: Finals) -> None:
+NOT_FINITE_HELP = (
+    "look for a division by 0 or an overflow in the environment; `pgcli envs check` "
+    "plays random steps in it"
+)
+
+
+def check_finite(
+    env: HostEnv,
+    reward: np.ndarray,
+    obs: Any,
+    finals: Finals,
+    *,
+    first: int = 0,
+    phase: str = "rollout",
+) -> None:
     """Raises for the first value that is not finite, with field, environment and step.
 
     Args:
@@ -22,16 +36,20 @@ def check_finite(env: HostEnv, reward: np.ndarray, obs: Any, finals: Finals) -> 
       reward: [T, N].
       obs: [T, N, …] or [T + 1, N, …].
       finals: last observations.
+      first: number of the first step in `phase`, which the error names.
+      phase: `rollout` or `evaluation`.
 
     Raises:
       EnvironmentFailed: a value is not finite.
     """
 
     def failed(field: str, n: int, t: int) -> EnvironmentFailed:
-        when = f"at step {t} of the rollout" if t >= 0 else "when it was reset"
+        step = first + t
+        when = f"at step {step} of the {phase}" if step >= 0 else "when it was reset"
         return EnvironmentFailed(
             f"the {field} of environment {n} is not finite {when}",
             where=where_is(env, n),
+            help=NOT_FINITE_HELP,
         )
 
     # rewards [T, N], then observations, then final observations

@@ -216,7 +216,7 @@ class Session:
 
     def _evaluate(self) -> float:
         """The mean return of a periodic evaluation on the selection stream."""
-        returns, lengths = self._loop.evaluate(
+        played = self._loop.evaluate(
             self._config.eval.episodes,
             "selection",
             self._config.seed,
@@ -228,7 +228,7 @@ class Session:
             "deterministic": True,
         }
         # rows of eval.jsonl: one, or one per member
-        overall, rows = self._tracker.evaluation(returns, lengths)
+        overall, rows = self._tracker.evaluation(played)
         for row in rows:
             self._logs.evaluation(head | row)
         self._reporter.evaluated(head | overall)
@@ -239,15 +239,15 @@ class Session:
 
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
         """The result, with a final evaluation on the reporting stream."""
-        returns, lengths = self._loop.evaluate(
+        played = self._loop.evaluate(
             self._config.eval.final_episodes,
             "reporting",
             self._config.seed,
             self._stop_requested,
         )
-        overall, _ = self._tracker.evaluation(returns, lengths)
+        overall, _ = self._tracker.evaluation(played)
         result = self._result(stopped, {**overall, "deterministic": True})
-        result |= self._tracker.results(returns, lengths)
+        result |= self._tracker.results(played)
         try:
             self._run.write_result(result)
         except OSError as error:

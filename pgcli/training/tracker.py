@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
-
 from pgcli.arrays.statistics import summarize
 from pgcli.errors import DivergedError
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import SMALLER_STEPS, Row
 
 MAX_SKIPPED = 10
@@ -35,12 +34,10 @@ class Tracker(Protocol):
     def news(self) -> Iterable[str]:
         """Messages for the user since the last call."""
 
-    def evaluation(
-        self, returns: np.ndarray, lengths: np.ndarray
-    ) -> tuple[Scores, Iterable[Scores]]:
+    def evaluation(self, played: Episodes) -> tuple[Scores, Iterable[Scores]]:
         """(statistics of an evaluation, rows for eval.jsonl)."""
 
-    def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+    def results(self, played: Episodes) -> dict[str, Any]:
         """Additional entries of the run's result, from its final evaluation."""
 
     def state(self) -> dict[str, Any]:
@@ -71,14 +68,12 @@ class RunTracker:
         """See `Tracker.news`: none."""
         return ()
 
-    def evaluation(
-        self, returns: np.ndarray, lengths: np.ndarray
-    ) -> tuple[Scores, Iterable[Scores]]:
+    def evaluation(self, played: Episodes) -> tuple[Scores, Iterable[Scores]]:
         """See `Tracker.evaluation`: a single row."""
-        scores = summarize(returns, lengths)
+        scores = summarize(*played[:3])
         return scores, [scores]
 
-    def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+    def results(self, played: Episodes) -> dict[str, Any]:
         """See `Tracker.results`: none."""
         return {}
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from support.small_runs import BATCH
 
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 
@@ -43,11 +44,12 @@ class Steady:
 
     def evaluate(
         self, episodes: int, role: str, seed: int, stop: Callable[[], bool] = never
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> Episodes:
         if stop():
             raise EvaluationStopped
         score = self.scores[min(self.iteration, len(self.scores)) - 1]
-        return np.full(episodes, score), np.full(episodes, 3)
+        returns = np.full(episodes, score)
+        return Episodes(returns, np.full(episodes, 3), *[np.arange(episodes)] * 2)
 
     def snapshot(self) -> dict[str, dict[str, np.ndarray]]:
         counts = {"iteration": np.array(self.iteration), "steps": np.array(self.steps)}

@@ -48,14 +48,18 @@ def interval(row: Mapping[str, Any]) -> str:
     """Mean return of an evaluation with its interval, episodes and mode."""
     text = number(row.get("return_mean"))
     low, high = row.get("return_ci") or (None, None)
+    how = "deterministic" if row.get("deterministic", True) else "stochastic"
+    distinct, episodes = row.get("n_distinct"), row.get("episodes")
+    if distinct == 1 != episodes:
+        return f"{text}, no interval: all {episodes} episodes are the same, {how}"
     if low is not None and high is not None:
         text += f"  [{number(low)}, {number(high)}] 95 %"
-    how = "deterministic" if row.get("deterministic", True) else "stochastic"
     if "runs" in row:
         iqm, (low, high) = row["return_iqm"], row["return_iqm_ci"]
         text += f", IQM {number(iqm)} [{number(low)}, {number(high)}]"
         how = f"{row['runs']} runs, {how}"
-    return f"{text}, {row.get('episodes')} episodes, {how}"
+    few = f" ({distinct} distinct)" if distinct not in (None, episodes) else ""
+    return f"{text}, {episodes} episodes{few}, {how}"
 
 
 def members_table(result: Mapping[str, Any]) -> str:

@@ -204,6 +204,7 @@ def evaluation_line(row: Mapping[str, Any]) -> str:
     return (
         f"eval steps={row.get('steps')} return={_plain(row.get('return_mean'))} "
         f"low={_plain(low)} high={_plain(high)} episodes={row.get('episodes')}"
+        + (f" distinct={row['n_distinct']}" if row.get("n_distinct") == 1 else "")
     )
 
 

@@ -1,13 +1,16 @@
 """Evaluation on the device: a fixed quota of episodes per environment."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pgcli.arrays import compensated_sum
-from pgcli.arrays.shapes import Array, Float, Int, Key
-from pgcli.envs.base import DeviceEnv
+from pgcli.arrays.shapes import Array, Key
+from pgcli.envs.base import DeviceEnv, EnvSpec
+from pgcli.envs.obs_trees import empty_obs
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.rollout.device_collector import (
     DeviceEnvState,
@@ -15,6 +18,20 @@ from pgcli.rollout.device_collector import (
     env_keys,
     step_and_reset,
 )
+from pgcli.training.evaluation.episodes import Episodes, not_finite
+
+_HASH = np.uint32(2654435761)
+
+
+class Played(NamedTuple):
+    """One episode in each of E environments; for M members, every array is [M, E]."""
+
+    returns: Any
+    lengths: Any
+    first: Any
+    """Hash of the first observation."""
+    fault: Any
+    """Field that ended the episode because it was not finite (`_faults`), else −1."""
 
 
 def evaluate_on_device(
@@ -24,7 +41,7 @@ def evaluate_on_device(
     deterministic: bool,
     agent: Agent,
     key: Key[Array, ""],
-) -> tuple[Float[Array, " E"], Int[Array, " E"]]:
+) -> Played:
     """Unscaled returns and lengths of one episode in each of E environments.
 
     Every environment plays exactly one episode of any length: stopping at a number of
@@ -39,7 +56,7 @@ def evaluate_on_device(
 
     def step(carry: Any) -> Any:
         # act: π(·|s) for E observations, its mode or a sample
-        now, total, lengths, over, count = carry
+        now, total, lengths, over, fault, count = carry
         step_key, noise_key = jax.random.split(jax.random.fold_in(run_key, count))
         memory, dist = act(policy, agent, now.carry, now.obs, now.start)
         if deterministic:
@@ -54,16 +71,80 @@ def evaluate_on_device(
         reward = jnp.where(over, 0.0, outcome.reward)
         total = compensated_sum.add(total[0], total[1], reward)
         lengths = lengths + (~over).astype(jnp.int32)
+        # a value that is not finite ends an episode; after a termination, the
+        # observation is not used
+        found = _faults(action, outcome.reward, outcome.obs, outcome.terminated)
+        fault = jnp.where(over, fault, found)
+        over = over | done | (fault >= 0)
         after = DeviceEnvState(state, obs, done, memory)
-        return after, total, lengths, over | done, count + 1
+        return after, total, lengths, over, fault, count + 1
 
-    # no returns, lengths and ends yet: [E]
-    none = (
-        (jnp.zeros(episodes), jnp.zeros(episodes)),
-        jnp.zeros(episodes, jnp.int32),
-        jnp.zeros(episodes, bool),
-    )
-    _, total, lengths, _, _ = jax.lax.while_loop(
+    # no returns and lengths yet: [E]
+    zero = jnp.zeros(episodes)
+    fault = _faults(zero, zero, first.obs, jnp.zeros(episodes, bool))
+    none = ((zero, zero), jnp.zeros(episodes, jnp.int32), fault >= 0, fault)
+    _, total, lengths, _, fault, _ = jax.lax.while_loop(
         unfinished, step, (first, *none, jnp.uint32(0))
     )
-    return total[0] + total[1], lengths
+    return Played(total[0] + total[1], lengths, _hashes(first.obs), fault)
+
+
+def _faults(action: Array, reward: Array, obs: Any, ended: Array) -> Array:
+    """Index of the first field that is not finite, or −1, for each row: [E].
+
+    The fields are action, reward and the parts of the observation, which is ignored
+    where the episode has ended.
+    """
+
+    def bad(x: Array) -> Array:
+        return ~jnp.isfinite(x.reshape(x.shape[0], -1)).all(axis=1)
+
+    fields = [
+        bad(action),
+        bad(reward),
+        *(bad(x) & ~ended for x in jax.tree.leaves(obs)),
+    ]
+    rows = jnp.stack(fields)
+    first = jnp.argmax(rows, axis=0).astype(jnp.int32)
+    faults: Array = jnp.where(rows.any(axis=0), first, -1)
+    return faults
+
+
+def _hashes(obs: Any) -> Array:
+    """Hash of each row of an observation: [E], uint32."""
+    total: Array = jnp.uint32(0)
+    for leaf in jax.tree.leaves(obs):
+        flat = leaf.reshape(leaf.shape[0], -1)
+        if jnp.issubdtype(flat.dtype, jnp.floating):
+            flat = jax.lax.bitcast_convert_type(flat.astype(jnp.float32), jnp.uint32)
+        weights = (2 * jnp.arange(flat.shape[1], dtype=jnp.uint32) + 1) * _HASH
+        part = jnp.sum(
+            flat.astype(jnp.uint32) * weights[None], axis=1, dtype=jnp.uint32
+        )
+        total = total * jnp.uint32(31) + part
+    return total
+
+
+def gather(parts: Iterable[Played], episodes: int) -> Played:
+    """The first `episodes` of several waves, as NumPy arrays."""
+    joined = (np.concatenate(x, axis=-1) for x in zip(*parts, strict=True))
+    return Played(*(x[..., :episodes] for x in joined))
+
+
+def checked(played: Played, spec: EnvSpec, seed: int) -> Episodes:
+    """The episodes, if all values in them were finite.
+
+    Raises:
+      EnvironmentFailed: a reward or an observation was not finite.
+      DivergedError: an action was not finite.
+    """
+    faulty = np.flatnonzero(played.fault >= 0)
+    if faulty.size:
+        n = int(faulty[0])
+        paths = jax.tree_util.tree_flatten_with_path(empty_obs(spec.obs, ()))[0]
+        parts = (f"observation{jax.tree_util.keystr(path)}" for path, _ in paths)
+        field = ("action", "reward", *parts)[played.fault[n]]
+        where = f"environment {spec.id}, seed {seed}"
+        raise not_finite(field, n, int(played.lengths[n]) - 1, where)
+    envs = np.arange(len(played.returns))
+    return Episodes(played.returns, played.lengths, played.first, envs)

@@ -23,7 +23,7 @@ from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
 from pgcli.training.backend import accelerator
-from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.evaluation.load_policy import (
     Trained,
@@ -66,16 +66,17 @@ def evaluate(
     Returns:
       `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
       return_mean, return_ci, return_std, return_median, return_min, return_max,
-      length_mean`, and `per_episode`: a list of `episode, env, seed, return, length`.
-      `run_seed` is the seed of the agent's training. For several members, the
-      statistics are over their mean returns, `members` contains one entry per member
-      with its own `per_episode`, and `cells` the statistics of each combination of a
-      grid's values.
+      length_mean, n_distinct`, and `per_episode`: a list of `episode, env, seed,
+      return, length`. `run_seed` is the seed of the agent's training. For several
+      members, the statistics are over their mean returns, `members` contains one entry
+      per member with its own `per_episode`, and `cells` the statistics of each
+      combination of a grid's values.
 
     Raises:
       UsageError: the run or the environment does not exist.
       CheckpointError: the checkpoint is damaged or does not fit the environment.
-      EnvironmentFailed: the environment failed.
+      EnvironmentFailed: the environment failed, or returned a value that is not finite.
+      DivergedError: an action was not finite.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}; at least one is needed")
@@ -136,6 +137,7 @@ class _Episodes:
         if config.on_device:
             env = make_device_env(config)
             check_fit(trained, env.spec)
+            self._spec = env.spec
             policy = trained.policy
             self._device = jax.jit(
                 partial(evaluate_on_device, env, policy, episodes, deterministic)
@@ -146,32 +148,30 @@ class _Episodes:
 
     def play(self, agent: Agent) -> dict[str, Any]:
         """Statistics of the returns, and `per_episode`."""
-        # returns, lengths, environments and seeds of E episodes: [E]
+        # E episodes, and the seeds of their environments: [E]
         if self._config.on_device:
-            played = self._device(agent, self._key)
-            returns, lengths = (np.asarray(x) for x in played)
-            which, seeds = np.arange(self._episodes), [self._seed] * self._episodes
+            each = gather([self._device(agent, self._key)], self._episodes)
+            played = checked(each, self._spec, self._seed)
+            seeds = [self._seed] * self._episodes
         else:
             env_seed = env_seeds(self._seed, "reporting", self._count)
             host = make_host_env(self._config, env_seed)
             try:
                 check_fit(self._trained, host.spec)
-                returns, lengths, which = self._host.play(
-                    host, agent, self._episodes, self._key
-                )
+                played = self._host.play(host, agent, self._episodes, self._key)
             finally:
                 host.close()
-            seeds = [env_seed[n] for n in which]
+            seeds = [env_seed[n] for n in played.envs]
 
         # one row per episode
         rows = [
             {"episode": i, "env": int(n), "seed": s}
             | {"return": float(r), "length": int(k)}
             for i, (n, s, r, k) in enumerate(
-                zip(which, seeds, returns, lengths, strict=True)
+                zip(played.envs, seeds, played.returns, played.lengths, strict=True)
             )
         ]
-        return {**summarize(returns, lengths), "per_episode": rows}
+        return {**summarize(*played[:3]), "per_episode": rows}
 
 
 def _shapes(space: ObsSpace) -> Any:

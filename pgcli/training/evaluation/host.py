@@ -1,5 +1,6 @@
 """Evaluation on host environments: a fixed quota of episodes per environment."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,13 @@ import jax
 import numpy as np
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import HostEnv
+from pgcli.envs.base import HostEnv, where_is
+from pgcli.envs.obs_trees import all_finite
 from pgcli.nn.policy import Agent, Carry, Policy, act
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_collector import empty_slot
+from pgcli.rollout.host_value_check import check_finite
+from pgcli.training.evaluation.episodes import Episodes, not_finite
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 MAX_ENVS = 32
@@ -54,14 +58,16 @@ class HostEvaluator:
         episodes: int,
         key: Array,
         stop: Callable[[], bool] = never,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Unscaled returns, lengths and environments of all episodes.
+    ) -> Episodes:
+        """Unscaled returns and lengths of all episodes.
 
         Every environment plays exactly its quota, regardless of the lengths: counting
         the first episodes to finish would favour short ones. Consumes the key.
 
         Raises:
-          EnvironmentFailed: an environment raised an exception.
+          DivergedError: an action is not finite.
+          EnvironmentFailed: an environment raised an exception, or returned a value
+            that is not finite.
           EvaluationStopped: `stop`, called at every step, returned True.
         """
         # running sums and results of each environment
@@ -69,13 +75,17 @@ class HostEvaluator:
         quota = quotas(episodes, num_envs)
         returns: list[list[float]] = [[] for _ in range(num_envs)]
         lengths: list[list[int]] = [[] for _ in range(num_envs)]
+        firsts: list[list[int]] = [[] for _ in range(num_envs)]
         total, length = np.zeros(num_envs), np.zeros(num_envs, int)
         played = np.zeros(num_envs, int)
 
         # two slots alternate: the current observations and the outcome of the step
         slots = [empty_slot(env) for _ in range(2)]
         env.reset(slots[0].obs)
+        before = jax.tree.map(np.zeros_like, slots[0].obs)
+        _check_step(env, (before, slots[0].obs), np.zeros(num_envs), [], -1)
         slots[0].start[:] = True
+        first = [_hash(slots[0].obs, n) for n in range(num_envs)]
         carry = self._policy.initial_carry(num_envs)
         step = 0
         while (played < quota).any():
@@ -86,20 +96,50 @@ class HostEvaluator:
                 agent, carry, now.obs, now.start, self._fold(key, np.uint32(step))
             )
             after.real[:] = True
-            env.step(np.asarray(action), after)
+            action = np.asarray(action)
+            if not all_finite(action):
+                n = int(np.argwhere(~np.isfinite(action))[0, 0])
+                raise not_finite("action", n, step, where_is(env, n))
+            finals = env.step(action, after)
+            _check_step(env, (now.obs, after.obs), after.reward, finals, step)
 
             # add up rewards; store the results of finished episodes within the quota
             total += np.where(after.real, after.reward, 0.0)
             length += after.real
-            for n in np.flatnonzero(after.terminated | after.truncated):
+            for n in map(int, np.flatnonzero(after.terminated | after.truncated)):
                 if played[n] < quota[n]:
                     returns[n].append(float(total[n]))
                     lengths[n].append(int(length[n]))
+                    firsts[n].append(first[n])
                 played[n] += 1
                 total[n], length[n] = 0.0, 0
+            for n in map(int, np.flatnonzero(after.start)):
+                first[n] = _hash(after.obs, n)
             step += 1
-        return (
+        return Episodes(
             np.array([x for row in returns for x in row]),
             np.array([x for row in lengths for x in row]),
+            np.array([x for row in firsts for x in row]),
             np.repeat(np.arange(num_envs), quota),
         )
+
+
+def _hash(obs: Any, n: int) -> int:
+    """Hash of row n of an observation."""
+    value = 0
+    for leaf in jax.tree.leaves(obs):
+        value = zlib.crc32(leaf[n].tobytes(), value)
+    return value
+
+
+def _check_step(
+    env: HostEnv,
+    obs: tuple[Any, Any],
+    reward: np.ndarray,
+    finals: list[tuple[int, Any]],
+    step: int,
+) -> None:
+    """Raises for a value of a step that is not finite; `obs` are those around it."""
+    if not all(map(all_finite, (obs[1], reward, *(final for _, final in finals)))):
+        rows = jax.tree.map(lambda *x: np.stack(x), *obs)
+        check_finite(env, reward[None], rows, finals, first=step, phase="evaluation")

@@ -8,6 +8,7 @@ import numpy as np
 
 from pgcli.envs.base import EnvSpec
 from pgcli.errors import DivergedError
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.seeds import Role
 from pgcli.training.step import FIELDS, Report
 from pgcli.training.stop_signals import never
@@ -50,12 +51,15 @@ class Loop(Protocol):
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(returns, lengths) of `episodes` deterministic episodes.
+    ) -> Episodes:
+        """Results of `episodes` deterministic episodes.
 
         For M members they are [M, episodes], and every member uses its own seed.
 
         Raises:
+          DivergedError: an action is not finite.
+          EnvironmentFailed: an environment failed, or returned a value that is not
+            finite.
           EvaluationStopped: `stop`, which is called repeatedly, returned True.
         """
 

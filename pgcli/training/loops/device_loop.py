@@ -20,7 +20,8 @@ from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.sharding import placement
-from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import (
     Groups,
     Row,
@@ -260,19 +261,15 @@ class DeviceLoop:
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> Episodes:
         """See `Loop.evaluate`."""
         key, parts = role_key(seed, role), []
         # one program for any number of episodes: waves of `eval.episodes`
         for wave in range(-(-episodes // self._eval_envs)):
             if stop():
                 raise EvaluationStopped
-            part = self._evaluate(self.agent(), jax.random.fold_in(key, wave))
-            parts.append([np.asarray(x) for x in part])
-        returns, lengths = (
-            np.concatenate(x)[:episodes] for x in zip(*parts, strict=True)
-        )
-        return returns, lengths
+            parts.append(self._evaluate(self.agent(), jax.random.fold_in(key, wave)))
+        return checked(gather(parts, episodes), self.spec, seed)
 
     def news(self) -> list[str]:
         """See `Loop.news`: always empty."""

@@ -20,6 +20,7 @@ from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_st
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend.sharding import make_learner, on_first
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
@@ -234,18 +235,17 @@ class HostLoop:
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> Episodes:
         """See `Loop.evaluate`."""
         seeds = env_seeds(seed, role, eval_envs(episodes))
         config = self._config
         env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
         try:
-            returns, lengths, _ = self._evaluator.play(
+            return self._evaluator.play(
                 env, self.agent(), episodes, role_key(seed, role), stop
             )
         finally:
             env.close()
-        return returns, lengths
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""

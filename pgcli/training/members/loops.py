@@ -16,11 +16,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.arrays.shapes import Array
-from pgcli.config.members import config_of, members
+from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, PgcliError
-from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import (
     SMALLER_STEPS,
@@ -100,6 +101,17 @@ class _Members:
     def steps(self) -> int:
         """Smallest number of steps of an active member."""
         return min(self.member_steps[m] for m in self._active())
+
+    def _each(self, episodes: int, evaluate: Callable[[Member], Episodes]) -> Episodes:
+        """Results of all members; those of a member that has diverged are NaN."""
+        blank = np.full(episodes, np.nan)
+        rows = [Episodes(*(blank,) * len(Episodes._fields))] * len(self.members)
+        for m in self._active():
+            try:
+                rows[m] = evaluate(self.members[m])
+            except DivergedError as error:
+                self.retire(m, error.message, error.help)
+        return Episodes(*(np.stack(x) for x in zip(*rows, strict=True)))
 
     def _row(self, index: int, row: Row) -> Row:
         """A row of a member, with the columns that identify it."""
@@ -234,20 +246,22 @@ class DeviceMembers(_Members):
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(returns, lengths) [M, episodes], each member under its own seed."""
-        # waves of `eval.episodes` episodes, without the padding
-        count, parts = len(self.members), []
+    ) -> Episodes:
+        """Results [M, episodes], each member under its own seed."""
+        # waves of `eval.episodes` episodes for all places
+        parts = []
         for wave in range(-(-episodes // self._eval_envs)):
             if stop():
                 raise EvaluationStopped
             agents = self._states.run.learner.agent
-            part = self._evaluate(agents, self._keys(role, wave))
-            parts.append([np.asarray(x)[:count] for x in part])
-        returns, lengths = (
-            np.concatenate(x, axis=1)[:, :episodes] for x in zip(*parts, strict=True)
-        )
-        return returns, lengths
+            parts.append(self._evaluate(agents, self._keys(role, wave)))
+        played = gather(parts, episodes)
+
+        def of_member(member: Member) -> Episodes:
+            own = Played(*(x[member.index] for x in played))
+            return checked(own, self.spec, member.seed)
+
+        return self._each(episodes, of_member)
 
     def news(self) -> list[str]:
         """See `Loop.news`: always empty."""
@@ -329,14 +343,14 @@ class HostMembers(_Members):
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(returns, lengths) [M, episodes], each member under its own seed."""
-        parts = [
-            loop.evaluate(episodes, role, member.seed, stop)
-            for loop, member in zip(self._loops, self.members, strict=True)
-        ]
-        returns, lengths = (np.stack(x) for x in zip(*parts, strict=True))
-        return returns, lengths
+    ) -> Episodes:
+        """Results [M, episodes], each member under its own seed."""
+
+        def of_member(member: Member) -> Episodes:
+            loop = self._loops[member.index]
+            return loop.evaluate(episodes, role, member.seed, stop)
+
+        return self._each(episodes, of_member)
 
     def news(self) -> list[str]:
         """See `Loop.news`: messages of all members, without repetitions."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import Row
 from pgcli.training.members.loops import DeviceMembers, HostMembers
 from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
@@ -81,9 +82,7 @@ class MembersTracker:
             mean[key] = int(mean[key] or 0)
         return mean
 
-    def evaluation(
-        self, returns: np.ndarray, lengths: np.ndarray
-    ) -> tuple[Scores, Iterable[Scores]]:
+    def evaluation(self, played: Episodes) -> tuple[Scores, Iterable[Scores]]:
         """See `Tracker.evaluation`, from arrays [M, episodes].
 
         The statistics are over the means of the members; each member has a row.
@@ -91,21 +90,22 @@ class MembersTracker:
         # mean return and length of each active member: [M]
         active = [m for m in self._loop.members if m.index not in self._loop.diverged]
         which = [member.index for member in active]
-        means = returns[which].mean(axis=1), lengths[which].mean(axis=1)
+        returns, lengths = (x[which] for x in played[:2])
+        means = returns.mean(axis=1), lengths.mean(axis=1)
         overall = over_members(means[0], returns.shape[1], means[1])
         rows = (
-            member.label | summarize(returns[member.index], lengths[member.index])
+            member.label | summarize(*(x[member.index] for x in played[:3]))
             for member in active
         )
         return overall, rows
 
-    def results(self, returns: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
+    def results(self, played: Episodes) -> dict[str, Any]:
         """See `Tracker.results`: `members`, and `cells` of the grid."""
         entries: list[dict[str, Any]] = []
         scores: list[Score] = []
         for member in self._loop.members:
             m, why = member.index, self._loop.diverged.get(member.index)
-            known = None if why else summarize(returns[m], lengths[m])
+            known = None if why else summarize(*(x[m] for x in played[:3]))
             training = (self._newest.get(m) or {}).get("return_mean")
             entries.append(
                 {**member.label, "train_return_mean": training}

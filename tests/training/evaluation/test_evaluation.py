@@ -17,8 +17,11 @@ from support.scripted_envs import TERMINATED, Scripted
 from support.small_runs import arrays, assert_same_bytes, config, resolved, snapshot
 
 import pgcli
+from pgcli.arrays.statistics import num_distinct
 from pgcli.cli.main import main
+from pgcli.cli.terminal.formatting import interval
 from pgcli.config.schema import NetworkConfig
+from pgcli.envs import user_modules
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Step
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.make import make_device_env
@@ -31,6 +34,7 @@ from pgcli.training.evaluation.host import HostEvaluator, eval_envs, quotas
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
+from pgcli.training.tracker import RunTracker
 
 
 def acting(spec: EnvSpec) -> tuple[Policy, Agent]:
@@ -56,7 +60,7 @@ def test_host_evaluation_counts_episodes_not_the_first_to_end(episodes: int) -> 
     env = InProcess(list(envs), [1, 2], "Scripted-v0")
     policy, agent = acting(env.spec)
     play = HostEvaluator(policy, True).play
-    returns, lengths, which = play(env, agent, episodes, jax.random.key(0))
+    returns, lengths, _, which = play(env, agent, episodes, jax.random.key(0))
     short = episodes - 3
     assert lengths.tolist() == [1] * short + [20] * 3
     assert which.tolist() == [0] * short + [1] * 3
@@ -85,7 +89,7 @@ def test_device_evaluation_plays_one_whole_episode_per_environment() -> None:
     env = lottery()
     policy, agent = acting(env.spec)
     play = jax.jit(partial(evaluate_on_device, env, policy, 200, True))
-    returns, lengths = play(agent, jax.random.key(1))
+    returns, lengths = play(agent, jax.random.key(1))[:2]
     assert set(lengths.tolist()) == {1, 50}
     np.testing.assert_array_equal(returns, lengths.astype(jnp.float32))
     # 200 fair draws: within 4 standard deviations (√50) of 100; by steps about 4
@@ -108,10 +112,10 @@ def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
 def test_evaluation_changes_nothing_and_repeats_itself(loop: Any) -> None:
     before = snapshot(loop)
     assert before["agent.obs_stats.count"].any()  # there are statistics to freeze
-    returns, lengths = loop.evaluate(6, "selection", 0)
+    returns, lengths = loop.evaluate(6, "selection", 0)[:2]
     assert_same_bytes(snapshot(loop), before)
     assert len(returns) == len(lengths) == 6
-    again, _ = loop.evaluate(6, "selection", 0)
+    again = loop.evaluate(6, "selection", 0).returns
     np.testing.assert_array_equal(returns, again)
 
 
@@ -280,3 +284,48 @@ def test_load_policy_sampling_repeats_itself_by_seed(runs_dir: Path) -> None:
 
 def test_snapshot_has_arrays_for_everything(loop: Any) -> None:
     assert all(isinstance(x, np.ndarray) for x in arrays(loop.snapshot()).values())
+
+
+@pytest.mark.parametrize(
+    ("returns", "lengths", "first", "expected"),
+    [
+        ([1.0, 1.0], [3, 3], [7, 7], 1),
+        ([1.0, 1.000001], [3, 3], [7, 7], 1),  # rounding of equal rows
+        ([1.0, 1.001], [3, 3], [7, 7], 2),
+        ([1.0, 1.0], [3, 4], [7, 7], 2),
+        ([500.0, 500.0], [500, 500], [7, 8], 2),  # other starts, both solved
+    ],
+)
+def test_num_distinct_compares_start_return_and_length(
+    returns: list[float], lengths: list[int], first: list[int], expected: int
+) -> None:
+    played = (np.array(x) for x in (returns, lengths, first))
+    assert num_distinct(*played) == expected
+
+
+def test_evaluation_counts_distinct_episodes(loop: Any) -> None:
+    """Every episode of CartPole begins in another state."""
+    played = loop.evaluate(6, "selection", 0)
+    assert num_distinct(*played[:3]) == 6
+    again = loop.evaluate(6, "selection", 0)
+    np.testing.assert_array_equal(played.first, again.first)
+
+
+@pytest.mark.parametrize("env_id", ["cases.endless:Endless-v0", "func:Same"])
+def test_an_evaluation_that_repeats_one_episode_has_no_interval(
+    env_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    user_modules.use(["cases.endless", "cases.nan_eval"])
+    cfg = config(env_id)
+    loop: Any = (
+        DeviceLoop(cfg, make_device_env(cfg.env))
+        if cfg.env.on_device
+        else HostLoop(cfg)
+    )
+    scores, (row,) = RunTracker().evaluation(loop.evaluate(6, "selection", 0))
+    loop.close()
+    assert row["n_distinct"] == 1
+    assert interval(scores) == (
+        "5.0, no interval: all 6 episodes are the same, deterministic"
+    )

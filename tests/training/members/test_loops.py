@@ -46,7 +46,7 @@ def test_members_are_what_each_is_alone(
     loop = side_by_side(algo, devices, seeds=seeds)
     rows = advance(loop, 3)
     monkeypatch.undo()
-    returns, _ = loop.evaluate(6, "reporting", 0)
+    returns = loop.evaluate(6, "reporting", 0).returns
     assert returns.shape == (seeds, 6)
     for member in loop.members:
         single = alone(config_of(config(ENV, algo=algo), member))
@@ -56,7 +56,7 @@ def test_members_are_what_each_is_alone(
         np.testing.assert_allclose(
             params(loop, member.index), params(single), atol=CLOSE, rtol=CLOSE
         )
-        played, _ = single.evaluate(6, "reporting", member.seed)
+        played = single.evaluate(6, "reporting", member.seed).returns
         np.testing.assert_array_equal(returns[member.index], played)
 
 
@@ -117,7 +117,7 @@ def test_members_of_a_grid_have_its_values() -> None:
 
 def test_member_evaluation_is_that_of_the_seed_alone() -> None:
     loop, single = side_by_side(**GRID), alone(config(ENV, seed=1))
-    returns, lengths = loop.evaluate(6, "reporting", 0)
+    returns, lengths = loop.evaluate(6, "reporting", 0)[:2]
     expected = single.evaluate(6, "reporting", 1)
     assert returns.shape == (4, 6)
     np.testing.assert_array_equal(returns[1], expected[0])

@@ -1,0 +1,36 @@
+"""Episodes of an evaluation, and errors for values in them that are not finite."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
+from pgcli.rollout.host_value_check import NOT_FINITE_HELP
+
+
+class Episodes(NamedTuple):
+    """E episodes; for M members, every array is [M, E]."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    first: np.ndarray
+    """Hash of the first observation."""
+    envs: np.ndarray
+    """The environment that played it."""
+
+
+def not_finite(field: str, n: int, step: int, where: str) -> PgcliError:
+    """The error for a value in an evaluation that is not finite.
+
+    Args:
+      field: `action`, or the part of the environment's output.
+      n: index of the environment.
+      step: step of the evaluation, from 0; −1 for a reset.
+      where: the environment's id and seed.
+    """
+    when = f"at step {step} of the evaluation" if step >= 0 else "when it was reset"
+    message = f"the {field} of environment {n} is not finite {when}"
+    if field == "action":
+        help = "the policy has diverged: train with a lower optimizer.lr"
+        return DivergedError(message, where=where, help=help)
+    return EnvironmentFailed(message, where=where, help=NOT_FINITE_HELP)
