@@ -146,17 +146,19 @@ def over_members(scores: np.ndarray, episodes: int, lengths: Any) -> dict[str, A
 
 
 class Score(NamedTuple):
-    """Mean returns of a member; None if it has none, or diverged.
+    """Mean returns of a member; None if there are none.
 
     Attributes:
       values: its values from the grid, by key.
       eval: of an evaluation.
       train: of training.
+      diverged: whether it was stopped.
     """
 
     values: Mapping[str, float]
     eval: float | None
     train: float | None = None
+    diverged: bool = False
 
 
 def over_seeds(scores: Iterable[Score]) -> list[dict[str, Any]]:
@@ -173,7 +175,7 @@ def over_seeds(scores: Iterable[Score]) -> list[dict[str, Any]]:
         {
             "values": dict(values),
             "seeds": len(cell),
-            "diverged": sum(score.eval is None for score in cell),
+            "diverged": sum(score.diverged for score in cell),
             "eval": over(score.eval for score in cell),
             "train": over(score.train for score in cell),
         }

@@ -162,7 +162,9 @@ class EvalConfig:
         "training steps between evaluations; null: a tenth of the budget; 0: never",
     ] = None
     episodes: Annotated[int, Ge(1), "episodes of each periodic evaluation"] = 20
-    final_episodes: Annotated[int, Ge(1), "episodes of the evaluation at the end"] = 100
+    final_episodes: Annotated[
+        int, Ge(0), "episodes of the evaluation at the end; 0: none"
+    ] = 100
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ from pgcli.diagnose.random_episodes import (
     same,
 )
 from pgcli.envs.base import Box, EnvSpec
-from pgcli.envs.failures import PASSED, in_words, place
+from pgcli.envs.failures import PASSED, close_quietly, in_words, place
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs
 from pgcli.envs.spaces import from_gymnasium, make_spec
+from pgcli.errors import EnvironmentFailed
 from pgcli.rollout.bounds import BoundsWarning, outside
 
 NUM_STEPS = 400
@@ -97,7 +98,8 @@ def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            check_env(env, skip_render_check=True)
+            # a second environment, which is closed twice, is no part of training
+            check_env(env, skip_render_check=True, skip_close_check=True)
         except PASSED:
             raise
         except BaseException as error:
@@ -107,6 +109,8 @@ def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
                 help = f"raised at {place(error)}"
             yield Finding("error", f"Gymnasium's checker: {first}", help)
             return
+        finally:
+            close_quietly(env)
     # each warning once, without those that do not matter for training
     for warning in caught:
         text = _plain(str(warning.message))
@@ -167,7 +171,14 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
 def _seeding(factory: EnvFactory) -> Iterator[Finding]:
     """Checks that a seed determines the episodes, in new and in used environments."""
     # seed 1 in two new environments and in a used one; seed 2 for comparison
-    first, second = factory(), factory()
+    first = factory()
+    try:
+        second = factory()
+    except EnvironmentFailed as error:
+        first.close()
+        help = "train with env.num_envs=1; evaluation then uses a process of its own"
+        yield Finding("warning", f"a second one in a process {error.message}", help)
+        return
     try:
         once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))
         used, other = (play(first, seed, NUM_STEPS // 4) for seed in (1, 2))

@@ -10,7 +10,9 @@ from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.storage import checkpoint
 from pgcli.training.checkpointing import Checkpointing, Resumed
 from pgcli.training.context import RunContext
+from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.reporter import RunInfo, Status
+from pgcli.training.seeds import Role
 from pgcli.training.stop_signals import EvaluationStopped, Interrupted, StopFlag
 from pgcli.training.timing import Clock
 
@@ -214,14 +216,17 @@ class Session:
         """Whether a signal has requested a stop."""
         return self._stop.code is not None
 
+    def _play(self, episodes: int, role: Role) -> Episodes:
+        """Episodes of the current agent, on one of the evaluation streams."""
+        seed, stop = self._config.seed, self._stop_requested
+        played = self._loop.evaluate(episodes, role, seed, stop)
+        for text in self._loop.news():
+            self._reporter.warn(text)
+        return played
+
     def _evaluate(self) -> float:
         """The mean return of a periodic evaluation on the selection stream."""
-        played = self._loop.evaluate(
-            self._config.eval.episodes,
-            "selection",
-            self._config.seed,
-            self._stop_requested,
-        )
+        played = self._play(self._config.eval.episodes, "selection")
         head: dict[str, Any] = {
             "iteration": self._loop.iteration,
             "steps": self._loop.steps,
@@ -239,15 +244,11 @@ class Session:
 
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
         """The result, with a final evaluation on the reporting stream."""
-        played = self._loop.evaluate(
-            self._config.eval.final_episodes,
-            "reporting",
-            self._config.seed,
-            self._stop_requested,
-        )
-        overall, _ = self._tracker.evaluation(played)
-        result = self._result(stopped, {**overall, "deterministic": True})
-        result |= self._tracker.results(played)
+        played, overall = None, None
+        if episodes := self._config.eval.final_episodes:
+            played = self._play(episodes, "reporting")
+            overall = self._tracker.evaluation(played)[0] | {"deterministic": True}
+        result = self._result(stopped, overall) | self._tracker.results(played)
         try:
             self._run.write_result(result)
         except OSError as error:

@@ -37,8 +37,8 @@ class Tracker(Protocol):
     def evaluation(self, played: Episodes) -> tuple[Scores, Iterable[Scores]]:
         """(statistics of an evaluation, rows for eval.jsonl)."""
 
-    def results(self, played: Episodes) -> dict[str, Any]:
-        """Additional entries of the run's result, from its final evaluation."""
+    def results(self, played: Episodes | None) -> dict[str, Any]:
+        """Additional entries of the run's result, from its final evaluation if any."""
 
     def state(self) -> dict[str, Any]:
         """Entries of a checkpoint's metadata."""
@@ -73,7 +73,7 @@ class RunTracker:
         scores = summarize(*played[:3])
         return scores, [scores]
 
-    def results(self, played: Episodes) -> dict[str, Any]:
+    def results(self, played: Episodes | None) -> dict[str, Any]:
         """See `Tracker.results`: none."""
         return {}
 

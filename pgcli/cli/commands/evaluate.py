@@ -103,6 +103,7 @@ def evaluate(
         deterministic=not stochastic,
         seed=seed,
         member=member,
+        warn=terminal.warn,
     )
     # rows of all episodes; those of a member carry its index and seed
     rows = result.pop("per_episode", [])

@@ -40,6 +40,12 @@ def other_count(stored: int, here: int) -> CheckpointError:
     )
 
 
+ONE_EACH = (
+    "if a process can have only one of them: --set env.num_envs=1, or one worker for "
+    "each further one"
+)
+
+
 class InProcess:
     """N environments that reset in the step that ends an episode.
 
@@ -72,17 +78,11 @@ class InProcess:
         self.spec = make_spec(
             env_id, envs[0].observation_space, envs[0].action_space, limit
         )
-        # an environment may sample from its spaces, so they are seeded as well
-        for env, seed in zip(envs, seeds, strict=True):
-            seed_spaces(env, seed)
         self.now = [first]
         self._envs = envs
-        self.seeds = seeds
         self._first = first
-        self._steps = 0
-        self._begun = False
         self._lives = Lives(self.num_envs, env_id)
-        self._recordings: list[Recording] | None = None
+        self.reseed(seeds)
         # actions as items of a list, which are quicker than those of an array
         action_space = self.spec.action
         self._scalar_box = isinstance(action_space, Box) and not action_space.shape
@@ -94,6 +94,16 @@ class InProcess:
         self._form: tuple[Any, Any] | None = None
         self._dtypes: list[Any] = []
 
+    def reseed(self, seeds: list[int]) -> None:
+        """Sets the seeds of the next reset, which begins as in new environments."""
+        # an environment may sample from its spaces, so they are seeded as well
+        for env, seed in zip(self._envs, seeds, strict=True):
+            seed_spaces(env, seed)
+        self.seeds = seeds
+        self._steps = 0
+        self._begun = False
+        self._recordings: list[Recording] | None = None
+
     @property
     def counts_lives(self) -> bool:
         """Whether the environments report the number of lives."""
@@ -102,10 +112,17 @@ class InProcess:
     @classmethod
     def make(cls, factory: EnvFactory, seeds: list[int], first: int = 0) -> "InProcess":
         """One environment per seed."""
+        envs: list[Any] = []
         try:
-            return cls([factory() for _ in seeds], seeds, factory.id, first)
+            envs += (factory() for _ in seeds)
+            return cls(envs, seeds, factory.id, first)
         except BaseException as error:
-            raise unusable(factory.id, error) from error
+            for env in envs:
+                close_quietly(env)
+            failure = unusable(factory.id, error)
+            if envs:
+                failure.help = failure.help or ONE_EACH
+            raise failure from error
 
     def reset(self, obs: Any) -> None:
         """Begins an episode in each environment; writes the observations into `obs`."""

@@ -17,7 +17,7 @@ from pgcli.envs.base import EnvSpec, HostSlot
 from pgcli.envs.failures import from_data
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs, set_rows
-from pgcli.envs.spaces import spec_to_json
+from pgcli.envs.spaces import spec_from_json, spec_to_json
 from pgcli.envs.workers import messages
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
 from pgcli.errors import EnvironmentFailed
@@ -136,17 +136,27 @@ class Workers:
             own = [seeds[n] for n in process.rows]
             self._send(process, "make", text, own, process.first)
 
-    def attach(self, spec: EnvSpec, num_envs: int) -> None:
+    def attach(self, spec: EnvSpec | None, num_envs: int) -> EnvSpec:
         """Waits until every process has made its environments, and shares the arrays.
+
+        Args:
+          spec: the expected specification; None for that of the first process.
+          num_envs: number of environments, of which the processes have the last.
+
+        Returns:
+          The specification.
 
         Raises:
           EnvironmentFailed: making one failed, or its spaces differ from `spec`.
         """
         # specifications are compared as JSON
         seconds = max(self._timeout, START_SECONDS)
+        answers = [self._answer(process, seconds) for process in self._processes]
+        if spec is None:
+            spec = spec_from_json(answers[0])
         expected = json.loads(json.dumps(spec_to_json(spec)))
-        for process in self._processes:
-            if self._answer(process, seconds) != expected:
+        for process, answer in zip(self._processes, answers, strict=True):
+            if answer != expected:
                 raise self._failure(
                     f"the spaces of environment {process.first} are not those of "
                     "environment 0",
@@ -162,6 +172,7 @@ class Workers:
         for index, process in enumerate(self._processes):
             self._send(process, "attach", num_envs, self._count, index)
             self._answer(process, seconds)
+        return spec
 
     def begin_reset(self, obs: Any) -> None:
         """See `Helper.begin_reset`."""

@@ -1,5 +1,7 @@
 """`evaluate`: independent evaluation of a saved agent."""
 
+import contextlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import jax
 import numpy as np
 
 from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
-from pgcli.config.schema import EnvConfig
+from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import (
     Box,
@@ -19,12 +21,13 @@ from pgcli.envs.base import (
     ObsSpace,
     Space,
 )
-from pgcli.envs.make import make_device_env, make_host_env
+from pgcli.envs.make import make_device_env
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
 from pgcli.training.backend import accelerator
 from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
+from pgcli.training.evaluation.host_envs import EvaluationEnvs
 from pgcli.training.evaluation.load_policy import (
     Trained,
     find_checkpoint,
@@ -45,6 +48,7 @@ def evaluate(
     seed: int = 0,
     num_envs: int | None = None,
     member: str | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Statistics of an exact number of episodes played by a saved agent.
 
@@ -62,6 +66,7 @@ def evaluate(
       seed: seed of the episodes.
       num_envs: number of host environments; None for a divisor of `episodes`.
       member: text that identifies a member, `SEED[,KEY=VALUE…]`; None for all members.
+      warn: called with warnings.
 
     Returns:
       `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
@@ -94,7 +99,10 @@ def evaluate(
     # the same episodes for every agent
     accelerator.start("auto", host_envs=not config.on_device, cpu_threads=1)
     player = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
-    each = [player.play(agent.agent) for agent in agents]
+    with contextlib.closing(player):
+        each = [player.play(agent.agent) for agent in agents]
+    for text in player.news():
+        warn(text)
     result = {
         "ok": True,
         "run": trained.run,
@@ -134,6 +142,7 @@ class _Episodes:
         self._config, self._trained, self._seed = config, trained, seed
         self._episodes = episodes
         self._key = role_key(seed, "reporting")
+        self._envs: EvaluationEnvs | None = None
         if config.on_device:
             env = make_device_env(config)
             check_fit(trained, env.spec)
@@ -145,22 +154,30 @@ class _Episodes:
             return
         self._count = num_envs or eval_envs(episodes)
         self._host = HostEvaluator(trained.policy, deterministic)
+        self._envs = EvaluationEnvs(config, HostConfig())
+
+    def news(self) -> list[str]:
+        """Messages about the environments."""
+        return [] if self._envs is None else self._envs.news
+
+    def close(self) -> None:
+        """Closes the environments."""
+        if self._envs is not None:
+            self._envs.close()
 
     def play(self, agent: Agent) -> dict[str, Any]:
         """Statistics of the returns, and `per_episode`."""
         # E episodes, and the seeds of their environments: [E]
-        if self._config.on_device:
+        if self._envs is None:
             each = gather([self._device(agent, self._key)], self._episodes)
             played = checked(each, self._spec, self._seed)
             seeds = [self._seed] * self._episodes
         else:
             env_seed = env_seeds(self._seed, "reporting", self._count)
-            host = make_host_env(self._config, env_seed)
-            try:
-                check_fit(self._trained, host.spec)
-                played = self._host.play(host, agent, self._episodes, self._key)
-            finally:
-                host.close()
+            with self._envs.begin(env_seed) as (env, obs):
+                check_fit(self._trained, env.spec)
+                played = self._host.play(env, agent, self._episodes, self._key, obs=obs)
+            self._envs.note_cuts(played.lengths)
             seeds = [env_seed[n] for n in played.envs]
 
         # one row per episode

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgcli.arrays.shapes import Array
 from pgcli.envs.base import HostEnv, where_is
-from pgcli.envs.obs_trees import all_finite
+from pgcli.envs.obs_trees import all_finite, set_rows
 from pgcli.nn.policy import Agent, Carry, Policy, act
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_collector import empty_slot
@@ -58,11 +58,20 @@ class HostEvaluator:
         episodes: int,
         key: Array,
         stop: Callable[[], bool] = never,
+        obs: Any = None,
     ) -> Episodes:
         """Unscaled returns and lengths of all episodes.
 
         Every environment plays exactly its quota, regardless of the lengths: counting
         the first episodes to finish would favour short ones. Consumes the key.
+
+        Args:
+          env: the environments.
+          agent: the agent that acts.
+          episodes: number of episodes.
+          key: key of sampled actions.
+          stop: called at every step; see below.
+          obs: observations after a reset; None to reset the environments.
 
         Raises:
           DivergedError: an action is not finite.
@@ -81,7 +90,10 @@ class HostEvaluator:
 
         # two slots alternate: the current observations and the outcome of the step
         slots = [empty_slot(env) for _ in range(2)]
-        env.reset(slots[0].obs)
+        if obs is None:
+            env.reset(slots[0].obs)
+        else:
+            set_rows(slots[0].obs, ..., obs)
         before = jax.tree.map(np.zeros_like, slots[0].obs)
         _check_step(env, (before, slots[0].obs), np.zeros(num_envs), [], -1)
         slots[0].start[:] = True

@@ -22,6 +22,7 @@ from pgcli.rollout.types import Transitions
 from pgcli.training.backend.sharding import make_learner, on_first
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
+from pgcli.training.evaluation.host_envs import EvaluationEnvs
 from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.seeds import Role, env_seeds, role_key
@@ -115,8 +116,13 @@ class HostLoop:
         self._episode_set = 0
         self._env = env or make_train_envs(config)
         self.spec, self.helpers = self._env.spec, helpers_of(self._env)
+        self._eval_envs: EvaluationEnvs = (
+            like._eval_envs if like else EvaluationEnvs(config.env, config.host)
+        )
         try:
             self.setup = make_setup(config, self.spec, policy)
+            if env is None and like is None:
+                self._check_ends()
         except UsageError:
             self._env.close()
             raise
@@ -150,6 +156,14 @@ class HostLoop:
         self._rollouts = 0
         self._unreliable: str | None = None
         self._news: list[str] = []
+
+    def _check_ends(self) -> None:
+        """Raises a UsageError if evaluations would wait for episodes without end."""
+        config = self._config.eval
+        if (
+            config.every or config.final_episodes
+        ) and self.spec.max_episode_steps is None:
+            self._eval_envs.check_ends()
 
     def _make_collector(
         self, state: CollectorState | None = None
@@ -225,7 +239,8 @@ class HostLoop:
 
     def news(self) -> list[str]:
         """See `Loop.news`."""
-        news, self._news = self._news, []
+        news = self._news + self._eval_envs.news
+        self._news, self._eval_envs.news = [], []
         return news
 
     def agent(self) -> Agent:
@@ -238,14 +253,12 @@ class HostLoop:
     ) -> Episodes:
         """See `Loop.evaluate`."""
         seeds = env_seeds(seed, role, eval_envs(episodes))
-        config = self._config
-        env = make_host_env(config.env, seeds, vectorizer=config.host.vectorizer)
-        try:
-            return self._evaluator.play(
-                env, self.agent(), episodes, role_key(seed, role), stop
+        with self._eval_envs.begin(seeds) as (env, obs):
+            played = self._evaluator.play(
+                env, self.agent(), episodes, role_key(seed, role), stop, obs
             )
-        finally:
-            env.close()
+        self._eval_envs.note_cuts(played.lengths)
+        return played
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""
@@ -327,3 +340,5 @@ class HostLoop:
     def close(self) -> None:
         """Closes the environments."""
         self._env.close()
+        self._eval_envs.close()
+        self._eval_envs.close()

@@ -99,18 +99,21 @@ class MembersTracker:
         )
         return overall, rows
 
-    def results(self, played: Episodes) -> dict[str, Any]:
+    def results(self, played: Episodes | None) -> dict[str, Any]:
         """See `Tracker.results`: `members`, and `cells` of the grid."""
         entries: list[dict[str, Any]] = []
         scores: list[Score] = []
         for member in self._loop.members:
             m, why = member.index, self._loop.diverged.get(member.index)
-            known = None if why else summarize(*(x[m] for x in played[:3]))
+            known = None
+            if played is not None and not why:
+                known = summarize(*(x[m] for x in played[:3]))
             training = (self._newest.get(m) or {}).get("return_mean")
             entries.append(
                 {**member.label, "train_return_mean": training}
                 | {"eval": known, "diverged": why}
             )
             score = known["return_mean"] if known else None
-            scores.append(Score(member.values, score, None if why else training))
+            training = None if why else training
+            scores.append(Score(member.values, score, training, bool(why)))
         return {"members": entries, "cells": over_seeds(scores)}

@@ -1,0 +1,58 @@
+"""Environments stepped by one worker process, and by no other."""
+
+from typing import Any
+
+import numpy as np
+
+from pgcli.envs.base import HostSlot
+from pgcli.envs.host.env_factory import EnvFactory
+from pgcli.envs.workers.pool import Workers
+
+
+class OneWorker:
+    """Environments in a process of their own, which waits while this one learns.
+
+    Attributes:
+      seeds: one per environment.
+    """
+
+    def __init__(self, factory: EnvFactory, seeds: list[int], timeout: float) -> None:
+        """One environment per seed.
+
+        Args:
+          factory: makes each environment.
+          seeds: one per environment.
+          timeout: time limit in seconds for a step of all.
+
+        Raises:
+          TypeError: the keyword arguments are not plain data.
+          UsageError, EnvironmentFailed: `factory` raised it.
+        """
+        self.seeds, self.num_envs = seeds, len(seeds)
+        self._workers = Workers(factory, seeds, [range(len(seeds))], timeout)
+        try:
+            self.spec = self._workers.attach(None, len(seeds))
+        except BaseException:
+            self.close()
+            raise
+
+    def reseed(self, seeds: list[int]) -> None:
+        """Sets the seeds of the next reset."""
+        self.seeds[:] = seeds
+        self._workers.call("reseed", [[seeds]])
+
+    def reset(self, obs: Any) -> None:
+        """See `HostEnv.reset`."""
+        self._workers.begin_reset(obs)
+        self._workers.end_reset(obs)
+
+    def step(
+        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+    ) -> list[tuple[int, Any]]:
+        """See `HostEnv.step`."""
+        self._workers.begin_step(action, slot, active)
+        return self._workers.end_step(slot, active)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._workers.close()
