@@ -77,6 +77,10 @@ class CheckpointError(PgcliError):
     exit_code = ExitCode.CHECKPOINT
 
 
+class NotSavedError(CheckpointError):
+    """The last state of a run that is complete could not be saved."""
+
+
 class DivergedError(PgcliError):
     """Training produced values that are not finite."""
 

@@ -9,6 +9,7 @@ from pgcli.envs import user_modules
 from pgcli.envs.spaces import spec_to_json
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.storage import checkpoint, json_files
+from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.storage.retention import Retention
 from pgcli.training.context import RunContext
 from pgcli.training.run_meta import check_meta, not_a_run
@@ -62,6 +63,10 @@ class Checkpointing:
             self._directory,
             context.resolved.config.checkpoint.keep,
             _referred,
+        )
+        self._saving = Guard("the checkpoint could not be saved", self._warn, LATER)
+        self._tidying = Guard(
+            "old checkpoints could not be removed", self._warn, "they are left over"
         )
         self.best: Best | None = None
         self.saved_iteration: int | None = None
@@ -179,11 +184,9 @@ class Checkpointing:
 
         # commit; after an error, the previous best checkpoint stays
         meta = self._meta(evaluation_due)
-        try:
-            path = checkpoint.save(self._directory, name, context.loop.snapshot(), meta)
-        except OSError as error:
+        path, groups = self._directory / name, context.loop.snapshot()
+        if not self._saving(lambda: checkpoint.save(path.parent, name, groups, meta)):
             self.best = before
-            self._warn(f"the checkpoint could not be saved: {error}")
             return False
         self._retention.remember(path, meta)
         self.saved_iteration = iteration
@@ -213,11 +216,17 @@ class Checkpointing:
     def _tidy(self) -> None:
         """Marks the best checkpoint and removes old ones; errors are only warnings."""
         best, run = self.best, self._context.directory
-        try:
+
+        def tidy() -> None:
             if best and run.best() != best:
                 run.mark_best(*best)
             if best is None and run.best() is not None:
                 run.unmark_best()
             self._retention.prune({best[0]} if best else ())
-        except OSError as error:
-            self._warn(f"old checkpoints could not be removed: {error}")
+
+        self._tidying(tidy)
+
+    def close(self) -> None:
+        """Reports how many writes have failed."""
+        self._saving.report()
+        self._tidying.report()

@@ -313,4 +313,5 @@ def _session(
     with contextlib.closing(RunLogs(run, resolved.config, reporter)) as logs:
         loop, tracker, accelerator = trainer
         context = RunContext(resolved, run, loop, tracker, logs, accelerator, reporter)
-        yield Session(context, stop)
+        with contextlib.closing(Session(context, stop)) as session:
+            yield session

@@ -67,13 +67,13 @@ def check_meta(stored: Checkpoint) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         path = ".".join(map(str, first["loc"]))
-        raise not_a_run(f"`{path}`: {first['msg']}", stored) from None
+        raise not_a_run(f"{path}: {first['msg']}", stored) from None
 
 
 def not_a_run(reason: object, stored: Checkpoint) -> CheckpointError:
     """The error for a checkpoint that verifies, with content that pgcli never wrote."""
     return CheckpointError(
-        f"its manifest is not that of a pgcli run: {reason}",
+        f"it is not a checkpoint of a run: {reason}",
         where=str(stored.path),
         help="use another checkpoint of the run",
     )

@@ -2,24 +2,26 @@
 
 import math
 import time
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from pgcli.config.load import to_mapping
-from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.errors import EnvironmentFailed, NotSavedError, UsageError
 from pgcli.storage import checkpoint
+from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.training.checkpointing import Checkpointing, Resumed
 from pgcli.training.context import RunContext
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.reporter import RunInfo, Status
+from pgcli.training.result import Stopped, run_result
 from pgcli.training.seeds import Role
 from pgcli.training.stop_signals import EvaluationStopped, Interrupted, StopFlag
 from pgcli.training.timing import Clock
 
+RETRY_SECONDS = 30.0
+"""Time for which the last checkpoint and the result are tried again on a full disk."""
+
 CHUNK_SECONDS = 0.5
 """Target duration of a chunk; signals and the live view wait for its end."""
-
-Stopped = Literal["budget", "until_return", "signal"]
 
 
 def next_multiple(steps: int, every: int) -> int:
@@ -95,7 +97,7 @@ class Session:
         try:
             return self._finish(stopped)
         except EvaluationStopped:
-            raise self._interrupted(saved) from None
+            raise self._interrupted(self._save()) from None
 
     def _open(self) -> None:
         """Reports the start, and commits a first checkpoint before any training."""
@@ -243,57 +245,63 @@ class Session:
         return self._checkpoints.save(score, evaluation_due=self._evaluation_due)
 
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
-        """The result, with a final evaluation on the reporting stream."""
-        played, overall = None, None
-        if episodes := self._config.eval.final_episodes:
+        """The result, with a final evaluation on the reporting stream.
+
+        Raises:
+          NotSavedError: the last checkpoint or the result could not be written.
+        """
+        episodes, played = self._config.eval.final_episodes, None
+        if episodes:
             played = self._play(episodes, "reporting")
-            overall = self._tracker.evaluation(played)[0] | {"deterministic": True}
+        # the checkpoint that was evaluated, then the result that names it
+        saved, overall = self._persist(self._save), None
+        if played is not None:
+            name = checkpoint.name_of(self._loop.iteration) if saved else None
+            overall = {
+                **self._tracker.evaluation(played)[0],
+                "deterministic": True,
+                "iteration": self._loop.iteration,
+                "checkpoint": name,
+            }
         result = self._result(stopped, overall) | self._tracker.results(played)
-        try:
-            self._run.write_result(result)
-        except OSError as error:
-            self._reporter.warn(f"result.json could not be written: {error}")
-        return result
+        guard = Guard("result.json cannot be written", self._reporter.warn, LATER)
+        written = saved and self._persist(
+            lambda: guard(lambda: self._run.write_result(result))
+        )
+        if written:
+            return result
+        iteration = self._checkpoints.saved_iteration
+        raise NotSavedError(
+            f"the run is complete, but its {'result' if saved else 'last state'} could "
+            f"not be saved; the last checkpoint is that of iteration {iteration}",
+            result={**result, "ok": False},
+            where=str(self._run.path),
+            help=f"free some space, then continue: pgcli resume {self._run.path}",
+        )
+
+    def _persist(self, write: Callable[[], bool]) -> bool:
+        """Whether `write` succeeds, tried again for `RETRY_SECONDS`."""
+        end = time.monotonic() + RETRY_SECONDS
+        while not (done := write()) and time.monotonic() < end and not self._stop.code:
+            time.sleep(1.0)
+        return done
 
     def _result(
         self, stopped: Stopped, evaluation: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         """The content of result.json."""
-        # steps of all members since the start or resume, and paths of checkpoints
-        config, clock, resumed = self._config, self._clock, self._resumed
-        trained = (self._loop.steps - self._first_step) * config.num_members
-        best, saved = self._checkpoints.best, self._checkpoints.saved_iteration
-        checkpoints = self._run.checkpoints
-        last = None if saved is None else str(checkpoints / checkpoint.name_of(saved))
-        return {
-            "ok": stopped != "signal",
-            "run": self._run.name,
-            "path": str(self._run.path),
-            "algo": config.algo.name,
-            "env": config.env.id,
-            "preset": self._context.resolved.preset,
-            "seed": config.seed,
-            "seeds": config.seeds,
-            "config": to_mapping(config),
-            "accelerator": self._context.accelerator.platform,
-            "steps": {"asked": config.steps, "used": self._loop.steps},
-            "seconds": {
-                "total": round(clock.total, 3),
-                "compile": round(clock.compile, 3),
-                "train": round(clock.train, 3),
-            },
-            "steps_per_second": round(trained / max(clock.train, 1e-9), 1),
-            "train": {"return_mean": self._tracker.last_row.get("return_mean")},
-            "eval": evaluation,
-            "checkpoint": last,
-            "best": (
-                {"checkpoint": str(checkpoints / best[0]), "return_mean": best[1]}
-                if best
-                else None
-            ),
-            "stopped": stopped,
-            "resume_level": resumed.level if resumed else None,
-        }
+        return run_result(
+            self._context,
+            self._checkpoints,
+            self._clock,
+            self._resumed,
+            stopped,
+            evaluation,
+        )
+
+    def close(self) -> None:
+        """Reports how many writes have failed."""
+        self._checkpoints.close()
 
     def _interrupted(self, saved: bool) -> Interrupted:
         """The error for a run that a signal has stopped."""

@@ -96,7 +96,7 @@ def test_nonsense_in_a_signed_manifest_has_the_words_of_a_checkpoint(
 ) -> None:
     run = shutil.copytree(runs / "alone", tmp_path / "alone")
     reseal(last(run), lambda tree: put(tree["meta"], place, value))
-    with pytest.raises(CheckpointError, match="not that of a pgcli run") as caught:
+    with pytest.raises(CheckpointError, match="not a checkpoint of a run") as caught:
         load_agents(last(run))
     assert caught.value.help is not None
 
@@ -116,7 +116,7 @@ def test_resume_refuses_nonsense_in_a_signed_manifest(
 ) -> None:
     run = shutil.copytree(runs / name, tmp_path / name)
     reseal(last(run), lambda tree: put(tree["meta"], place, value))
-    with pytest.raises(CheckpointError, match="not that of a pgcli run"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of a run"):
         resume(run, steps=64)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -131,6 +132,19 @@ class Failing:
                 with operation.path.open("ab") as stream:
                     stream.write(half)
             raise OSError(self.code, os.strerror(self.code), str(operation.path))
+        return perform()
+
+
+class FullFrom:
+    """A disk that takes nothing from operation `start` to operation `end`."""
+
+    def __init__(self, start: int, end: float = math.inf) -> None:
+        self.start, self.end, self.count = start, end, 0
+
+    def __call__(self, operation: Any, perform: Callable[[], Any]) -> Any:
+        self.count += 1
+        if self.start < self.count <= self.end and operation.kind in ("mkdir", "open"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return perform()
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import gymnasium
 import pytest
+from support.disk_faults import FullFrom, count, intercept
 from support.scripted_envs import Faulty
 from support.small_runs import BATCH, PPO2, SMALL, rows
 from support.steady_loop import Steady
@@ -87,6 +88,22 @@ def test_train_under_a_name_outside_the_runs_exits_2(
     assert code == 2
     assert "is not a valid name of a run" in answer["error"]["message"]
     assert not (tmp_path.parent / "x").exists()
+
+
+@pytest.mark.usefixtures("_steady")
+def test_train_whose_last_state_could_not_be_saved_exits_4_with_its_figures(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgcli.training.session.RETRY_SECONDS", 0.0)
+    begun = count(lambda: call("train", *TRAIN, "--name", "y", "--steps", "1"))
+    with intercept(FullFrom(begun)):
+        code, answer = call("train", *TRAIN, "--name", "x")
+    assert code == 4
+    assert "its last state could not be saved" in answer["error"]["message"]
+    assert answer["ok"] is False
+    assert answer["eval"]["return_mean"] == 1.0
+    assert answer["eval"]["checkpoint"] is None
+    assert call("resume", "x")[0] == 0
 
 
 @pytest.mark.usefixtures("_steady")

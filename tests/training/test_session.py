@@ -14,13 +14,21 @@ from typing import Any
 
 import pytest
 from support.checkpoints import digest
-from support.disk_faults import Failing, Killed, Killing, Recording, count, intercept
+from support.disk_faults import (
+    Failing,
+    FullFrom,
+    Killed,
+    Killing,
+    Recording,
+    count,
+    intercept,
+)
 from support.small_runs import BATCH, resolved, rows
 from support.steady_loop import Steady
 
 from pgcli.config.load import Resolved
 from pgcli.config.source import yaml_file
-from pgcli.errors import CheckpointError, ExitCode, UsageError
+from pgcli.errors import CheckpointError, ExitCode, NotSavedError, UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
@@ -51,6 +59,7 @@ class Listening(Reporter):
 def _steady(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgcli.training.run.DeviceLoop", Steady)
     monkeypatch.setattr(Steady, "scores", SCORES)
+    monkeypatch.setattr("pgcli.training.session.RETRY_SECONDS", 0.0)
     monkeypatch.setattr(os, "fsync", os.fstat)  # without waiting for the disk
 
 
@@ -135,7 +144,10 @@ def test_disk_that_fails_stops_no_training_that_has_begun(
             contextlib.suppress(UsageError),  # before training: nothing is lost
             intercept(Failing(n, errno.ENOSPC, lasting)),
         ):
-            result = start(runs_dir, given, reporter)
+            try:
+                result = start(runs_dir, given, reporter)
+            except NotSavedError as error:
+                result = error.result
         if result is None:
             refused = n
         else:
@@ -152,6 +164,52 @@ def test_disk_that_fails_stops_no_training_that_has_begun(
     # the last operation whose failure ends the run commits the first checkpoint
     assert "checkpoints" in recording.operations[refused].path.parts
     assert refused < len(recording.operations) / 2
+
+
+def test_last_state_that_could_not_be_saved_is_an_error_with_the_figures(
+    tmp_path: Path,
+) -> None:
+    reporter = Listening()
+    given = settings(f"steps={20 * BATCH}")
+    begun = count(lambda: start(tmp_path / "short", settings("steps=32")))
+    with (
+        intercept(FullFrom(begun)),
+        pytest.raises(NotSavedError, match="last state could not") as caught,
+    ):
+        start(tmp_path, given, reporter)
+    assert caught.value.exit_code == ExitCode.CHECKPOINT
+    assert "pgcli resume" in str(caught.value.help)
+    result = caught.value.result
+    assert (result["ok"], result["steps"]["used"]) == (False, 20 * BATCH)
+    # the evaluation is that of a state without a checkpoint
+    assert result["eval"]["iteration"] == 20
+    assert result["eval"]["checkpoint"] is None
+    run = RunDirectory(tmp_path / "x")
+    assert run.read_result() is None
+    last = checkpoint.committed(run.checkpoints)[-1]
+    assert result["checkpoint"] == str(last) != checkpoint.name_of(20)
+    # one warning for the first failure, and one with their number
+    said = [text for text in reporter.warnings if "checkpoint could not" in text]
+    assert len(said) == 2
+    assert re.search(r"saved: \d+ times", said[1])
+    # with space again, the run is completed
+    again = resume("x", runs_dir=tmp_path)
+    assert again["ok"]
+    assert again["eval"]["checkpoint"] == checkpoint.name_of(20)
+
+
+def test_last_state_is_saved_once_the_disk_has_space_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgcli.training.session.RETRY_SECONDS", 5.0)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    total = count(lambda: start(tmp_path / "whole", settings()))
+    for kept in (60, 20, 6):
+        runs_dir = tmp_path / str(kept)
+        with intercept(FullFrom(total - kept, total - kept + 40)):
+            result = start(runs_dir, settings())
+        assert result["eval"]["checkpoint"] == Path(result["checkpoint"]).name
+        assert RunDirectory(runs_dir / "x").read_result() == result
 
 
 def test_run_spends_its_budget_and_says_both_numbers(tmp_path: Path) -> None:

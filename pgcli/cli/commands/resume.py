@@ -6,7 +6,7 @@ from typing import Annotated
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
-from pgcli.cli.terminal.formatting import next_step, summary
+from pgcli.cli.terminal.formatting import next_step
 
 EXAMPLES = """\
 pgcli resume runs/NAME
@@ -46,19 +46,20 @@ def resume(
 ) -> None:
     """Continue a run from its newest checkpoint."""
     options.use_modules(env_modules)
-    from pgcli.cli.terminal.live_view import reporting
+    from pgcli.cli.terminal.live_view import watch
     from pgcli.training import run as training
 
-    with reporting(terminal) as reporter:
-        result = training.resume(
+    result = watch(
+        terminal,
+        lambda reporter: training.resume(
             run,
             runs_dir=runs_dir,
             steps=steps,
             require_exact=require_exact,
             member=member,
             reporter=reporter,
-        )
-    terminal.answer(summary(result), result)
+        ),
+    )
     terminal.note(next_step(result))
 
 

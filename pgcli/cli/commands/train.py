@@ -9,7 +9,7 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.cli.terminal.formatting import next_step, summary
+from pgcli.cli.terminal.formatting import next_step
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.dump import flow
 from pgcli.errors import UsageError
@@ -95,19 +95,20 @@ def train(
         return
 
     # train
-    from pgcli.cli.terminal.live_view import reporting
+    from pgcli.cli.terminal.live_view import watch
     from pgcli.training import run as training
 
-    with reporting(terminal) as reporter:
-        result = training.train(
+    result = watch(
+        terminal,
+        lambda reporter: training.train(
             resolved,
             runs_dir=runs_dir,
             name=name,
             resume=cast(Literal["never", "auto"], resume),
             overwrite=overwrite,
             reporter=reporter,
-        )
-    terminal.answer(summary(result), result)
+        ),
+    )
     if terminal.redraws:
         _draw_returns(terminal, Path(result["path"]))
     terminal.note(next_step(result))

@@ -2,15 +2,16 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pgcli.cli.terminal.console import Terminal
-from pgcli.cli.terminal.formatting import clock
+from pgcli.cli.terminal.formatting import clock, summary
 from pgcli.cli.terminal.live_frame import Frame, header, render
 from pgcli.cli.terminal.training_warnings import Advisor
+from pgcli.errors import NotSavedError
 from pgcli.training.reporter import Reporter, RunInfo, Status
 
 LINE_SECONDS = 5.0
@@ -221,3 +222,18 @@ def reporting(terminal: Terminal) -> Iterator[Reporter]:
         yield reporter
     finally:
         reporter.close()
+
+
+def watch(
+    terminal: Terminal, train: Callable[[Reporter], dict[str, Any]]
+) -> dict[str, Any]:
+    """Shows a training run; answers its result, also one that could not be saved."""
+    try:
+        with reporting(terminal) as reporter:
+            result = train(reporter)
+    except NotSavedError as error:
+        if error.result and not terminal.json:
+            terminal.answer(summary(error.result), error.result)
+        raise
+    terminal.answer(summary(result), result)
+    return result

@@ -22,7 +22,7 @@ class CsvLogger:
     ) -> None:
         """Opens `metrics.csv`; see `pgcli.storage.loggers.base.Logger`."""
         self.path = directory / "metrics.csv"
-        self._guard = Guard(self.path.name, warn)
+        self._guard = Guard(f"{self.path.name} cannot be written", warn)
         self._file: files.OpenFile | None = None
         self._columns = [STEP]
         self._stale = True  # the file may contain a partial row
@@ -34,6 +34,10 @@ class CsvLogger:
 
     def close(self) -> None:
         """Closes the file."""
+        self._guard.report()
+        self._release()
+
+    def _release(self) -> None:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
@@ -50,7 +54,7 @@ class CsvLogger:
         self._after_step = int(row[STEP])
 
     def _rewrite(self, new: list[str]) -> None:
-        self.close()
+        self._release()
         rows = self._kept_rows()
         columns = list(
             dict.fromkeys([STEP, *(rows[0] if rows else ()), *self._columns])

@@ -40,7 +40,7 @@ class JsonlWriter:
         """
         self.path = path
         self._warn = warn
-        self._guard = Guard(path.name, warn)
+        self._guard = Guard(f"{path.name} cannot be written", warn)
         self._closed = False
         self._torn = True
         self._file: OpenFile | None = None
@@ -84,6 +84,7 @@ class JsonlWriter:
     def close(self) -> None:
         """Closes the file. Later writes raise ValueError."""
         self._closed = True
+        self._guard.report()
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()

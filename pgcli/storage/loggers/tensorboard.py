@@ -64,7 +64,7 @@ class TensorBoardLogger:
         register_writer_factory(SCHEME, SimpleNamespace(open=EventFile))
         self._event, self._summary = Event, Summary
         self._directory = directory / "tensorboard"
-        self._guard = Guard("tensorboard", warn)
+        self._guard = Guard("tensorboard cannot be written", warn)
         self._writer: Any = None
         self._first = []  # events that precede the first row
         if after_step is not None:  # readers drop the steps from this one on
@@ -85,6 +85,7 @@ class TensorBoardLogger:
 
     def close(self) -> None:
         """Closes the file."""
+        self._guard.report()
         if self._writer is not None:
             with contextlib.suppress(OSError):
                 self._writer.close()

@@ -1,7 +1,9 @@
-"""Handling of write errors: one warning per file, and training continues."""
+"""Handling of write errors: one warning per kind, and training continues."""
 
 import logging
 from collections.abc import Callable
+
+LATER = "it is tried again later"
 
 Warn = Callable[[str], None]
 
@@ -12,22 +14,35 @@ def default_warn(message: str) -> None:
 
 
 class Guard:
-    """Runs actions on a file. The first OSError gives a warning; none is raised."""
+    """Runs actions on files. Of their OSErrors, the first gives a warning.
 
-    def __init__(self, name: str, warn: Warn) -> None:
-        """Guards the file `name`; `warn` is called once, with a message."""
-        self._name = name
-        self._warn = warn
-        self._warned = False
+    `report` gives the number of all. None is raised.
+    """
 
-    def __call__(self, action: Callable[[], object]) -> None:
-        """Runs `action`; an OSError is not raised."""
+    def __init__(
+        self,
+        problem: str,
+        warn: Warn,
+        consequence: str = "training continues without it",
+    ) -> None:
+        """A guard whose warning is `PROBLEM (REASON); CONSEQUENCE`."""
+        self._problem, self._consequence, self._warn = problem, consequence, warn
+        self._failures = 0
+
+    def __call__(self, action: Callable[[], object]) -> bool:
+        """Runs `action`; returns whether it succeeded."""
         try:
             action()
         except OSError as error:
-            if not self._warned:
-                self._warned = True
-                self._warn(
-                    f"{self._name} cannot be written ({error.strerror or error}); "
-                    "training continues without it"
-                )
+            self._failures += 1
+            if self._failures == 1:
+                reason = error.strerror or error
+                self._warn(f"{self._problem} ({reason}); {self._consequence}")
+            return False
+        return True
+
+    def report(self) -> None:
+        """Warns with the number of failures, if there were several."""
+        if self._failures > 1:
+            self._warn(f"{self._problem}: {self._failures} times")
+        self._failures = 0
