@@ -180,6 +180,17 @@ class RunDirectory:
         """Whether a live process writes to this run."""
         return is_held(self.lock_file)
 
+    def identity(self) -> tuple[int, int] | None:
+        """(device, inode) of the lock file; None if the directory is not here.
+
+        It differs if the directory was moved, deleted, or replaced by another run.
+        """
+        try:
+            status = os.lstat(self.lock_file)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_dev, status.st_ino
+
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Replaces the metadata, except format, kind and time of creation.
 

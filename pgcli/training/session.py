@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pgcli.errors import EnvironmentFailed, NotSavedError, UsageError
+from pgcli.errors import (
+    CheckpointError,
+    EnvironmentFailed,
+    NotSavedError,
+    UsageError,
+)
 from pgcli.storage import checkpoint
 from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.training.checkpointing import Checkpointing, Resumed
@@ -37,6 +42,7 @@ class Session:
         self._context = context
         self._config = context.resolved.config
         self._run = context.directory
+        self._identity = context.directory.identity()
         self._loop = context.loop
         self._tracker = context.tracker
         self._logs = context.logs
@@ -152,7 +158,9 @@ class Session:
         # iterations, and their rows in the logs
         before = loop.steps
         start, compiled = time.perf_counter(), self._clock.compile
-        for row in loop.advance(until, CHUNK_SECONDS):
+        rows = loop.advance(until, CHUNK_SECONDS)
+        self._require_directory()
+        for row in rows:
             self._tracker.record(row)
             used = row["steps"]
             is_last = used is not None and used >= config.steps
@@ -241,7 +249,21 @@ class Session:
         self._reporter.evaluated(head | overall)
         return float(overall["return_mean"])
 
+    def _require_directory(self) -> None:
+        """Checks, before a write, that the run directory is still the same.
+
+        Raises:
+          CheckpointError: it was moved, deleted or replaced.
+        """
+        if self._run.identity() != self._identity:
+            raise CheckpointError(
+                "the run directory was moved or deleted while it was being written",
+                where=str(self._run.path),
+                help="if it was moved, continue there: pgcli resume NEW_PATH",
+            )
+
     def _save(self, score: float | None = None) -> bool:
+        self._require_directory()
         return self._checkpoints.save(score, evaluation_due=self._evaluation_due)
 
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
@@ -265,6 +287,7 @@ class Session:
             }
         result = self._result(stopped, overall) | self._tracker.results(played)
         guard = Guard("result.json cannot be written", self._reporter.warn, LATER)
+        self._require_directory()
         written = saved and self._persist(
             lambda: guard(lambda: self._run.write_result(result))
         )

@@ -212,6 +212,71 @@ def test_last_state_is_saved_once_the_disk_has_space_again(
         assert RunDirectory(runs_dir / "x").read_result() == result
 
 
+def displace(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[], object], method: str
+) -> None:
+    """Calls `change` once, in the third call of a method of the loop."""
+    calls, before = [0], getattr(Steady, method)
+
+    def changed(self: Steady, *args: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 3:
+            change()
+        return before(self, *args)
+
+    monkeypatch.setattr(Steady, method, changed)
+
+
+@pytest.mark.parametrize("method", ["advance", "evaluate"])
+@pytest.mark.parametrize("sinks", ["[]", "[csv,tensorboard]"])
+@pytest.mark.parametrize("moved", [True, False])
+def test_run_directory_that_is_moved_or_deleted_is_not_made_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    sinks: str,
+    moved: bool,
+) -> None:
+    given = settings(f"log.sinks={sinks}")
+    expected = outcome(RunDirectory(tmp_path / "x"), start(tmp_path, given))
+    runs_dir, there = tmp_path / "runs", tmp_path / "there"
+
+    def change() -> None:
+        if moved:
+            (runs_dir / "x").rename(there)
+        else:
+            shutil.rmtree(runs_dir / "x")
+
+    with monkeypatch.context() as patch:
+        displace(patch, change, method)
+        with pytest.raises(CheckpointError, match="moved or deleted") as caught:
+            start(runs_dir, given)
+    assert caught.value.help is not None
+    assert list(runs_dir.iterdir()) == []
+    if moved:
+        assert outcome(RunDirectory(there), resume(there)) == expected | {
+            "result": expected["result"] | {"run": "there"}
+        }
+
+
+def test_run_directory_of_another_run_at_the_same_place_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    start(other, settings("optimizer.lr=0.5"))
+    before = {p: p.read_bytes() for p in other.rglob("*") if p.is_file()}
+
+    def change() -> None:
+        (tmp_path / "runs" / "x").rename(tmp_path / "there")
+        (other / "x").rename(tmp_path / "runs" / "x")
+
+    displace(monkeypatch, change, "advance")
+    with pytest.raises(CheckpointError, match="moved or deleted"):
+        start(tmp_path / "runs", settings())
+    (tmp_path / "runs" / "x").rename(other / "x")
+    assert {p: p.read_bytes() for p in other.rglob("*") if p.is_file()} == before
+
+
 def test_run_spends_its_budget_and_says_both_numbers(tmp_path: Path) -> None:
     result = start(tmp_path, settings())
     # budget 123; 4 iterations of 32 make 128, the first count above it
