@@ -33,6 +33,10 @@ class _Inside:
         return run.path / self._name
 
 
+class NameTakenError(UsageError):
+    """A run of this name exists."""
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The files of one run.
@@ -88,7 +92,7 @@ class RunDirectory:
             writes to it.
 
         Raises:
-          UsageError: the name is not valid, or is taken.
+          UsageError: the name is not valid; `NameTakenError` if it is taken.
           LockedError: a live process writes to the run to be replaced.
           OSError: a write failed; a run to be replaced is unchanged.
         """
@@ -320,7 +324,7 @@ class RunDirectory:
     def _replace(self, facts: Mapping[str, Any]) -> "RunDirectory":
         """Replaces the run by a new one; restores it on an error."""
         # only run directories are replaced
-        if not self.is_run() and not self.is_unfinished():
+        if not (self.is_run() or self.is_unfinished() or self._is_damaged_run()):
             raise UsageError(
                 "--overwrite replaces only run directories, and this is not one",
                 where=str(self.path),
@@ -344,6 +348,15 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 files.remove_tree(aside)
         return run
+
+    def _is_damaged_run(self) -> bool:
+        """Whether meta.json is damaged, and all else is there as in a run."""
+        try:
+            json_files.read_object(self.meta_json)
+            return False
+        except CheckpointError:
+            others = (self.config_yaml, self.lock_file, self.metrics_jsonl)
+            return self.checkpoints.is_dir() and all(map(Path.is_file, others))
 
     def is_unfinished(self) -> bool:
         """Whether a process was killed while it created the directory."""
@@ -392,8 +405,8 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     return sorted(runs, key=lambda run: (run.created or "", run.name))
 
 
-def _taken(path: Path) -> UsageError:
-    return UsageError(
+def _taken(path: Path) -> NameTakenError:
+    return NameTakenError(
         f"the run name {path.name} is taken",
         where=str(path),
         help="--resume auto continues it, --overwrite replaces it, or choose another "

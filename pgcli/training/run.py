@@ -13,9 +13,9 @@ from pgcli.config.load import Resolved, resolve, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
-from pgcli.errors import AcceleratorError, UsageError
+from pgcli.errors import AcceleratorError, LockedError, UsageError
 from pgcli.storage.loggers import require_packages
-from pgcli.storage.run_directory import RunDirectory
+from pgcli.storage.run_directory import NameTakenError, RunDirectory
 from pgcli.training import resume_notes
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
@@ -84,21 +84,32 @@ def train(
     config = resolved.config
     RunDirectory.check_name(runs_dir, name, resume, overwrite)
     with stop_on_signal() as stop:
-        # continue a run of that name, or replace the remains of a killed start
+        # continue a run of that name
+        run = None
         if resume == "auto" and name is not None:
             run = RunDirectory(runs_dir / name)
             if os.path.lexists(run.meta_json):
                 run = RunDirectory.open(run.path)  # raises an error if damaged
             if run.config_yaml.is_file():
                 return _continue(run, _stored(run), config, reporter, stop)
-            overwrite = overwrite or run.is_unfinished()
 
         # the loop comes first: most errors occur before a run directory is created
         with _trainer(config) as trainer:
-            with _writable(runs_dir):
-                run = RunDirectory.create(
-                    runs_dir, name, config.algo.name, config.env.id, overwrite
-                )
+            try:
+                with _writable(runs_dir):
+                    # the remains of a killed start are replaced
+                    overwrite = overwrite or (run is not None and run.is_unfinished())
+                    run = RunDirectory.create(
+                        runs_dir, name, config.algo.name, config.env.id, overwrite
+                    )
+            except NameTakenError as error:
+                if resume == "never":
+                    raise
+                raise LockedError(
+                    "another process has just started this run",
+                    where=error.where,
+                    help="wait for it or stop it, or choose another --name",
+                ) from None
             # train while holding the lock
             with run.lock():
                 with _writable(run.path):

@@ -124,6 +124,28 @@ def test_train_resume_auto_with_another_configuration_exits_2(call: Call) -> Non
 
 
 @pytest.mark.usefixtures("_steady")
+def test_overwrite_replaces_a_run_with_a_damaged_meta(
+    tmp_path: Path, call: Call
+) -> None:
+    assert call("train", *TRAIN, "--name", "x")[0] == 0
+    (tmp_path / "x" / "meta.json").write_text("{")
+    assert call("train", *TRAIN, "--name", "x", "--overwrite")[0] == 0
+    assert RunDirectory(tmp_path / "x").is_run()
+
+
+@pytest.mark.usefixtures("_steady")
+def test_overwrite_refuses_a_directory_that_only_resembles_a_run(
+    tmp_path: Path, call: Call
+) -> None:
+    assert call("train", *TRAIN, "--name", "x")[0] == 0
+    (tmp_path / "x" / "meta.json").write_text('{"kind": "another program"}')
+    assert call("train", *TRAIN, "--name", "x", "--overwrite")[0] == 2
+    (tmp_path / "x" / "meta.json").write_text("{")
+    (tmp_path / "x" / "lock").unlink()
+    assert call("train", *TRAIN, "--name", "x", "--overwrite")[0] == 2
+
+
+@pytest.mark.usefixtures("_steady")
 def test_train_on_a_run_that_is_being_written_exits_7(
     tmp_path: Path, call: Call
 ) -> None:

@@ -28,7 +28,13 @@ from support.steady_loop import Steady
 
 from pgcli.config.load import Resolved
 from pgcli.config.source import yaml_file
-from pgcli.errors import CheckpointError, ExitCode, NotSavedError, UsageError
+from pgcli.errors import (
+    CheckpointError,
+    ExitCode,
+    LockedError,
+    NotSavedError,
+    UsageError,
+)
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
@@ -530,6 +536,31 @@ def test_resume_of_a_finished_run_is_its_result(tmp_path: Path) -> None:
     assert "`pgcli resume --steps M`" in seen.notes[1]
     changed = {p.name for p, at in before.items() if p.stat().st_mtime_ns != at}
     assert changed <= {"lock"}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_resume_auto_that_loses_a_race_for_the_name_says_that_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    """Another process starts the run after this one has found none."""
+    given, run = settings(), RunDirectory(tmp_path / "x")
+    with contextlib.ExitStack() as other:
+
+        class Late(Steady):
+            def __init__(self, *args: Any, **named: Any) -> None:
+                super().__init__(*args, **named)
+                monkeypatch.setattr("pgcli.training.run.DeviceLoop", Steady)
+                if finished:
+                    start(tmp_path, given)
+                else:
+                    RunDirectory.create(tmp_path, "x", "ppo2", "CartPole-v1")
+                    other.enter_context(run.lock())
+
+        monkeypatch.setattr("pgcli.training.run.DeviceLoop", Late)
+        with pytest.raises(LockedError) as caught:
+            start(tmp_path, given)
+    assert caught.value.exit_code == 7
+    assert (run.read_result() is not None) == finished
 
 
 def test_resume_auto_refuses_another_configuration(tmp_path: Path) -> None:
