@@ -12,6 +12,12 @@ PASSED = (PgcliError, KeyboardInterrupt)
 Whatever else leaves foreign code is converted into an error, `Exception` or not.
 """
 
+NOT_FINITE_HELP = (
+    "`pgcli envs check` if the environment is at fault; else a lower optimizer.lr, or "
+    "normalize.obs and normalize.reward"
+)
+"""Remedy for an observation or a reward that is not finite."""
+
 
 def in_words(error: BaseException) -> str:
     """`KeyError: 'wheel'`; the class and the place if it has no text."""

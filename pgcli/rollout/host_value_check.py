@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from pgcli.envs.base import HostEnv, ObsSpace, Space, where_is
+from pgcli.envs.failures import NOT_FINITE_HELP
 from pgcli.envs.obs_trees import empty_obs
 from pgcli.errors import EnvironmentFailed
 from pgcli.rollout.bounds import bounded, outside

@@ -67,7 +67,8 @@ class Session:
         Raises:
           Interrupted: a signal requested a stop; a checkpoint is committed.
           DivergedError: values are not finite.
-          EnvironmentFailed: an environment failed; a checkpoint is committed.
+          EnvironmentFailed: an environment failed. A checkpoint is committed, except
+            on the device, where the last one stays.
         """
         self._open()
         stopped: Stopped = "budget"
@@ -91,7 +92,9 @@ class Session:
             if self._stop.code is not None:
                 stopped = "signal"
         except EnvironmentFailed:
-            self._save()
+            # on the device, the state already contains the iteration that failed
+            if not self._config.env.on_device:
+                self._save()
             raise
         finally:
             self._logs.sync()

@@ -177,6 +177,7 @@ def test_collector_names_what_is_not_finite(fault: str, at: int, message: str) -
         collect(faulty(fault, at))
     assert message in caught.value.message
     assert caught.value.where == "environment Faulty-v0, seed 22"
+    assert "envs check" in str(caught.value.help)
 
 
 def test_collector_clips_the_action_for_the_environment_and_stores_it_raw() -> None:

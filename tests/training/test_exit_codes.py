@@ -14,6 +14,7 @@ from support.small_runs import BATCH, PPO2, SMALL, rows
 from support.steady_loop import Steady
 
 from pgcli.cli.main import main
+from pgcli.envs import user_modules
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.seeds import env_seeds
@@ -223,6 +224,26 @@ def test_failing_environment_exits_3_behind_a_checkpoint_of_all_that_was_logged(
         assert checkpoint.committed(run.checkpoints)[-1].name == f"{done:09d}"
     # four environments, made twice: the second time with new seeds
     assert len(set(Wearing.given)) == 8
+
+
+@pytest.mark.parametrize("seeds", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_device_environment_with_an_infinite_reward_exits_3(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, seeds: str
+) -> None:
+    """The 20th step is the 4th of the third rollout of 8."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "cases")
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    code, answer = call(
+        "train",
+        *("--env", "func:Infinite", "--env-module", "bounds", "--steps", "1000"),
+        *("--name", "x", "--seeds", seeds, "--algo", "a2c"),
+        *sets(*SMALL, "env.max_episode_steps=null", "checkpoint.every=32"),
+    )
+    assert code == 3
+    error = answer["error"]
+    assert "reward of environment 0 is not finite at step 3 of" in error["message"]
+    assert "envs check" in error["help"]
+    assert checkpoint.committed(tmp_path / "x/checkpoints")[-1].name == "000000002"
 
 
 LOST = {

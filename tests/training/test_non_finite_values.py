@@ -9,7 +9,7 @@ import pytest
 from support.toys import CONTINUOUS, DISCRETE, quick_jit, random_transitions
 
 from pgcli.envs.base import Space
-from pgcli.errors import DivergedError
+from pgcli.errors import DivergedError, EnvironmentFailed, ExitCode, PgcliError
 from pgcli.rollout.types import Transitions
 from pgcli.training.loops.base import to_row, to_words
 from pgcli.training.step import Report, first_fault
@@ -34,12 +34,14 @@ def spoiled(
     return transitions
 
 
-def error_of(transitions: Transitions) -> DivergedError:
+def error_of(
+    transitions: Transitions, kind: type[PgcliError] = EnvironmentFailed
+) -> PgcliError:
     """The error of `to_row` for an iteration with these transitions."""
     words = jnp.asarray(to_words(STEPS * ENVS))
     report = Report({}, words, words, look()(transitions), np.True_)
-    with pytest.raises(DivergedError) as raised:
-        to_row(report, 7)
+    with pytest.raises(kind) as raised:
+        to_row(report, 7, "Some-v0")
     assert "optimizer.lr" in str(raised.value.help)
     return raised.value
 
@@ -61,12 +63,14 @@ def test_value_that_is_not_finite_is_named(
     assert words in error.message
     assert "iteration 7" in error.message
     assert "envs check" in str(error.help)
+    assert error.where == "environment Some-v0"
+    assert error.exit_code == ExitCode.ENVIRONMENT
 
 
 def test_action_that_is_not_finite_is_not_laid_to_the_environment() -> None:
     # within a step the action comes first; it is computed by the agent
     places = ("reward", (2, 1)), ("obs", (3, 1)), ("action", (2, 1))
-    error = error_of(spoiled(*places, action=CONTINUOUS))
+    error = error_of(spoiled(*places, action=CONTINUOUS), DivergedError)
     assert "action of environment 1 is not finite at step 2" in error.message
     assert "envs check" not in str(error.help)
 

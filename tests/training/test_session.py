@@ -30,6 +30,7 @@ from pgcli.config.load import Resolved
 from pgcli.config.source import yaml_file
 from pgcli.errors import (
     CheckpointError,
+    EnvironmentFailed,
     ExitCode,
     LockedError,
     NotSavedError,
@@ -216,6 +217,25 @@ def test_last_state_is_saved_once_the_disk_has_space_again(
             result = start(runs_dir, settings())
         assert result["eval"]["checkpoint"] == Path(result["checkpoint"]).name
         assert RunDirectory(runs_dir / "x").read_result() == result
+
+
+def test_failure_on_the_device_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of the loop contains an iteration that it has not counted."""
+    advance = Steady.advance
+
+    def failing(self: Steady, until: int, seconds: float) -> Any:
+        rows = advance(self, until, seconds)
+        if self.iteration < 4:
+            return rows
+        raise EnvironmentFailed("the reward is not finite")
+
+    monkeypatch.setattr(Steady, "advance", failing)
+    with pytest.raises(EnvironmentFailed):
+        start(tmp_path, settings())
+    newest = checkpoint.committed(tmp_path / "x" / "checkpoints")[-1]
+    assert newest.name == checkpoint.name_of(2)
 
 
 def displace(

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from pgcli.envs.base import EnvSpec
-from pgcli.errors import DivergedError
+from pgcli.envs.failures import NOT_FINITE_HELP
+from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.seeds import Role
 from pgcli.training.step import FIELDS, Report
@@ -45,7 +46,7 @@ class Loop(Protocol):
           One row of metrics per iteration.
 
         Raises:
-          DivergedError: values are not finite.
+          DivergedError: actions or parameters are not finite.
           EnvironmentFailed: an environment raised an exception or broke its contract.
         """
 
@@ -100,21 +101,22 @@ def _named(field: str, step: int, column: int) -> str:
     return f"{field} of environment {column} is not finite {when}"
 
 
-def to_row(report: Report, iteration: int) -> Row:
+def to_row(report: Report, iteration: int, env_id: str) -> Row:
     """The row of metrics.jsonl for a report that was fetched from the device.
 
     Raises:
-      DivergedError: actions, rewards, observations or parameters are not finite.
+      EnvironmentFailed: a reward or an observation is not finite.
+      DivergedError: an action or a parameter is not finite.
     """
     # values that are not finite end the run
     index, step, column = (int(x) for x in report.fault)
     if index >= 0:
-        field, help = FIELDS[index], SMALLER_STEPS
-        if field != "action":
-            help = f"`pgcli envs check` if the environment is at fault; else {help}"
-        raise DivergedError(
-            f"the {_named(field, step, column)} (iteration {iteration})", help=help
-        )
+        field = FIELDS[index]
+        message = f"the {_named(field, step, column)} (iteration {iteration})"
+        if field == "action":
+            raise DivergedError(message, help=SMALLER_STEPS)
+        where = f"environment {env_id}"
+        raise EnvironmentFailed(message, where=where, help=NOT_FINITE_HELP)
     if not report.finite_params:
         raise DivergedError(
             f"a network parameter is not finite in iteration {iteration}",

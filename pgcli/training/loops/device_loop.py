@@ -247,7 +247,11 @@ class DeviceLoop:
 
         # one row per iteration
         rows = [
-            to_row(jax.tree.map(lambda x, i=i: x[i], reports), self.iteration + i + 1)
+            to_row(
+                jax.tree.map(lambda x, i=i: x[i], reports),
+                self.iteration + i + 1,
+                self.spec.id,
+            )
             for i in range(int(count))
         ]
         self.iteration += len(rows)

@@ -19,7 +19,7 @@ from pgcli.arrays.shapes import Array
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
-from pgcli.errors import DivergedError, PgcliError
+from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
 from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops import host_env_checkpoint
@@ -71,20 +71,27 @@ class _Members:
         self.iterations = np.zeros(len(self.members), int)
         self.member_steps = [0] * len(self.members)
 
-    def retire(self, index: int, reason: str, help: str | None = SMALLER_STEPS) -> None:
+    def retire(
+        self,
+        index: int,
+        reason: str,
+        help: str | None = SMALLER_STEPS,
+        kind: type[PgcliError] = DivergedError,
+    ) -> None:
         """Records that a member has diverged; it is inactive from now on.
 
         Args:
           index: index of the member.
           reason: description of the failure.
           help: remedy.
+          kind: class of the error.
 
         Raises:
-          DivergedError: all members have diverged.
+          PgcliError: all members have diverged; the error is of class `kind`.
         """
         self.diverged[index] = reason
         if len(self.diverged) == len(self.members):
-            raise DivergedError(
+            raise kind(
                 f"every run diverged; {self.members[index]}: {reason}", help=help
             )
 
@@ -235,9 +242,9 @@ class DeviceMembers(_Members):
                     continue
                 report = report_of(reports, i, m)
                 try:
-                    row = to_row(report, int(self.iterations[m]) + 1)
-                except DivergedError as error:
-                    self.retire(m, error.message, error.help)
+                    row = to_row(report, int(self.iterations[m]) + 1, self.spec.id)
+                except (DivergedError, EnvironmentFailed) as error:
+                    self.retire(m, error.message, error.help, type(error))
                     continue
                 self.iterations[m] += 1
                 self.member_steps[m] = from_words(report.steps)
