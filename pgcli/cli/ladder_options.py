@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pgcli.cli import options
+from pgcli.config.bounds import MAX_EPISODES, MEMBERS, STEPS, WORKERS
 from pgcli.errors import UsageError
 
 TRAINED_STEPS = 20_000
@@ -23,7 +24,7 @@ Steps = Annotated[
         "--steps N",
         "steps of each run; with --gradient-variance, before the second policy",
         f"the largest of the presets; {TRAINED_STEPS}",
-        parser=options.whole_number(1),
+        parser=options.whole_number(1, STEPS.value),
     ),
 ]
 Threshold = Annotated[
@@ -54,7 +55,9 @@ TuneSeeds = Annotated[
 Jobs = Annotated[
     int,
     options.option(
-        "--jobs N", "number of runs at a time", parser=options.whole_number(1)
+        "--jobs N",
+        "number of runs at a time",
+        parser=options.whole_number(1, WORKERS.value),
     ),
 ]
 GradientVariance = Annotated[
@@ -71,7 +74,7 @@ Episodes = Annotated[
         "--episodes N",
         "number of episodes for --gradient-variance",
         str(EPISODES),
-        parser=options.whole_number(3),
+        parser=options.whole_number(3, MAX_EPISODES),
     ),
 ]
 
@@ -87,8 +90,10 @@ def seed_range(text: str, flag: str) -> range:
         seeds = range(int(first), int(end)) if colon else range(int(first))
     except ValueError:
         seeds = range(0)
-    if not seeds or seeds[0] < 0:
+    if not seeds or seeds.start < 0:
         raise UsageError(f"`{flag} {text}`: expected a number of seeds, or A:B")
+    if seeds.stop - seeds.start > MEMBERS.value or seeds.stop > 2**32:
+        raise UsageError(f"`{flag} {text}`: at most {MEMBERS} seeds below 2³²")
     return seeds
 
 

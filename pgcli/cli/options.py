@@ -60,8 +60,8 @@ def real(text: str | None) -> float | str | None:
         return text
 
 
-def whole_number(minimum: int) -> Any:
-    """A Typer parser of whole numbers that are at least `minimum`."""
+def whole_number(minimum: int, maximum: float) -> Any:
+    """A Typer parser of whole numbers from `minimum` to `maximum`."""
 
     def parse(text: Any) -> int:
         number = whole(str(text))
@@ -69,6 +69,8 @@ def whole_number(minimum: int) -> Any:
             raise typer.BadParameter(
                 f"expected a whole number of at least {minimum}, not `{text}`"
             )
+        if number > maximum:
+            raise typer.BadParameter(f"expected at most {maximum:,}, not `{text}`")
         return number
 
     return parse

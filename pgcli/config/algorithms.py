@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from pgcli.config import bounds
+
 Collects = Literal["steps", "episodes"]
 Schedule = Literal["constant", "linear"]
 Relation = Literal["<", "<="]
@@ -26,16 +28,20 @@ Discount = Annotated[float, Ge(0), Le(1), "discount γ of the return, per step"]
 GaeLambda = Annotated[
     float, Ge(0), Le(1), "λ of GAE: 0 is the TD error, 1 the return minus V"
 ]
-NumEpochs = Annotated[int, Ge(1), "passes over each rollout"]
-NumMinibatches = Annotated[int, Ge(1), "gradient steps per pass"]
+NumEpochs = Annotated[int, Ge(1), bounds.PASSES, "passes over each rollout"]
+NumMinibatches = Annotated[int, Ge(1), bounds.MINIBATCHES, "gradient steps per pass"]
 Standardize = Annotated[bool, "standardise Â within each minibatch"]
 StandardizeBatch = Annotated[bool, "standardise Â over the batch"]
-CGIterations = Annotated[int, Ge(1), "iterations of conjugate gradients"]
-CGDamping = Annotated[float, Ge(0), "added to the diagonal of the Hessian"]
-CriticEpochs = Annotated[int, Ge(1), "passes of the critic over each rollout"]
-CriticMinibatches = Annotated[int, Ge(1), "critic steps per pass"]
-ValueCoef = Annotated[float, Ge(0), "weight c_v of the value loss ½(V − R̂)²"]
-EntropyCoef = Annotated[float, Ge(0), "weight c_e of the entropy bonus"]
+CGIterations = Annotated[int, Ge(1), bounds.PASSES, "iterations of conjugate gradients"]
+CGDamping = Annotated[float, Ge(0), bounds.REAL, "added to the diagonal of the Hessian"]
+CriticEpochs = Annotated[
+    int, Ge(1), bounds.PASSES, "passes of the critic over each rollout"
+]
+CriticMinibatches = Annotated[int, Ge(1), bounds.MINIBATCHES, "critic steps per pass"]
+ValueCoef = Annotated[
+    float, Ge(0), bounds.REAL, "weight c_v of the value loss ½(V − R̂)²"
+]
+EntropyCoef = Annotated[float, Ge(0), bounds.REAL, "weight c_e of the entropy bonus"]
 
 
 class AlgorithmConfig:
@@ -205,7 +211,9 @@ class NPGConfig(AlgorithmConfig):
     name: Literal["npg"] = "npg"
     gamma: Discount = 0.99
     gae_lambda: GaeLambda = 0.95
-    max_kl: Annotated[float, Gt(0), "δ: KL of a step, to second order, nats"] = 0.01
+    max_kl: Annotated[
+        float, Gt(0), bounds.REAL, "δ: KL of a step, to second order, nats"
+    ] = 0.01
     cg_iterations: CGIterations = 15
     cg_damping: CGDamping = 0.1
     num_epochs: CriticEpochs = 10
@@ -226,10 +234,14 @@ class TRPOConfig(AlgorithmConfig):
     name: Literal["trpo"] = "trpo"
     gamma: Discount = 0.99
     gae_lambda: GaeLambda = 0.95
-    max_kl: Annotated[float, Gt(0), "δ: bound on the mean KL of a step, nats"] = 0.01
+    max_kl: Annotated[
+        float, Gt(0), bounds.REAL, "δ: bound on the mean KL of a step, nats"
+    ] = 0.01
     cg_iterations: CGIterations = 15
     cg_damping: CGDamping = 0.1
-    max_backtracks: Annotated[int, Ge(1), "steps of the line search"] = 10
+    max_backtracks: Annotated[int, Ge(1), bounds.PASSES, "steps of the line search"] = (
+        10
+    )
     backtrack_factor: Annotated[
         float, Gt(0), Lt(1), "factor that shortens a rejected step"
     ] = 0.8
@@ -254,13 +266,20 @@ class PPO1Config(AlgorithmConfig):
     kl_target: Annotated[
         float | None,
         Gt(0),
+        bounds.REAL,
         "d: β doubles above 1.5·d and halves below d/1.5, nats; null: 0.01, unless "
         "kl_min and kl_max are given",
     ] = None
-    kl_min: Annotated[float | None, Gt(0), "β is divided below this KL, nats"] = None
-    kl_max: Annotated[float | None, Gt(0), "β is multiplied above this KL, nats"] = None
-    beta_init: Annotated[float, Ge(0), "penalty β at the start"] = 1.0
-    beta_factor: Annotated[float, Ge(1), "factor that changes β; 1 keeps it"] = 2.0
+    kl_min: Annotated[
+        float | None, Gt(0), bounds.REAL, "β is divided below this KL, nats"
+    ] = None
+    kl_max: Annotated[
+        float | None, Gt(0), bounds.REAL, "β is multiplied above this KL, nats"
+    ] = None
+    beta_init: Annotated[float, Ge(0), bounds.REAL, "penalty β at the start"] = 1.0
+    beta_factor: Annotated[
+        float, Ge(1), bounds.REAL, "factor that changes β; 1 keeps it"
+    ] = 2.0
     value_coef: ValueCoef = 0.5
     entropy_coef: EntropyCoef = 0.0
     standardize_advantage: Standardize = True
@@ -306,7 +325,10 @@ class PPO2Config(AlgorithmConfig):
     num_epochs: NumEpochs = 10
     num_minibatches: NumMinibatches = 4
     clip_eps: Annotated[
-        float, Gt(0), "clip range ε: the ratio gains nothing outside 1 ± ε (eq. 7)"
+        float,
+        Gt(0),
+        bounds.REAL,
+        "clip range ε: the ratio gains nothing outside 1 ± ε (eq. 7)",
     ] = 0.2
     clip_schedule: Annotated[Schedule, "ε over training; linear falls to 0"] = (
         "constant"
@@ -315,6 +337,7 @@ class PPO2Config(AlgorithmConfig):
     value_clip_eps: Annotated[
         float | None,
         Gt(0),
+        bounds.REAL,
         "clip range of V around its value at collection, max form; null: off",
     ] = None
     entropy_coef: EntropyCoef = 0.0
@@ -325,6 +348,7 @@ class PPO2Config(AlgorithmConfig):
     kl_stop: Annotated[
         float | None,
         Gt(0),
+        bounds.REAL,
         "freeze the rest of an update once a minibatch's exact KL passes this, nats",
     ] = None
     recompute_advantage: Annotated[

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pgcli.config import env_wrappers
 from pgcli.config.algorithms import ALGORITHM_CONFIGS, Complaint
+from pgcli.config.bounds import ENVS, MAX_HOST_ENVS, MAX_INT32, MAX_LAYERS, MEMBERS
 from pgcli.config.layout import columns, default_shards, devices_in_use
 from pgcli.config.schema import RunConfig
 from pgcli.suggest import did_you_mean
@@ -33,6 +34,10 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         help = "set `network.shared` to false"
         yield [("network", "shared"), ("algo", "name")], message, help
     yield from _member_complaints(config)
+    if len(config.network.hidden) > MAX_LAYERS:
+        message = f"`network.hidden` has {len(config.network.hidden):,} layers"
+        help = f"at most {MAX_LAYERS} are possible: each lengthens compilation"
+        yield [("network", "hidden")], message, help
 
     # the forward pass in NumPy has one network only
     if config.host.act == "numpy":
@@ -78,7 +83,13 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
                 yield [key, id], message + "device", f"remove `{'.'.join(key)}`"
         return
 
-    # host environments: vectoriser, then wrappers
+    # host environments: number, vectoriser, then wrappers
+    if env.num_envs > MAX_HOST_ENVS:
+        message = (
+            f"num_envs ({env.num_envs:,}) of {env.id}, which steps on the host; at "
+            f"most {MAX_HOST_ENVS:,} are possible"
+        )
+        yield [_NUM_ENVS, id], message, "each is an object of Python: lower it"
     if host.vectorizer == "in_process" and env.backend == "envpool":
         message = (
             "`host.vectorizer: in_process` steps environments that EnvPool does not"
@@ -144,7 +155,16 @@ def _life_complaints(config: RunConfig) -> Iterator[Complaint]:
 
 def _trajectory_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Checks that the trajectories divide into shards."""
-    count = columns(config)
+    count, limit = columns(config), config.env.max_episode_steps
+    if count > ENVS.value or count * (limit or 1) > MAX_INT32:
+        message = (
+            f"num_envs ({config.env.num_envs:,}) × episodes_per_env "
+            f"({config.rollout.episodes_per_env:,}) = {count:,} trajectories"
+            + (f" of up to {limit:,} steps" if limit else "")
+            + f"; at most {ENVS.value:,}, with {MAX_INT32:,} steps in all, are possible"
+        )
+        yield [_NUM_ENVS, _EPISODES], message, "lower one of them"
+        return
     size = f"num_envs ({config.env.num_envs})"
     if config.rollout.episodes_per_env > 1:
         size += f" × episodes_per_env ({config.rollout.episodes_per_env}) = {count}"
@@ -160,6 +180,13 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
     # minibatches of the batch [T · N]
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
     batch = num_envs * num_steps
+    if batch > MAX_INT32:
+        message = (
+            f"num_envs ({num_envs:,}) × num_steps ({num_steps:,}) = {batch:,} samples; "
+            f"at most {MAX_INT32:,} are possible"
+        )
+        yield _BATCH[1:], message, "positions in a batch are 32-bit: lower one of them"
+        return
     count = config.algo.num_minibatches
     size = f"num_envs ({num_envs}) × num_steps ({num_steps}) = {batch}"
     if batch % count:
@@ -195,6 +222,12 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
 def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
     """Checks that seeds are below 2³², and that every requested device is used."""
     # seeds
+    if config.num_members > MEMBERS.value:
+        message = (
+            f"{config.num_members:,} members (seeds × combinations of the grid); at "
+            f"most {MEMBERS.value:,} are possible"
+        )
+        yield [("seeds",), ("grid",)], message, "split them over several runs"
     last, devices = config.seed + config.seeds - 1, config.parallel.devices
     if last >= 2**32:
         message = f"the last of {config.seeds} seeds, {last}, is not below 2³²"

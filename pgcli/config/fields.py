@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.bounds import AtMost
 from pgcli.config.errors import printable
 from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
@@ -64,6 +65,7 @@ class Kind:
       base: bool, int, float, str, tuple or dict; for items also Any.
       choices: allowed words, if only some are, or in addition to another type.
       bounds: bounds in words, such as `at least 1`.
+      limit: technical upper bound, which is named only if a value exceeds it.
       optional: whether null is allowed.
       item: accepted items of a list, or None.
       doc: documentation in the annotation.
@@ -75,6 +77,7 @@ class Kind:
     optional: bool = False
     item: "Kind | None" = None
     doc: str = ""
+    limit: AtMost | None = None
 
     @property
     def expected(self) -> str:
@@ -141,6 +144,7 @@ def kind_of(annotation: Any) -> Kind:
     # documentation and bounds from the metadata, then the type
     doc = next((note for note in metadata if isinstance(note, str)), "")
     bounds = " and ".join(filter(None, map(_bound, metadata)))
+    limit = next((note for note in metadata if isinstance(note, AtMost)), None)
     origin = get_origin(annotation)
     if origin is Literal:
         return Kind(str, get_args(annotation), bounds, optional, doc=doc)
@@ -148,7 +152,7 @@ def kind_of(annotation: Any) -> Kind:
         item = kind_of(get_args(annotation)[0])
         return Kind(tuple, (), bounds, optional, item, doc)
     base = dict if origin is Mapping else annotation
-    return Kind(base, words, bounds, optional, doc=doc)
+    return Kind(base, words, bounds, optional, doc=doc, limit=limit)
 
 
 def _bound(note: Any) -> str:

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
+from pgcli.config import bounds
 from pgcli.config.algorithms import DEFAULT_ALGORITHM, AlgoConfig, Schedule
 
-MAX_STEPS = 2**53
+MAX_STEPS = bounds.STEPS.value + 1
 
 DEVICE_MODULES: Mapping[str, str | None] = {
     "func": None,
@@ -35,12 +36,17 @@ class EnvConfig:
     id: Annotated[
         str, MinLen(1), "Gymnasium id, or PREFIX:ID of an on-device back end (func:)"
     ] = "CartPole-v1"
-    num_envs: Annotated[int, Ge(1), "environments stepped side by side"] = 8
+    num_envs: Annotated[
+        int, Ge(1), bounds.ENVS, "environments stepped side by side"
+    ] = 8
     kwargs: Annotated[Mapping[str, Any], "keyword arguments for the environment"] = (
         field(default_factory=dict)
     )
     max_episode_steps: Annotated[
-        int | None, Ge(1), "time limit of an episode; null: the environment's own"
+        int | None,
+        Ge(1),
+        bounds.INT32,
+        "time limit of an episode; null: the environment's own",
     ] = None
     wrappers: Annotated[
         tuple[Any, ...] | None,
@@ -83,10 +89,16 @@ class RolloutConfig:
     """Amount of data per update."""
 
     num_steps: Annotated[
-        int, Ge(1), "steps T per environment and iteration, if steps are collected"
+        int,
+        Ge(1),
+        bounds.INT32,
+        "steps T per environment and iteration, if steps are collected",
     ] = 128
     episodes_per_env: Annotated[
-        int, Ge(1), "episodes per environment and iteration, if episodes are collected"
+        int,
+        Ge(1),
+        bounds.ENVS,
+        "episodes per environment and iteration, if episodes are collected",
     ] = 1
     end_on_life_loss: Annotated[
         bool,
@@ -99,16 +111,19 @@ class RolloutConfig:
 class OptimizerConfig:
     """Adam with the gradient clipped by its global norm."""
 
-    lr: Annotated[float, Gt(0), "learning rate at the start"] = 3e-4
+    lr: Annotated[float, Gt(0), bounds.REAL, "learning rate at the start"] = 3e-4
     schedule: Annotated[Schedule, "learning rate over training; linear falls to 0"] = (
         "constant"
     )
     max_grad_norm: Annotated[
-        float | None, Gt(0), "clip the global norm of the gradient; null: off"
+        float | None,
+        Gt(0),
+        bounds.REAL,
+        "clip the global norm of the gradient; null: off",
     ] = 0.5
     beta1: Annotated[float, Ge(0), Lt(1), "Adam's decay of the mean"] = 0.9
     beta2: Annotated[float, Ge(0), Lt(1), "Adam's decay of the square"] = 0.999
-    eps: Annotated[float, Gt(0), "Adam's ε, added to the root"] = 1e-5
+    eps: Annotated[float, Gt(0), bounds.REAL, "Adam's ε, added to the root"] = 1e-5
 
 
 @dataclass(frozen=True)
@@ -122,14 +137,17 @@ class NetworkConfig:
         "three usual convolutional layers for Atari frames (nature_cnn)",
     ] = "mlp"
     hidden: Annotated[
-        tuple[Annotated[int, Ge(1)], ...], "widths of the hidden layers"
+        tuple[Annotated[int, Ge(1), bounds.WIDTH], ...],
+        "widths of the hidden layers",
     ] = (64, 64)
     activation: Annotated[
         Literal["tanh", "relu", "swish", "gelu", "elu"], "of the hidden layers"
     ] = "tanh"
     shared: Annotated[bool, "policy and value share the torso"] = False
     log_std_init: Annotated[
-        float, "log standard deviation of continuous actions at the start"
+        float,
+        bounds.LOG_STD,
+        "log standard deviation of continuous actions at the start",
     ] = 0.0
     dtype: Annotated[
         Literal["float32", "bfloat16"],
@@ -149,7 +167,9 @@ class NormalizeConfig:
     reward_sign: Annotated[
         bool, "learn only from the sign of each reward; logged returns stay unscaled"
     ] = False
-    clip: Annotated[float, Gt(0), "bound on normalised values, both sides"] = 10.0
+    clip: Annotated[
+        float, Gt(0), bounds.REAL, "bound on normalised values, both sides"
+    ] = 10.0
 
 
 @dataclass(frozen=True)
@@ -159,11 +179,14 @@ class EvalConfig:
     every: Annotated[
         int | None,
         Ge(0),
+        bounds.STEPS,
         "training steps between evaluations; null: a tenth of the budget; 0: never",
     ] = None
-    episodes: Annotated[int, Ge(1), "episodes of each periodic evaluation"] = 20
+    episodes: Annotated[
+        int, Ge(1), bounds.EPISODES, "episodes of each periodic evaluation"
+    ] = 20
     final_episodes: Annotated[
-        int, Ge(0), "episodes of the evaluation at the end; 0: none"
+        int, Ge(0), bounds.EPISODES, "episodes of the evaluation at the end; 0: none"
     ] = 100
 
 
@@ -174,16 +197,21 @@ class CheckpointConfig:
     every: Annotated[
         int | None,
         Ge(1),
+        bounds.STEPS,
         "training steps between checkpoints; null: a tenth of the budget",
     ] = None
-    keep: Annotated[int, Ge(2), "newest checkpoints to keep, besides the best"] = 2
+    keep: Annotated[
+        int, Ge(2), bounds.KEPT, "newest checkpoints to keep, besides the best"
+    ] = 2
 
 
 @dataclass(frozen=True)
 class LogConfig:
     """Loggers of metrics; `metrics.jsonl` is always written."""
 
-    every: Annotated[int, Ge(1), "iterations between rows of metrics.jsonl"] = 1
+    every: Annotated[
+        int, Ge(1), bounds.INT32, "iterations between rows of metrics.jsonl"
+    ] = 1
     sinks: Annotated[
         tuple[str, ...], "additional loggers, by name (tensorboard, csv)"
     ] = ()
@@ -196,12 +224,14 @@ class ParallelConfig:
     shards: Annotated[
         int | None,
         Ge(1),
+        bounds.ENVS,
         "rows S of the batch, which is shuffled within rows; null: gcd of the columns "
         "of a rollout (environments or trajectories) and 8",
     ] = None
     devices: Annotated[
         int | None,
         Ge(1),
+        bounds.DEVICES,
         "number of devices; null: as many available ones as shorten the work (on the "
         "CPU its cores, if a minibatch has 512 samples or there are several members)",
     ] = None
@@ -223,7 +253,7 @@ class HostConfig:
         "native for ALE/ and envpool:, else in_process",
     ] = None
     workers: Annotated[
-        Annotated[int, Ge(0)] | Literal["auto", "thread"],
+        Annotated[int, Ge(0), bounds.WORKERS] | Literal["auto", "thread"],
         "child processes that each step a share of the environments, besides this "
         "process; thread: one helper thread; auto: none, or one for each further core "
         "if that is faster",
@@ -231,6 +261,7 @@ class HostConfig:
     timeout: Annotated[
         float,
         Gt(0),
+        bounds.TIMEOUT,
         "seconds that a worker or the helper thread may take for a step of its share",
     ] = 60.0
 
@@ -260,7 +291,10 @@ class RunConfig:
 
     # members
     seeds: Annotated[
-        int, Ge(1), "independent members of one run, with seeds seed, seed + 1, …"
+        int,
+        Ge(1),
+        bounds.MEMBERS,
+        "independent members of one run, with seeds seed, seed + 1, …",
     ] = 1
     grid: Annotated[
         Mapping[str, tuple[float, ...]],
@@ -272,6 +306,7 @@ class RunConfig:
     steps: Annotated[int, Ge(1), Lt(MAX_STEPS), "budget of training steps"] = 100_000
     until_return: Annotated[
         float | None,
+        bounds.RETURN,
         "stop when the mean return of a periodic evaluation reaches this; null: never",
     ] = None
 

@@ -7,6 +7,8 @@ an integer, an integer is a valid float, NaN is not. Its errors are rewritten as
 import dataclasses
 import itertools
 import json
+import math
+import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_type_hints
@@ -15,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pgcli import versions
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.bounds import AtMost
 from pgcli.config.checks import complaints
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import Kind, fields, sections, suggest, unused
@@ -91,8 +94,12 @@ def _grid_issues(config: RunConfig, places: Places) -> Iterator[Issue]:
         plain = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
         for value in values:
             try:
-                text = json.dumps({**plain, name: value})
+                text, rounded = (
+                    json.dumps({**plain, name: number})
+                    for number in (value, _as_float32(value))
+                )
                 changed = adapter(part.__class__).validate_json(text)
+                adapter(part.__class__).validate_json(rounded)
             except ValidationError:
                 expected = known[key].kind.expected
                 yield Issue(
@@ -145,6 +152,21 @@ def derive(config: RunConfig) -> RunConfig:
     return config.with_values({**missing, "algo": config.algo.derived()})
 
 
+def _as_float32(tree: Any) -> Any:
+    """A tree with its floats as training uses them; subnormal numbers are 0 there."""
+    if isinstance(tree, Mapping):
+        return {key: _as_float32(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_as_float32(value) for value in tree]
+    if not isinstance(tree, float):
+        return tree
+    try:
+        rounded: float = struct.unpack("f", struct.pack("f", tree))[0]
+    except OverflowError:
+        return math.copysign(math.inf, tree)
+    return rounded if abs(rounded) >= 2.0**-126 else 0.0
+
+
 @cache
 def adapter(cls: type) -> TypeAdapter[Any]:
     """The strict validator of one of our dataclasses."""
@@ -166,8 +188,11 @@ def _checked(
     """An instance of `cls`; wrong values are noted and replaced by their defaults."""
     seen: set[KeyPath] = set()
     try:
-        # as JSON, because strict validation accepts a list for a tuple only there
-        return adapter(cls).validate_json(json.dumps(tree))
+        # as JSON, because strict validation accepts a list for a tuple only there;
+        # also as float32, which may reach or exceed a bound
+        checked = adapter(cls).validate_json(json.dumps(tree))
+        adapter(cls).validate_json(json.dumps(_as_float32(tree)))
+        return checked
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_context=False):
             path = _of_field((*prefix, *detail["loc"]), algo)
@@ -240,8 +265,20 @@ def _issue(
     kind = field.kind
     if isinstance(path[-1], int) and kind.item is not None:
         kind = kind.item
+    limit = kind.limit
+    if limit is not None and _exceeds(value, limit):
+        most = f"between ±{limit.value:g}" if limit.both_sides else f"at most {limit}"
+        message = f"`{dotted(path)}` must be {most}, not {say(value)}"
+        return Issue(message, place, mark, limit.reason)
     message = f"`{dotted(path)}` must be {kind.expected}, not {say(value)}"
     return Issue(message, place, mark, _remedy(value, kind) or field.doc)
+
+
+def _exceeds(value: Any, limit: AtMost) -> bool:
+    """Whether a number is above a technical bound."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return (abs(value) if limit.both_sides else value) > limit.value
 
 
 def section_issue(name: str, value: Any, place: Place | None, algo: str) -> Issue:

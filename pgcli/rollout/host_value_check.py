@@ -15,12 +15,6 @@ Finals = list[tuple[int, Any]]
 """(flat position t·N + n, last observation of an episode)."""
 
 
-NOT_FINITE_HELP = (
-    "look for a division by 0 or an overflow in the environment; `pgcli envs check` "
-    "plays random steps in it"
-)
-
-
 def check_finite(
     env: HostEnv,
     reward: np.ndarray,

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pgcli import versions
+from pgcli.config.bounds import STEPS
 from pgcli.config.dump import differences
 from pgcli.config.load import Resolved, resolve, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
-from pgcli.errors import AcceleratorError, LockedError, UsageError
+from pgcli.errors import LockedError, UsageError
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import NameTakenError, RunDirectory
 from pgcli.training import resume_notes
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
+from pgcli.training.backend.memory import memory_errors
 from pgcli.training.context import RunContext
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
@@ -157,6 +159,8 @@ def resume(
     if stored.note is not None:
         reporter.warn(f"{directory.config_yaml}: {stored.note}")
     if steps is not None:
+        if not 1 <= steps <= STEPS.value:
+            raise UsageError(f"steps is {steps}; it must be at least 1, and below 2⁵³")
         config = dataclasses.replace(config, steps=steps)
     with stop_on_signal() as stop:
         return _continue(directory, stored, config, reporter, stop, require_exact)
@@ -284,18 +288,10 @@ def _trainer(
     """
     require_packages(config.log.sinks)
     backend = layout.start(config, recorded)
-    try:
+    with memory_errors():
         loop, tracker = _make_loop(config, backend)
         with contextlib.closing(loop):
             yield _Trainer(loop, tracker, backend.accelerator)
-    except RuntimeError as error:
-        # XlaRuntimeError of jaxlib, which has no public name
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise AcceleratorError(
-            "the accelerator ran out of memory",
-            help="lower env.num_envs or rollout.num_steps",
-        ) from error
 
 
 def _make_loop(config: RunConfig, backend: layout.Backend) -> tuple[Loop, Tracker]:

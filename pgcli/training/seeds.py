@@ -11,13 +11,20 @@ import jax
 import numpy as np
 
 from pgcli.arrays.shapes import Array
+from pgcli.errors import UsageError
 
 Role = Literal["init", "train", "selection", "reporting"]
 ROLES: dict[Role, int] = {"init": 0, "train": 1, "selection": 2, "reporting": 3}
 
 
 def role_key(seed: int, role: Role) -> Array:
-    """The JAX key of a role in a run."""
+    """The JAX key of a role in a run.
+
+    Raises:
+      UsageError: the seed is not in the range of seeds.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed {seed} is not between 0 and 2³² − 1")
     return jax.random.fold_in(jax.random.key(np.uint32(seed)), ROLES[role])
 
 

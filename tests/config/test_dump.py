@@ -13,7 +13,7 @@ from pgcli.config.load import ConfigError, from_mapping, resolve, to_mapping, to
 from pgcli.config.schema import OptimizerConfig
 from pgcli.config.source import yaml_file
 
-positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+positive = st.floats(1e-30, 1e9)
 plain = st.recursive(
     st.none()
     | st.booleans()

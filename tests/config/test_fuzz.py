@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.load import ConfigError, from_mapping, resolve
@@ -54,6 +54,8 @@ def outside(bounds: list[Any]) -> list[str]:
                 bad += [str(value + 1), "1e30"]
             case Lt(value):
                 bad += [str(value), str(value + 1)]
+            case MaxLen(value):
+                bad += [str([1] * (value + 1))]
             case MinLen():
                 bad += ["''"]
     return bad
@@ -152,7 +154,9 @@ def test_values_on_a_bound_and_just_inside_are_accepted(
             case Ge(value) | Le(value):
                 good += [base(value)] + ([value] if base is float else [])
             case Gt(value):
-                good += [1e-300 if base is float else value + 1]
+                good += [1e-30 if base is float else value + 1]
+            case MaxLen():
+                good += [()]
             case Lt(value):
                 good += [0.999999 if base is float else value - 1]
     if get_origin(base) is Literal:
@@ -166,7 +170,7 @@ def test_values_on_a_bound_and_just_inside_are_accepted(
         if ALGORITHM_CONFIGS[algo].collects == "episodes":
             tree["env"]["num_envs"] = 2  # a baseline needs another trajectory
         if value is not None and key in ("kl_min", "kl_max"):
-            tree["algo"] |= {"kl_min": 1e-310, "kl_max": 1.0}  # both or neither
+            tree["algo"] |= {"kl_min": 1e-31, "kl_max": 1e6}  # both or neither
         (tree.setdefault(section, {}) if section else tree)[key] = value
         config: Any = from_mapping(tree)
         for part in path.split("."):

@@ -12,6 +12,7 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table, to_json
 from pgcli.cli.terminal.formatting import interval, members_table, number
+from pgcli.config.bounds import MAX_EPISODES, MAX_SEED
 from pgcli.config.dump import flow
 from pgcli.errors import ExitCode, PgcliError, UsageError
 
@@ -31,7 +32,9 @@ Target = Annotated[
 Episodes = Annotated[
     int,
     options.option(
-        "--episodes N", "number of episodes", parser=options.whole_number(1)
+        "--episodes N",
+        "number of episodes",
+        parser=options.whole_number(1, MAX_EPISODES),
     ),
 ]
 Best = Annotated[
@@ -45,7 +48,9 @@ Stochastic = Annotated[
 ]
 EvalSeed = Annotated[
     int,
-    options.option("--seed N", "seed of the episodes", parser=options.whole_number(0)),
+    options.option(
+        "--seed N", "seed of the episodes", parser=options.whole_number(0, MAX_SEED)
+    ),
 ]
 Member = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import next_step
+from pgcli.config.bounds import STEPS
 
 EXAMPLES = """\
 pgcli resume runs/NAME
@@ -18,7 +19,7 @@ MoreSteps = Annotated[
     options.option(
         "--steps N",
         "new budget, counted from the start of the run",
-        parser=options.whole_number(1),
+        parser=options.whole_number(1, STEPS.value),
     ),
 ]
 RequireExact = Annotated[

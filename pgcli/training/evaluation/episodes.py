@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pgcli.envs.failures import NOT_FINITE_HELP
 from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
-from pgcli.rollout.host_value_check import NOT_FINITE_HELP
 
 
 class Episodes(NamedTuple):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
+from pgcli.config.bounds import MAX_EPISODES
 from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import (
@@ -25,6 +26,7 @@ from pgcli.envs.make import make_device_env
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
 from pgcli.training.backend import accelerator
+from pgcli.training.backend.memory import memory_errors
 from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.evaluation.host_envs import EvaluationEnvs
@@ -83,8 +85,8 @@ def evaluate(
       EnvironmentFailed: the environment failed, or returned a value that is not finite.
       DivergedError: an action was not finite.
     """
-    if episodes < 1:
-        raise UsageError(f"episodes is {episodes}; at least one is needed")
+    if not 1 <= episodes <= MAX_EPISODES:
+        raise UsageError(f"episodes is {episodes}; it must be 1 to {MAX_EPISODES:,}")
     # the agents, and the environment to play in
     path = find_checkpoint(str(target), Path(runs_dir), best)
     agents = load_agents(path) if member is None else [load_agent(path, member)]
@@ -98,9 +100,10 @@ def evaluate(
 
     # the same episodes for every agent
     accelerator.start("auto", host_envs=not config.on_device, cpu_threads=1)
-    player = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
-    with contextlib.closing(player):
-        each = [player.play(agent.agent) for agent in agents]
+    with memory_errors():
+        player = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
+        with contextlib.closing(player):
+            each = [player.play(agent.agent) for agent in agents]
     for text in player.news():
         warn(text)
     result = {

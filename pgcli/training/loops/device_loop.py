@@ -19,6 +19,7 @@ from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import placement
 from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.episodes import Episodes
@@ -191,6 +192,7 @@ class DeviceLoop:
         self._mesh = mesh
         self.spec = env.spec
         self.setup = make_setup(config, env.spec, policy)
+        require_memory(config, self.setup)
         self._eval_envs = config.eval.episodes
         self._evaluate = jax.jit(
             partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True),

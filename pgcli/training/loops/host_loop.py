@@ -19,6 +19,7 @@ from pgcli.rollout.host_actor import Actor, JitActor, make_actor
 from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_state
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
+from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import make_learner, on_first
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
@@ -121,6 +122,7 @@ class HostLoop:
         )
         try:
             self.setup = make_setup(config, self.spec, policy)
+            require_memory(config, self.setup)
             if env is None and like is None:
                 self._check_ends()
         except UsageError:

@@ -20,6 +20,7 @@ from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
+from pgcli.training.backend.memory import require_memory
 from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops import host_env_checkpoint
@@ -141,6 +142,7 @@ class DeviceMembers(_Members):
         super().__init__(config)
         self.spec = env.spec
         self.setup = make_setup(config, env.spec)
+        require_memory(config, self.setup)
         self._mesh = mesh
         devices = 1 if mesh is None else mesh.shape[SEED]
         self._places = -(-len(self.members) // devices) * devices
@@ -324,6 +326,7 @@ class HostMembers(_Members):
         self._loops = [first]
         self.spec, self.setup, self.helpers = first.spec, first.setup, first.helpers
         try:
+            require_memory(config, self.setup)
             for member in self.members[1:]:
                 alone = config_of(config, member)
                 self._loops.append(HostLoop(alone, like=first))
