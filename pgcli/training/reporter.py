@@ -1,6 +1,6 @@
 """Receivers of reports of training, called between chunks and from one thread."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,11 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Status:
-    """Progress of a run; `metrics` is the newest row of metrics.jsonl."""
+    """Progress of a run.
+
+    `metrics` is the newest row of metrics.jsonl, or for several members the mean of
+    their newest rows; `rows` are all that are new.
+    """
 
     iteration: int
     steps: int
@@ -39,6 +43,7 @@ class Status:
     metrics: Mapping[str, float | None]
     best_eval: float | None
     last_saved_iteration: int | None
+    rows: Sequence[Mapping[str, float | None]] = ()
 
 
 class Reporter:

@@ -197,6 +197,7 @@ class Session:
                 metrics,
                 best[1] if best else None,
                 self._checkpoints.saved_iteration,
+                rows,
             )
         )
 

@@ -85,8 +85,9 @@ class LineReporter(Reporter):
             self._terminal.note(progress_line(self._status))
 
     def _advise(self, status: Status) -> None:
-        for message in self._advisor.advise(status.metrics):
-            self.warn(message)
+        for row in status.rows:
+            for message in self._advisor.advise(row):
+                self.warn(message)
 
     def _say_resumed(self, info: RunInfo) -> None:
         if info.resume_level:

@@ -213,3 +213,49 @@ def test_advice_on_the_critic_is_silent_once_the_task_is_solved() -> None:
     poor = {"explained_variance": -1.3, "value_loss": 13.0, "return_mean": 500.0}
     assert len(advice(poor, 20)) == 1
     assert advice(poor | {"value_loss": 12.0}, 20) == []
+
+
+def test_advice_sees_every_iteration_of_a_fast_chunk() -> None:
+    """Of a chunk, the last row is shown; the first ten are those of an explosion."""
+    screen = Screen()
+    terminal = Terminal(None, screen, {})
+    rows = [{"kl": 0.5}] * 10 + [{"kl": 0.01}]
+    status = fake_training.status(10_000, metrics=rows[-1], rows=rows)
+    LineReporter(terminal).progress(status)
+    terminal.close(0)
+    assert "the policy changes too much" in screen.getvalue()
+
+
+def test_advice_counts_the_iterations_of_each_member() -> None:
+    advisor = Advisor()
+    rows = [{"member": i % 2, "seed": 7 + i % 2, "kl": 0.5} for i in range(19)]
+    said = [text for row in rows for text in advisor.advise(row)]
+    assert len(said) == 1  # the tenth of member 0; member 1 has nine
+    assert said[0].startswith("seed 7: ")
+
+
+def test_advice_on_a_low_effective_sample_size() -> None:
+    assert advice({"ess": 0.2}, 50) == []
+    assert "sample size 0.05" in advice({"ess": 0.05}, 10)[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "collapsed"),
+    [
+        (0.69, 0.006, True),  # discrete: below 1 % of log 2
+        (0.69, 0.02, False),
+        (1.42, -3.5, True),  # a density: 1.42 − log 100 = −3.19
+        (1.42, -3.0, False),
+        (8.5, -20.0, True),  # six actions: 8.5 − 6 · 4.61 = −19.1
+        (8.5, -15.0, False),
+    ],
+)
+def test_advice_on_an_entropy_that_collapses_before_anything_is_learned(
+    first: float, later: float, collapsed: bool
+) -> None:
+    for gain, wrong in ((0.0, collapsed), (5.0, False)):
+        advisor = Advisor()
+        rows = [{"entropy": first, "return_mean": 20.0}]
+        rows += [{"entropy": later, "return_mean": 20.0 + gain}] * 20
+        said = [text for row in rows for text in advisor.advise(row)]
+        assert bool(said) == wrong
