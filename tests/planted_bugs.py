@@ -163,6 +163,18 @@ BUGS: dict[str, Bug] = {
         "return total + schedules.entropy_coef * entropy, metrics",
         ("tests/algos/test_updates.py",),
     ),
+    "part of a batch in the mean return": Bug(
+        "pgcli/training/state.py",
+        "size = -(-RECENT // num_envs) * num_envs",
+        "size = RECENT",
+        ("tests/training/test_returns.py",),
+    ),
+    "rounding errors dropped": Bug(
+        "pgcli/arrays/compensated_sum.py",
+        "    x = x + remainder\n",
+        "",
+        ("tests/training/test_returns.py",),
+    ),
 }
 
 

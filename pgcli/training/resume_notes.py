@@ -45,7 +45,5 @@ def raised_schedules(
     if config.optimizer.schedule == "linear" and before:
         text += f": the learning rate jumps from {before:.3g} to {now:.3g} "
         text += f"(×{now / before:.3g})"
-    return (
-        f"{text}. To avoid it, start a run with the whole budget, or with "
-        f"{schedules[0]}=constant"
-    )
+    constant = ", ".join(f"{key}=constant" for key in schedules)
+    return f"{text}. To avoid it, start a run with the whole budget, or with {constant}"

@@ -136,7 +136,8 @@ def summary(result: Mapping[str, Any]) -> str:
         ("steps", f"{steps['used']:,} of {steps['asked']:,} asked, {stopped}"),
     ]
     # statistics over all values of a grid would mix different settings
-    if result.get("eval") and len(result.get("cells", ())) < 2:
+    alike = len(result.get("cells", ())) < 2
+    if result.get("eval") and alike:
         rows.append(("eval return", interval(result["eval"])))
     best = result.get("best")
     if best:
@@ -146,8 +147,8 @@ def summary(result: Mapping[str, Any]) -> str:
 
     # cost and checkpoint
     training = (result.get("train") or {}).get("return_mean")
+    rows += [("train return", number(training))] * alike
     rows += [
-        ("train return", number(training)),
         (
             "time",
             f"{clock(seconds['total'])} (compile {number(seconds['compile'])} s), "
