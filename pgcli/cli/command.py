@@ -11,6 +11,7 @@ import pgcli
 from pgcli.cli.options import CONFIG_FLAGS, option
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.help import GLOBAL_PANEL, HelpCommand, HelpGroup
+from pgcli.envs.waiting import watching
 from pgcli.errors import ExitCode, PgcliError, UsageError
 
 
@@ -146,7 +147,7 @@ def _typer_function(
         if flags:
             options["flags"] = {name: options.pop(name) for name in flags}
         try:
-            with terminal.reserved_stdout():
+            with terminal.reserved_stdout(), watching(terminal.warn_late):
                 function(terminal, **options)
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None

@@ -22,6 +22,7 @@ from pgcli.diagnose.random_episodes import (
     play,
     same,
 )
+from pgcli.diagnose.time_limit import watched
 from pgcli.envs.base import Box, EnvSpec
 from pgcli.envs.failures import PASSED, close_quietly, in_words, place
 from pgcli.envs.host.env_factory import EnvFactory
@@ -93,7 +94,7 @@ def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
     """Findings of `gymnasium.utils.env_checker.check_env`, without wrappers."""
     from gymnasium.utils.env_checker import check_env
 
-    env = factory().unwrapped
+    env = watched(factory().unwrapped, factory.id)
     reported: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -134,7 +135,7 @@ def _plain(text: str) -> str:
 
 def _episodes(factory: EnvFactory) -> Iterator[Finding]:
     """Checks observations, rewards and ends of random episodes."""
-    env = factory()
+    env = watched(factory(), factory.id)
     space = from_gymnasium(env.observation_space, factory.id)
     kept: list[tuple[Any, Any]] = []
     overwritten: list[int] = []
@@ -171,9 +172,9 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
 def _seeding(factory: EnvFactory) -> Iterator[Finding]:
     """Checks that a seed determines the episodes, in new and in used environments."""
     # seed 1 in two new environments and in a used one; seed 2 for comparison
-    first = factory()
+    first = watched(factory(), factory.id)
     try:
-        second = factory()
+        second = watched(factory(), factory.id)
     except EnvironmentFailed as error:
         first.close()
         help = "train with env.num_envs=1; evaluation then uses a process of its own"
@@ -221,7 +222,7 @@ def _difference(a: list[Seen], b: list[Seen]) -> str | None:
 def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
     """Checks for a time limit, and that episodes continue after a truncated one."""
     # several episodes that are truncated early: this must not raise
-    env = dataclasses.replace(factory, max_episode_steps=SHORT)()
+    env = watched(dataclasses.replace(factory, max_episode_steps=SHORT)(), factory.id)
     try:
         play(env, 3, 4 * SHORT)
     finally:

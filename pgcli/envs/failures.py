@@ -4,10 +4,11 @@ import traceback
 from typing import Any
 
 from pgcli import errors
+from pgcli.envs.waiting import Abandoned
 from pgcli.errors import EnvironmentFailed, PgcliError
 
-PASSED = (PgcliError, KeyboardInterrupt)
-"""Exceptions that are not converted: pgcli's own, and Ctrl-C.
+PASSED = (PgcliError, KeyboardInterrupt, Abandoned)
+"""Exceptions that are not converted: pgcli's own, Ctrl-C and other requests to stop.
 
 Whatever else leaves foreign code is converted into an error, `Exception` or not.
 """
@@ -61,7 +62,7 @@ def failed(what: str, where: str, error: BaseException) -> PgcliError:
       error: the exception; a `PgcliError` is returned unchanged.
 
     Raises:
-      KeyboardInterrupt: it is the exception.
+      KeyboardInterrupt, Abandoned: it is the exception.
     """
     if isinstance(error, PgcliError):
         return error

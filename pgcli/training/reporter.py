@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pgcli.errors import PgcliError
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -72,3 +74,9 @@ class Reporter:
 
     def warn(self, message: str) -> None:
         """Called with a warning; training continues."""
+
+    def abandon(self, error: PgcliError) -> None:
+        """Called from another thread if a request to stop is not obeyed.
+
+        May report the error and end the process: nothing that matters is half done.
+        """

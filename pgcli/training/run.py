@@ -85,7 +85,7 @@ def train(
     runs_dir, reporter = Path(runs_dir).absolute(), reporter or Reporter()
     config = resolved.config
     RunDirectory.check_name(runs_dir, name, resume, overwrite)
-    with stop_on_signal() as stop:
+    with stop_on_signal(reporter) as stop:
         # continue a run of that name
         run = None
         if resume == "auto" and name is not None:
@@ -112,6 +112,7 @@ def train(
                     where=error.where,
                     help="wait for it or stop it, or choose another --name",
                 ) from None
+            stop.path = run.path
             # train while holding the lock
             with run.lock():
                 with _writable(run.path):
@@ -162,7 +163,7 @@ def resume(
         if not 1 <= steps <= STEPS.value:
             raise UsageError(f"steps is {steps}; it must be at least 1, and below 2⁵³")
         config = dataclasses.replace(config, steps=steps)
-    with stop_on_signal() as stop:
+    with stop_on_signal(reporter) as stop:
         return _continue(directory, stored, config, reporter, stop, require_exact)
 
 
@@ -222,6 +223,7 @@ def _continue(
       require_exact: whether to raise an error if an exact resume is not possible.
     """
     _check_same(run, stored.config, config)
+    stop.path = run.path
     with run.lock():
         # a finished run returns its result
         result = run.read_result()

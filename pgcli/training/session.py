@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pgcli.envs.waiting import Abandoned
 from pgcli.errors import (
     CheckpointError,
     EnvironmentFailed,
@@ -19,7 +20,7 @@ from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.reporter import RunInfo, Status
 from pgcli.training.result import Stopped, run_result
 from pgcli.training.seeds import Role
-from pgcli.training.stop_signals import EvaluationStopped, Interrupted, StopFlag
+from pgcli.training.stop_signals import Interrupted, StopFlag
 from pgcli.training.timing import Clock
 
 RETRY_SECONDS = 30.0
@@ -96,6 +97,8 @@ class Session:
             if not self._config.env.on_device:
                 self._save()
             raise
+        except Abandoned:
+            stopped = "signal"
         finally:
             self._logs.sync()
 
@@ -105,7 +108,7 @@ class Session:
             raise self._interrupted(saved)
         try:
             return self._finish(stopped)
-        except EvaluationStopped:
+        except Abandoned:
             raise self._interrupted(self._save()) from None
 
     def _open(self) -> None:
@@ -161,7 +164,7 @@ class Session:
         # iterations, and their rows in the logs
         before = loop.steps
         start, compiled = time.perf_counter(), self._clock.compile
-        rows = loop.advance(until, CHUNK_SECONDS)
+        rows = loop.advance(until, CHUNK_SECONDS, self._stop_requested)
         self._require_directory()
         for row in rows:
             self._tracker.record(row)
@@ -213,7 +216,7 @@ class Session:
             self._evaluation_due = True
             try:
                 score = self._evaluate()
-            except EvaluationStopped:
+            except Abandoned:
                 return False
             self._evaluation_due = False
 
@@ -335,9 +338,10 @@ class Session:
         code = self._stop.code
         if code is None:
             raise RuntimeError("no signal was received")
+        outcome = "is committed" if saved else "could not be saved; the one before is"
         return Interrupted(
             code,
             self._result("signal", None),
             f"continue with: pgcli resume {self._run.path}",
-            saved=saved,
+            f"a checkpoint {outcome}",
         )

@@ -1,6 +1,7 @@
 """`envs check` names each fault, and reports nothing without one."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from pgcli.config.schema import EnvConfig
 from pgcli.diagnose.device_env_check import check_device, measure_device
 from pgcli.diagnose.env_check import check_env
 from pgcli.diagnose.host_env_check import Speed, check_host, measure_host
+from pgcli.diagnose.time_limit import time_limit
 from pgcli.envs.device.func_env import from_func_env
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.make import make_device_env
@@ -87,6 +89,8 @@ class Checked(gymnasium.Env[Any, Any]):
                     reward = np.inf
                 case "flag":
                     terminated = np.array([False])
+                case "hang":
+                    time.sleep(60)
                 case "raise":
                     raise KeyError("wheel")
         return obs, reward, terminated, False, {}
@@ -140,6 +144,14 @@ def test_check_names_a_fault_and_its_cure(
     hits = [text for text in texts if all(word in text for word in words)]
     assert hits, texts
     assert texts[hits[0]] == level
+
+
+def test_check_limits_the_time_of_a_call() -> None:
+    with (
+        pytest.raises(EnvironmentFailed, match=r"call \d+ of Checked-v0 has not answ"),
+        time_limit(0.3, "Checked-v0", lambda error: None),
+    ):
+        found(kwargs={"fault": "hang"})
 
 
 def test_check_wants_a_time_limit() -> None:

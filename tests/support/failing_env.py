@@ -32,6 +32,15 @@ def crash() -> None:
     ctypes.string_at(0)
 
 
+def deadlock() -> None:
+    """Waits for ever, in native code that no signal interrupts."""
+    import ctypes
+
+    mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_lock(mutex)
+
+
 def stop_with(number: int) -> None:
     os.kill(os.getpid(), number)
     time.sleep(60)
@@ -51,6 +60,8 @@ def fail(fault: str) -> None:
             raise GeneratorExit
         case "assert":
             raise AssertionError
+        case "deadlock":
+            deadlock()
         case "os_exit":
             os._exit(7)
         case "segfault":
@@ -82,6 +93,8 @@ class Bad(gymnasium.Env[np.ndarray, Any]):
         self._steps = 0
         if fault == "make":
             raise ValueError("no wheels")
+        if fault == "make_deadlock":
+            deadlock()
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)

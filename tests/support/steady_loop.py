@@ -29,7 +29,9 @@ class Steady:
         self.steps = 0
         self._weights = np.zeros(3, np.float32)
 
-    def advance(self, until: int, seconds: float) -> list[dict[str, Any]]:
+    def advance(
+        self, until: int, seconds: float, stop: Callable[[], bool] = never
+    ) -> list[dict[str, Any]]:
         self.iteration += 1
         self.steps += BATCH
         self._weights = np.cos(self._weights + self.iteration).astype(np.float32)

@@ -2,6 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -273,6 +278,77 @@ def test_whatever_leaves_a_step_exits_3_behind_a_checkpoint(
     assert "environment 0 failed at its step 12" in answer["error"]["message"]
     run = RunDirectory(tmp_path / "x")
     assert checkpoint.committed(run.checkpoints)[-1].name == "000000001"
+
+
+@pytest.mark.parametrize(
+    ("workers", "number", "code"),
+    [
+        (0, signal.SIGTERM, 143),
+        (1, signal.SIGINT, 130),
+        ("thread", signal.SIGTERM, 143),
+    ],
+)
+def test_one_signal_ends_a_run_whose_environment_hangs(
+    tmp_path: Path,
+    call: Call,
+    bad: str,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: Any,
+    number: int,
+    code: int,
+) -> None:
+    monkeypatch.setattr("pgcli.training.stop_signals.PATIENCE_SECONDS", 0.2)
+    kwargs = f"{{fault: sleep, at: 12, seed: {env_seeds(0, 'train', 4)[-1]}}}"
+    more = sets(
+        *SMALL, "eval.every=0", f"env.kwargs={kwargs}", f"host.workers={workers}"
+    )
+    words = ("--algo", "a2c", "--env", bad, "--steps", "1000", "--name", "x")
+    hung = Path(tmp_path / "x/checkpoints/000000000")
+
+    def signal_once_begun() -> None:
+        while not hung.exists():
+            time.sleep(0.01)
+        time.sleep(1.0)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=signal_once_begun, daemon=True).start()
+    exit_code, answer = call("train", *words, *more)
+    assert exit_code == code
+    assert "a checkpoint is committed" in answer["error"]["message"]
+    run = RunDirectory(tmp_path / "x")
+    # step 12 is in the second rollout of 8 steps, which is given up
+    assert checkpoint.committed(run.checkpoints)[-1].name == "000000001"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["deadlock", "make_deadlock"])
+def test_signal_ends_a_run_that_is_stuck_in_native_code(
+    tmp_path: Path, fault: str
+) -> None:
+    module = "import gymnasium\ngymnasium.register('Bad-v0', 'support.failing_env:Bad')"
+    (tmp_path / "bad.py").write_text(module)
+    kwargs = f"{{fault: {fault}, at: 12, seed: {env_seeds(0, 'train', 4)[0]}}}"
+    more = sets(*SMALL, "eval.every=0", f"env.kwargs={kwargs}")
+    words = ["train", "--env", "Bad-v0", "--env-module", "bad", "--name", "x", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgcli", *words, *more],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if "has not answered for 10 s" in line)
+    assert "environment 0 (Bad-v0" in line or "the constructor of Bad-v0" in line
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert time.monotonic() - start < 10  # 5 on a machine that is not busy
+    assert process.returncode == 143
+    answer = json.loads(out)
+    assert "no answer from" in answer["error"]["message"]
+    assert (answer["error"]["help"] is None) == (fault == "make_deadlock")
 
 
 @pytest.mark.parametrize("fault", LOST)

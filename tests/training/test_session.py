@@ -353,10 +353,10 @@ def stop_after(
     """A run that was killed in the middle of the next iteration."""
     advance = Steady.advance
 
-    def killed(self: Steady, until: int, seconds: float) -> Any:
+    def killed(self: Steady, until: int, seconds: float, stop: Any) -> Any:
         if self.iteration == iterations:
             raise Killed
-        return advance(self, until, seconds)
+        return advance(self, until, seconds, stop)
 
     with monkeypatch.context() as patch:
         patch.setattr(Steady, "advance", killed)

@@ -112,8 +112,10 @@ def check(
         )
     resolved = options.resolve_config(terminal, {"env": env, **flags}, use_preset=False)
     from pgcli.diagnose.env_check import check_env
+    from pgcli.diagnose.time_limit import time_limit
 
-    result = check_env(resolved.config, seconds)
+    with time_limit(resolved.config.host.timeout, env, terminal.abandon):
+        result = check_env(resolved.config, seconds)
     if result["ok"]:
         terminal.answer(_text(result), result)
         return

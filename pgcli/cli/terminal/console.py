@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pgcli.cli.terminal.streams import BackgroundWriter, ResultStream
+from pgcli.envs.waiting import Waited
 from pgcli.errors import ExitCode, PgcliError
 
 _STYLES = {"error": "1;31", "warning": "1;33", "help": "1;32", "bold": "1", "dim": "2"}
@@ -112,6 +113,17 @@ class Terminal:
     def warn(self, text: str) -> None:
         """Writes a warning, also with `--quiet`."""
         self.say(f"{self.style('warning', 'warning')}: {text}")
+
+    def warn_late(self, call: Waited, seconds: float) -> None:
+        """Warns of an environment that has not answered."""
+        where = call.whereabouts()
+        self.warn(
+            f"{where} has not answered for {seconds:g} s; Ctrl-C ends the command"
+        )
+
+    def abandon(self, error: PgcliError) -> None:
+        """Reports an error and ends the process, while its main thread is stuck."""
+        os._exit(self.close(self.fail(error)))
 
     def answer(self, text: str, data: Mapping[str, Any]) -> None:
         """Writes the command's result: `text`, or `data` with `--json`."""

@@ -11,7 +11,7 @@ from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, summary
 from pgcli.cli.terminal.live_frame import Frame, header, render
 from pgcli.cli.terminal.training_warnings import Advisor
-from pgcli.errors import NotSavedError
+from pgcli.errors import NotSavedError, PgcliError
 from pgcli.training.reporter import Reporter, RunInfo, Status
 
 LINE_SECONDS = 5.0
@@ -74,6 +74,11 @@ class LineReporter(Reporter):
     def warn(self, message: str) -> None:
         """Writes a warning."""
         self._terminal.warn(message)
+
+    def abandon(self, error: PgcliError) -> None:
+        """Reports the error and ends the process; for a thread other than the main."""
+        self.close()
+        self._terminal.abandon(error)
 
     def close(self) -> None:
         """Writes the last state of training if it was not shown."""

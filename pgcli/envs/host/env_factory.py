@@ -11,6 +11,7 @@ from pgcli.envs import user_modules
 from pgcli.envs.host import atari
 from pgcli.envs.host.registered import make_registered
 from pgcli.envs.registry import import_package, registered_name
+from pgcli.envs.waiting import Waits
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "MiniGrid-": ("ImgObsWrapper",),
@@ -53,8 +54,17 @@ class EnvFactory:
         from pgcli.envs.host.wrappers import wrap  # imports gymnasium
 
         make = atari.make_game if self.atari else make_registered
-        env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
-        return wrap(env, self.wrappers, self.id)
+        with Waits(self):
+            env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
+            return wrap(env, self.wrappers, self.id)
+
+    def whereabouts(self) -> str:
+        """See `Waited.whereabouts`."""
+        return f"the constructor of {self.id}"
+
+    def progress(self) -> object:
+        """See `Waited.progress`: a constructor is one call."""
+        return None
 
     def to_text(self) -> str:
         """The factory as text, with the modules and registrations that it needs.

@@ -1,6 +1,7 @@
 """Gymnasium environments stepped sequentially in this process."""
 
 from collections.abc import MutableSequence
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from pgcli.envs.state.capture import (
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.replay import Recording, replay
 from pgcli.envs.state.state_arrays import pack, unpack
+from pgcli.envs.waiting import CALLS, Waits
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
 
 MOST_CHOICES = 1024
@@ -82,6 +84,7 @@ class InProcess:
         self._envs = envs
         self._first = first
         self._lives = Lives(self.num_envs, env_id)
+        self._waits = Waits(self)
         self.reseed(seeds)
         # actions as items of a list, which are quicker than those of an array
         action_space = self.spec.action
@@ -126,6 +129,10 @@ class InProcess:
 
     def reset(self, obs: Any) -> None:
         """Begins an episode in each environment; writes the observations into `obs`."""
+        with self._waits:
+            self._reset(obs)
+
+    def _reset(self, obs: Any) -> None:
         for i, env in enumerate(self._envs):
             n = self.now[0] = self._first + i
             try:
@@ -170,6 +177,7 @@ class InProcess:
         # flags are cleared here, and set where an episode ends
         for flags in (terminated, truncated, start):
             flags[rows] &= False if active is None else ~active[rows]
+        CALLS[get_ident()] = self
         try:
             for n, env in enumerate(self._envs, self._first):
                 if active is not None and not active[n]:
@@ -214,6 +222,8 @@ class InProcess:
                     obs[n] = after
         except BaseException as error:
             raise self._failed(n, error) from error
+        finally:
+            CALLS.pop(get_ident(), None)
         self._steps += 1
         return finals
 
@@ -243,6 +253,10 @@ class InProcess:
         """See `Resumable.set_state`."""
         if len(states) != self.num_envs:
             raise other_count(len(states), self.num_envs)
+        with self._waits:
+            self._set_state(states)
+
+    def _set_state(self, states: list[EnvState]) -> None:
         # seed and reset each environment, then restore its state or replay its episode
         recordings = []
         for i, (env, state) in enumerate(zip(self._envs, states, strict=True)):
@@ -278,8 +292,9 @@ class InProcess:
 
     def close(self) -> None:
         """Closes every environment, ignoring their exceptions."""
-        for env in self._envs:
-            close_quietly(env)
+        with self._waits:
+            for env in self._envs:
+                close_quietly(env)
 
     def _note_form(self, obs: Any) -> None:
         """Records shape and dtype of a checked observation, unless values matter."""
@@ -320,6 +335,16 @@ class InProcess:
         return EnvironmentFailed(
             f"{self._what(n)}: {how}", where=self._where(n), **more
         )
+
+    def whereabouts(self) -> str:
+        """See `Waited.whereabouts`."""
+        n = self.now[0]
+        seed = self.seeds[n - self._first]
+        return f"step {self._steps} of environment {n} ({self.spec.id}, seed {seed})"
+
+    def progress(self) -> object:
+        """See `Waited.progress`."""
+        return self._steps, self.now[0]
 
     def _what(self, n: int) -> str:
         return f"environment {n} failed at its step {self._steps}"

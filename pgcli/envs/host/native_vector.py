@@ -27,6 +27,7 @@ from pgcli.envs.obs_trees import copy_obs, rows, set_rows
 from pgcli.envs.registry import unusable
 from pgcli.envs.spaces import make_spec
 from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
+from pgcli.envs.waiting import Waits
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
 
 
@@ -63,6 +64,7 @@ class NativeVector:
         self._mode = AutoresetMode(mode)
         seed_spaces(env, seeds[0])
         self._env = env
+        self._waits = Waits(self)
         self.seeds = seeds
         self._steps = 0
         # (shape, dtype) of checked observations
@@ -107,7 +109,8 @@ class NativeVector:
     def reset(self, obs: Any) -> None:
         """Begins an episode in each environment; writes the observations into `obs`."""
         try:
-            set_rows(obs, ..., self._first())
+            with self._waits:
+                set_rows(obs, ..., self._first())
         except BaseException as error:
             raise self._failed("reset", error) from error
         self._done[:] = False
@@ -177,9 +180,18 @@ class NativeVector:
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         try:
-            return self._step(host_action(self.spec, action), slot)
+            with self._waits:
+                return self._step(host_action(self.spec, action), slot)
         except BaseException as error:
             raise self._failed(f"step {self._steps}", error) from error
+
+    def whereabouts(self) -> str:
+        """See `Waited.whereabouts`."""
+        return f"step {self._steps} of {self.num_envs} environments ({self.spec.id})"
+
+    def progress(self) -> object:
+        """See `Waited.progress`."""
+        return self._steps
 
     def _failed(self, when: str, error: BaseException) -> PgcliError:
         where = f"environment {self.spec.id}, seed {self.seeds[0]}"

@@ -21,6 +21,7 @@ from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess, other_count
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.state_arrays import pack, unpack
+from pgcli.envs.waiting import Waits
 from pgcli.envs.workers.pool import CLOSE_SECONDS, LATE_HELP, Raises, Workers
 from pgcli.errors import CheckpointError
 
@@ -91,6 +92,7 @@ class HelperThread:
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._busy = False
+        self._waits = Waits(env)
         # a daemon, so that a hung step does not keep the program from exiting
         self._thread = threading.Thread(
             target=_work,
@@ -149,7 +151,8 @@ class HelperThread:
 
     def _wait(self) -> Any:
         try:
-            result, error = self._results.get(timeout=self._timeout)
+            with self._waits:
+                result, error = self._results.get(timeout=self._timeout)
         except queue.Empty:
             # the traceback of the thread shows where the step hangs
             raise self._env.failure(

@@ -18,6 +18,7 @@ from pgcli.envs.failures import from_data
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs, set_rows
 from pgcli.envs.spaces import spec_from_json, spec_to_json
+from pgcli.envs.waiting import Waits
 from pgcli.envs.workers import messages
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
 from pgcli.errors import EnvironmentFailed
@@ -124,12 +125,14 @@ class Workers:
         self._rows = slice(shares[0].start, shares[-1].stop)
         self._steps = 0
         self._broken = self._busy = False
+        self._waits = Waits(self)
         # the file is mapped when the spaces are known (`attach`)
         self._memory = unnamed_file("pgcli-lanes")
         self._processes = [
             _Process(self._memory, share.start, [seeds[n] for n in share])
             for share in shares
         ]
+        self._waited = self._processes[0]
         # all processes make their environments at the same time
         text = factory.to_text()
         for process in self._processes:
@@ -286,8 +289,10 @@ class Workers:
     def _receive(
         self, process: _Process, seconds: float, raises: Raises = ()
     ) -> tuple[bytes, Any]:
+        self._waited = process
         try:
-            kind, data = process.channel.receive(seconds)
+            with self._waits:
+                kind, data = process.channel.receive(seconds)
         except messages.ClosedError:
             raise self._died(process) from None
         # a process may have died without closing its end
@@ -304,6 +309,16 @@ class Workers:
                     raise known(text)
             raise from_data(data)
         return kind, data
+
+    def whereabouts(self) -> str:
+        """See `Waited.whereabouts`."""
+        n = self._at(self._waited)
+        seed = self._seeds[n]
+        return f"step {self._steps} of environment {n} ({self._env_id}, seed {seed})"
+
+    def progress(self) -> object:
+        """See `Waited.progress`."""
+        return self._steps, self._at(self._waited)
 
     def _at(self, process: _Process) -> int:
         """The environment that a process is making, resetting or stepping."""

@@ -39,13 +39,23 @@ class Loop(Protocol):
     def steps(self) -> int:
         """Number of environment steps so far."""
 
-    def advance(self, until: int, seconds: float) -> list[Row]:
+    def advance(
+        self, until: int, seconds: float, stop: Callable[[], bool] = never
+    ) -> list[Row]:
         """Runs at least one iteration, up to `until` steps or about `seconds`.
+
+        Args:
+          until: number of steps.
+          seconds: duration.
+          stop: called after each iteration of a loop or member on the host; no other
+            follows if it returns True.
 
         Returns:
           One row of metrics per iteration.
 
         Raises:
+          Abandoned: a request to stop ended a rollout; the next snapshot is that of
+            the iteration before.
           DivergedError: actions or parameters are not finite.
           EnvironmentFailed: an environment raised an exception or broke its contract.
         """

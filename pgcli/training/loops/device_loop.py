@@ -231,7 +231,9 @@ class DeviceLoop:
         self._state = self._begin(self._knobs, role_key(config.seed, "init"))
         self._pace = Pace()
 
-    def advance(self, until: int, seconds: float) -> list[Row]:
+    def advance(
+        self, until: int, seconds: float, stop: Callable[[], bool] = never
+    ) -> list[Row]:
         """See `Loop.advance`."""
         # one call; its number of iterations follows from the measured pace
         limit = self._pace.begin(seconds)

@@ -12,6 +12,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
 from pgcli.envs.make import helpers_of, make_host_env
 from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.waiting import Abandoned
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.bounds import BoundsWarning
@@ -29,7 +30,7 @@ from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, t
 from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
 from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup
-from pgcli.training.stop_signals import never
+from pgcli.training.stop_signals import PATIENCE_SECONDS, never
 
 
 def make_train_envs(config: RunConfig, episode_set: int = 0) -> HostEnv:
@@ -154,8 +155,13 @@ class HostLoop:
         # state of the run; the collector is made when the episodes begin
         self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
         self._collector: HostCollector | EpisodeCollector | None = None
-        self._failure: EnvironmentFailed | None = None
+        self._failure: EnvironmentFailed | Abandoned | None = None
         self._rollouts = 0
+        # duration of the last rollout; the environments before this one, if it may be
+        # given up, and after it was given up
+        self._seconds = 0.0
+        self._before: dict[str, np.ndarray] | None = None
+        self._kept: dict[str, np.ndarray] | None = None
         self._unreliable: str | None = None
         self._news: list[str] = []
 
@@ -179,16 +185,19 @@ class HostLoop:
             devices=self._devices,
         )
 
-    def advance(self, until: int, seconds: float) -> list[Row]:
+    def advance(
+        self, until: int, seconds: float, stop: Callable[[], bool] = never
+    ) -> list[Row]:
         """See `Loop.advance`. Rows from before a failure are returned first."""
         if self._failure is not None:
             raise self._failure
         if self._collector is None:
+            self._before = self._store_env()
             self._collector = self._make_collector()
         rows: list[Row] = []
         start = time.perf_counter()
         while not rows or (
-            self.steps < until and time.perf_counter() - start < seconds
+            self.steps < until and time.perf_counter() - start < seconds and not stop()
         ):
             # collect transitions [T, N, …]
             collect_key, update_key = self._keys(
@@ -196,9 +205,13 @@ class HostLoop:
             )
             try:
                 transitions = self._collect(self._collector, collect_key)
-            except EnvironmentFailed as failure:
+            except (EnvironmentFailed, Abandoned) as failure:
                 # the environments are in the middle of a rollout that is discarded
-                self._unreliable = "an environment had failed"
+                if isinstance(failure, Abandoned):
+                    self._unreliable = "a signal had ended a rollout"
+                    self._kept = self._before
+                else:
+                    self._unreliable = "an environment had failed"
                 if not rows:
                     raise
                 self._failure = failure
@@ -222,7 +235,19 @@ class HostLoop:
         A copy of the first environment, restored from its state in the middle of an
         episode, must repeat the rollout. Otherwise an exact resume is not possible.
         """
+        # a long rollout may be given up: then its beginning is what is saved
         self._rollouts += 1
+        if self._rollouts > 1:
+            is_long = self._seconds > PATIENCE_SECONDS
+            self._before = self._store_env() if is_long else None
+        start = time.perf_counter()
+        transitions = self._collect_checked(collector, key)
+        self._seconds = time.perf_counter() - start
+        return transitions
+
+    def _collect_checked(
+        self, collector: HostCollector | EpisodeCollector, key: Any
+    ) -> Transitions:
         if self._rollouts != 2:
             return collector.collect(self.agent(), key)
         states, reason = host_env_checkpoint.take(self._env)
@@ -266,14 +291,17 @@ class HostLoop:
         """See `Loop.snapshot`."""
         learner = self._state.learner
         rest = self._state.replace(learner=learner.replace(agent=None))
-        collector = self._collector.get_state() if self._collector else None
         return {
             "agent": to_arrays(learner.agent),
             "run": to_arrays(rest),
-            "env": host_env_checkpoint.store(
-                self._env, collector, self._episode_set, self._unreliable
-            ),
+            "env": self._store_env() if self._kept is None else self._kept,
         }
+
+    def _store_env(self) -> dict[str, np.ndarray]:
+        collector = self._collector.get_state() if self._collector else None
+        return host_env_checkpoint.store(
+            self._env, collector, self._episode_set, self._unreliable
+        )
 
     def restore(self, groups: Stored, where: str) -> str:
         """See `Loop.restore`: `exact`, or `learner-exact` with new episodes.
@@ -314,6 +342,7 @@ class HostLoop:
         steps = self.setup.algorithm.collects == "steps"
         blank = blank_state(self._env, self.setup.policy) if steps else {}
         state = stored.restore(self._env, blank)
+        self._before = dict(group or {})
         self._collector = self._make_collector(state)
 
     def _replace_env(self, episode_set: int) -> None:

@@ -19,6 +19,7 @@ from pgcli.arrays.shapes import Array
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
+from pgcli.envs.waiting import Abandoned
 from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
@@ -214,7 +215,9 @@ class DeviceMembers(_Members):
         )
         return jax.jit(local, in_shardings=place[0], out_shardings=place[1], **options)
 
-    def advance(self, until: int, seconds: float) -> list[Row]:
+    def advance(
+        self, until: int, seconds: float, stop: Callable[[], bool] = never
+    ) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""
         # one call for all active members
         limit = self._pace.begin(seconds)
@@ -321,6 +324,7 @@ class HostMembers(_Members):
         """Makes the environments of all members; the first `advance` resets them."""
         super().__init__(config)
         config = _without_crowding(config)
+        self._failure: EnvironmentFailed | Abandoned | None = None
         # all loops use the compiled programs of the first
         first = HostLoop(config_of(config, self.members[0]))
         self._loops = [first]
@@ -334,19 +338,31 @@ class HostMembers(_Members):
             self.close()
             raise
 
-    def advance(self, until: int, seconds: float) -> list[Row]:
+    def advance(
+        self, until: int, seconds: float, stop: Callable[[], bool] = never
+    ) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""
+        if self._failure is not None:
+            raise self._failure
         # each active member gets an equal part of the time
-        all_rows = []
+        all_rows: list[Row] = []
         for m in self._active():
             loop = self._loops[m]
             if loop.steps >= until:
                 continue
+            if all_rows and stop():
+                break
             try:
-                rows = loop.advance(until, seconds / len(self.members))
+                rows = loop.advance(until, seconds / len(self.members), stop)
             except DivergedError as error:
                 self.retire(m, error.message, error.help)
                 continue
+            except (EnvironmentFailed, Abandoned) as failure:
+                # rows from before the failure are returned first
+                if not all_rows:
+                    raise
+                self._failure = failure
+                break
             self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
             all_rows += [self._row(m, row) for row in rows]
         return all_rows

@@ -198,7 +198,7 @@ RAISED = {
     "exit": "SystemExit: 7",
     "base": "SimulatorError: the simulator died",
     "generator_exit": "GeneratorExit at ",
-    "assert": "failing_env.py:53, in fail",
+    "assert": "failing_env.py:62, in fail",
 }
 MISFORMED = {
     "shape": "has the shape (1,), not (2,)",

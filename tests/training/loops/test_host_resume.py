@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium
 import pytest
 from cases.capture import register as register_cases
+from gymnasium.envs.classic_control import CartPoleEnv
 from support.checkpoints import digest
 from support.small_runs import BATCH, assert_same_bytes, config, resolved, snapshot
 from support.stateful_envs import Hidden, make, register
 
 from pgcli.envs.state.physics_engines import NotRestoredError
+from pgcli.envs.waiting import Abandoned
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.loops import host_env_checkpoint
@@ -182,6 +185,41 @@ def test_states_fit_the_versions_of_libraries_that_took_part(
     else:
         with pytest.raises(NotRestoredError, match=reason):
             host_env_checkpoint.StoredEnv(group, "x")
+
+
+class Halting(CartPoleEnv):
+    """Is given up in the step with this number, as a long rollout by a signal."""
+
+    at: ClassVar[int] = 10**9
+    count: ClassVar[int] = 0
+
+    def step(self, action: int) -> Any:
+        type(self).count += 1
+        if self.count == self.at:
+            raise Abandoned
+        return super().step(action)
+
+
+@pytest.mark.parametrize(("algo", "iterations"), [("ppo2", 2), ("reinforce", 0)])
+def test_rollout_that_is_given_up_is_repeated_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str, iterations: int
+) -> None:
+    gymnasium.register("Halting-v0", Halting, max_episode_steps=5)
+    monkeypatch.setattr("pgcli.training.loops.host_loop.PATIENCE_SECONDS", -1.0)
+    cfg = config("Halting-v0", algo=algo)
+    whole, loop, again = HostLoop(cfg), HostLoop(cfg), HostLoop(cfg)
+    try:
+        expected = advance(whole, iterations + 2)
+        rows = advance(loop, iterations)
+        monkeypatch.setattr(Halting, "at", Halting.count + 11)
+        with pytest.raises(Abandoned):
+            advance(loop, 1)
+        stored = through_disk(loop.snapshot(), tmp_path)
+        assert again.restore(stored, "x") == "exact"
+        assert rows + advance(again, 2) == expected
+        assert_same_bytes(snapshot(again), snapshot(whole))
+    finally:
+        del gymnasium.registry["Halting-v0"]
 
 
 def test_environment_that_changes_the_directory_moves_no_file(
