@@ -24,7 +24,8 @@ from support.disk_faults import (
 
 from pgcli.errors import CheckpointError, LockedError, UsageError
 from pgcli.storage import lock
-from pgcli.storage.run_directory import RunDirectory, list_runs
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.storage.run_list import list_runs
 
 HOLDER = """
 import sys, time

@@ -20,7 +20,7 @@ pgcli runs verify NAME"""
 
 def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
     """List runs with their state and score."""
-    from pgcli.storage.run_directory import list_runs
+    from pgcli.storage.run_list import list_runs
 
     rows = [dataclasses.asdict(row) for row in list_runs(runs_dir)]
     text = table(
