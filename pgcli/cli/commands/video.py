@@ -11,6 +11,7 @@ from pgcli.cli.command import Command
 from pgcli.cli.commands.evaluate import Best, EvalSeed, Stochastic
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
+from pgcli.config.bounds import MAX_EPISODES
 from pgcli.errors import UsageError
 
 EXAMPLES = """\
@@ -33,7 +34,9 @@ Out = Annotated[
 Episodes = Annotated[
     int,
     options.option(
-        "--episodes N", "episodes, one after the other", parser=options.whole_number(1)
+        "--episodes N",
+        "episodes, one after the other",
+        parser=options.whole_number(1, MAX_EPISODES),
     ),
 ]
 Grid = Annotated[
