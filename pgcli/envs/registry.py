@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -68,6 +69,12 @@ REGISTERED_BY: dict[str, str] = {
 """Prefix of an id -> the package that must be imported to register it."""
 
 
+_ATARI = "ale_py.env:AtariEnv"
+_OLDER_ATARI = re.compile(
+    r"(?P<game>[A-Za-z]+?)(-ram)?(?P<kind>NoFrameskip|Deterministic)?-v[04]"
+)
+
+
 class EnvRow(NamedTuple):
     """One line of `pgcli envs`."""
 
@@ -97,7 +104,9 @@ def list_envs(filter: str = "") -> list[EnvRow]:
     pool = importlib.util.find_spec("envpool") is not None
     rows.append(EnvRow("envpool:…", "host", "envpool", pool))
     # everything in Gymnasium's registry, with the extra that it needs
-    for spec in gymnasium.registry.values():
+    for spec in [*gymnasium.registry.values()]:
+        if is_older_atari(spec.id):
+            continue
         extra, installed = needed_extra(spec.entry_point)
         rows.append(EnvRow(spec.id, "host", extra, installed))
     return [row for row in rows if filter.lower() in row.id.lower()]
@@ -212,11 +221,45 @@ def registered_name(config: EnvConfig) -> str:
     user_modules.named()
     if not import_package(name):
         raise unknown_env(env_id)
+    if is_older_atari(name):
+        raise _older_atari(env_id, name)
     if module is not None and name not in gymnasium.registry:
         raise _not_of_module(env_id, module, name)
     if config.backend == "atari" and name not in gymnasium.registry:
         raise unknown_env(env_id)
     return name
+
+
+def is_older_atari(name: str) -> bool:
+    """Whether a name is an older id of an Atari game, such as `PongNoFrameskip-v4`.
+
+    The environment would return single frames in colour.
+    """
+    import gymnasium
+
+    older = _OLDER_ATARI.fullmatch(name)
+    if older is None:
+        return False
+    # `Pong-v4` may be an environment of another package
+    spec = gymnasium.registry.get(name)
+    if spec is not None:
+        return bool(spec.entry_point == _ATARI)
+    if importlib.util.find_spec("ale_py") is None:
+        return older["kind"] is not None
+    importlib.import_module("ale_py")
+    return f"ALE/{older['game']}-v5" in gymnasium.registry
+
+
+def _older_atari(env_id: str, name: str) -> UsageError:
+    """The error for an older id of an Atari game, with its id of today."""
+    game, _, version = name.rpartition("-v")
+    for kind in ("NoFrameskip", "Deterministic", "-ram"):
+        game = game.removesuffix(kind)
+    chance = " --env-kwargs repeat_action_probability=0" if version == "4" else ""
+    return UsageError(
+        f"`{env_id}` is an older id of an Atari game, without the usual preprocessing",
+        help=f"--env ALE/{game}-v5{chance}",
+    )
 
 
 def import_package(name: str) -> bool:

@@ -85,6 +85,7 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
 
     def evaluate(checkpoint: str, **options: Any) -> Any:
         seen.update(options, checkpoint=checkpoint)
+        del seen["warn"]
         return fake_training.evaluate(checkpoint)
 
     room = "pgcli.training.evaluation"

@@ -4,10 +4,12 @@ import sys
 from functools import partial
 from typing import Any
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from support.scripted_envs import TERMINATED, TRUNCATED, Faulty, Scripted
 
@@ -52,6 +54,32 @@ def test_make_of_what_is_not_there_says_what_to_do(
         make(env_id)
     assert env_id in caught.value.message
     assert help in (caught.value.help or "")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "help"),
+    [
+        ("PongNoFrameskip-v4", "ALE/Pong-v5 --env-kwargs repeat_action_probability=0"),
+        ("Breakout-ramDeterministic-v0", "ALE/Breakout-v5"),
+        ("SpaceInvaders-v4", "ALE/SpaceInvaders-v5 --env-kwargs repeat"),
+    ],
+)
+def test_older_ids_of_atari_are_refused_with_that_of_today(
+    env_id: str, help: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as ale_py registers them
+    spec = EnvSpec(env_id, entry_point="ale_py.env:AtariEnv")
+    monkeypatch.setitem(gymnasium.registry, env_id, spec)
+    with pytest.raises(UsageError, match="older id of an Atari game") as caught:
+        make(env_id)
+    assert help in (caught.value.help or "")
+    assert env_id not in [row.id for row in list_envs()]
+    # without ale_py, only the words of such ids are known
+    monkeypatch.delitem(gymnasium.registry, env_id)
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    known = "older id" if "Det" in env_id or "NoF" in env_id else "unknown environment"
+    with pytest.raises(UsageError, match=known):
+        make(env_id)
 
 
 def test_make_of_an_unknown_device_environment_says_what_to_do() -> None:
