@@ -1,5 +1,6 @@
 """Saving and restoring of a run, and the choice of its best checkpoint."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -218,9 +219,13 @@ class Checkpointing:
         best, run = self.best, self._context.directory
 
         def tidy() -> None:
-            if best and run.best() != best:
+            try:
+                marked = run.best()
+            except CheckpointError:  # damaged: replaced by what the checkpoints record
+                marked = ("", math.nan)
+            if best and marked != best:
                 run.mark_best(*best)
-            if best is None and run.best() is not None:
+            if best is None and marked is not None:
                 run.unmark_best()
             self._retention.prune({best[0]} if best else ())
 

@@ -369,6 +369,10 @@ def lose_best(run: RunDirectory) -> None:
     run.best_json.unlink()
 
 
+def damage_best(run: RunDirectory) -> None:
+    run.best_json.write_text('{"checkpoint": "000000002", "sco')
+
+
 def lose_timing(run: RunDirectory) -> None:
     run.timing_jsonl.unlink()
 
@@ -386,7 +390,7 @@ def damage_newest(run: RunDirectory) -> None:
 
 @pytest.mark.parametrize(
     "mishap",
-    [lose_best, lose_timing, leave_rows, damage_newest],
+    [lose_best, damage_best, lose_timing, leave_rows, damage_newest],
     ids=lambda f: f.__name__,
 )
 def test_resume_makes_good(

@@ -73,7 +73,15 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
                 where=str(run.path),
                 help="without --best, the last checkpoint is used",
             )
-        return run.checkpoints / marked[0]
+        path = run.checkpoints / marked[0]
+        if not path.is_dir():  # damaged and set aside, or deleted
+            raise CheckpointError(
+                f"the best checkpoint, {marked[0]}, is no longer there",
+                where=str(run.path),
+                help="`pgcli resume` marks the best of those that are left; without "
+                "--best, the last checkpoint is used",
+            )
+        return path
     committed = checkpoint.committed(run.checkpoints)
     if not committed:
         raise CheckpointError("there is no checkpoint yet", where=str(run.path))

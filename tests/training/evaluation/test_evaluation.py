@@ -177,6 +177,18 @@ def test_evaluate_names_a_copy_of_a_run_not_the_original(
     assert Path(result["checkpoint"]).parent == copy / "checkpoints"
 
 
+def test_evaluate_says_if_the_best_checkpoint_is_gone(
+    runs_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(runs_dir / "cart", tmp_path / "cart")
+    best = RunDirectory(tmp_path / "cart").best()
+    assert best is not None
+    # as after a fallback to an older checkpoint
+    shutil.rmtree(tmp_path / "cart" / "checkpoints" / best[0])
+    with pytest.raises(CheckpointError, match=f"{best[0]}, is no longer there"):
+        pgcli.evaluate("cart", runs_dir=tmp_path, best=True)
+
+
 def test_evaluate_repeats_itself_and_minds_the_seed(runs_dir: Path) -> None:
     a, b, c = (
         pgcli.evaluate("pendulum", runs_dir=runs_dir, episodes=6, seed=seed)
