@@ -69,7 +69,7 @@ class Session:
           Interrupted: a signal requested a stop; a checkpoint is committed.
           DivergedError: values are not finite.
           EnvironmentFailed: an environment failed. A checkpoint is committed, except
-            on the device, where the last one stays.
+            in training on the device, where the last one stays.
         """
         self._open()
         stopped: Stopped = "budget"
@@ -93,8 +93,8 @@ class Session:
             if self._stop.code is not None:
                 stopped = "signal"
         except EnvironmentFailed:
-            # on the device, the state already contains the iteration that failed
-            if not self._config.env.on_device:
+            # on the device, the state already contains an iteration that failed
+            if self._evaluation_due or not self._config.env.on_device:
                 self._save()
             raise
         except Abandoned:
