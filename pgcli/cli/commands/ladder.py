@@ -178,9 +178,9 @@ class Progress:
         left = each * (self._count - self._done) / self._workers
         text = f"diverged: {outcome.diverged}"
         if outcome.result is not None:
-            train, final = outcome.result["train"], outcome.result["eval"]
+            train, final = outcome.result["train"], outcome.result["eval"] or {}
             text = f"train return {number(train['return_mean'])}"
-            text += f"  eval {number(final['return_mean'])}"
+            text += f"  eval {number(final.get('return_mean'))}"
         rest = f"  {clock(left)} left" if self._done < self._count else ""
         self._terminal.note(f"{place} {name}  {text}  {outcome.seconds:.0f} s{rest}")
 
