@@ -224,7 +224,7 @@ def env_action(space: Space, action: Any) -> Any:
             *(1,) * (action.ndim - 1), -1
         )
     # [N, A] -> [N, *shape]
-    shaped = action.reshape(*action.shape[:-1], *space.shape)
+    shaped = action.reshape((*action.shape[:-1], *space.shape))
     if isinstance(space, MultiBinary):
         return shaped.astype(space.dtype)
     return shaped.clip(*space.bounds()) if isinstance(space, Box) else shaped

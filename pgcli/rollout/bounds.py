@@ -34,7 +34,7 @@ def _excludes(part: Box) -> bool:
     return bool((low > info.min).any() or (high < info.max).any())
 
 
-def outside(space: ObsSpace, obs: Any, weight: Any, num_steps: int, xp: Any) -> Any:
+def outside(space: ObsSpace, obs: Any, weight: Any, num_steps: Any, xp: Any) -> Any:
     """For each of `bounded`: (share of steps outside, worst value, its bounds): [P, 4].
 
     Only reductions, so that devices need not exchange observations.

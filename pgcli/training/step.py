@@ -22,6 +22,7 @@ from pgcli.nn.normalize import (
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.rollout.policy_outputs import complete
 from pgcli.rollout.types import RolloutShape, Transitions
+from pgcli.training.rollout_faults import all_finite, first_fault
 from pgcli.training.state import RunState, init_tally, recent_means, update_tally
 
 
@@ -53,6 +54,7 @@ class Report(NamedTuple):
     episodes: Array  # likewise
     fault: Array  # result of `first_fault`
     finite_params: Array
+    outside: Any = ()  # result of `bounds.outside` on the device, [P, 4]
 
 
 def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -> Setup:
@@ -196,8 +198,8 @@ def learn(
         metrics,
         state.steps,
         tally.count,
-        first_fault(transitions),
-        _all_finite(learner.agent),
+        first_fault(transitions, setup.spec.obs),
+        all_finite(learner.agent),
     )
     return state, report
 
@@ -209,57 +211,3 @@ def end_on_life_loss(transitions: Transitions) -> Transitions:
     terminated = transitions.terminated | transitions.life_lost
     ended: Transitions = transitions.replace(terminated=terminated, life_lost=None)
     return ended
-
-
-FIELDS = ("action", "reward", "observation", "last observation")
-"""Fields checked by `first_fault`; of several in one step, the first is reported."""
-
-
-def first_fault(transitions: Transitions) -> Array:
-    """(field, step, column) of the first value that is not finite, as int32.
-
-    The field is an index of `FIELDS`, or −1 if all values are finite. The step of an
-    observation is the one that returned it, or −1 for a reset. A last observation has
-    no step and column, which are only known on its own device.
-    """
-    shape = transitions.reward.shape
-    none = 2**31 - 1
-    # the last observation of a whole episode is in the last row, whatever its length
-    length = jnp.sum(transitions.weight > 0, axis=0, dtype=jnp.int32)
-
-    # smallest step · N + column of a value that is not finite, over all arrays
-    def first(tree: Any, shift: int = 0) -> Array:
-        smallest: Array = jnp.int32(none)
-        for x in _floats(tree):
-            bad = ~jnp.isfinite(x.reshape(*x.shape[:2], -1)).all(axis=-1)
-            step = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 0) - shift
-            step = jnp.minimum(step, jnp.broadcast_to(length - 1, bad.shape))
-            column = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
-            place = jnp.where(bad, step * shape[1] + column, none)
-            smallest = jnp.minimum(smallest, jnp.min(place))
-        return smallest
-
-    last = jnp.where(_all_finite(transitions.final_obs), none, none - 1)
-    places = jnp.stack(
-        [
-            first(transitions.action),
-            first(transitions.reward),
-            first(transitions.obs, shift=1),
-            last,
-        ]
-    )
-    # the earliest of the fields
-    field = jnp.argmin(places)
-    step, column = jnp.divmod(places[field], shape[1])
-    field = jnp.where(places[field] < none, field, -1)
-    fault: Array = jnp.stack([field, step, column]).astype(jnp.int32)
-    return fault
-
-
-def _floats(tree: Any) -> list[Array]:
-    return [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
-
-
-def _all_finite(tree: Any) -> Array:
-    every = [jnp.all(jnp.isfinite(x)) for x in _floats(tree)]
-    return jnp.all(jnp.stack(every)) if every else jnp.array(True)

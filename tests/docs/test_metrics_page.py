@@ -55,7 +55,7 @@ def keys_of(algo: str) -> frozenset[str]:
     report = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     # no fault: `to_row` raises otherwise
     report = report._replace(fault=np.array([-1, 0, 0]), finite_params=np.array(True))
-    return frozenset(to_row(report, 1, ""))
+    return frozenset(to_row(report, 1, env.spec))
 
 
 @pytest.mark.parametrize("algo", sorted(ALGORITHMS))

@@ -10,8 +10,9 @@ from pgcli.envs.base import EnvSpec
 from pgcli.envs.failures import NOT_FINITE_HELP
 from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.training.evaluation.episodes import Episodes
+from pgcli.training.rollout_faults import OUTSIDE, OUTSIDE_HELP, fields
 from pgcli.training.seeds import Role
-from pgcli.training.step import FIELDS, Report
+from pgcli.training.step import Report
 from pgcli.training.stop_signals import never
 
 Row = dict[str, float | int | None]
@@ -103,30 +104,31 @@ def from_words(words: Any) -> int:
 SMALLER_STEPS = "a lower optimizer.lr, or normalize.obs and normalize.reward"
 
 
-def _named(field: str, step: int, column: int) -> str:
+def _named(field: str, problem: str, step: int, column: int) -> str:
     """Description of the value that `first_fault` returned."""
     if field == "last observation":
-        return f"{field} of an episode is not finite"
+        return f"{field} of an episode {problem}"
     when = f"at step {step} of the rollout" if step >= 0 else "when it was reset"
-    return f"{field} of environment {column} is not finite {when}"
+    return f"{field} of environment {column} {problem} {when}"
 
 
-def to_row(report: Report, iteration: int, env_id: str) -> Row:
+def to_row(report: Report, iteration: int, spec: EnvSpec) -> Row:
     """The row of metrics.jsonl for a report that was fetched from the device.
 
     Raises:
-      EnvironmentFailed: a reward or an observation is not finite.
+      EnvironmentFailed: a reward or an observation is not finite, or no category of
+        its space.
       DivergedError: an action or a parameter is not finite.
     """
     # values that are not finite end the run
     index, step, column = (int(x) for x in report.fault)
     if index >= 0:
-        field = FIELDS[index]
-        message = f"the {_named(field, step, column)} (iteration {iteration})"
+        field, problem = fields(spec.obs)[index]
+        message = f"the {_named(field, problem, step, column)} (iteration {iteration})"
         if field == "action":
             raise DivergedError(message, help=SMALLER_STEPS)
-        where = f"environment {env_id}"
-        raise EnvironmentFailed(message, where=where, help=NOT_FINITE_HELP)
+        help = OUTSIDE_HELP if problem == OUTSIDE else NOT_FINITE_HELP
+        raise EnvironmentFailed(message, where=f"environment {spec.id}", help=help)
     if not report.finite_params:
         raise DivergedError(
             f"a network parameter is not finite in iteration {iteration}",

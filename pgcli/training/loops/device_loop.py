@@ -17,6 +17,7 @@ from pgcli.arrays.shapes import Array
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.bounds import BoundsWarning, outside
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.memory import require_memory
@@ -87,7 +88,11 @@ def iterate(
         )
     # the update
     run, report = learn(setup, knobs, state.run, transitions, budget, update_key)
-    return DeviceState(run, after), report
+    acted_on = jax.tree.map(lambda x: x[:-1], transitions.obs)
+    weight = transitions.weight
+    steps = jnp.maximum(jnp.sum(weight), 1)
+    found = outside(setup.spec.obs, acted_on, weight, steps, jnp)
+    return DeviceState(run, after), report._replace(outside=found)
 
 
 def run_chunk(
@@ -230,6 +235,7 @@ class DeviceLoop:
         self._run_key = role_key(config.seed, "train")
         self._state = self._begin(self._knobs, role_key(config.seed, "init"))
         self._pace = Pace()
+        self._bounds, self._news = BoundsWarning(self.spec.obs), list[str]()
 
     def advance(
         self, until: int, seconds: float, stop: Callable[[], bool] = never
@@ -250,14 +256,12 @@ class DeviceLoop:
         self._pace.end(int(count))
 
         # one row per iteration
-        rows = [
-            to_row(
-                jax.tree.map(lambda x, i=i: x[i], reports),
-                self.iteration + i + 1,
-                self.spec.id,
-            )
-            for i in range(int(count))
-        ]
+        rows = []
+        for i in range(int(count)):
+            report = jax.tree.map(lambda x, i=i: x[i], reports)
+            iteration = self.iteration + i + 1
+            self._news += self._bounds.news(report.outside, iteration)
+            rows.append(to_row(report, iteration, self.spec))
         self.iteration += len(rows)
         self.steps = from_words(reports.steps[int(count) - 1])
         return rows
@@ -280,8 +284,9 @@ class DeviceLoop:
         return checked(gather(parts, episodes), self.spec, seed)
 
     def news(self) -> list[str]:
-        """See `Loop.news`: always empty."""
-        return []
+        """See `Loop.news`."""
+        news, self._news = self._news, []
+        return news
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""

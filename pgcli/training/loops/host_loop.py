@@ -223,7 +223,7 @@ class HostLoop:
             self.iteration += 1
             found = self._collector.outside
             self._news += self._bounds.news(found, self.iteration)
-            rows.append(to_row(jax.device_get(report), self.iteration, self.spec.id))
+            rows.append(to_row(jax.device_get(report), self.iteration, self.spec))
             self.steps = from_words(report.steps)
         return rows
 

@@ -21,6 +21,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.waiting import Abandoned
 from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
+from pgcli.rollout.bounds import BoundsWarning
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
 from pgcli.training.evaluation.episodes import Episodes
@@ -188,6 +189,7 @@ class DeviceMembers(_Members):
         self._budget = to_words(config.steps)
         self._run_keys = self._keys("train")
         self._states: DeviceState = self._begin(self._knobs, self._keys("init"))
+        self._bounds, self._news = BoundsWarning(self.spec.obs), list[str]()
         self._pace = Pace()
 
     def _keys(self, role: Role, wave: int | None = None) -> Array:
@@ -246,8 +248,11 @@ class DeviceMembers(_Members):
                 if i >= counts[m] or not ran[i][m]:
                     continue
                 report = report_of(reports, i, m)
+                iteration = int(self.iterations[m]) + 1
+                found = np.array(report.outside)
+                self._news += self._bounds.news(found, iteration)
                 try:
-                    row = to_row(report, int(self.iterations[m]) + 1, self.spec.id)
+                    row = to_row(report, iteration, self.spec)
                 except (DivergedError, EnvironmentFailed) as error:
                     self.retire(m, error.message, error.help, type(error))
                     continue
@@ -276,8 +281,9 @@ class DeviceMembers(_Members):
         return self._each(episodes, of_member)
 
     def news(self) -> list[str]:
-        """See `Loop.news`: always empty."""
-        return []
+        """See `Loop.news`."""
+        news, self._news = self._news, []
+        return news
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`: every array is [M, …]."""

@@ -79,7 +79,7 @@ def emitted(algo: str) -> set[str]:
     shapes = jax.eval_shape(iteration, make_knobs(config), key, to_words(1))
     report = jax.tree.map(lambda x: np.ones(x.shape[1:], x.dtype), shapes)
     report = report._replace(fault=np.array([-1, 0, 0]))
-    return set(to_row(report, 1, ""))
+    return set(to_row(report, 1, env.spec))
 
 
 def mentioned_metrics(page: Page) -> set[str]:
