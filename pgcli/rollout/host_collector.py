@@ -165,14 +165,15 @@ class HostCollector:
             )
             for n, obs in self._env.step(action, slot):
                 finals.append((t * self._env.num_envs + n, obs))
-        check_finite(self._env, buffer.reward, buffer.obs, finals)
+        # a value continues the episodes that were cut off
+        is_cut = (buffer.truncated & ~buffer.terminated).reshape(-1)
+        cut = [item for item in finals if is_cut[item[0]]]
+        check_finite(self._env, buffer.reward, buffer.obs, cut)
         steps = buffer.reward.shape
         self.outside = check_bounds(
             self._env.spec.obs, rows(buffer.obs, slice(1, None)), np.ones(steps), finals
         )
-        # a value continues the episodes that were cut off
-        cut = (buffer.truncated & ~buffer.terminated).reshape(-1)
-        final_obs, final_index = self._gather([x for x in finals if cut[x[0]]])
+        final_obs, final_index = self._gather(cut)
         return Transitions(
             obs=buffer.obs,
             action=np.stack(actions),

@@ -103,7 +103,7 @@ class EpisodeCollector:
         whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *rounds)
         start = np.zeros((length + 1, num_envs * self._rounds), bool)
         start[0] = True
-        check_finite(self._env, whole.reward, whole.obs, finals)
+        check_finite(self._env, whole.reward, whole.obs, [])
         self.outside = check_bounds(
             self._env.spec.obs, whole.obs, whole.active.astype(np.float32), finals
         )

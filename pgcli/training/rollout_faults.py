@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import Box, ObsSpace, limits
+from pgcli.envs.base import Box, ObsSpace, Space, limits
 from pgcli.rollout.types import Transitions
 
 NOT_FINITE, OUTSIDE = "is not finite", "is outside its space"
@@ -22,10 +22,10 @@ def fields(space: ObsSpace) -> list[tuple[str, str]]:
 
     Of several in one step, the first is reported.
     """
-    parts = sorted(space.items()) if isinstance(space, Mapping) else [("", space)]
+    parts = sorted(space.items()) if isinstance(space, Mapping) else [(None, space)]
     observations = [
         (
-            f"observation[{name!r}]" if name else "observation",
+            "observation" if name is None else f"observation[{name!r}]",
             NOT_FINITE if isinstance(part, Box) else OUTSIDE,
         )
         for name, part in parts
@@ -55,26 +55,17 @@ def first_fault(transitions: Transitions, space: ObsSpace) -> Array:
         column = jax.lax.broadcasted_iota(jnp.int32, bad.shape, 1)
         return jnp.min(jnp.where(bad, step * shape[1] + column, none))
 
-    def observed(part: Any, x: Array) -> Array:
+    def observed(part: Space, x: Array) -> Array:
+        bad = bad_parts(part, x, 2)
         if isinstance(part, Box):
-            return first(_not_finite(x), shift=1)
+            return first(bad, shift=1)
         # rows that were acted on: padding is zero
-        low, high = (
-            jnp.asarray(np.broadcast_to(bound, (1, 1, *part.shape)), x.dtype)
-            for bound in limits(part)
-        )
-        bad = (x[:-1] < low) | (x[:-1] > high)
-        bad = bad.reshape(*shape, -1).any(axis=-1) & (transitions.weight > 0)
-        return first(bad, shift=1)
+        return first(bad[:-1] & (transitions.weight > 0), shift=1)
 
-    obs = (
-        [observed(part, transitions.obs[name]) for name, part in sorted(space.items())]
-        if isinstance(space, Mapping)
-        else [observed(space, transitions.obs)]
-    )
+    obs = [observed(part, x) for part, x in leaves_of(space, transitions.obs)]
     last = jnp.where(all_finite(transitions.final_obs), none, none - 1)
-    acted = first(_not_finite(transitions.action))
-    places = jnp.stack([acted, first(_not_finite(transitions.reward)), *obs, last])
+    numbers = (transitions.action, transitions.reward)
+    places = jnp.stack([*(first(bad_parts(None, x, 2)) for x in numbers), *obs, last])
     # the earliest of the fields
     field = jnp.argmin(places)
     step, column = jnp.divmod(places[field], shape[1])
@@ -83,11 +74,34 @@ def first_fault(transitions: Transitions, space: ObsSpace) -> Array:
     return fault
 
 
-def _not_finite(x: Array) -> Array:
-    """Whether any element is not finite, for each row and column: [T, N]."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return jnp.zeros(x.shape[:2], bool)
-    return ~jnp.isfinite(x.reshape(*x.shape[:2], -1)).all(axis=-1)
+def leaves_of(space: ObsSpace, obs: Any) -> list[tuple[Space, Any]]:
+    """(space, values) of each part of an observation, in the order of `fields`."""
+    if isinstance(space, Mapping):
+        return [(part, obs[name]) for name, part in sorted(space.items())]
+    return [(space, obs)]
+
+
+def bad_parts(part: Space | None, x: Array, axes: int) -> Array:
+    """Whether values [*B, …] are not finite, or no category of their space: [*B].
+
+    Args:
+      part: the space; None for actions and rewards.
+      x: the values.
+      axes: number of batch axes.
+    """
+    flat = x.reshape(*x.shape[:axes], -1)
+    if part is None or isinstance(part, Box):
+        is_float = jnp.issubdtype(x.dtype, jnp.floating)
+        bad = ~jnp.isfinite(flat) if is_float else jnp.zeros(flat.shape, bool)
+    else:
+        low, high = (
+            jnp.asarray(np.broadcast_to(bound, part.shape), x.dtype).reshape(
+                *(1,) * axes, -1
+            )
+            for bound in limits(part)
+        )
+        bad = (flat < low) | (flat > high)
+    return bad.any(axis=-1)
 
 
 def all_finite(tree: Any) -> Array:

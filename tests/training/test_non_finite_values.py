@@ -143,7 +143,7 @@ def test_key_of_a_value_that_is_not_finite_is_named() -> None:
     low, high = (np.zeros((STEPS + 1, ENVS, 2), np.float32) for _ in range(2))
     high[4, 1, 0] = np.nan
     error = error_in_parts({"low": low, "high": high}, {"low": FLAT, "high": FLAT})
-    assert isinstance(error, DivergedError)
+    assert isinstance(error, EnvironmentFailed)
     assert "the observation['high'] of environment 1 is not finite" in error.message
 
 

@@ -1,6 +1,7 @@
 """Evaluation on the device: a fixed quota of episodes per environment."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +10,7 @@ import numpy as np
 
 from pgcli.arrays import compensated_sum
 from pgcli.arrays.shapes import Array, Key
-from pgcli.envs.base import DeviceEnv, EnvSpec
-from pgcli.envs.obs_trees import empty_obs
+from pgcli.envs.base import DeviceEnv, EnvSpec, ObsSpace
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.rollout.device_collector import (
     DeviceEnvState,
@@ -19,6 +19,7 @@ from pgcli.rollout.device_collector import (
     step_and_reset,
 )
 from pgcli.training.evaluation.episodes import Episodes, not_finite
+from pgcli.training.rollout_faults import bad_parts, fields, leaves_of
 
 _HASH = np.uint32(2654435761)
 
@@ -31,7 +32,7 @@ class Played(NamedTuple):
     first: Any
     """Hash of the first observation."""
     fault: Any
-    """Field that ended the episode because it was not finite (`_faults`), else −1."""
+    """Field whose value ended the episode (`_faults`), else −1."""
 
 
 def evaluate_on_device(
@@ -50,6 +51,8 @@ def evaluate_on_device(
     """
     begin_key, run_key = jax.random.split(key)
     first = begin(env, policy, begin_key, episodes)
+
+    faults = partial(_faults, env.spec.obs)
 
     def unfinished(carry: Any) -> Array:
         return ~jnp.all(carry[3])
@@ -73,7 +76,7 @@ def evaluate_on_device(
         lengths = lengths + (~over).astype(jnp.int32)
         # a value that is not finite ends an episode; after a termination, the
         # observation is not used
-        found = _faults(action, outcome.reward, outcome.obs, outcome.terminated)
+        found = faults(action, outcome.reward, outcome.obs, outcome.terminated)
         fault = jnp.where(over, fault, found)
         over = over | done | (fault >= 0)
         after = DeviceEnvState(state, obs, done, memory)
@@ -81,7 +84,7 @@ def evaluate_on_device(
 
     # no returns and lengths yet: [E]
     zero = jnp.zeros(episodes)
-    fault = _faults(zero, zero, first.obs, jnp.zeros(episodes, bool))
+    fault = faults(zero, zero, first.obs, jnp.zeros(episodes, bool))
     none = ((zero, zero), jnp.zeros(episodes, jnp.int32), fault >= 0, fault)
     _, total, lengths, _, fault, _ = jax.lax.while_loop(
         unfinished, step, (first, *none, jnp.uint32(0))
@@ -89,22 +92,17 @@ def evaluate_on_device(
     return Played(total[0] + total[1], lengths, _hashes(first.obs), fault)
 
 
-def _faults(action: Array, reward: Array, obs: Any, ended: Array) -> Array:
-    """Index of the first field that is not finite, or −1, for each row: [E].
+def _faults(
+    space: ObsSpace, action: Array, reward: Array, obs: Any, ended: Array
+) -> Array:
+    """Index of the first field with a value that cannot be used, for each row: [E].
 
-    The fields are action, reward and the parts of the observation, which is ignored
-    where the episode has ended.
+    It is −1 without one, else an index of `fields`. Values are not finite, or no
+    category of their space. The observation is ignored where the episode has ended.
     """
-
-    def bad(x: Array) -> Array:
-        return ~jnp.isfinite(x.reshape(x.shape[0], -1)).all(axis=1)
-
-    fields = [
-        bad(action),
-        bad(reward),
-        *(bad(x) & ~ended for x in jax.tree.leaves(obs)),
-    ]
-    rows = jnp.stack(fields)
+    parts = (bad_parts(part, x, 1) for part, x in leaves_of(space, obs))
+    numbers = [bad_parts(None, x, 1) for x in (action, reward)]
+    rows = jnp.stack([*numbers, *(bad & ~ended for bad in parts)])
     first = jnp.argmax(rows, axis=0).astype(jnp.int32)
     faults: Array = jnp.where(rows.any(axis=0), first, -1)
     return faults
@@ -141,10 +139,8 @@ def checked(played: Played, spec: EnvSpec, seed: int) -> Episodes:
     faulty = np.flatnonzero(played.fault >= 0)
     if faulty.size:
         n = int(faulty[0])
-        paths = jax.tree_util.tree_flatten_with_path(empty_obs(spec.obs, ()))[0]
-        parts = (f"observation{jax.tree_util.keystr(path)}" for path, _ in paths)
-        field = ("action", "reward", *parts)[played.fault[n]]
+        field, problem = fields(spec.obs)[played.fault[n]]
         where = f"environment {spec.id}, seed {seed}"
-        raise not_finite(field, n, int(played.lengths[n]) - 1, where)
+        raise not_finite(field, n, int(played.lengths[n]) - 1, where, problem)
     envs = np.arange(len(played.returns))
     return Episodes(played.returns, played.lengths, played.first, envs)

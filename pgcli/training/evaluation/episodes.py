@@ -6,6 +6,7 @@ import numpy as np
 
 from pgcli.envs.failures import NOT_FINITE_HELP
 from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
+from pgcli.training.rollout_faults import NOT_FINITE, OUTSIDE_HELP
 
 
 class Episodes(NamedTuple):
@@ -19,18 +20,22 @@ class Episodes(NamedTuple):
     """The environment that played it."""
 
 
-def not_finite(field: str, n: int, step: int, where: str) -> PgcliError:
-    """The error for a value in an evaluation that is not finite.
+def not_finite(
+    field: str, n: int, step: int, where: str, problem: str = NOT_FINITE
+) -> PgcliError:
+    """The error for a value in an evaluation that is not finite, or no category.
 
     Args:
       field: `action`, or the part of the environment's output.
       n: index of the environment.
       step: step of the evaluation, from 0; −1 for a reset.
       where: the environment's id and seed.
+      problem: `NOT_FINITE` or `OUTSIDE`.
     """
     when = f"at step {step} of the evaluation" if step >= 0 else "when it was reset"
-    message = f"the {field} of environment {n} is not finite {when}"
+    message = f"the {field} of environment {n} {problem} {when}"
     if field == "action":
         help = "the policy has diverged: train with a lower optimizer.lr"
         return DivergedError(message, where=where, help=help)
-    return EnvironmentFailed(message, where=where, help=NOT_FINITE_HELP)
+    help = NOT_FINITE_HELP if problem == NOT_FINITE else OUTSIDE_HELP
+    return EnvironmentFailed(message, where=where, help=help)

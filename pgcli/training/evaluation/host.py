@@ -113,7 +113,8 @@ class HostEvaluator:
                 n = int(np.argwhere(~np.isfinite(action))[0, 0])
                 raise not_finite("action", n, step, where_is(env, n))
             finals = env.step(action, after)
-            _check_step(env, (now.obs, after.obs), after.reward, finals, step)
+            cut = [(n, obs) for n, obs in finals if not after.terminated[n]]
+            _check_step(env, (now.obs, after.obs), after.reward, cut, step)
 
             # add up rewards; store the results of finished episodes within the quota
             total += np.where(after.real, after.reward, 0.0)

@@ -63,6 +63,13 @@ def test_category_beyond_its_space_ends_training_on_the_device() -> None:
     assert caught.value.where == "environment func:case"
 
 
+def test_category_beyond_its_space_ends_an_evaluation_on_the_device() -> None:
+    loop = DeviceLoop(config("func:CartPole-v1"), made(funcs.Big()))
+    words = "observation of environment 0 is outside its space at step 2 of the eval"
+    with pytest.raises(EnvironmentFailed, match=words):
+        loop.evaluate(4, "selection", 0)
+
+
 def test_values_beyond_their_bounds_are_warned_of_once_on_the_device() -> None:
     loop = DeviceLoop(config("func:CartPole-v1"), made(funcs.Beyond()))
     loop.advance(1, 1.0)
