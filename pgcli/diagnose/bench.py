@@ -26,6 +26,7 @@ from pgcli.rollout.host_actor import make_actor
 from pgcli.rollout.host_collector import empty_slot
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend import layout
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.backend.sharding import make_learner
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop, make_collector, make_train_envs
@@ -48,6 +49,7 @@ class Parts(NamedTuple):
     whole: Callable[[], int]
 
 
+@in_32_bits()
 def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     """Rates of a configuration's parts, in environment steps per second.
 

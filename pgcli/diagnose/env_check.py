@@ -18,6 +18,7 @@ from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_actor import make_actor
 from pgcli.rollout.host_collector import HostCollector
 from pgcli.training.backend import accelerator
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.loops import host_env_checkpoint
 
 REPLAYED_STEPS = 64
@@ -27,6 +28,7 @@ WORKER_STEP = 20.0
 """Step time in microseconds above which helpers may pay off."""
 
 
+@in_32_bits()
 def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
     """Findings about an environment, its speed, and suggestions for training.
 

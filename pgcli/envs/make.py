@@ -1,6 +1,9 @@
 """Environments of a configuration, with the helpers that step them."""
 
-from typing import Literal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs import registry
@@ -62,6 +65,18 @@ def make_host_env(
       UsageError: there is no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
+    return in_users_precision(
+        _make_host_env(config, seeds, vectorizer, workers, timeout)
+    )
+
+
+def _make_host_env(
+    config: EnvConfig,
+    seeds: list[int],
+    vectorizer: Literal["in_process", "native"] | None,
+    workers: int | Literal["auto", "thread"],
+    timeout: float,
+) -> HostEnv:
     # environments with their own vectorisation
     if config.backend == "envpool":
         return make_envpool(config, seeds)
@@ -76,6 +91,32 @@ def make_host_env(
     if workers == 0:
         return InProcess.make(factory, seeds)
     return Lanes.make(factory, seeds, workers, timeout)
+
+
+def in_users_precision(env: HostEnv) -> HostEnv:
+    """The environments, whose JAX code computes in 64 bits if the user asked for it.
+
+    The code around them computes in 32 bits, by a setting of the calling thread
+    (`pgcli.training.backend.precision`).
+    """
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return env
+    # another thread does not have the setting of this one
+    with ThreadPoolExecutor(1) as other_thread:
+        wide = other_thread.submit(lambda: bool(jax.config.jax_enable_x64)).result()
+    for name in ("reset", "step", "get_state", "set_state") if wide else ():
+        if hasattr(env, name):
+            setattr(env, name, _in_64_bits(jax, getattr(env, name)))
+    return env
+
+
+def _in_64_bits(jax: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        with jax.enable_x64(True):
+            return function(*arguments)
+
+    return call
 
 
 def helpers_of(env: HostEnv) -> str:

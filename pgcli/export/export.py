@@ -17,6 +17,7 @@ from pgcli.export.policy import (
     exported_policy,
     sample_observations,
 )
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import find_checkpoint, load_agent
 
 OBSERVATIONS = 1000
@@ -49,6 +50,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
+@in_32_bits()
 def export(
     target: str,
     *,

@@ -16,6 +16,7 @@ from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend import accelerator
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.seeds import env_seeds, role_key
@@ -26,6 +27,7 @@ MAX_HOST_ENVS = 16
 Collect = Callable[[Agent, Any], Transitions]
 
 
+@in_32_bits()
 def gradient_variance(
     config: RunConfig, *, steps: int, episodes: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import (
     LoadedPolicy,
     find_checkpoint,
@@ -70,6 +71,7 @@ def check_path(path: Path) -> None:
         raise UsageError(f"`-o {path}`: there is no directory {path.parent}")
 
 
+@in_32_bits()
 def record(
     target: str,
     *,

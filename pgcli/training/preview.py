@@ -10,11 +10,13 @@ from pgcli.envs.base import EnvSpec
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.storage.loggers import require_packages
 from pgcli.training.backend import layout
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.evaluate import describe
 from pgcli.training.seeds import env_seeds
 from pgcli.training.step import init_agent, make_setup
 
 
+@in_32_bits()
 def preview(config: RunConfig) -> dict[str, Any]:
     """Facts about a run, from one environment that is made and closed.
 

@@ -21,6 +21,7 @@ from pgcli.training import resume_notes
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.backend.memory import memory_errors
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.context import RunContext
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
@@ -55,6 +56,7 @@ class _Trainer(NamedTuple):
     accelerator: Accelerator
 
 
+@in_32_bits()
 def train(
     resolved: Resolved,
     *,
@@ -122,6 +124,7 @@ def train(
                     return session.train()
 
 
+@in_32_bits()
 def resume(
     run: str | Path,
     *,

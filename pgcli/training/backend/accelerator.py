@@ -70,16 +70,24 @@ def start(
             set_jax("jax_num_cpu_devices", cpu_devices)
     _enable_cache()
 
-    # the devices
-    try:
-        devices = jax.devices(None if requested == "auto" else requested)
-    except RuntimeError as error:
-        raise _missing(requested, error) from None
+    devices = find_devices(requested)
     device = devices[0]
     set_jax("jax_default_device", device)
     return Accelerator(
         device.platform, device.device_kind, int(os.environ["PJRT_NPROC"]), len(devices)
     )
+
+
+def find_devices(requested: str = "auto") -> list[jax.Device]:
+    """The devices of an accelerator.
+
+    Raises:
+      AcceleratorError: it is not available.
+    """
+    try:
+        return list(jax.devices(None if requested == "auto" else requested))
+    except (RuntimeError, AssertionError) as error:  # no plugin for JAX_PLATFORMS
+        raise _missing(requested, error) from None
 
 
 def _missing(requested: str, error: Exception) -> AcceleratorError:
@@ -88,7 +96,7 @@ def _missing(requested: str, error: Exception) -> AcceleratorError:
     help = plugins.HELP.get(requested, "unset JAX_PLATFORMS")
     if forced:
         help = f"JAX_PLATFORMS={forced} is set and excludes it; {help}"
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = str(error).partition("\n")[0] or "JAX finds no device"
     return AcceleratorError(
         f"accelerator `{requested}` is not available: {reason}", help=help
     )

@@ -27,6 +27,7 @@ from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
 from pgcli.training.backend import accelerator
 from pgcli.training.backend.memory import memory_errors
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.evaluation.host_envs import EvaluationEnvs
@@ -39,6 +40,7 @@ from pgcli.training.evaluation.load_policy import (
 from pgcli.training.seeds import env_seeds, role_key
 
 
+@in_32_bits()
 def evaluate(
     target: str | Path,
     *,

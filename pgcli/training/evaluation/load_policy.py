@@ -18,6 +18,8 @@ from pgcli.errors import CheckpointError, PgcliError, UsageError
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.storage import checkpoint, json_files, manifest
 from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.backend.accelerator import find_devices
+from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.run_meta import check_meta, not_a_run
 from pgcli.training.seeds import role_key
 from pgcli.training.state import check_finite, from_arrays
@@ -94,6 +96,7 @@ def load_agents(path: Path) -> list[Trained]:
     Raises:
       CheckpointError: it is missing, damaged, or does not fit its own configuration.
     """
+    find_devices()  # raises, in words, if JAX has none
     # the manifest
     stored = checkpoint.load(path, {"agent"})
     check_meta(stored)
@@ -242,6 +245,7 @@ class LoadedPolicy:
     observation.
     """
 
+    @in_32_bits()
     def __init__(self, trained: Trained, deterministic: bool, seed: int) -> None:
         """See `load_policy`."""
         self.trained = trained
@@ -261,6 +265,7 @@ class LoadedPolicy:
 
         self._act = jax.jit(step)
 
+    @in_32_bits()
     def __call__(self, obs: Any) -> Any:
         """The action for one observation, or the actions for a batch.
 
@@ -295,6 +300,7 @@ def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:
     return array if batched else array[None]
 
 
+@in_32_bits()
 def load_policy(
     path: str | Path,
     *,
