@@ -43,15 +43,13 @@ class OneWorker:
 
     def reset(self, obs: Any) -> None:
         """See `HostEnv.reset`."""
-        self._workers.begin_reset(obs)
-        self._workers.end_reset(obs)
+        self._workers.reset(obs)()
 
     def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
-        self._workers.begin_step(action, slot, active)
-        return self._workers.end_step(slot, active)
+        return self._workers.step(action, slot, active)()
 
     def close(self) -> None:
         """Ends the process."""

@@ -36,21 +36,13 @@ class Helper(Protocol):
     def shares(self) -> list[range]:
         """The rows of each of its lanes, in order and without gaps."""
 
-    def begin_reset(self, obs: Any) -> None:
-        """Starts a reset; `end_reset` must follow."""
+    def reset(self, obs: Any) -> Callable[[], Any]:
+        """Starts a reset; a call of the result waits until `obs` is written."""
 
-    def end_reset(self, obs: Any) -> None:
-        """Waits for the reset; the observations are then in `obs`."""
-
-    def begin_step(
+    def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
-    ) -> None:
-        """Starts a step; `end_step` must follow."""
-
-    def end_step(
-        self, slot: HostSlot, active: np.ndarray | None
-    ) -> list[tuple[int, Any]]:
-        """Waits for the step; the results are then in `slot`. See `HostEnv.step`."""
+    ) -> Callable[[], list[tuple[int, Any]]]:
+        """Starts a step; a call of the result waits and returns as `HostEnv.step`."""
 
     def call(
         self, method: str, arguments: list[list[Any]], raises: Raises = ()
@@ -103,26 +95,15 @@ class HelperThread:
         self._thread.start()
         self._end = weakref.finalize(self, self._jobs.put, None)
 
-    def begin_reset(self, obs: Any) -> None:
-        """See `Helper.begin_reset`."""
-        self._begin(partial(self._env.reset, obs))
+    def reset(self, obs: Any) -> Callable[[], Any]:
+        """See `Helper.reset`."""
+        return self._begin(partial(self._env.reset, obs))
 
-    def end_reset(self, obs: Any) -> None:
-        """See `Helper.end_reset`."""
-        self._wait()
-
-    def begin_step(
+    def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
-    ) -> None:
-        """See `Helper.begin_step`."""
-        self._begin(partial(self._env.step, action, slot, active))
-
-    def end_step(
-        self, slot: HostSlot, active: np.ndarray | None
-    ) -> list[tuple[int, Any]]:
-        """See `Helper.end_step`."""
-        finals: list[tuple[int, Any]] = self._wait()
-        return finals
+    ) -> Callable[[], list[tuple[int, Any]]]:
+        """See `Helper.step`."""
+        return self._begin(partial(self._env.step, action, slot, active))
 
     @property
     def shares(self) -> list[range]:
@@ -133,8 +114,7 @@ class HelperThread:
         self, method: str, arguments: list[list[Any]], raises: Raises = ()
     ) -> list[Any]:
         """See `Helper.call`."""
-        self._begin(partial(getattr(self._env, method), *arguments[0]))
-        return [self._wait()]
+        return [self._begin(partial(getattr(self._env, method), *arguments[0]))()]
 
     def close(self) -> None:
         """Closes the environments, unless the thread is still stepping one."""
@@ -143,11 +123,13 @@ class HelperThread:
         if not self._thread.is_alive():
             self._env.close()
 
-    def _begin(self, job: Callable[[], Any]) -> None:
+    def _begin(self, job: Callable[[], Any]) -> Callable[[], Any]:
+        """Passes a job to the thread; a call of the result waits for its own."""
         if self._busy:
             raise self._env.failure("the helper thread cannot continue after a failure")
         self._busy = True
         self._jobs.put(job)
+        return self._wait
 
     def _wait(self) -> Any:
         try:
@@ -235,18 +217,18 @@ class Lanes:
 
     def reset(self, obs: Any) -> None:
         """Begins an episode in each environment; writes the observations into `obs`."""
-        self._helper.begin_reset(obs)
+        wait = self._helper.reset(obs)
         self._own.reset(obs)
-        self._helper.end_reset(obs)
+        wait()
 
     def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         # the helper steps its rows while this process steps its own
-        self._helper.begin_step(action, slot, active)
+        wait = self._helper.step(action, slot, active)
         finals = self._own.step(action, slot, active)
-        return finals + self._helper.end_step(slot, active)
+        return finals + wait()
 
     def gather(self, method: str) -> list[Any]:
         """Lists returned by a method of every share, joined in the order of rows."""

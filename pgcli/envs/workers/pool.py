@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -177,19 +179,19 @@ class Workers:
             self._answer(process, seconds)
         return spec
 
-    def begin_reset(self, obs: Any) -> None:
-        """See `Helper.begin_reset`."""
+    def reset(self, obs: Any) -> Callable[[], None]:
+        """See `Helper.reset`."""
         self._post(messages.RESET)
+        return partial(self._end_reset, obs)
 
-    def end_reset(self, obs: Any) -> None:
-        """See `Helper.end_reset`."""
+    def _end_reset(self, obs: Any) -> None:
         self._wait()
         set_rows(obs, self._rows, self._views.obs)
 
-    def begin_step(
+    def step(
         self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
-    ) -> None:
-        """See `Helper.begin_step`."""
+    ) -> Callable[[], list[tuple[int, Any]]]:
+        """See `Helper.step`."""
         self._block.action[...] = action
         self._block.counts_lives[0] = slot.life_lost is not None
         if active is None:
@@ -197,11 +199,11 @@ class Workers:
         else:
             self._block.active[...] = active
             self._post(messages.STEP_ACTIVE)
+        return partial(self._end_step, slot, active)
 
-    def end_step(
+    def _end_step(
         self, slot: HostSlot, active: np.ndarray | None
     ) -> list[tuple[int, Any]]:
-        """See `Helper.end_step`."""
         # copy the results of the workers' rows from the shared arrays
         with_finals = self._wait()
         self._steps += 1
