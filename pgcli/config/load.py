@@ -6,7 +6,7 @@ Order: defaults of the schema < of the algorithm < preset < files < named flags 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from pgcli.config.fields import (
     fields,
     lookup,
     real_name,
-    sections,
     suggest,
     unused,
 )
+from pgcli.config.issues import say, section_issue
+from pgcli.config.merge import Merged
 from pgcli.config.schema import EnvConfig, RunConfig
 from pgcli.config.source import presets
 from pgcli.config.source.command_line import (
@@ -30,9 +31,9 @@ from pgcli.config.source.command_line import (
     from_flags,
     from_sets,
 )
-from pgcli.config.source.document import Document, KeyPath
+from pgcli.config.source.document import Document
 from pgcli.config.source.files import FILE, read_files, read_preset
-from pgcli.config.validate import dotted, place_of, say, section_issue, validate
+from pgcli.config.validate import validate
 from pgcli.errors import UsageError
 
 __all__ = [
@@ -43,9 +44,6 @@ __all__ = [
     "to_mapping",
     "to_yaml",
 ]
-
-ALGORITHM = 0
-"""Rank of an algorithm's defaults; those of files and flags are higher."""
 
 CAN_DERIVE = (
     "host.vectorizer",
@@ -75,67 +73,6 @@ class Resolved:
     preset: str | None
     note: str | None = None
     unused_preset: str | None = None
-
-
-@dataclass
-class _Merged:
-    """The tree merged from all sources, and the place of every path."""
-
-    tree: dict[str, Any] = field(default_factory=dict)
-    places: dict[KeyPath, Place] = field(default_factory=dict)
-    moved: list[str] = field(default_factory=list)
-
-    def add_defaults(self, algo: str) -> None:
-        """Adds an algorithm's defaults for the other sections."""
-        origin = f"default of {algo}"
-        for path, value in ALGORITHM_CONFIGS[algo].defaults.items():
-            self.put(tuple(path.split(".")), value, Place(origin, origin, (ALGORITHM,)))
-
-    def add_document(self, document: Document) -> None:
-        """Adds the keys of a file; they override earlier ones."""
-        for name, value in (document.tree or {}).items():
-            if name not in sections():
-                self.put((name,), value, document.place((name,)))
-            elif isinstance(value, Mapping):
-                for key, inner in value.items():
-                    self.put((name, key), inner, document.place((name, key)))
-            elif value is not None:
-                self.put((name,), value, document.place((name,)))
-        for path in document.values:
-            if any(isinstance(part, int) for part in path) and place_of(
-                path, self.places
-            ):
-                self.places[path] = document.place(path)
-
-    def add_assignment(self, assignment: Assignment) -> None:
-        """Adds one key of the command line; it overrides earlier ones."""
-        path, value = assignment.path, assignment.value
-        if len(path) == 1 and path[0] in sections() and isinstance(value, Mapping):
-            for key, inner in value.items():
-                self.put((*path, key), inner, assignment.place((key,)))
-            return
-        self.put(path, value, assignment.place())
-        for below in assignment.document.values:
-            if below:
-                self.places[(*path, *below)] = assignment.place(below)
-
-    def put(self, path: KeyPath, value: Any, place: Place) -> None:
-        """Sets one path; a section that is not a mapping stays, to be reported."""
-        if (name := dotted(path)) in MOVED_KEYS:
-            self.moved.append(f"`{name}` is now `{MOVED_KEYS[name]}`")
-            path = tuple(MOVED_KEYS[name].split("."))
-        node: Any = self.tree
-        for part in path[:-1]:
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-            if not isinstance(node, dict):
-                return
-        if path[-1] in node:
-            for old in [p for p in self.places if p[: len(path)] == path]:
-                del self.places[old]
-        node[path[-1]] = value
-        self.places[path] = place
 
 
 def resolve(
@@ -178,7 +115,7 @@ def resolve(
         raise ConfigError(issues)
 
     # algorithm and environment, which determine defaults and preset
-    given = _Merged()
+    given = Merged()
     for document in documents:
         given.add_document(document)
     for assignment in assignments:
@@ -194,7 +131,7 @@ def resolve(
         issues += documents[0].issues
 
     # merge: the algorithm's defaults, then the preset or the files, then the flags
-    merged = _Merged()
+    merged = Merged()
     if known:
         merged.add_defaults(algo)
     for document in documents:
@@ -239,10 +176,10 @@ def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
         raise ConfigError([Issue(f"not plain data: {error}", place)]) from error
     issues: list[Issue] = []
     document = Document(source, source, (), (FILE, 0), tree=tree)
-    given = _Merged()
+    given = Merged()
     given.add_document(document)
     algo, known = _algorithm(given, issues)
-    merged = _Merged()
+    merged = Merged()
     if known:
         merged.add_defaults(algo)
     merged.add_document(document)
@@ -250,7 +187,7 @@ def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
 
 
 def _validated(
-    merged: _Merged, algo: str, known: bool, issues: list[Issue]
+    merged: Merged, algo: str, known: bool, issues: list[Issue]
 ) -> RunConfig:
     """The configuration in a tree; raises all mistakes, including earlier `issues`."""
     config, more = validate(merged.tree, algo, merged.places, check_algo=known)
@@ -259,7 +196,7 @@ def _validated(
     return config
 
 
-def _algorithm(given: _Merged, issues: list[Issue]) -> tuple[str, bool]:
+def _algorithm(given: Merged, issues: list[Issue]) -> tuple[str, bool]:
     """(algorithm, whether it exists); if it does not, that is noted as an issue."""
     section = given.tree.get("algo")
     if not isinstance(section, Mapping) or "name" not in section:
@@ -296,7 +233,7 @@ def _allowed(
     return False
 
 
-def _origins(config: RunConfig, merged: _Merged) -> dict[str, str]:
+def _origins(config: RunConfig, merged: Merged) -> dict[str, str]:
     """Origin of every key, in the order of the schema."""
     origins = {}
     for name in fields(config.algo.name):
