@@ -4,11 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pgcli.cli import options
 from pgcli.cli.command import Command
-from pgcli.cli.commands.evaluate import Best, EvalSeed, Stochastic
+from pgcli.cli.commands.evaluate import Best, EvalSeed, Stochastic, Target
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.config.bounds import MAX_EPISODES
@@ -19,14 +17,6 @@ pgcli video runs/NAME
 pgcli video NAME --best --episodes 3 -o best.mp4
 pgcli video NAME --grid 2x3 -o agents.gif"""
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN|CHECKPOINT",
-        help="name or path of a run, or path of a checkpoint",
-        autocompletion=options.complete_run,
-    ),
-]
 Out = Annotated[
     Path | None,
     options.option("-o,--out FILE", "video to write: .mp4 or .gif", "RUN.mp4"),
