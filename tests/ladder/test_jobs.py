@@ -121,7 +121,9 @@ def test_finished_run_is_read_and_not_started(tmp_path: Path) -> None:
     job = script(tmp_path, "done", "raise SystemExit('must not run')")
     make_run(job, job.config).write_result(RESULT)
     [outcome] = run_all([job], 1, nobody, nobody)
-    assert (outcome.result, outcome.seconds) == (RESULT, None)
+    assert outcome.result is not None
+    assert outcome.result.items() >= RESULT.items()
+    assert outcome.seconds is None
 
 
 def test_run_with_other_settings_is_refused_before_anything_starts(
