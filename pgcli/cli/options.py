@@ -10,6 +10,7 @@ from pgcli.cli.terminal.console import Terminal
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 if TYPE_CHECKING:
     from pgcli.config.load import Resolved
@@ -127,7 +128,7 @@ def complete_set(incomplete: str) -> list[str]:
 
 def complete_run(incomplete: str) -> list[str]:
     """Runs in `runs/` that begin with `incomplete`."""
-    names = (p.parent.name for p in Path("runs").glob("*/config.yaml"))
+    names = (p.parent.name for p in RUNS_DIR.glob("*/config.yaml"))
     return sorted(name for name in names if name.startswith(incomplete))
 
 

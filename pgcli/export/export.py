@@ -17,6 +17,7 @@ from pgcli.export.policy import (
     exported_policy,
     sample_observations,
 )
+from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import find_checkpoint, load_agent
 
@@ -59,7 +60,7 @@ def export(
     best: bool = False,
     member: str | None = None,
     overwrite: bool = False,
-    runs_dir: Path = Path("runs"),
+    runs_dir: Path = RUNS_DIR,
 ) -> dict[str, Any]:
     """Writes the policy of a run or checkpoint as a file; returns what was written.
 

@@ -16,6 +16,7 @@ from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import (
     LoadedPolicy,
@@ -82,7 +83,7 @@ def record(
     grid: tuple[int, int] = (1, 1),
     deterministic: bool = True,
     seed: int = 0,
-    runs_dir: Path = Path("runs"),
+    runs_dir: Path = RUNS_DIR,
 ) -> dict[str, Any]:
     """Records episodes one after the other; returns what was written.
 

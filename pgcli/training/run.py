@@ -15,6 +15,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.errors import LockedError, UsageError
+from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import NameTakenError, RunDirectory
 from pgcli.training import resume_notes
@@ -60,7 +61,7 @@ class _Trainer(NamedTuple):
 def train(
     resolved: Resolved,
     *,
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Path = RUNS_DIR,
     name: str | None = None,
     resume: Literal["never", "auto"] = "never",
     overwrite: bool = False,
@@ -128,7 +129,7 @@ def train(
 def resume(
     run: str | Path,
     *,
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Path = RUNS_DIR,
     steps: int | None = None,
     require_exact: bool = False,
     member: str | None = None,

@@ -10,6 +10,7 @@ from pgcli.cli.commands.plot import GroupBy, Runs
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli compare ppo2-run a2c-run
@@ -44,7 +45,7 @@ def compare(
     threshold: Threshold = None,
     out: Out = None,
     csv: Csv = None,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Compare groups of runs by their final evaluations, with intervals."""
     from pgcli.report import compare as comparison

@@ -1,20 +1,20 @@
 """`pgcli doctor`."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import AcceleratorError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli doctor
 pgcli doctor --json"""
 
 
-def doctor(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
+def doctor(terminal: Terminal, runs_dir: options.RunsDir = RUNS_DIR) -> None:
     """Show devices, versions, extras and cache, and any problems."""
     from pgcli.diagnose.doctor import examine
 

@@ -15,6 +15,7 @@ from pgcli.cli.terminal.formatting import interval, members_table, number
 from pgcli.config.bounds import MAX_EPISODES, MAX_SEED
 from pgcli.config.dump import flow
 from pgcli.errors import ExitCode, PgcliError, UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli eval runs/NAME
@@ -86,7 +87,7 @@ def evaluate(
     seed: EvalSeed = 0,
     episodes_out: EpisodesOut = None,
     min_return: MinReturn = None,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Evaluate the agent of a run or checkpoint."""
     if episodes_out is not None and not episodes_out.parent.is_dir():

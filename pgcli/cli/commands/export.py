@@ -10,6 +10,7 @@ from pgcli.cli.command import Command
 from pgcli.cli.commands.evaluate import Best
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli export runs/NAME --format onnx
@@ -57,7 +58,7 @@ def export(
     member: Member = None,
     overwrite: Overwrite = False,
     listed: Listed = False,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Write the policy of a run as a file that runs without pgcli."""
     from pgcli.export import export as exports

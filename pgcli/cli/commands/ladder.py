@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgcli.cli import ladder_options as own
@@ -12,6 +11,7 @@ from pgcli.cli.terminal import ladder_text
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, number
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 if TYPE_CHECKING:
     from pgcli.ladder.jobs import Job, Outcome
@@ -89,7 +89,7 @@ def ladder(
         env=env_id,
         algos=chosen,
         seeds=numbers,
-        out=(out or Path("runs") / f"ladder-{slug}").absolute(),
+        out=(out or RUNS_DIR / f"ladder-{slug}").absolute(),
         steps=steps,
         threshold=threshold,
         sets=tuple(flags["sets"] or ()),

@@ -10,6 +10,7 @@ from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli plot NAME
@@ -61,7 +62,7 @@ def plot(
     y: Y = None,
     group_by: GroupBy = None,
     in_terminal: InTerminal = False,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Plot learning curves of runs, in the terminal or as a picture."""
     from pgcli.report import pictures

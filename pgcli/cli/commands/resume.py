@@ -1,6 +1,5 @@
 """`pgcli resume`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pgcli.cli import options
@@ -8,6 +7,7 @@ from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import next_step
 from pgcli.config.bounds import STEPS
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli resume runs/NAME
@@ -43,7 +43,7 @@ def resume(
     require_exact: RequireExact = False,
     env_modules: options.EnvModules = None,
     member: Member = None,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Continue a run from its newest checkpoint."""
     options.use_modules(env_modules)

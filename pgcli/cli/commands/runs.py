@@ -1,24 +1,37 @@
-"""`pgcli runs list`, `runs show`, `runs verify`."""
+"""`pgcli runs list`, `runs show`, `runs verify`, `runs rm`."""
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
 from pgcli.config.dump import flow
-from pgcli.errors import CheckpointError
+from pgcli.errors import CheckpointError, UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli runs list
 pgcli runs show NAME
-pgcli runs verify NAME"""
+pgcli runs verify NAME
+pgcli runs rm NAME OTHER --yes"""
+
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN…",
+        help="names or paths of runs",
+        autocompletion=options.complete_run,
+    ),
+]
+Yes = Annotated[bool, options.option("--yes", "delete; without it, nothing is changed")]
 
 
-def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
+def list_(terminal: Terminal, runs_dir: options.RunsDir = RUNS_DIR) -> None:
     """List runs with their state and score."""
     from pgcli.storage.run_list import list_runs
 
@@ -45,7 +58,7 @@ def list_(terminal: Terminal, runs_dir: options.RunsDir = Path("runs")) -> None:
 
 
 def show(
-    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = Path("runs")
+    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = RUNS_DIR
 ) -> None:
     """Show the metadata, result and best checkpoint of a run."""
     from pgcli.storage.run_directory import RunDirectory
@@ -64,7 +77,7 @@ def show(
 
 
 def verify(
-    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = Path("runs")
+    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = RUNS_DIR
 ) -> None:
     """Verify the size and SHA-256 of every file of every checkpoint."""
     from pgcli.storage import checkpoint
@@ -99,6 +112,38 @@ def verify(
     terminal.answer(text, data)
 
 
+def remove(
+    terminal: Terminal,
+    runs: Runs,
+    yes: Yes = False,
+    runs_dir: options.RunsDir = RUNS_DIR,
+) -> None:
+    """Delete runs with their checkpoints; a run that is being trained stays."""
+    from pgcli.storage import files
+    from pgcli.storage.run_directory import RunDirectory
+
+    # all must exist before the first is deleted
+    found = [RunDirectory.find(run, runs_dir) for run in runs]
+    sizes = [
+        sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+        for run in found
+    ]
+    rows = [
+        (str(run.path), f"{size / 2**20:,.1f} MiB")
+        for run, size in zip(found, sizes, strict=True)
+    ]
+    paths = [str(run.path) for run in found]
+    if not yes:
+        raise UsageError(
+            f"{len(found)} runs would be deleted: {', '.join(paths)}",
+            help=f"--yes deletes them ({sum(sizes) / 2**20:,.1f} MiB)",
+        )
+    for run in found:
+        with run.lock():
+            files.remove_tree(run.path)
+    terminal.answer(table(rows), {"ok": True, "deleted": paths, "bytes": sum(sizes)})
+
+
 def _tree(data: Mapping[str, Any], indent: str = "") -> str:
     lines = []
     for key, value in data.items():
@@ -113,7 +158,12 @@ def _tree(data: Mapping[str, Any], indent: str = "") -> str:
 
 
 GROUP = Group(
-    "List, show and verify runs.",
+    "List, show, verify and delete runs.",
     EXAMPLES,
-    {"list": Command(list_), "show": Command(show), "verify": Command(verify)},
+    {
+        "list": Command(list_),
+        "show": Command(show),
+        "verify": Command(verify),
+        "rm": Command(remove),
+    },
 )

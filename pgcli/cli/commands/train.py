@@ -13,6 +13,7 @@ from pgcli.cli.terminal.formatting import next_step
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.dump import flow
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 if TYPE_CHECKING:
     from pgcli.config.load import Resolved
@@ -64,7 +65,7 @@ def train(
     terminal: Terminal,
     flags: options.Flags,
     name: Name = None,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
     resume: Resume = "never",
     overwrite: Overwrite = False,
     dry_run: DryRun = False,

@@ -11,6 +11,7 @@ from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.config.bounds import MAX_EPISODES
 from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli video runs/NAME
@@ -48,7 +49,7 @@ def video(
     stochastic: Stochastic = False,
     seed: EvalSeed = 0,
     env_modules: options.EnvModules = None,
-    runs_dir: options.RunsDir = Path("runs"),
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Record an agent in its environment, without a display."""
     shape = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", grid)

@@ -25,6 +25,7 @@ from pgcli.envs.base import (
 from pgcli.envs.make import make_device_env
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.nn.policy import Agent
+from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend import accelerator
 from pgcli.training.backend.memory import memory_errors
 from pgcli.training.backend.precision import in_32_bits
@@ -44,7 +45,7 @@ from pgcli.training.seeds import env_seeds, role_key
 def evaluate(
     target: str | Path,
     *,
-    runs_dir: str | Path = "runs",
+    runs_dir: str | Path = RUNS_DIR,
     episodes: int = 100,
     best: bool = False,
     env_id: str | None = None,

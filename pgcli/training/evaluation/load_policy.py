@@ -16,6 +16,7 @@ from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, PgcliError, UsageError
 from pgcli.nn.policy import Agent, Policy, act
+from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage import checkpoint, json_files, manifest
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import find_devices
@@ -322,5 +323,5 @@ def load_policy(
       UsageError: the run or member does not exist.
       CheckpointError: the checkpoint is missing, damaged or of another format.
     """
-    checkpoint_path = find_checkpoint(str(path), Path("runs"), best)
+    checkpoint_path = find_checkpoint(str(path), RUNS_DIR, best)
     return LoadedPolicy(load_agent(checkpoint_path, member), deterministic, seed)
