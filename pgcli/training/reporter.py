@@ -35,6 +35,7 @@ class Status:
 
     `metrics` is the newest row of metrics.jsonl, or for several members the mean of
     their newest rows; `rows` are all that are new.
+    `left` are the seconds to the end of the run, evaluations included.
     """
 
     iteration: int
@@ -46,6 +47,7 @@ class Status:
     best_eval: float | None
     last_saved_iteration: int | None
     rows: Sequence[Mapping[str, float | None]] = ()
+    left: float | None = None
 
 
 class Reporter:
@@ -62,6 +64,9 @@ class Reporter:
 
     def progress(self, status: Status) -> None:
         """Called after a chunk."""
+
+    def evaluating(self, done: int, episodes: int, left: float | None) -> None:
+        """Called repeatedly during an evaluation, with the seconds left of the run."""
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Called after an evaluation; `row` is its row of eval.jsonl."""

@@ -17,6 +17,7 @@ from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.training.checkpointing import Checkpointing, Resumed
 from pgcli.training.context import RunContext
 from pgcli.training.evaluation.episodes import Episodes
+from pgcli.training.forecast import Forecast
 from pgcli.training.reporter import RunInfo, Status
 from pgcli.training.result import Stopped, run_result
 from pgcli.training.seeds import Role
@@ -51,6 +52,7 @@ class Session:
         self._stop = stop
         self._checkpoints = Checkpointing(context)
         self._clock = Clock()
+        self._forecast = Forecast(context.resolved.config)
         self._resumed: Resumed | None = None
         self._first_step = 0
         self._evaluation_due = False
@@ -201,6 +203,7 @@ class Session:
                 best[1] if best else None,
                 self._checkpoints.saved_iteration,
                 rows,
+                self._forecast.update(loop.steps, pace, metrics.get("length_mean")),
             )
         )
 
@@ -235,8 +238,13 @@ class Session:
 
     def _play(self, episodes: int, role: Role) -> Episodes:
         """Episodes of the current agent, on one of the evaluation streams."""
-        seed, stop = self._config.seed, self._stop_requested
-        played = self._loop.evaluate(episodes, role, seed, stop)
+
+        def watch(done: int = 0) -> bool:
+            self._reporter.evaluating(done, episodes, self._forecast.left(done))
+            return self._stop_requested()
+
+        with self._forecast.evaluation(episodes, role == "reporting"):
+            played = self._loop.evaluate(episodes, role, self._config.seed, watch)
         for text in self._loop.news():
             self._reporter.warn(text)
         return played

@@ -58,7 +58,7 @@ def _code(number: int) -> ExitCode:
     return ExitCode.INTERRUPTED if interrupted else ExitCode.TERMINATED
 
 
-def never() -> bool:
+def never(done: int = 0) -> bool:
     """False: no stop is requested."""
     return False
 

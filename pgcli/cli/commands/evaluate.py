@@ -97,6 +97,7 @@ def evaluate(
     # absolute, since an environment may change the working directory
     episodes_out = episodes_out and episodes_out.absolute()
     options.use_modules(env_modules)
+    from pgcli.cli.terminal.live_view import EpisodeLines
     from pgcli.training.evaluation import evaluate as evaluation
     from pgcli.training.evaluation import load_policy
 
@@ -110,6 +111,7 @@ def evaluate(
         seed=seed,
         member=member,
         warn=terminal.warn,
+        watch=EpisodeLines(terminal),
     )
     # rows of all episodes; those of a member carry its index and seed
     rows = result.pop("per_episode", [])

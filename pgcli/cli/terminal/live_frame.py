@@ -1,5 +1,6 @@
 """The live view as lines of styled text for any width; pure, without a terminal."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,17 +36,28 @@ class Frame:
     status: "Status | None" = None
     saved_iteration: int | None = None
     compiling_since: float | None = None
+    evaluating: tuple[int, int] | None = None
+    left: float | None = None
+    closed: bool = False
     returns: list[float] = field(default_factory=list)
 
     def update(self, status: "Status") -> None:
         """Stores the numbers of a report."""
         self.status = status
-        self.compiling_since = None
+        self.compiling_since = self.evaluating = None
+        self.left = seconds_left(status)
         if status.last_saved_iteration is not None:
             self.saved_iteration = status.last_saved_iteration
         value = status.metrics.get("return_mean")
         if value is not None:
             self.returns.append(value)
+
+
+def seconds_left(status: "Status") -> float | None:
+    """Seconds to the end of a run; without evaluations if they are not known."""
+    if status.left is not None or not status.steps_per_second:
+        return status.left
+    return max(0, status.budget - status.steps) / status.steps_per_second
 
 
 def header(info: "RunInfo") -> str:
@@ -113,15 +125,17 @@ def _bar(frame: Frame, width: int, now: float) -> Line:
         waiting = f"{turn} compiling… {seconds:.0f} s"
     if status is None:
         return [(waiting or "starting…", "cyan")]
-    done = min(1.0, status.steps / max(1, status.budget))
-    speed = status.steps_per_second
-    rest = max(0, status.budget - status.steps)
-    left = clock(rest / speed if speed else None) + " left"
-    text = f"{done:4.0%}  {status.steps:,}/{status.budget:,} steps  {waiting or left}"
+    # 100 % only once nothing runs any more
+    done = min(1.0 if frame.closed else 0.99, status.steps / max(1, status.budget))
+    percent = f"{math.floor(100 * done + 1e-9)}%"
+    waiting = waiting or f"{clock(frame.left)} left"
+    if frame.evaluating is not None:
+        waiting = "evaluating {}/{}".format(*frame.evaluating) + f"  {waiting}"
+    text = f"{percent:>4}  {status.steps:,}/{status.budget:,} steps  {waiting}"
     cells = min(MAX_BAR, width - len(text) - 3)
     if cells < MIN_BAR:
         steps = f"{short(status.steps)}/{short(status.budget)}"
-        return [(f"{done:.0%}  {steps}  {waiting or left}", "")]
+        return [(f"{percent}  {steps}  {waiting}", "")]
     full = int(done * cells)
     half = "╸" if done * cells - full >= 0.5 else ""
     empty = cells - full - len(half)

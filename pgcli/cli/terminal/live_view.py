@@ -9,7 +9,7 @@ from typing import Any
 
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, summary
-from pgcli.cli.terminal.live_frame import Frame, header, render
+from pgcli.cli.terminal.live_frame import Frame, header, render, seconds_left
 from pgcli.cli.terminal.training_warnings import Advisor
 from pgcli.errors import NotSavedError, PgcliError
 from pgcli.training.reporter import Reporter, RunInfo, Status
@@ -57,6 +57,13 @@ class LineReporter(Reporter):
         if now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self._line()
+
+    def evaluating(self, done: int, episodes: int, left: float | None) -> None:
+        """Writes a line if `LINE_SECONDS` have passed since the last one."""
+        now = time.monotonic()
+        if now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self._terminal.note(f"evaluating {done}/{episodes} left={clock(left)}")
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Writes a line with the state of training and one with the evaluation."""
@@ -157,6 +164,10 @@ class LiveReporter(LineReporter):
         self._frame.update(status)
         self._advise(status)
 
+    def evaluating(self, done: int, episodes: int, left: float | None) -> None:
+        """Shows the number of episodes until the next report of progress."""
+        self._frame.evaluating, self._frame.left = (done, episodes), left
+
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Writes a line, with `--verbose`; the view shows the best evaluation."""
         self._terminal.detail(evaluation_line(row))
@@ -168,7 +179,8 @@ class LiveReporter(LineReporter):
 
     def close(self) -> None:
         """Draws the last state, which stays on the terminal."""
-        self._frame.compiling_since = None
+        self._frame.compiling_since = self._frame.evaluating = None
+        self._frame.closed = True
         self._terminal.print_above = None
         if self._live.is_started:
             self._live.stop()
@@ -183,9 +195,25 @@ class LiveReporter(LineReporter):
         return newline.join(self._text.assemble(*line) for line in lines)
 
 
+class EpisodeLines:
+    """Writes a line with the progress of an evaluation at each interval."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._start = self._last_line = time.monotonic()
+
+    def __call__(self, done: int, episodes: int) -> None:
+        """Writes a line if `LINE_SECONDS` have passed since the last one."""
+        now = time.monotonic()
+        if now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            pace = done / (now - self._start)
+            left = clock((episodes - done) / pace if done else None)
+            self._terminal.note(f"evaluating {done}/{episodes} left={left}")
+
+
 def progress_line(status: Status) -> str:
     """The state of training as `key=value` words in a fixed order."""
-    left = status.budget - status.steps
     speed = status.steps_per_second
     words = [
         "progress",
@@ -200,7 +228,7 @@ def progress_line(status: Status) -> str:
     words += [
         f"best_eval={_plain(status.best_eval)}",
         f"steps_per_second={speed:.0f}",
-        f"left={clock(max(0, left) / speed if speed else None)}",
+        f"left={clock(seconds_left(status))}",
     ]
     return " ".join(words)
 

@@ -54,6 +54,7 @@ def evaluate(
     num_envs: int | None = None,
     member: str | None = None,
     warn: Callable[[str], None] = lambda text: None,
+    watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Statistics of an exact number of episodes played by a saved agent.
 
@@ -72,6 +73,7 @@ def evaluate(
       num_envs: number of host environments; None for a divisor of `episodes`.
       member: text that identifies a member, `SEED[,KEY=VALUE…]`; None for all members.
       warn: called with warnings.
+      watch: called repeatedly with the number of episodes that have ended, and of all.
 
     Returns:
       `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
@@ -106,7 +108,15 @@ def evaluate(
     with memory_errors():
         player = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
         with contextlib.closing(player):
-            each = [player.play(agent.agent) for agent in agents]
+            each: list[dict[str, Any]] = []
+            for agent in agents:
+                before = episodes * len(each)
+
+                def told(done: int, before: int = before) -> bool:
+                    watch(before + done, episodes * len(agents))
+                    return False
+
+                each.append(player.play(agent.agent, told))
     for text in player.news():
         warn(text)
     result = {
@@ -171,8 +181,8 @@ class _Episodes:
         if self._envs is not None:
             self._envs.close()
 
-    def play(self, agent: Agent) -> dict[str, Any]:
-        """Statistics of the returns, and `per_episode`."""
+    def play(self, agent: Agent, stop: Callable[[int], bool]) -> dict[str, Any]:
+        """Statistics of the returns, and `per_episode`; `stop` as for a loop."""
         # E episodes, and the seeds of their environments: [E]
         if self._envs is None:
             each = gather([self._device(agent, self._key)], self._episodes)
@@ -182,7 +192,9 @@ class _Episodes:
             env_seed = env_seeds(self._seed, "reporting", self._count)
             with self._envs.begin(env_seed) as (env, obs):
                 check_fit(self._trained, env.spec)
-                played = self._host.play(env, agent, self._episodes, self._key, obs=obs)
+                played = self._host.play(
+                    env, agent, self._episodes, self._key, stop, obs
+                )
             self._envs.note_cuts(played.lengths)
             seeds = [env_seed[n] for n in played.envs]
 

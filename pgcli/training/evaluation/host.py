@@ -57,7 +57,7 @@ class HostEvaluator:
         agent: Agent,
         episodes: int,
         key: Array,
-        stop: Callable[[], bool] = never,
+        stop: Callable[[int], bool] = never,
         obs: Any = None,
     ) -> Episodes:
         """Unscaled returns and lengths of all episodes.
@@ -70,14 +70,14 @@ class HostEvaluator:
           agent: the agent that acts.
           episodes: number of episodes.
           key: key of sampled actions.
-          stop: called at every step; see below.
+          stop: called at every step with the number of episodes that have ended.
           obs: observations after a reset; None to reset the environments.
 
         Raises:
           DivergedError: an action is not finite.
           EnvironmentFailed: an environment raised an exception, or returned a value
             that is not finite.
-          EvaluationStopped: `stop`, called at every step, returned True.
+          EvaluationStopped: `stop` returned True.
         """
         # running sums and results of each environment
         num_envs = env.num_envs
@@ -99,9 +99,9 @@ class HostEvaluator:
         slots[0].start[:] = True
         first = [_hash(slots[0].obs, n) for n in range(num_envs)]
         carry = self._policy.initial_carry(num_envs)
-        step = 0
+        step = done = 0
         while (played < quota).any():
-            if stop():
+            if stop(done):
                 raise EvaluationStopped
             now, after = slots[step % 2], slots[1 - step % 2]
             carry, action = self._act(
@@ -124,6 +124,7 @@ class HostEvaluator:
                     returns[n].append(float(total[n]))
                     lengths[n].append(int(length[n]))
                     firsts[n].append(first[n])
+                    done += 1
                 played[n] += 1
                 total[n], length[n] = 0.0, 0
             for n in map(int, np.flatnonzero(after.start)):

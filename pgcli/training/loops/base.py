@@ -62,7 +62,7 @@ class Loop(Protocol):
         """
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+        self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """Results of `episodes` deterministic episodes.
 
@@ -72,7 +72,8 @@ class Loop(Protocol):
           DivergedError: an action is not finite.
           EnvironmentFailed: an environment failed, or returned a value that is not
             finite.
-          EvaluationStopped: `stop`, which is called repeatedly, returned True.
+          EvaluationStopped: `stop`, which is called repeatedly with the number of
+            episodes that have ended, returned True.
         """
 
     def snapshot(self) -> Groups:

@@ -272,13 +272,13 @@ class DeviceLoop:
         return agent
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+        self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """See `Loop.evaluate`."""
         key, parts = role_key(seed, role), []
         # one program for any number of episodes: waves of `eval.episodes`
         for wave in range(-(-episodes // self._eval_envs)):
-            if stop():
+            if stop(wave * self._eval_envs):
                 raise EvaluationStopped
             parts.append(self._evaluate(self.agent(), jax.random.fold_in(key, wave)))
         return checked(gather(parts, episodes), self.spec, seed)

@@ -276,7 +276,7 @@ class HostLoop:
         return agent if self._devices == 1 else on_first(agent)
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+        self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """See `Loop.evaluate`."""
         seeds = env_seeds(seed, role, eval_envs(episodes))

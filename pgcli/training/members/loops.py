@@ -262,13 +262,13 @@ class DeviceMembers(_Members):
         return all_rows
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+        self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """Results [M, episodes], each member under its own seed."""
         # waves of `eval.episodes` episodes for all places
         parts = []
         for wave in range(-(-episodes // self._eval_envs)):
-            if stop():
+            if stop(wave * self._eval_envs):
                 raise EvaluationStopped
             agents = self._states.run.learner.agent
             parts.append(self._evaluate(agents, self._keys(role, wave)))
@@ -374,13 +374,20 @@ class HostMembers(_Members):
         return all_rows
 
     def evaluate(
-        self, episodes: int, role: Role, seed: int, stop: Callable[[], bool] = never
+        self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """Results [M, episodes], each member under its own seed."""
+        # progress is reported as if all members advanced together
+        active, count = self._active(), len(self._active())
 
         def of_member(member: Member) -> Episodes:
-            loop = self._loops[member.index]
-            return loop.evaluate(episodes, role, member.seed, stop)
+            loop, before = self._loops[member.index], active.index(member.index)
+            return loop.evaluate(
+                episodes,
+                role,
+                member.seed,
+                lambda done: stop((before * episodes + done) // count),
+            )
 
         return self._each(episodes, of_member)
 

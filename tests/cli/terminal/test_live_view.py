@@ -10,6 +10,7 @@ from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, number, short
 from pgcli.cli.terminal.live_frame import Frame, render, sparkline
 from pgcli.cli.terminal.live_view import (
+    EpisodeLines,
     LineReporter,
     LiveReporter,
     progress_line,
@@ -259,3 +260,44 @@ def test_advice_on_an_entropy_that_collapses_before_anything_is_learned(
         rows += [{"entropy": later, "return_mean": 20.0 + gain}] * 20
         said = [text for row in rows for text in advisor.advise(row)]
         assert bool(said) == wrong
+
+
+def test_view_names_the_episodes_of_an_evaluation_and_the_time_left() -> None:
+    view = frame()
+    view.evaluating, view.left = (37, 100), 71.0
+    assert "evaluating 37/100  0:01:11 left" in text_of(view, 120)[1]
+    view.update(fake_training.status(310_000, left=95.0))
+    assert "evaluating" not in text_of(view, 120)[1]
+    assert "0:01:35 left" in text_of(view, 120)[1]
+
+
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_view_shows_100_percent_only_when_nothing_runs(width: int) -> None:
+    view = frame()
+    for steps in (499_999, 500_000, 500_224):
+        view.update(fake_training.status(steps))
+        assert "99%" in "\n".join(text_of(view, width))
+    view.evaluating = (0, 100)
+    assert "100%" not in "\n".join(text_of(view, width))
+    view.evaluating, view.closed = None, True
+    assert "100%" in "\n".join(text_of(view, width))
+
+
+def test_lines_name_the_episodes_of_an_evaluation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    screen = Screen()
+    terminal = Terminal(None, screen, {"NO_COLOR": "1"})
+    reporter, lines = LineReporter(terminal), EpisodeLines(terminal)
+    for done in (36, 37, 38):  # one line in each five seconds
+        reporter.evaluating(done, 100, 71.0)
+        lines(done, 100)
+        now[0] += 3.0
+    terminal.close(0)
+    assert screen.getvalue().splitlines() == [
+        "evaluating 36/100 left=0:01:11",
+        "evaluating 38/100 left=0:01:11",
+        "evaluating 38/100 left=0:00:10",  # 38 in 6 s
+    ]

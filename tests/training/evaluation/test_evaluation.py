@@ -69,6 +69,23 @@ def test_host_evaluation_counts_episodes_not_the_first_to_end(episodes: int) -> 
     np.testing.assert_allclose(returns, paid, rtol=1e-6)
 
 
+def test_host_evaluation_reports_the_episodes_that_have_ended() -> None:
+    envs = [Scripted(((1, TERMINATED),), 0), Scripted(((3, TERMINATED),), 1)]
+    env = InProcess(list(envs), [1, 2], "Scripted-v0")
+    policy, agent = acting(env.spec)
+    seen: list[int] = []
+
+    def stop(done: int) -> bool:
+        seen.append(done)
+        return False
+
+    HostEvaluator(policy, True).play(env, agent, 4, jax.random.key(0), stop)
+    # two episodes each: after steps 1, 2 and 3, where both end one, the quotas are full
+    assert seen[0] == 0
+    assert seen == sorted(seen)
+    assert set(seen) <= {0, 1, 2, 3}
+
+
 def lottery() -> DeviceEnv:
     """An environment with episodes of 1 or 50 steps at random; the reward is 1."""
 
