@@ -8,6 +8,7 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import jax
@@ -58,12 +59,9 @@ def spec_of(factory: EnvFactory) -> EnvSpec:
       UsageError: the environment is unknown or not installed.
       EnvironmentFailed: it cannot be created, or no policy supports its spaces.
     """
-    env = factory()
-    try:
+    with closing(factory()) as env:
         limit = env.spec.max_episode_steps
         return make_spec(factory.id, env.observation_space, env.action_space, limit)
-    finally:
-        env.close()
 
 
 def check_host(factory: EnvFactory) -> list[Finding]:
@@ -147,10 +145,8 @@ def _episodes(factory: EnvFactory) -> Iterator[Finding]:
             overwritten.append(step)
         kept[:] = [(obs, copy_obs(obs))]
 
-    try:
+    with closing(env):
         seen = play(env, 0, NUM_STEPS, check)
-    finally:
-        env.close()
     ends = sum(each.ended for each in seen)
     obs = jax.tree.map(lambda *x: np.stack(x), *(each.obs for each in seen))
     found = outside(space, obs, np.ones(len(seen)), NUM_STEPS, np)
@@ -180,12 +176,9 @@ def _seeding(factory: EnvFactory) -> Iterator[Finding]:
         help = "train with env.num_envs=1; evaluation then uses a process of its own"
         yield Finding("warning", f"a second one in a process {error.message}", help)
         return
-    try:
+    with closing(first), closing(second):
         once, again = (play(env, 1, NUM_STEPS // 4) for env in (first, second))
         used, other = (play(first, seed, NUM_STEPS // 4) for seed in (1, 2))
-    finally:
-        first.close()
-        second.close()
     help = (
         "draw random numbers from `self.np_random` only, and call "
         "`super().reset(seed=seed)` first"
@@ -223,14 +216,10 @@ def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
     """Checks for a time limit, and that episodes continue after a truncated one."""
     # several episodes that are truncated early: this must not raise
     env = watched(dataclasses.replace(factory, max_episode_steps=SHORT)(), factory.id)
-    try:
+    with closing(env):
         play(env, 3, 4 * SHORT)
-    finally:
-        env.close()
     # the limit that applies in training
-    env = factory()
-    limit = env.spec.max_episode_steps
-    env.close()
+    limit = spec_of(factory).max_episode_steps
     if limit is None:
         algos = ALGORITHM_CONFIGS.items()
         need = [name for name, algo in algos if algo.collects == "episodes"]
@@ -270,32 +259,29 @@ def _actions(factory: EnvFactory) -> Iterator[Finding]:
 def measure_host(factory: EnvFactory, seconds: float) -> Speed:
     """Time of a step and of a reset: the shortest of several measurements."""
     # a fixed set of actions, drawn before timing
-    env = factory()
-    env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(64)]
-    env.reset(seed=0)
-    step: list[float] = []
-    reset: list[float] = []
-    deadline = time.perf_counter() + seconds
-    try:
+    with closing(factory()) as env:
+        env.action_space.seed(0)
+        actions = [env.action_space.sample() for _ in range(64)]
+        env.reset(seed=0)
+        step: list[float] = []
+        reset: list[float] = []
+        deadline = time.perf_counter() + seconds
         while not step or time.perf_counter() < deadline:
             # one round: a reset, every action once, and a reset after each end
-            stepping = resetting = 0.0
-            resets = 1
-            start = time.perf_counter()
-            env.reset()
-            resetting += time.perf_counter() - start
+            resets = [_seconds(env.reset)]
+            stepping = 0.0
             for action in actions:
                 start = time.perf_counter()
                 _, _, terminated, truncated, _ = env.step(action)
                 stepping += time.perf_counter() - start
                 if terminated or truncated:
-                    start = time.perf_counter()
-                    env.reset()
-                    resetting += time.perf_counter() - start
-                    resets += 1
+                    resets.append(_seconds(env.reset))
             step.append(stepping / len(actions))
-            reset.append(resetting / resets)
-    finally:
-        env.close()
+            reset.append(sum(resets) / len(resets))
     return Speed(1e6 * min(step), 1e6 * min(reset))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -55,7 +55,6 @@ class RunDirectory:
     checkpoints = _Inside("checkpoints")
     """The directory of checkpoints."""
     config_yaml = _Inside("config.yaml")
-    curve_svg = _Inside("curve.svg")
     """The resolved configuration."""
     meta_json = _Inside("meta.json")
     """Metadata: algorithm, environment, seed, versions, accelerator."""
@@ -65,6 +64,8 @@ class RunDirectory:
     """One row per evaluation; determined by seed and configuration."""
     timing_jsonl = _Inside("timing.jsonl")
     """Wall-clock times."""
+    curve_svg = _Inside("curve.svg")
+    """The learning curve so far."""
     result_json = _Inside("result.json")
     """The result; exists after the run has ended."""
     best_json = _Inside("best.json")

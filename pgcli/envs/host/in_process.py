@@ -26,7 +26,6 @@ from pgcli.envs.state.capture import (
 )
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.replay import Recording, replay
-from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.envs.waiting import CALLS, Waits
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError
 
@@ -253,6 +252,8 @@ class InProcess:
         """See `Resumable.set_state`."""
         if len(states) != self.num_envs:
             raise other_count(len(states), self.num_envs)
+        # from another process, they come as lists
+        states = [EnvState(*state) for state in states]
         with self._waits:
             self._set_state(states)
 
@@ -281,14 +282,6 @@ class InProcess:
             self._recordings = recordings
         self._note_form(first)
         self._begun = True
-
-    def get_packed(self) -> list[dict[str, np.ndarray]]:
-        """`get_state` as arrays alone, for another process."""
-        return [pack({}, [state]) for state in self.get_state()]
-
-    def set_packed(self, packed: list[dict[str, np.ndarray]]) -> None:
-        """The inverse of `get_packed`. Raises as `Resumable.set_state` does."""
-        self.set_state([unpack(each, self.spec.id)[1][0] for each in packed])
 
     def close(self) -> None:
         """Closes every environment, ignoring their exceptions."""

@@ -20,7 +20,6 @@ from pgcli.envs.base import EnvState, HostSlot
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess, other_count
 from pgcli.envs.state.physics_engines import NotRestoredError
-from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.envs.waiting import Waits
 from pgcli.envs.workers.pool import CLOSE_SECONDS, LATE_HELP, Raises, Workers
 from pgcli.errors import CheckpointError
@@ -244,15 +243,13 @@ class Lanes:
 
     def get_state(self) -> list[EnvState]:
         """See `Resumable.get_state`: one state per environment, as in `InProcess`."""
-        packed = self.gather("get_packed")
-        return [unpack(each, self.spec.id)[1][0] for each in packed]
+        return [EnvState(*state) for state in self.gather("get_state")]
 
     def set_state(self, states: list[EnvState]) -> None:
         """See `Resumable.set_state`."""
         if len(states) != self.num_envs:
             raise other_count(len(states), self.num_envs)
-        packed = [pack({}, [state]) for state in states]
-        self.scatter("set_packed", packed, (NotRestoredError, CheckpointError))
+        self.scatter("set_state", states, (NotRestoredError, CheckpointError))
         self.seeds[:] = [int(state.facts["seed"]) for state in states]
 
     def close(self) -> None:
