@@ -21,7 +21,8 @@ from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess, other_count
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.waiting import Waits
-from pgcli.envs.workers.pool import CLOSE_SECONDS, LATE_HELP, Raises, Workers
+from pgcli.envs.workers.child_process import CLOSE_SECONDS
+from pgcli.envs.workers.pool import LATE_HELP, Raises, Workers
 from pgcli.errors import CheckpointError
 
 BUSY_SECONDS = 0.2

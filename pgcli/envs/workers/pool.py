@@ -5,9 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,85 +19,17 @@ from pgcli.envs.obs_trees import copy_obs, set_rows
 from pgcli.envs.spaces import spec_from_json, spec_to_json
 from pgcli.envs.waiting import Waits
 from pgcli.envs.workers import messages
+from pgcli.envs.workers.child_process import CLOSE_SECONDS, ChildProcess
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
 from pgcli.errors import EnvironmentFailed
 
 START_SECONDS = 60.0
 """Minimum time for a worker to import and make its environments."""
 
-CLOSE_SECONDS = 2.0
 Raises = tuple[type[Exception], ...]
 """Exceptions of another process that are raised as themselves."""
 
 LATE_HELP = "raise host.timeout if a step may take so long"
-TRACE_SECONDS = 0.5
-
-
-class _Process:
-    """One worker and the pipes to it."""
-
-    def __init__(self, memory: int, first: int, seeds: list[int]) -> None:
-        self.first = first
-        self.rows = range(first, first + len(seeds))
-        # a pipe in each direction, and a file for the traceback of a crash
-        self._trace = unnamed_file("pgcli-trace")
-        reads, its_writes = os.pipe()
-        its_reads, writes = os.pipe()
-        theirs = (its_reads, its_writes, memory, self._trace)
-        try:
-            # multiprocessing would run the user's `__main__` again; its own process
-            # group, since Ctrl-C is handled by the parent
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pgcli.envs.workers.worker_process"]
-                + [str(number) for number in (*theirs, os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=_stderr(),
-                pass_fds=theirs,
-                process_group=0,
-                env={**os.environ, "PYTHONPATH": _search_path()},
-            )
-        finally:
-            os.close(its_reads)
-            os.close(its_writes)
-        self.channel = messages.Channel(reads, writes)
-        self.closed = weakref.finalize(
-            self, _end, self.process, self.channel, self._trace
-        )
-
-    def trace(self, ask: bool) -> str | None:
-        """The traceback that it wrote; `ask` requests one from a live process."""
-        end = time.monotonic() + (TRACE_SECONDS if ask else 0.0)
-        if ask:
-            os.kill(self.process.pid, signal.SIGUSR2)
-        while os.fstat(self._trace).st_size == 0 and time.monotonic() < end:
-            time.sleep(0.01)
-        text = os.pread(self._trace, os.fstat(self._trace).st_size, 0)
-        return text.decode(errors="replace") or None
-
-
-def _end(process: Any, channel: messages.Channel, trace: int) -> None:
-    """Lets a worker close its environments, and kills it if it takes too long."""
-    channel.close()
-    try:
-        process.wait(CLOSE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    os.close(trace)
-
-
-def _stderr() -> int:
-    """Descriptor for a worker's stdout: stderr, since our stdout is for results."""
-    try:
-        os.fstat(2)
-    except OSError:
-        return subprocess.DEVNULL
-    return 2
-
-
-def _search_path() -> str:
-    """The present search path for modules, for a child process."""
-    return os.pathsep.join(path or os.getcwd() for path in sys.path)
 
 
 class Workers:
@@ -130,16 +59,13 @@ class Workers:
         self._waits = Waits(self)
         # the file is mapped when the spaces are known (`attach`)
         self._memory = unnamed_file("pgcli-lanes")
-        self._processes = [
-            _Process(self._memory, share.start, [seeds[n] for n in share])
-            for share in shares
-        ]
+        self._processes = [ChildProcess(self._memory, share) for share in shares]
         self._waited = self._processes[0]
         # all processes make their environments at the same time
         text = factory.to_text()
         for process in self._processes:
             own = [seeds[n] for n in process.rows]
-            self._send(process, "make", text, own, process.first)
+            self._send(process, "make", text, own, process.rows.start)
 
     def attach(self, spec: EnvSpec | None, num_envs: int) -> EnvSpec:
         """Waits until every process has made its environments, and shares the arrays.
@@ -163,9 +89,9 @@ class Workers:
         for process, answer in zip(self._processes, answers, strict=True):
             if answer != expected:
                 raise self._failure(
-                    f"the spaces of environment {process.first} are not those of "
+                    f"the spaces of environment {process.rows.start} are not those of "
                     "environment 0",
-                    process.first,
+                    process.rows.start,
                 )
         # the shared arrays, and views of the workers' rows
         self._block = Block(self._memory, spec, num_envs, self._count)
@@ -266,7 +192,7 @@ class Workers:
             except messages.ClosedError:
                 raise self._died(process) from None
 
-    def _send(self, process: _Process, method: str, *arguments: Any) -> None:
+    def _send(self, process: ChildProcess, method: str, *arguments: Any) -> None:
         self._usable()
         try:
             process.channel.send(messages.CALL, [method, arguments], self._timeout)
@@ -275,7 +201,7 @@ class Workers:
         except messages.LateError:
             raise self._late(process, self._timeout) from None
 
-    def _wait(self) -> list[_Process]:
+    def _wait(self) -> list[ChildProcess]:
         """Waits for all processes; returns those that have final observations."""
         with_finals = []
         for process in self._processes:
@@ -285,11 +211,13 @@ class Workers:
         self._busy = False
         return with_finals
 
-    def _answer(self, process: _Process, seconds: float, raises: Raises = ()) -> Any:
+    def _answer(
+        self, process: ChildProcess, seconds: float, raises: Raises = ()
+    ) -> Any:
         return self._receive(process, seconds, raises)[1]
 
     def _receive(
-        self, process: _Process, seconds: float, raises: Raises = ()
+        self, process: ChildProcess, seconds: float, raises: Raises = ()
     ) -> tuple[bytes, Any]:
         self._waited = process
         try:
@@ -322,13 +250,13 @@ class Workers:
         """See `Waited.progress`."""
         return self._steps, self._at(self._waited)
 
-    def _at(self, process: _Process) -> int:
+    def _at(self, process: ChildProcess) -> int:
         """The environment that a process is making, resetting or stepping."""
         if not hasattr(self, "_block"):
-            return process.first
+            return process.rows.start
         return int(self._block.now[self._processes.index(process)])
 
-    def _died(self, process: _Process) -> EnvironmentFailed:
+    def _died(self, process: ChildProcess) -> EnvironmentFailed:
         # the reason in words: exit code or signal
         try:
             code = process.process.wait(CLOSE_SECONDS)
@@ -345,7 +273,7 @@ class Workers:
             trace=process.trace(ask=False),
         )
 
-    def _late(self, process: _Process, seconds: float) -> EnvironmentFailed:
+    def _late(self, process: ChildProcess, seconds: float) -> EnvironmentFailed:
         n = self._at(process)
         return self._failure(
             f"environment {n} failed at its step {self._steps}: no answer in "
