@@ -225,7 +225,7 @@ def test_failure_on_the_device_leaves_the_last_checkpoint(
     """The state of the loop contains an iteration that it has not counted."""
     advance = Steady.advance
 
-    def failing(self: Steady, until: int, seconds: float) -> Any:
+    def failing(self: Steady, until: int, seconds: float, stop: Any) -> Any:
         rows = advance(self, until, seconds)
         if self.iteration < 4:
             return rows
