@@ -49,7 +49,7 @@ Resume = Annotated[
     str,
     options.option(
         "--resume never|auto",
-        "auto: start the run or continue it; do nothing if it is finished",
+        "auto: start the run of --name or continue it; do nothing if it is finished",
     ),
 ]
 Overwrite = Annotated[
