@@ -17,8 +17,9 @@ HELP = {
 
 def installed(platform: Literal["gpu", "tpu"]) -> bool:
     """Whether a plugin of JAX for the platform may be installed."""
-    if platform == "tpu" and "TPU_LIBRARY_PATH" not in os.environ:
-        return importlib.util.find_spec("libtpu") is not None
+    if platform == "tpu":
+        named = "TPU_LIBRARY_PATH" in os.environ
+        return named or importlib.util.find_spec("libtpu") is not None
     plugins = importlib.metadata.entry_points(group="jax_plugins")
     return bool(plugins) or importlib.util.find_spec("jax_plugins") is not None
 
