@@ -108,7 +108,8 @@ def ids(python: Path, package: Package, count: int) -> list[str]:
     if done.returncode:
         raise RuntimeError(f"cannot be imported: {done.stderr.splitlines()[-1]}")
     every = [x for x in done.stdout.splitlines() if re.search(package.pattern, x) and x]
-    return [every[i * len(every) // count] for i in range(min(count, len(every)))]
+    count = min(count, len(every))
+    return [every[i * len(every) // count] for i in range(count)]
 
 
 def one(env_id: str, module: str, folder: str) -> dict[str, Any]:
