@@ -219,6 +219,27 @@ class Lives(Odd):
         return (*super().step(action)[:4], {"lives": "many"})
 
 
+class Light(Odd):
+    """Pays for repeating a light of 2**32 or 0, as int64 or float64."""
+
+    def __init__(self, dtype: str = "int64") -> None:
+        super().__init__()
+        self.observation_space = spaces.Box(0, 2**40, (1,), np.dtype(dtype).type)
+        self.action_space = spaces.Discrete(2)
+
+    def _obs(self) -> Any:
+        self._on = int(self.np_random.integers(2))
+        return np.array([self._on * 2**32], self.observation_space.dtype)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self._obs(), {}
+
+    def step(self, action: Any) -> Any:
+        return self._obs(), float(action == self._on), False, False, {}
+
+
+gymnasium.register("Light-v0", "cases.spaces:Light", max_episode_steps=5)
 gymnasium.register("Odd-v0", "cases.spaces:Odd", max_episode_steps=50)
 for old in ("OldStep", "OldReset", "NoSeed"):
     gymnasium.register(f"{old}-v0", f"cases.spaces:{old}", max_episode_steps=50)

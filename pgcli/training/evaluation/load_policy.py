@@ -297,7 +297,8 @@ class LoadedPolicy:
 def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:
     if not isinstance(space, Space):
         return {k: _as_batch(part, obs[k], batched) for k, part in space.items()}
-    array = np.asarray(obs, space.dtype)
+    with np.errstate(over="ignore"):  # found to be not finite afterwards
+        array = np.asarray(obs, space.dtype)
     return array if batched else array[None]
 
 

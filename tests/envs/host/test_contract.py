@@ -8,21 +8,25 @@ import jax
 import numpy as np
 import pytest
 from cases import spaces as cases
+from support.small_runs import config
 from support.toys import FLAT
 
 from pgcli.config.schema import EnvConfig, NetworkConfig
 from pgcli.diagnose.host_env_check import check_host
-from pgcli.envs.base import HostEnv, Space, random_action
+from pgcli.envs.base import Box, HostEnv, Space, host_action, random_action
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.native_vector import NativeVector
 from pgcli.envs.make import make_host_env
+from pgcli.envs.spaces import spec_from_json
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.bounds import BoundsWarning, bounded
-from pgcli.rollout.host_collector import HostCollector
+from pgcli.rollout.host_collector import HostCollector, blank_state
 from pgcli.rollout.types import Transitions
 from pgcli.training.evaluation.host import HostEvaluator
+from pgcli.training.loops.host_env_checkpoint import StoredEnv, store
+from pgcli.training.loops.host_loop import HostLoop
 
 SEEDS = [1, 2]
 """Environment 1 misbehaves."""
@@ -186,6 +190,38 @@ def test_integers_of_64_bits_keep_their_size() -> None:
     buffer = np.zeros((2, 2), env.spec.obs.dtype)
     env.reset(buffer)
     np.testing.assert_array_equal(buffer, [[0, 2**32]] * 2)
+
+
+def test_integers_of_64_bits_train_as_floats_do() -> None:
+    first = HostLoop(config("Light-v0"))
+    floats = config("Light-v0", "env.kwargs={dtype: float64}")
+    loops = [first, HostLoop(floats, like=first)]
+    rows = [[loop.advance(1, 0.0) for _ in range(2)] for loop in loops]
+    assert rows[0] == rows[1]
+    (mean,) = (x for x in jax.tree.leaves(loops[0].agent().obs_stats.mean))
+    assert float(mean[0]) > 2**30  # of 0 and 2**32
+
+
+def test_space_of_an_older_version_has_the_dtypes_of_this_one() -> None:
+    old = {"type": "Box", "shape": [2], "dtype": "int32", "low": "0", "high": "9"}
+    action = {"type": "Discrete", "n": 2, "start": 0}
+    spec = spec_from_json(
+        {"id": "x", "obs": old, "action": action, "max_episode_steps": 5}
+    )
+    assert spec.obs == Box((2,), "float32", 0.0, 9.0)
+    assert host_action(spec, np.zeros(3, np.int32)).dtype == np.int32
+
+
+def test_collector_of_an_older_version_is_restored_as_floats() -> None:
+    env = odd(obs="integers")
+    collector, _ = rollout(env)
+    policy = make_policy(env.spec, NetworkConfig(hidden=(2,)))
+    group = store(env, collector.get_state(), 0, None)
+    name = "['collector']['obs']"
+    group[name] = np.full_like(group[name], 3, np.int32)
+    state = StoredEnv(group, "x").restore(odd(obs="integers"), blank_state(env, policy))
+    assert state["obs"].dtype == np.float32
+    assert (state["obs"] == 3).all()
 
 
 def test_last_observation_of_an_episode_counts_as_outside() -> None:

@@ -251,6 +251,22 @@ def test_evaluate_refuses_a_damaged_checkpoint(runs_dir: Path, tmp_path: Path) -
         pgcli.evaluate("cart", runs_dir=tmp_path, episodes=1)
 
 
+@pytest.mark.parametrize(
+    ("obs", "words"),
+    [
+        (np.zeros(3), "shape"),
+        (np.zeros(4, complex), "has the dtype complex128"),
+        (np.full(4, np.nan), "is not finite"),
+        (np.full(4, 1e300), "is not finite"),
+    ],
+)
+def test_load_policy_refuses_what_it_was_not_trained_on(
+    runs_dir: Path, obs: np.ndarray, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        pgcli.load_policy(runs_dir / "cart")(obs)
+
+
 def test_load_policy_acts_on_one_observation_and_on_many(runs_dir: Path) -> None:
     policy = pgcli.load_policy(runs_dir / "cart")
     obs = np.random.default_rng(0).normal(size=(7, 4))
