@@ -129,8 +129,10 @@ class StopFlag:
                 continue
             if time.monotonic() - self._seen[0] >= LIMIT_SECONDS:
                 call = CALLS.get(thread)
-                what = "pgcli" if call is None else call.whereabouts()
-                reporter.abandon(self.interrupted(f"no answer from {what}; "))
+                reason = "it was in the middle of a computation; "
+                if call is not None:
+                    reason = f"no answer from {call.whereabouts()}; "
+                reporter.abandon(self.interrupted(reason))
                 return
             if self._is_impatient() and thread in CALLS:
                 with self._lock:
