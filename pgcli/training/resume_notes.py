@@ -17,7 +17,7 @@ def finished(name: str, result: Mapping[str, Any]) -> str:
     return (
         f"{name} is finished: {used:,} of {asked:,} steps are used"
         f"{reached if result['stopped'] == 'until_return' else ''}; "
-        "this is its result. `pgcli resume --steps M` extends its budget"
+        f"this is its result. `pgcli resume {name} --steps M` extends its budget"
     )
 
 

@@ -112,7 +112,15 @@ def test_device_evaluation_keeps_what_rounding_drops() -> None:
     np.testing.assert_array_equal(returns, [2**24 + 10, 2**24 + 10])
 
 
+@pytest.fixture
+def _modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of the environments, as named by `--env-module`."""
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    user_modules.use([one_or_hundred.__name__, long_sum.__name__])
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_modules")
 @pytest.mark.parametrize("num_envs", [8, 64, 256])
 @pytest.mark.parametrize("env_id", [one_or_hundred.ID, "func:OneOrHundredFunc"])
 def test_mean_of_all_rows_is_the_mean_of_all_episodes(
@@ -122,7 +130,6 @@ def test_mean_of_all_rows_is_the_mean_of_all_episodes(
 
     A ring of 100 episodes in the order of their ends showed 52, 64 and 100.
     """
-    user_modules.use([one_or_hundred.__name__])
     sets = (f"env.num_envs={num_envs}", "steps=300000", "eval.every=0")
     unlimited = "env.max_episode_steps=null"
     run = resolved(env_id, *sets, unlimited, algo="reinforce")
@@ -135,8 +142,8 @@ def test_mean_of_all_rows_is_the_mean_of_all_episodes(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_modules")
 def test_return_of_a_million_steps_on_the_host(tmp_path: Path) -> None:
-    user_modules.use([long_sum.__name__])
     sets = ("env.num_envs=1", "env.max_episode_steps=null", "steps=1001000")
     evaluation = ("eval.every=0", "eval.final_episodes=1")
     run = resolved(long_sum.ID, *sets, *evaluation, "rollout.num_steps=1024")

@@ -557,7 +557,7 @@ def test_resume_of_a_finished_run_is_its_result(tmp_path: Path) -> None:
     assert resume("x", runs_dir=tmp_path, reporter=seen) == result
     assert len(seen.notes) == 2
     assert "x is finished: 128 of 123 steps are used" in seen.notes[1]
-    assert "`pgcli resume --steps M`" in seen.notes[1]
+    assert "`pgcli resume x --steps M`" in seen.notes[1]
     changed = {p.name for p, at in before.items() if p.stat().st_mtime_ns != at}
     assert changed <= {"lock"}
 
