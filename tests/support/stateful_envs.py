@@ -106,6 +106,15 @@ class Opaque(Walker):
         return super().move(action) + next(self.clock)
 
 
+class Sampling(Opaque):
+    """Makes its action space anew in a reset and samples from it, as highway-env."""
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        self.action_space = spaces.Discrete(3)
+        obs, info = super().reset(**kwargs)
+        return obs, {**info, "action": self.action_space.sample()}
+
+
 class Endless(Opaque):
     """Keeps something over resets where it cannot be had."""
 
@@ -164,7 +173,7 @@ class Own(Walker):
 
 def register() -> None:
     """Makes `pgcli/Walker-v0` and the others known."""
-    for kind in (Walker, Rich, Opaque, Endless, Hidden, Mortal, Own):
+    for kind in (Walker, Rich, Opaque, Sampling, Endless, Hidden, Mortal, Own):
         name = kind.__name__
         if f"pgcli/{name}-v0" not in gymnasium.registry:
             # as text, which workers can be told

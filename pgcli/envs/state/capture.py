@@ -13,7 +13,7 @@ import contextlib
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pgcli.envs.base import EnvState
@@ -175,17 +175,27 @@ def check_chain(facts: Mapping[str, Any], levels: list[Any]) -> None:
 
 
 def fingerprint(env: Any) -> dict[str, str]:
-    """SHA-256 of every attribute that has a plain form, by level and name."""
+    """SHA-256 of every attribute that has a plain form, by level and name.
+
+    Spaces are left out: a reset may make them anew and sample from them, without a
+    seed. If the dynamics depend on it, a copy of the environment takes another course.
+    """
     digests = {}
-    levels = walk(env)
-    for number, level in enumerate(levels):
-        for name, value in sorted(_attributes(level).items()):
-            # a new encoder each, so that one attribute without a form excludes no other
-            encoder = Encoder(levels)
-            path = f"{number}.{type(level).__name__}.{name}"
-            with contextlib.suppress(NotPlainError):
-                digests[path] = digest(encoder.encode(value, path), encoder.arrays)
+    for path, value in named_attributes(env):
+        if is_space(value):
+            continue
+        # a new encoder each, so that one attribute without a form excludes no other
+        encoder = Encoder(walk(env))
+        with contextlib.suppress(NotPlainError):
+            digests[path] = digest(encoder.encode(value, path), encoder.arrays)
     return digests
+
+
+def named_attributes(env: Any) -> Iterator[tuple[str, Any]]:
+    """Every attribute of every level, with its path."""
+    for number, level in enumerate(walk(env)):
+        for name, value in sorted(_attributes(level).items()):
+            yield f"{number}.{type(level).__name__}.{name}", value
 
 
 def random_numbers(env: Any) -> EnvState:

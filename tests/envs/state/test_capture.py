@@ -84,6 +84,7 @@ def reset_and_restore(env: Any, state: EnvState, seed: int) -> None:
         ("pgcli/Rich-v0", "in_process"),
         ("pgcli/Own-v0", "in_process"),
         ("pgcli/Opaque-v0", "in_process"),
+        ("pgcli/Sampling-v0", "in_process"),
         ("cases/Remote-v0", "in_process"),
         ("cases/Callback-v0", "in_process"),
         ("cases/Deep-v0", "in_process"),
