@@ -62,7 +62,6 @@ PACKAGES = (
     Package("nle", "nle"),
     Package("vizdoom", "vizdoom.gymnasium_wrapper"),
     Package("safety-gymnasium", "safety_gymnasium"),
-    Package("metadrive-simulator", "metadrive"),
 )
 
 
@@ -84,8 +83,16 @@ def install(package: Package, folder: Path) -> tuple[Path, str]:
     if done.returncode:
         lines = [x for x in done.stderr.splitlines() if "error" in x.lower()]
         raise RuntimeError(f"cannot be installed: {(lines or ['?'])[-1].strip()}")
-    code = f"from importlib.metadata import version; print(version('{package.name}'))"
-    return python, subprocess.check_output([python, "-c", code], text=True).strip()
+    # versions, in this order: its own, and those that it may have replaced
+    names = (package.name, "gymnasium", "numpy")
+    code = f"from importlib.metadata import version; print(*map(version, {names}))"
+    out = subprocess.check_output([python, "-c", code], text=True, cwd=folder)
+    version, *others = out.split()
+    if (own / "gymnasium").is_dir() or (own / "numpy").is_dir():
+        usable = "import jax; from gymnasium.vector import VectorWrapper"
+        if subprocess.run([python, "-c", usable], capture_output=True).returncode:
+            raise RuntimeError("it needs gymnasium {} and numpy {}".format(*others))
+    return python, version
 
 
 LIST = """
