@@ -86,28 +86,34 @@ SYMPTOMS = (
 )
 
 
+USED = (*(symptom.metric for symptom in SYMPTOMS), "value_loss", "return_mean")
+
+
 class Advisor:
     """Checks the metrics of a run; gives each piece of advice once."""
 
     def __init__(self) -> None:
         self._first: dict[object, dict[str, float]] = {}
         self._streaks: Counter[tuple[object, str]] = Counter()
-        self._given: set[str] = set()
+        self._pending = list(SYMPTOMS)  # those without advice so far
 
     def advise(self, metrics: Metrics) -> Iterator[str]:
         """Advice after an iteration of the run, or of one of its members."""
-        numbers = {key: value for key, value in metrics.items() if value is not None}
         member = metrics.get("member")
         first = self._first.setdefault(member, {})
-        first |= numbers | first  # the first value of each metric
-        for symptom in SYMPTOMS:
+        numbers: dict[str, float] = {}
+        for key in USED:
+            value = metrics.get(key)
+            if value is not None:
+                numbers[key] = value
+                first.setdefault(key, value)
+        for symptom in self._pending:
             place = member, symptom.metric
             if symptom.metric not in numbers or not symptom.wrong(numbers, first):
                 self._streaks[place] = 0
                 continue
             self._streaks[place] += 1
-            long = self._streaks[place] >= symptom.iterations
-            if long and symptom.metric not in self._given:
-                self._given.add(symptom.metric)
+            if self._streaks[place] == symptom.iterations:
+                self._pending = [each for each in self._pending if each != symptom]
                 which = "" if member is None else f"seed {metrics.get('seed')}: "
                 yield which + symptom.advice.format(value=numbers[symptom.metric])
