@@ -10,6 +10,7 @@ from pgcli.envs.base import EnvSpec
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.storage.loggers import require_packages
 from pgcli.training.backend import layout
+from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.evaluate import describe
 from pgcli.training.seeds import env_seeds
@@ -30,6 +31,7 @@ def preview(config: RunConfig) -> dict[str, Any]:
     accelerator = layout.start(config).accelerator
     spec = _spec(config)
     setup = make_setup(config, spec)
+    require_memory(config, setup)
     agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
     leaves = jax.tree.leaves(agent.params)
     return {

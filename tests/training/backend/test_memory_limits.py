@@ -82,3 +82,14 @@ def test_batch_beyond_32_bits_is_refused_by_the_configuration(
     assert code == 2
     message = json.loads(capsys.readouterr().out)["error"]["message"]
     assert "= 4,096,000,000 samples; at most 2,147,483,647" in message
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "func:CartPole-v1"])
+def test_dry_run_refuses_what_cannot_fit_in_memory(
+    env_id: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 16 * 2.0**30)
+    sizes = ["--set", "rollout.num_steps=134217728", "--dry-run", "--json"]
+    assert main(["train", "--env", env_id, "--no-preset", *sizes]) == 2
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "1,073,741,824 samples of 44 bytes" in message
