@@ -13,7 +13,13 @@ from support.small_runs import BATCH, arrays, assert_same_bytes, config, snapsho
 from pgcli.arrays import sample_blocks
 from pgcli.config.load import resolve
 from pgcli.config.members import cells, config_of, members
-from pgcli.errors import AcceleratorError, CheckpointError, DivergedError
+from pgcli.envs.waiting import Abandoned
+from pgcli.errors import (
+    AcceleratorError,
+    CheckpointError,
+    DivergedError,
+    EnvironmentFailed,
+)
 from pgcli.training.backend.layout import Layout, choose, start
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_program import in_groups
@@ -204,6 +210,37 @@ def test_host_members_are_what_each_is_alone() -> None:
     finally:
         loop.close()
         single.close()
+
+
+def test_host_members_look_at_a_signal_between_members() -> None:
+    loop = HostMembers(dataclasses.replace(config("CartPole-v1"), seeds=2))
+    try:
+        rows = loop.advance(10**6, 0.0, lambda: True)
+        assert [(row["seed"], row["iteration"]) for row in rows] == [(0, 1)]
+        rows = loop.advance(10**6, 0.0)
+        assert [(row["seed"], row["iteration"]) for row in rows] == [(0, 2), (1, 1)]
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("failure", [Abandoned(), EnvironmentFailed("broken")])
+def test_host_member_that_fails_loses_no_rows_of_others(
+    failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = HostMembers(dataclasses.replace(config("CartPole-v1"), seeds=2))
+
+    def fail(*arguments: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(loop._loops[1], "_collect", fail)
+    try:
+        rows = loop.advance(10**6, 0.0)
+        assert [(row["seed"], row["iteration"]) for row in rows] == [(0, 1)]
+        with pytest.raises(type(failure)):
+            loop.advance(10**6, 0.0)
+        assert loop.iteration == 1  # nobody was advanced again
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize(
