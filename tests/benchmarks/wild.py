@@ -84,14 +84,15 @@ def install(package: Package, folder: Path) -> tuple[Path, str]:
         lines = [x for x in done.stderr.splitlines() if "error" in x.lower()]
         raise RuntimeError(f"cannot be installed: {(lines or ['?'])[-1].strip()}")
     # versions, in this order: its own, and those that it may have replaced
-    names = (package.name, "gymnasium", "numpy")
+    names = (package.name, "gymnasium", "numpy", "jax")
     code = f"from importlib.metadata import version; print(*map(version, {names}))"
     out = subprocess.check_output([python, "-c", code], text=True, cwd=folder)
     version, *others = out.split()
-    if (own / "gymnasium").is_dir() or (own / "numpy").is_dir():
-        usable = "import jax; from gymnasium.vector import VectorWrapper"
+    if any((own / name).is_dir() for name in names[1:]):
+        usable = "import pgcli.training.run; from gymnasium.vector import VectorWrapper"
         if subprocess.run([python, "-c", usable], capture_output=True).returncode:
-            raise RuntimeError("it needs gymnasium {} and numpy {}".format(*others))
+            brought = "gymnasium {}, numpy {}, jax {}".format(*others)
+            raise RuntimeError(f"it brings versions that do not fit: {brought}")
     return python, version
 
 
