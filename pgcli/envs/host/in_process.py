@@ -174,8 +174,8 @@ class InProcess:
         shape, dtype = form or (None, None)
         n, rows = self._first, slice(self._first, self._first + self.num_envs)
         # flags are cleared here, and set where an episode ends
-        for flags in (terminated, truncated, start):
-            flags[rows] &= False if active is None else ~active[rows]
+        cleared = rows if active is None else np.flatnonzero(active[rows]) + n
+        terminated[cleared] = truncated[cleared] = start[cleared] = False
         CALLS[get_ident()] = self
         try:
             for n, env in enumerate(self._envs, self._first):

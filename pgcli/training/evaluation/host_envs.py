@@ -14,7 +14,7 @@ from pgcli.envs.base import HostEnv, HostSlot, random_action
 from pgcli.envs.failures import close_quietly
 from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.host.in_process import InProcess
-from pgcli.envs.make import make_host_env
+from pgcli.envs.make import in_users_precision, make_host_env
 from pgcli.envs.obs_trees import copy_obs, empty_obs, rows
 from pgcli.envs.workers.one_worker import OneWorker
 from pgcli.errors import EnvironmentFailed, PgcliError, UsageError
@@ -124,7 +124,8 @@ class EvaluationEnvs:
         while len(self._made) < len(seeds):
             self._made.append(self._make_one(factory))
         kind = InProcess if self._checked else _Recorded
-        return kind(self._made[: len(seeds)], seeds, factory.id)
+        env = kind(self._made[: len(seeds)], seeds, factory.id)
+        return in_users_precision(env)
 
     def _make_one(self, factory: EnvFactory) -> Any:
         """A Gymnasium environment, with a time limit in any case."""
