@@ -87,11 +87,15 @@ def test_check_of_what_is_right_ends_well(
 def test_check_of_what_is_wrong_says_so_with_exit_3(
     run: Callable[..., Any], leaky: tuple[str, ...]
 ) -> None:
-    words = ["envs", "check", *leaky, "--env-kwargs", "top=1.5", "--seconds", "0.01"]
+    words = ["envs", "check", *leaky, "--seconds", "0.01", "--env-kwargs"]
+    outcome = run(*words, "top=1.5")
+    assert outcome.code == 0
+    assert "observations leave their space: 1.5 is not in [0, 1]" in outcome.out
+    words.append("top=.nan")
     outcome = run(*words)
     assert outcome.code == 3
-    assert "is outside its space: element [0] is 1.5, not in [0.0, 1.0]" in outcome.out
-    assert "the check reported 1 error" in outcome.err
+    assert "the observation at step 1 is not finite" in outcome.out
+    assert "the check reported 2 errors" in outcome.err
     answer = json.loads(run(*words, "--json").out)
     assert not answer["ok"]
     assert answer["error"]["code"] == "environment"
