@@ -25,6 +25,7 @@ from pgcli.rollout.host_collector import HostCollector
 from pgcli.rollout.types import Transitions
 
 SEEDS = [21, 22, 23]
+ENTRY_POINTS = ("gymnasium.envs.mujoco", "gymnasium.envs.box2d")
 
 
 def make(env_id: str, vectorizer: Any = None, **config: Any) -> HostEnv:
@@ -50,6 +51,9 @@ def test_make_of_what_is_not_there_says_what_to_do(
 ) -> None:
     for module in ("Box2D", "ale_py", "envpool", "minigrid", "mujoco"):
         monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    # nor imported by an earlier test
+    for module in [name for name in sys.modules if name.startswith(ENTRY_POINTS)]:
+        monkeypatch.delitem(sys.modules, module)
     with pytest.raises(UsageError) as caught:
         make(env_id)
     assert env_id in caught.value.message
