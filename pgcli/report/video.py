@@ -113,7 +113,7 @@ def record(
     count = grid[0] * grid[1]
     seeds = env_seeds(seed, "reporting", count * episodes)
     with contextlib.ExitStack() as stack:
-        envs = [_rendering(trained.config.env, stack) for _ in range(count)]
+        envs = [rendering(trained.config.env, stack) for _ in range(count)]
         fps = int(envs[0].metadata.get("render_fps") or 30)
         draft = path.with_name(f".{path.stem}.draft{path.suffix}")
         stack.callback(draft.unlink, missing_ok=True)
@@ -151,7 +151,7 @@ def record(
     }
 
 
-def _rendering(config: EnvConfig, stack: contextlib.ExitStack) -> Any:
+def rendering(config: EnvConfig, stack: contextlib.ExitStack) -> Any:
     """A host environment that renders to arrays, closed with the stack.
 
     Raises:

@@ -40,7 +40,7 @@ def test_bottleneck_names_the_environments() -> None:
         ("func:CartPole-v1", "ppo2"),
         pytest.param("func:CartPole-v1", "reward-to-go", marks=pytest.mark.slow),
         pytest.param("CartPole-v1", "ppo2", marks=pytest.mark.slow),
-        ("CartPole-v1", "reward-to-go"),
+        pytest.param("CartPole-v1", "reward-to-go", marks=pytest.mark.slow),
     ],
 )
 def test_bench_measures_every_part(

@@ -104,6 +104,7 @@ def test_host_learner_on_two_devices_is_that_on_one() -> None:
     np.testing.assert_array_equal(played, expected)
 
 
+@pytest.mark.slow
 def test_host_learner_of_images_on_two_devices_is_that_on_one() -> None:
     assert_alike(on(1, FILTERS, Pictures()), on(2, FILTERS, Pictures()), 3)
 

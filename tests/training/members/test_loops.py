@@ -38,7 +38,7 @@ GRID: dict[str, Any] = {"grid": {"optimizer.lr": (1e-4, 1e-2)}, "seeds": 2}
     [
         ("ppo2", 3, 2, 1024),  # a copy of the last fills the second device
         ("ppo2", 2, 1, BATCH // 2),  # one minibatch: one at a time
-        ("reward-to-go", 2, 1, 1024),
+        pytest.param("reward-to-go", 2, 1, 1024, marks=pytest.mark.slow),
         pytest.param("ppo2", 2, 2, 1024, marks=pytest.mark.slow),
         pytest.param("ppo2", 3, 1, 1024, marks=pytest.mark.slow),
         pytest.param("ppo2", 5, 1, BATCH, marks=pytest.mark.slow),  # two at a time
@@ -247,7 +247,7 @@ def test_host_member_that_fails_loses_no_rows_of_others(
     ("algo", "sets"),
     [
         ("ppo2", ("algo.recompute_advantage=true",)),
-        ("trpo", ("algo.num_minibatches=2",)),
+        pytest.param("trpo", ("algo.num_minibatches=2",), marks=pytest.mark.slow),
         pytest.param(
             "ppo1",
             ("algo.num_minibatches=2", "algo.num_epochs=2"),
