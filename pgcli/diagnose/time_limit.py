@@ -56,7 +56,7 @@ def time_limit(
     Args:
       seconds: the limit.
       env_id: id of the environment, for the error.
-      abandon: called with the error from another thread if the call goes on.
+      abandon: called with the error from another thread if the call continues.
 
     Raises:
       EnvironmentFailed: a call did not return in time.

@@ -107,7 +107,7 @@ class Opaque(Walker):
 
 
 class Sampling(Opaque):
-    """Makes its action space anew in a reset and samples from it, as highway-env."""
+    """Makes a new action space in a reset and samples from it, as highway-env."""
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         self.action_space = spaces.Discrete(3)

@@ -177,7 +177,7 @@ def check_chain(facts: Mapping[str, Any], levels: list[Any]) -> None:
 def fingerprint(env: Any) -> dict[str, str]:
     """SHA-256 of every attribute that has a plain form, by level and name.
 
-    Spaces are left out: a reset may make them anew and sample from them, without a
+    Spaces are left out: a reset may make new ones and sample from them, without a
     seed. If the dynamics depend on it, a copy of the environment takes another course.
     """
     digests = {}
