@@ -73,7 +73,7 @@ class BoundsWarning:
     def __init__(self, space: ObsSpace) -> None:
         """A warning for observations of a space."""
         self._parts = list(bounded(space))
-        self._given = not self._parts
+        self.given = not self._parts
 
     def news(self, found: np.ndarray | None, iteration: int) -> list[str]:
         """The warning for an iteration as one text, if it is due."""
@@ -87,9 +87,9 @@ class BoundsWarning:
           found: result of `outside`; None if there is none.
           when: what it is of, such as `iteration 2`.
         """
-        if self._given or found is None or not (found[:, 0] > 0).any():
+        if self.given or found is None or not (found[:, 0] > 0).any():
             return []
-        self._given = True
+        self.given = True
         part = int(found[:, 0].argmax())
         share, value, low, high = (float(x) for x in found[part])
         name = self._parts[part] and f" `{self._parts[part]}`"

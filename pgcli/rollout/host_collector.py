@@ -13,6 +13,7 @@ from pgcli.arrays.shapes import Array, Key
 from pgcli.envs.base import HostEnv, HostSlot
 from pgcli.envs.obs_trees import empty_obs, rows, set_rows
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
+from pgcli.rollout.bounds import bounded
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_actor import Actor, JitActor
 from pgcli.rollout.host_value_check import check_bounds, check_finite
@@ -62,6 +63,7 @@ class HostCollector:
 
     Attributes:
       outside: the last rollout's observations outside of their bounds (`bounds`).
+      bounded: the Boxes whose bounds are watched; may be emptied.
     """
 
     outside: np.ndarray | None = None
@@ -89,6 +91,7 @@ class HostCollector:
           devices: number of devices that share the environments in learning.
         """
         self._env = env
+        self.bounded = bounded(env.spec.obs)
         self._num_steps = num_steps
         self._devices = devices
         # the last row of obs and start is the first of the next rollout
@@ -171,7 +174,11 @@ class HostCollector:
         check_finite(self._env, buffer.reward, buffer.obs, cut)
         steps = buffer.reward.shape
         self.outside = check_bounds(
-            self._env.spec.obs, rows(buffer.obs, slice(1, None)), np.ones(steps), finals
+            self._env.spec.obs,
+            self.bounded,
+            rows(buffer.obs, slice(1, None)),
+            np.ones(steps),
+            finals,
         )
         final_obs, final_index = self._gather(cut)
         return Transitions(

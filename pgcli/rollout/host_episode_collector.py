@@ -9,6 +9,7 @@ from pgcli.arrays.shapes import Key
 from pgcli.envs.base import HostEnv
 from pgcli.envs.obs_trees import empty_obs, rows
 from pgcli.nn.policy import Agent, Policy, draw_noise
+from pgcli.rollout.bounds import bounded
 from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_actor import Actor, JitActor
 from pgcli.rollout.host_collector import CollectorState, empty_slot
@@ -31,7 +32,7 @@ class EpisodeCollector:
     """Complete trajectories from host environments.
 
     Attributes:
-      outside: as in `HostCollector`.
+      outside, bounded: as in `HostCollector`.
     """
 
     outside: np.ndarray | None = None
@@ -54,6 +55,7 @@ class EpisodeCollector:
           actor: computes the actions; None for compiled calls.
         """
         self._env = env
+        self.bounded = bounded(env.spec.obs)
         self._policy = policy
         self._rounds = rounds
         self._limit = limit
@@ -105,7 +107,11 @@ class EpisodeCollector:
         start[0] = True
         check_finite(self._env, whole.reward, whole.obs, [])
         self.outside = check_bounds(
-            self._env.spec.obs, whole.obs, whole.active.astype(np.float32), finals
+            self._env.spec.obs,
+            self.bounded,
+            whole.obs,
+            whole.active.astype(np.float32),
+            finals,
         )
         # no final observations: a trajectory is not continued by a value
         return Transitions(

@@ -1,15 +1,16 @@
 """Checks of a rollout from the host: values that are not finite, or out of bounds."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from pgcli.envs.base import HostEnv, ObsSpace, Space, where_is
+from pgcli.envs.base import Box, HostEnv, ObsSpace, Space, where_is
 from pgcli.envs.failures import NOT_FINITE_HELP
 from pgcli.envs.obs_trees import empty_obs
 from pgcli.errors import EnvironmentFailed
-from pgcli.rollout.bounds import bounded, outside
+from pgcli.rollout.bounds import outside
 
 Finals = list[tuple[int, Any]]
 """(flat position t·N + n, last observation of an episode)."""
@@ -60,17 +61,23 @@ def check_finite(
 
 
 def check_bounds(
-    space: ObsSpace, obs: Any, weight: np.ndarray, finals: Finals
+    space: ObsSpace,
+    parts: Mapping[str, Box],
+    obs: Any,
+    weight: np.ndarray,
+    finals: Finals,
 ) -> np.ndarray | None:
     """Observations outside of their bounds, as in `bounds.outside`; None without any.
 
     Args:
       space: the space of an observation.
+      parts: the Boxes to look at, as `bounds.bounded` names them.
       obs: [T, N, …].
       weight: [T, N], 0 for observations to leave out.
       finals: last observations.
     """
-    parts = bounded(space)
+    if not parts:
+        return None
     last = _stacked(space, finals)
     named, named_last = (x if isinstance(x, dict) else {"": x} for x in (obs, last))
     # a quick look first, since few leave their space

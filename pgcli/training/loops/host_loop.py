@@ -223,6 +223,8 @@ class HostLoop:
             self.iteration += 1
             found = self._collector.outside
             self._news += self._bounds.news(found, self.iteration)
+            if self._bounds.given:
+                self._collector.bounded = {}
             rows.append(to_row(jax.device_get(report), self.iteration, self.spec))
             self.steps = from_words(report.steps)
         return rows
