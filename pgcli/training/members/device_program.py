@@ -99,7 +99,9 @@ def in_groups(one: Callable[..., Any], most: int) -> Callable[..., Any]:
             lambda x: x.reshape(groups, size, *x.shape[1:]), fill(args, groups * size)
         )
         result = jax.lax.map(lambda x: jax.vmap(one)(*x), cut)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], result)
+        return jax.tree.map(
+            lambda x: x.reshape(groups * size, *x.shape[2:])[:count], result
+        )
 
     return everyone
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.shared_loops import ENV, advance, alone, params, side_by_side, stored
@@ -319,3 +320,13 @@ def test_members_of_a_configuration_are_told_apart_by_seed_and_value() -> None:
     last = config_of(cfg, members(cfg)[3])
     assert (last.seed, last.optimizer.lr, last.algo.gamma) == (4, 3e-3, 0.9)  # type: ignore[union-attr]
     assert not last.has_members
+
+
+def test_members_in_groups_may_have_outputs_of_size_zero() -> None:
+    # as the bounds of an environment without bounds
+    def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return 2 * x, jnp.zeros((0, 4))
+
+    doubled, empty = in_groups(one, 2)(jnp.arange(5.0))
+    assert doubled.tolist() == [0, 2, 4, 6, 8]
+    assert empty.shape == (5, 0, 4)
