@@ -71,5 +71,5 @@ def short(value: float) -> str:
     """A number for a tick: `250`, `-0.05`, `100k`, `2.5M`."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
-            return f"{value / (1e3 if suffix == 'k' else size):g}{suffix}"
+            return f"{value / (1e3 if suffix == 'k' else size):.4g}{suffix}"
     return f"{value:.4g}" if value else "0"

@@ -37,8 +37,8 @@ def test_axis_without_values_is_drawn() -> None:
 
 
 def test_ticks_are_short() -> None:
-    values = (0, 0.05, -250, 9_999, 10_000, 2_500_000, 3e9)
-    expected = ["0", "0.05", "-250", "9999", "10k", "2.5M", "3G"]
+    values = (0, 0.05, -250, 9_999, 10_000, 40_192, 2_500_000, 3e9)
+    expected = ["0", "0.05", "-250", "9999", "10k", "40.19k", "2.5M", "3G"]
     assert [short(x) for x in values] == expected
 
 
