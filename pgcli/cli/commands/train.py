@@ -115,6 +115,10 @@ def train(
     terminal.note(next_step(result))
 
 
+FEWEST_POINTS = 3
+"""Points from which a curve is worth drawing."""
+
+
 def _draw_returns(terminal: Terminal, path: Path) -> None:
     """Draws the training return of a run below its result."""
     from pgcli.storage import curves
@@ -123,6 +127,8 @@ def _draw_returns(terminal: Terminal, path: Path) -> None:
     run = RunDirectory.open(path)
     with suppress(UsageError):  # no episode has ended
         panels = curves.panels([run], x="steps", keys=["return_mean"])
+        if len(panels[0].curves[0].x) < FEWEST_POINTS:
+            return
         terminal.note("\n".join(draw(terminal, panels, color=True)))
 
 
