@@ -194,13 +194,15 @@ def difference_interval(
     return bootstrap_interval(lower, upper, statistic=difference, confidence=confidence)
 
 
-def iqm_band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def iqm_band(
+    curves: np.ndarray, resamples: int = CURVE_RESAMPLES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(IQM, low, high) of curves [seeds, grid], with pointwise 95 % intervals.
 
     Whole curves are resampled. The interval holds at each point, not for all at once.
     """
     count = len(curves)
-    draws = np.random.default_rng(0).integers(0, count, (CURVE_RESAMPLES, count))
+    draws = np.random.default_rng(0).integers(0, count, (resamples, count))
     ends = [np.quantile(iqm(x[draws]), [0.025, 0.975]) for x in curves.T]
     low, high = np.array(ends).T
     return iqm(curves.T), low, high

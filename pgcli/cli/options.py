@@ -142,6 +142,12 @@ RunsDir = Annotated[Path, option("--runs-dir DIR", "directory of the runs")]
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="name or path", autocompletion=complete_run)
 ]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN…", help="names or paths of runs", autocompletion=complete_run
+    ),
+]
 
 
 class ConfigFlag(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pgcli.arrays.statistics import iqm_band
+from pgcli.arrays.statistics import CURVE_RESAMPLES, iqm_band
 from pgcli.charts import svg
 from pgcli.charts.base import Curve, Panel
 from pgcli.charts.rows import columns
@@ -25,6 +25,9 @@ X_TITLES = {
 }
 GRID = 200
 """Points of a curve over several members."""
+
+DRAWS, FEWEST_RESAMPLES = 64 * CURVE_RESAMPLES, 100
+"""Members drawn for an interval: fewer resamples of more than 64 members."""
 
 EVALUATION = "eval."
 """Prefix of the keys of `eval.jsonl`; other keys are those of `metrics.jsonl`."""
@@ -195,5 +198,6 @@ def _over_members(label: str, series: Sequence[Series]) -> Curve | None:
     low, high = max(c.x[0] for c in known), min(c.x[-1] for c in known)
     grid = np.linspace(low, max(low, high), GRID)
     values = np.stack([np.interp(grid, curve.x, curve.y) for curve in known])
-    middle, bottom, top = iqm_band(values)
+    resamples = min(CURVE_RESAMPLES, DRAWS // len(known))
+    middle, bottom, top = iqm_band(values, max(resamples, FEWEST_RESAMPLES))
     return Curve(f"{label} ({len(known)} runs)", grid, middle, bottom, top)

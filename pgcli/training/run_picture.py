@@ -23,6 +23,7 @@ class RunPicture:
     ) -> None:
         """Draws nothing yet; a failure to write is reported once."""
         self._run, self._config = run, config
+        self._identity = run.identity()
         self._guard = Guard(run.curve_svg.name, warn)
         self._due = time.monotonic() + FIRST_SECONDS
 
@@ -34,8 +35,12 @@ class RunPicture:
     def draw(self) -> None:
         """Draws the picture, if an episode has ended."""
         start = time.monotonic()
-        text = curves.picture(self._run, self._config)
-        if text is not None:
-            self._guard(lambda: files.replace_bytes(self._run.curve_svg, text.encode()))
+        self._guard(self._write)
         end = time.monotonic()
         self._due = end + (end - start) / SHARE
+
+    def _write(self) -> None:
+        text = curves.picture(self._run, self._config)
+        # never into a directory that this run did not make
+        if text is not None and self._run.identity() == self._identity:
+            files.replace_bytes(self._run.curve_svg, text.encode())

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
-from pgcli.cli.commands.plot import GroupBy, Runs
+from pgcli.cli.commands.plot import GroupBy
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
 from pgcli.errors import UsageError
@@ -40,7 +40,7 @@ Csv = Annotated[
 
 def compare(
     terminal: Terminal,
-    runs: Runs,
+    runs: options.Runs,
     group_by: GroupBy = None,
     threshold: Threshold = None,
     out: Out = None,

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
@@ -22,14 +20,6 @@ Members of a group are one curve: interquartile mean and 95 % bootstrap interval
 each point. Without --group-by, the seeds of a run are a group. PNG needs the extra
 `plot`."""
 
-Runs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN…",
-        help="names or paths of runs",
-        autocompletion=options.complete_run,
-    ),
-]
 Out = Annotated[
     Path | None,
     options.option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
@@ -56,7 +46,7 @@ InTerminal = Annotated[
 
 def plot(
     terminal: Terminal,
-    runs: Runs,
+    runs: options.Runs,
     out: Out = None,
     x: X = "steps",
     y: Y = None,

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import typer
-
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
@@ -20,14 +18,6 @@ pgcli runs show NAME
 pgcli runs verify NAME
 pgcli runs rm NAME OTHER --yes"""
 
-Runs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN…",
-        help="names or paths of runs",
-        autocompletion=options.complete_run,
-    ),
-]
 Yes = Annotated[bool, options.option("--yes", "delete; without it, nothing is changed")]
 
 
@@ -114,7 +104,7 @@ def verify(
 
 def remove(
     terminal: Terminal,
-    runs: Runs,
+    runs: options.Runs,
     yes: Yes = False,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
