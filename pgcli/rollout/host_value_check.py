@@ -38,7 +38,6 @@ def check_finite(
     Raises:
       EnvironmentFailed: a value is not finite.
     """
-
     # quick, since it runs for every rollout
     if all(map(all_finite, (reward, obs, *(last for _, last in finals)))):
         return

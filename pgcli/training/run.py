@@ -27,8 +27,9 @@ from pgcli.training.context import RunContext
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
+from pgcli.training.members.device_members import DeviceMembers
 from pgcli.training.members.extract_member import split_off
-from pgcli.training.members.loops import DeviceMembers, HostMembers
+from pgcli.training.members.host_members import HostMembers
 from pgcli.training.members.tracker import MembersTracker
 from pgcli.training.reporter import Reporter, RunInfo, Status
 from pgcli.training.run_logs import RunLogs

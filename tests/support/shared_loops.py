@@ -13,7 +13,7 @@ from pgcli.envs.make import make_device_env
 from pgcli.training.backend.layout import Layout, make_mesh
 from pgcli.training.loops.base import Groups, Row
 from pgcli.training.loops.device_loop import DeviceLoop
-from pgcli.training.members.loops import DeviceMembers
+from pgcli.training.members.device_members import DeviceMembers
 
 ENV = "func:CartPole-v1"
 _made: dict[Any, Any] = {}

@@ -8,7 +8,8 @@ import numpy as np
 from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import Row
-from pgcli.training.members.loops import DeviceMembers, HostMembers
+from pgcli.training.members.device_members import DeviceMembers
+from pgcli.training.members.host_members import HostMembers
 from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
 
 

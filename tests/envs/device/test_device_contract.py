@@ -15,7 +15,7 @@ from pgcli.envs.device.func_env import from_func_env
 from pgcli.envs.device.user_functional import make_users
 from pgcli.errors import EnvironmentFailed
 from pgcli.training.loops.device_loop import DeviceLoop
-from pgcli.training.members.loops import DeviceMembers
+from pgcli.training.members.device_members import DeviceMembers
 
 
 def made(func: Any) -> DeviceEnv:

@@ -13,7 +13,8 @@ from pgcli.errors import AcceleratorError, UsageError
 from pgcli.training.backend import memory
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
-from pgcli.training.members.loops import DeviceMembers, HostMembers
+from pgcli.training.members.device_members import DeviceMembers
+from pgcli.training.members.host_members import HostMembers
 
 
 def make(env_id: str, *sets: str) -> Any:

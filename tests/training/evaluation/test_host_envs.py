@@ -16,7 +16,7 @@ from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
 from pgcli.training.evaluation import host_envs
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.host_loop import HostLoop
-from pgcli.training.members.loops import HostMembers
+from pgcli.training.members.host_members import HostMembers
 
 CASES = [f"cases.{name}" for name in ("endless", "one_only", "slow_start", "uneven")]
 NO_LIMIT = "env.max_episode_steps=null"

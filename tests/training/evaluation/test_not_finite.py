@@ -26,7 +26,8 @@ from pgcli.training.evaluation.device import checked, evaluate_on_device
 from pgcli.training.evaluation.load_policy import load_policy
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
-from pgcli.training.members.loops import DeviceMembers, HostMembers
+from pgcli.training.members.device_members import DeviceMembers
+from pgcli.training.members.host_members import HostMembers
 
 CASES = ("cases.eval_inf", "cases.nan_eval")
 SETS = ("normalize.obs=false", "normalize.reward=false", "env.max_episode_steps=50")

@@ -24,7 +24,7 @@ from pgcli.errors import (
 from pgcli.training.backend.layout import Layout, choose, start
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_program import in_groups
-from pgcli.training.members.loops import HostMembers
+from pgcli.training.members.host_members import HostMembers
 
 CLOSE = 1e-5
 """Batched and split sums round differently; three updates do not carry it further."""

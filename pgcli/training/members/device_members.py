@@ -1,9 +1,4 @@
-"""Loops of members: one program on the device, one loop after the other on the host.
-
-Members have the same structure and shapes, and differ in seeds and floating-point
-values. Each gives the result of a separate run, up to rounding. The state of a member
-that diverges is frozen, and the others continue.
-"""
+"""Members in an on-device environment: one compiled program."""
 
 from collections.abc import Callable, Collection
 from functools import partial
@@ -19,15 +14,12 @@ from pgcli.arrays.shapes import Array
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
-from pgcli.envs.waiting import Abandoned
-from pgcli.errors import DivergedError, EnvironmentFailed, PgcliError
+from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.rollout.bounds import BoundsWarning
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
 from pgcli.training.evaluation.episodes import Episodes
-from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import (
-    SMALLER_STEPS,
     Groups,
     Row,
     Stored,
@@ -45,15 +37,11 @@ from pgcli.training.loops.device_loop import (
     init_device,
     to_groups,
 )
-from pgcli.training.loops.host_loop import HostLoop
+from pgcli.training.members.base import Members
 from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.step import Report, make_knobs, make_setup
 from pgcli.training.stop_signals import EvaluationStopped, never
-
-MOST_WITH_WORKERS = 8
-"""Number of members above which `host.workers: auto` starts no workers, because every
-member would have its own and only one member runs at a time."""
 
 
 def report_of(reports: Report, i: int, m: int) -> Report:
@@ -62,74 +50,7 @@ def report_of(reports: Report, i: int, m: int) -> Report:
     return Report(metrics, *(values[i][m] for values in reports[1:]))
 
 
-class _Members:
-    """State of the members, for both loops."""
-
-    def __init__(self, config: RunConfig) -> None:
-        self.members = members(config)
-        self._before_training()
-
-    def _before_training(self) -> None:
-        self.diverged: dict[int, str] = {}
-        self.iterations = np.zeros(len(self.members), int)
-        self.member_steps = [0] * len(self.members)
-
-    def retire(
-        self,
-        index: int,
-        reason: str,
-        help: str | None = SMALLER_STEPS,
-        kind: type[PgcliError] = DivergedError,
-    ) -> None:
-        """Records that a member has diverged; it is inactive from now on.
-
-        Args:
-          index: index of the member.
-          reason: description of the failure.
-          help: remedy.
-          kind: class of the error.
-
-        Raises:
-          PgcliError: all members have diverged; the error is of class `kind`.
-        """
-        self.diverged[index] = reason
-        if len(self.diverged) == len(self.members):
-            raise kind(
-                f"every run diverged; {self.members[index]}: {reason}", help=help
-            )
-
-    def _active(self) -> list[int]:
-        """Indices of the members that have not diverged."""
-        return [m.index for m in self.members if m.index not in self.diverged]
-
-    @property
-    def iteration(self) -> int:
-        """Largest number of iterations of a member."""
-        return int(self.iterations.max())
-
-    @property
-    def steps(self) -> int:
-        """Smallest number of steps of an active member."""
-        return min(self.member_steps[m] for m in self._active())
-
-    def _each(self, episodes: int, evaluate: Callable[[Member], Episodes]) -> Episodes:
-        """Results of all members; those of a member that has diverged are NaN."""
-        blank = np.full(episodes, np.nan)
-        rows = [Episodes(*(blank,) * len(Episodes._fields))] * len(self.members)
-        for m in self._active():
-            try:
-                rows[m] = evaluate(self.members[m])
-            except DivergedError as error:
-                self.retire(m, error.message, error.help)
-        return Episodes(*(np.stack(x) for x in zip(*rows, strict=True)))
-
-    def _row(self, index: int, row: Row) -> Row:
-        """A row of a member, with the columns that identify it."""
-        head = {"iteration": row["iteration"], "steps": row["steps"]}
-        return {**head, **self.members[index].label, **row}
-
-
-class DeviceMembers(_Members):
+class DeviceMembers(Members):
     """Members in an on-device environment, in one compiled program."""
 
     groups: Collection[str] = ("agent", "run", "env")
@@ -311,120 +232,3 @@ class DeviceMembers(_Members):
 
     def close(self) -> None:
         """See `Loop.close`: nothing to close."""
-
-
-def _without_crowding(config: RunConfig) -> RunConfig:
-    """The configuration without workers if there are too many members for `auto`."""
-    if config.host.workers != "auto" or config.num_members <= MOST_WITH_WORKERS:
-        return config
-    return config.with_values({"host.workers": 0})
-
-
-class HostMembers(_Members):
-    """Members in host environments, one after the other in every chunk."""
-
-    groups: Collection[str] = HostLoop.groups
-    optional_groups: Collection[str] = HostLoop.optional_groups
-
-    def __init__(self, config: RunConfig) -> None:
-        """Makes the environments of all members; the first `advance` resets them."""
-        super().__init__(config)
-        config = _without_crowding(config)
-        self._failure: EnvironmentFailed | Abandoned | None = None
-        # all loops use the compiled programs of the first
-        first = HostLoop(config_of(config, self.members[0]))
-        self._loops = [first]
-        self.spec, self.setup, self.helpers = first.spec, first.setup, first.helpers
-        try:
-            require_memory(config, self.setup)
-            for member in self.members[1:]:
-                alone = config_of(config, member)
-                self._loops.append(HostLoop(alone, like=first))
-        except PgcliError:
-            self.close()
-            raise
-
-    def advance(
-        self, until: int, seconds: float, stop: Callable[[], bool] = never
-    ) -> list[Row]:
-        """See `Loop.advance`: a row per member and iteration."""
-        if self._failure is not None:
-            raise self._failure
-        # each active member gets an equal part of the time
-        all_rows: list[Row] = []
-        for m in self._active():
-            loop = self._loops[m]
-            if loop.steps >= until:
-                continue
-            if all_rows and stop():
-                break
-            try:
-                rows = loop.advance(until, seconds / len(self.members), stop)
-            except DivergedError as error:
-                self.retire(m, error.message, error.help)
-                continue
-            except (EnvironmentFailed, Abandoned) as failure:
-                # rows from before the failure are returned first
-                if not all_rows:
-                    raise
-                self._failure = failure
-                break
-            self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
-            all_rows += [self._row(m, row) for row in rows]
-        return all_rows
-
-    def evaluate(
-        self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
-    ) -> Episodes:
-        """Results [M, episodes], each member under its own seed."""
-        # progress is reported as if all members advanced together
-        active, count = self._active(), len(self._active())
-
-        def of_member(member: Member) -> Episodes:
-            loop, before = self._loops[member.index], active.index(member.index)
-            return loop.evaluate(
-                episodes,
-                role,
-                member.seed,
-                lambda done: stop((before * episodes + done) // count),
-            )
-
-        return self._each(episodes, of_member)
-
-    def news(self) -> list[str]:
-        """See `Loop.news`: messages of all members, without repetitions."""
-        messages = [text for loop in self._loops for text in loop.news()]
-        return list(dict.fromkeys(messages))
-
-    def snapshot(self) -> Groups:
-        """See `Loop.snapshot`: arrays [M, …], except in `env`: names by member."""
-        each = [loop.snapshot() for loop in self._loops]
-        stacked = {
-            group: {name: np.stack([x[group][name] for x in each]) for name in arrays}
-            for group, arrays in each[0].items()
-            if group != "env"
-        }
-        env = host_env_checkpoint.arrays_of_members([groups["env"] for groups in each])
-        return {**stacked, "env": env}
-
-    def restore(self, groups: Stored, where: str) -> str:
-        """See `Loop.restore`: the lowest level of all members."""
-        levels = set()
-        for m, loop in enumerate(self._loops):
-            # the part of member m
-            own: dict[str, dict[str, np.ndarray]] = {
-                group: {name: x[m] for name, x in arrays.items()}
-                for group, arrays in groups.items()
-                if group != "env"
-            }
-            if "env" in groups:
-                own["env"] = host_env_checkpoint.arrays_of_member(groups["env"], m)
-            levels.add(loop.restore(own, where))
-            self.iterations[m], self.member_steps[m] = loop.iteration, loop.steps
-        (level,) = levels if len(levels) == 1 else {"learner-exact"}
-        return level
-
-    def close(self) -> None:
-        """Closes the environments of all members."""
-        for loop in self._loops:
-            loop.close()
