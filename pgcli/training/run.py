@@ -18,7 +18,7 @@ from pgcli.errors import LockedError, UsageError
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import NameTakenError, RunDirectory
-from pgcli.training import resume_notes
+from pgcli.training import machine, resume_notes
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.backend.memory import memory_errors
@@ -202,9 +202,11 @@ def _meta(resolved: Resolved, trainer: _Trainer) -> dict[str, Any]:
         "env": config.env.id,
         "seed": config.seed,
         "preset": resolved.preset,
+        "origins": dict(resolved.origins),
         "env_modules": list(user_modules.NAMED),
         "accelerator": trainer.accelerator.fingerprint(),
         "helpers": trainer.loop.helpers,
+        "machine": machine.describe(),
         "versions": versions.recorded(),
     }
 
@@ -251,8 +253,11 @@ def _continue(
             if warning is not None:
                 reporter.warn(warning)
             if config != stored.config:
+                changed = (key for key, *_ in differences(stored.config, config))
+                origins = meta.get("origins", {}) | dict.fromkeys(changed, "resume")
                 with _writable(run.path):
                     run.write_config(to_yaml(config))
+                    run.write_meta({**meta, "origins": origins})
             return session.train()
 
 

@@ -55,7 +55,10 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
     own = config_of(config, member)
     with created.lock():
         # metadata and configuration, then its rows of the logs
-        created.write_meta({**run.read_meta(), "seed": member.seed})
+        facts = run.read_meta()
+        changed = dict.fromkeys(("seed", "seeds", "grid", *member.values), run.name)
+        origins = {**facts.get("origins", {}), **changed}
+        created.write_meta({**facts, "seed": member.seed, "origins": origins})
         created.write_config(to_yaml(own))
         last = _last_row(stored.meta, member)
         until = stored.meta["log_offsets"]
