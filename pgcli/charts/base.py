@@ -47,7 +47,8 @@ def round_axis(
     if from_zero:
         low = min(low, 0.0)
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        margin = abs(low) / 2 or 0.5
+        low, high = low - margin, high + margin
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(n * power for n in (1, 2, 5, 10) if n * power >= rough * 0.999)

@@ -24,18 +24,22 @@ def columns(
 
     Args:
       path: the log; empty columns if it does not exist.
-      keys: keys of numbers.
+      keys: keys of numbers; `name[0]` is the first one of a list.
       width: rows that belong together: those of all members of an iteration.
     """
     values: dict[str, list[float]] = {key: [] for key in keys}
-    for row in _rows(path, width):
+    lists = {key: key[:-1].partition("[") for key in keys if key.endswith("]")}
+    for row in rows(path, width):
         for key, column in values.items():
             value = row.get(key)
+            if key in lists and isinstance(of := row.get(lists[key][0]), list):
+                value = of[int(lists[key][2])]
             column.append(value if isinstance(value, int | float) else np.nan)
     return {key: np.array(column, float) for key, column in values.items()}
 
 
-def _rows(path: Path, width: int) -> Iterator[Mapping[str, Any]]:
+def rows(path: Path, width: int = 1) -> Iterator[Mapping[str, Any]]:
+    """All complete rows; of a long log, evenly spaced ones and the last."""
     for line in _lines(path, width):
         try:
             row = json.loads(line)

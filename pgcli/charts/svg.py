@@ -50,11 +50,11 @@ def _panel(panel: Panel) -> Iterator[str]:
     # title, grid and ticks
     yield _text(LEFT, 20, panel.title, ' class="t"')
     for tick in y_axis.ticks:
-        up = float(_place(tick, y_axis, bottom, TOP))
+        up = float(place(tick, y_axis, bottom, TOP))
         yield f'<path class="g" d="M{LEFT} {up:.1f}H{right}"/>'
         yield _text(LEFT - 6, up + 4, short(tick), ' text-anchor="end"')
     for tick in x_axis.ticks:
-        along = float(_place(tick, x_axis, LEFT, right))
+        along = float(place(tick, x_axis, LEFT, right))
         yield f'<path class="a" d="M{along:.1f} {bottom}v4"/>'
         yield _text(along, bottom + 17, short(tick), ' text-anchor="middle"')
     yield f'<path class="a" d="M{LEFT} {bottom}H{right}"/>'
@@ -62,18 +62,16 @@ def _panel(panel: Panel) -> Iterator[str]:
 
     # bands below all lines, then lines, then the legend
     colors = [COLORS[i % len(COLORS)] for i in range(len(panel.curves))]
-    places = [_place(curve.x, x_axis, LEFT, right) for curve in panel.curves]
+    places = [place(curve.x, x_axis, LEFT, right) for curve in panel.curves]
     for curve, x, color in zip(panel.curves, places, colors, strict=True):
         if curve.low is not None and curve.high is not None:
             low, high = (
-                _place(end, y_axis, bottom, TOP) for end in (curve.low, curve.high)
+                place(end, y_axis, bottom, TOP) for end in (curve.low, curve.high)
             )
-            around = _path(
-                np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])
-            )
-            yield f'<path d="{around}Z" fill="{color}" fill-opacity=".18"/>'
+            around = band(x, low, high)
+            yield f'<path d="{around}" fill="{color}" fill-opacity=".18"/>'
     for curve, x, color in zip(panel.curves, places, colors, strict=True):
-        line = _path(x, _place(curve.y, y_axis, bottom, TOP))
+        line = path(x, place(curve.y, y_axis, bottom, TOP))
         yield (
             f'<path d="{line}" fill="none" stroke="{color}" stroke-width="1.6" '
             f'stroke-linecap="round"><title>{escape(curve.label)}</title></path>'
@@ -85,7 +83,7 @@ def _panel(panel: Panel) -> Iterator[str]:
             yield _text(LEFT + 26, base, curve.label)
 
 
-def _place(
+def place(
     value: np.ndarray | float, axis: Axis, start: float, end: float
 ) -> np.ndarray:
     """Coordinates of values on an axis that is drawn from `start` to `end`."""
@@ -93,16 +91,23 @@ def _place(
     return start + share * (end - start)
 
 
-def _path(x: np.ndarray, y: np.ndarray) -> str:
+def path(x: np.ndarray, y: np.ndarray, digits: int = 1) -> str:
     """Path data through the finite points; a point on its own becomes a dot."""
     data, pen = [], "M"
     for a, b in zip(x.tolist(), y.tolist(), strict=True):
         if a == a and b == b:
-            data.append(f"{pen}{a:.1f} {b:.1f}")
+            data.append(f"{pen}{a:.{digits}f} {b:.{digits}f}")
             pen = "L"
         else:
             pen = "M"
     return "".join(data) + ("h0" if len(data) == 1 else "")
+
+
+def band(x: np.ndarray, low: np.ndarray, high: np.ndarray, digits: int = 1) -> str:
+    """Path data around the area between two lines, where both are finite."""
+    known = np.isfinite(low) & np.isfinite(high)
+    across = np.concatenate([x[known], x[known][::-1]])
+    return path(across, np.concatenate([low[known], high[known][::-1]]), digits) + "Z"
 
 
 def _text(x: float, y: float, text: str, attributes: str = "") -> str:

@@ -32,6 +32,9 @@ DRAWS, FEWEST_RESAMPLES = 64 * CURVE_RESAMPLES, 100
 EVALUATION = "eval."
 """Prefix of the keys of `eval.jsonl`; other keys are those of `metrics.jsonl`."""
 
+INTERVALS = {"eval.return_mean": ("return_ci[0]", "return_ci[1]")}
+"""Ends of the interval of a key, which a run on its own is drawn with."""
+
 DEFAULT_KEYS = ("return_mean", "eval.return_mean")
 
 
@@ -45,6 +48,16 @@ class Series(NamedTuple):
 
 Groups = Mapping[str, list[Series]]
 """Members by the label of their group."""
+
+
+def check_x(x: str) -> None:
+    """Checks the name of the horizontal axis.
+
+    Raises:
+      UsageError: there is no such axis.
+    """
+    if x not in X_TITLES:
+        raise UsageError(f"`--x {x}`: expected {', '.join(X_TITLES)}")
 
 
 def panels(
@@ -103,7 +116,7 @@ def picture(run: RunDirectory, config: RunConfig) -> str | None:
 def _panels(groups: Mapping[str, Groups], x: str, where: str) -> list[Panel]:
     drawn = []
     for key, members_of in groups.items():
-        merged = (_over_members(label, each) for label, each in members_of.items())
+        merged = (over_members(label, each) for label, each in members_of.items())
         known = [curve for curve in merged if curve is not None]
         if known:
             drawn.append(Panel(key, X_TITLES[x], known))
@@ -129,7 +142,10 @@ def _series(
         clock = _clock(columns(run.timing_jsonl, ["steps", "seconds"]))
     wanted: dict[Path, list[str]] = {run.metrics_jsonl: [], run.eval_jsonl: []}
     for key in keys:
-        wanted[_log(run, key)].append(key.removeprefix(EVALUATION))
+        wanted[_log(run, key)] += [
+            key.removeprefix(EVALUATION),
+            *INTERVALS.get(key, ()),
+        ]
     logs = {
         path: columns(path, [x, "steps", "member", *names], width=len(all_members))
         for path, names in wanted.items()
@@ -154,7 +170,9 @@ def _series(
                 own &= log["member"] == member.index
                 values = ", ".join(f"{k}={v:g}" for k, v in member.values.items())
                 label = f"{run.name} {values}".strip()
-            curve = Curve(label, position[own], y[own])
+            ends = [log[name][own] for name in INTERVALS.get(key, ())]
+            known = ends if np.isfinite(ends).any() else []
+            curve = Curve(label, position[own], y[own], *known)
             of_key.append(Series(facts, label, curve))
         found[key] = of_key
     return found
@@ -187,7 +205,7 @@ def _group_of(one: Series, key: str) -> str:
     return text if key == "run" else f"{key}={text}"
 
 
-def _over_members(label: str, series: Sequence[Series]) -> Curve | None:
+def over_members(label: str, series: Sequence[Series]) -> Curve | None:
     """One curve for a group; None if no member has a value."""
     known = [one.curve for one in series if len(one.curve.x)]
     if not known:

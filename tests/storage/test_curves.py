@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.small_runs import resolved
 
+from pgcli.charts.svg import chart
 from pgcli.cli.main import main
 from pgcli.config.dump import to_yaml
 from pgcli.errors import UsageError
@@ -88,6 +89,27 @@ def test_seconds_of_resumed_processes_add_up(grid: RunDirectory) -> None:
 def test_evaluations_have_the_episodes_of_their_step(grid: RunDirectory) -> None:
     (panel,) = panels([grid], x="episodes", keys=["eval.return_mean"])
     assert (panel.curves[0].x == 6).all()
+
+
+def test_run_on_its_own_has_the_interval_of_its_evaluations(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, name="a", algo="ppo2", env_id="CartPole-v1")
+    run.write_config(to_yaml(resolved("CartPole-v1").config))
+    intervals = ([1.0, 4.0], None)  # the episodes of the second are all the same
+    rows = [
+        {"steps": 10 * i, "return_mean": 2.0, "return_ci": ends}
+        for i, ends in enumerate(intervals)
+    ]
+    log(run.eval_jsonl, rows)
+    (panel,) = panels([run], x="steps", keys=["eval.return_mean"])
+    (curve,) = panel.curves
+    np.testing.assert_array_equal(curve.low, [1.0, np.nan])
+    np.testing.assert_array_equal(curve.high, [4.0, np.nan])
+    # the area of a single point
+    assert 'Z" fill="#0072b2"' in chart([panel])
+    assert "nan" not in chart([panel])
+    log(run.eval_jsonl, [{**row, "return_ci": None} for row in rows])
+    (panel,) = panels([run], x="steps", keys=["eval.return_mean"])
+    assert panel.curves[0].low is None
 
 
 def test_what_is_not_there_is_named(grid: RunDirectory) -> None:

@@ -7,7 +7,6 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal
-from pgcli.errors import UsageError
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
@@ -17,8 +16,8 @@ pgcli plot runs/* --group-by algo.name --y eval.return_mean -o curves.png"""
 
 NOTES = """\
 Members of a group are one curve: interquartile mean and 95 % bootstrap interval at
-each point. Without --group-by, the seeds of a run are a group. PNG needs the extra
-`plot`."""
+each point. Without --group-by, the seeds of a run are a group. The evaluations of a
+single run have the interval over their episodes. PNG needs the extra `plot`."""
 
 Out = Annotated[
     Path | None,
@@ -59,8 +58,7 @@ def plot(
     from pgcli.storage import curves
     from pgcli.storage.run_directory import RunDirectory
 
-    if x not in curves.X_TITLES:
-        raise UsageError(f"`--x {x}`: expected {', '.join(curves.X_TITLES)}")
+    curves.check_x(x)
     if out is not None:
         pictures.check_path(out)
     drawn = curves.panels(
