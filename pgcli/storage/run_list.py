@@ -41,11 +41,11 @@ class RunSummary:
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
     """The runs in a directory, oldest first, including damaged ones."""
-    runs = [_summary(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
+    runs = [summarize(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
     return sorted(runs, key=lambda run: (run.created or "", run.name))
 
 
-def _summary(run: RunDirectory) -> RunSummary:
+def summarize(run: RunDirectory) -> RunSummary:
     """The summary of a run; unreadable values are None."""
     # the status
     meta: dict[str, Any] = {}

@@ -1,122 +1,26 @@
 """Numbers as text, and the summary of a finished run."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pgcli.cli.terminal.console import table
+from pgcli.report.text import (
+    NOTHING,
+    clock,
+    interval,
+    iqm,
+    members_rows,
+    number,
+    short,
+)
 
-NOTHING = "–"
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A number with `digits` decimals; a dash if it is None or not finite."""
-    if value is None or not math.isfinite(value):
-        return NOTHING
-    return f"{value:,.{digits}f}"
-
-
-def short(value: float | None) -> str:
-    """A number as a short text, such as 0.008, 8.31, 14.8k, 1.2M."""
-    if value is None or not math.isfinite(value):
-        return NOTHING
-    size = abs(value)
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size >= 0.9995 * limit:
-            scaled = value / limit
-            return (
-                f"{scaled:.0f}{unit}" if abs(scaled) >= 100 else f"{scaled:.1f}{unit}"
-            )
-    if size >= 100:
-        return f"{value:.0f}"
-    if size >= 10:
-        return f"{value:.1f}"
-    if size == 0 or size >= 1:
-        return f"{value:.2f}"
-    return f"{value:.3f}" if size >= 1e-3 else f"{value:.0e}"
-
-
-def clock(seconds: float | None) -> str:
-    """Seconds as h:mm:ss."""
-    if seconds is None or not math.isfinite(seconds):
-        return "-:--:--"
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def interval(row: Mapping[str, Any]) -> str:
-    """Mean return of an evaluation with its interval, episodes and mode."""
-    text = number(row.get("return_mean"))
-    low, high = row.get("return_ci") or (None, None)
-    how = "deterministic" if row.get("deterministic", True) else "stochastic"
-    distinct, episodes = row.get("n_distinct"), row.get("episodes")
-    if distinct == 1 != episodes:
-        return f"{text}, no interval: all {episodes} episodes are the same, {how}"
-    if low is not None and high is not None:
-        text += f"  [{number(low)}, {number(high)}] 95 %"
-    if "runs" in row:
-        iqm, (low, high) = row["return_iqm"], row["return_iqm_ci"]
-        text += f", IQM {number(iqm)} [{number(low)}, {number(high)}]"
-        how = f"{row['runs']} runs, {how}"
-    few = f" ({distinct} distinct)" if distinct not in (None, episodes) else ""
-    return f"{text}, {episodes} episodes{few}, {how}"
+__all__ = ["NOTHING", "clock", "interval", "iqm", "number", "short"]
 
 
 def members_table(result: Mapping[str, Any]) -> str:
-    """Table of the members, with a line per member or per combination of the grid.
-
-    The text is empty for a single run.
-    """
-    members = result.get("members")
-    if not members:
-        return ""
-
-    # a grid: one line per combination of values, over its seeds
-    cells = result.get("cells") or []
-    if len(cells) > 1:
-        names = list(cells[0]["values"])
-        head = [*names, "RUNS", "EVAL RETURN, IQM", "TRAIN RETURN, IQM", "DIVERGED"]
-        rows = [
-            (
-                *(f"{cell['values'][name]:g}" for name in names),
-                str(cell["seeds"]),
-                iqm(cell["eval"]),
-                iqm(cell["train"]) if cell["train"] else "",
-                str(cell["diverged"] or ""),
-            )
-            for cell in cells
-        ]
-        return _columns(head, rows)
-
-    # seeds only: one line per member
-    rows = [
-        (
-            str(member["seed"]),
-            number((member.get("eval") or member).get("return_mean")),
-            number(member["train_return_mean"])
-            if member.get("train_return_mean") is not None
-            else "",
-            member.get("diverged") or "",
-        )
-        for member in members
-    ]
-    head = ["SEED", "EVAL RETURN", "TRAIN RETURN", "DIVERGED"]
-    return _columns(head, rows)
-
-
-def iqm(score: Mapping[str, Any] | None) -> str:
-    """Interquartile mean of a score, with its interval."""
-    if score is None:
-        return NOTHING
-    low, high = score["iqm_ci"]
-    return f"{number(score['iqm'])} [{number(low)}, {number(high)}]"
-
-
-def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table without its empty columns."""
-    filled = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    kept = [[row[i] for i in filled] for row in rows]
-    return "\n\n" + table(kept, [head[i] for i in filled])
+    """Table of the members below an empty line; empty for a single run."""
+    head, *rows = members_rows(result) or [()]
+    return "\n\n" + table(rows, head) if rows else ""
 
 
 def summary(result: Mapping[str, Any]) -> str:

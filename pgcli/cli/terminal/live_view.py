@@ -10,8 +10,8 @@ from typing import Any
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, summary
 from pgcli.cli.terminal.live_frame import Frame, header, render, seconds_left
-from pgcli.cli.terminal.training_warnings import Advisor
 from pgcli.errors import NotSavedError, PgcliError
+from pgcli.training.advice import Advisor
 from pgcli.training.reporter import Reporter, RunInfo, Status
 
 LINE_SECONDS = 5.0

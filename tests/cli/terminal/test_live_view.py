@@ -16,7 +16,7 @@ from pgcli.cli.terminal.live_view import (
     progress_line,
     reporting,
 )
-from pgcli.cli.terminal.training_warnings import Advisor
+from pgcli.training.advice import Advisor
 
 
 class Screen(io.StringIO):
