@@ -1,5 +1,6 @@
 """Options shared by several commands, and the configuration made from them."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -59,6 +60,25 @@ def real(text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         return text
+
+
+def duration(text: str | None) -> float | None:
+    """Seconds in a text such as `600`, `90s`, `10m` or `1.5h`.
+
+    Raises:
+      UsageError: it is none.
+    """
+    if text is None:
+        return None
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    number = real(text[:-1] if unit else text)
+    if not isinstance(number, float) or not 0 < number < math.inf:
+        raise UsageError(
+            f"`--max-seconds {text}`: expected a number above 0, of seconds or with a "
+            "unit: s, m or h",
+            help="for example --max-seconds 600, 10m or 1.5h",
+        )
+    return number * (unit or 1)
 
 
 def whole_number(minimum: int, maximum: float) -> Any:
@@ -234,6 +254,18 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
         "stop when the mean return of a periodic evaluation reaches X",
         key="until_return",
         read=real,
+    ),
+    "patience": _flag(
+        "--patience N",
+        "stop after N periodic evaluations in a row without a new best",
+        key="patience",
+        read=whole,
+    ),
+    "max_seconds": _flag(
+        "--max-seconds TIME",
+        "stop after this time of the run, such as 90s, 10m or 1.5h",
+        key="max_seconds",
+        read=duration,
     ),
     "accelerator": _flag(
         "--accelerator auto|cpu|gpu|tpu",

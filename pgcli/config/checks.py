@@ -48,6 +48,11 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
                 help = f"set `host.act` to jit, or `network.{key}` to {only}"
                 yield [("host", "act"), ("network", key)], message, help
 
+    # stops
+    if config.patience is not None and config.eval.every == 0:
+        message = "`patience` counts evaluations, and `eval.every` is 0"
+        yield [("patience",), ("eval", "every")], message, "remove one of them"
+
     # loggers by name
     for index, sink in enumerate(config.log.sinks):
         if sink not in SINKS:

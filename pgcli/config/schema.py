@@ -17,6 +17,9 @@ from pgcli.config.algorithms import DEFAULT_ALGORITHM, AlgoConfig, Schedule
 
 MAX_STEPS = bounds.STEPS.value + 1
 
+STOPS = ("until_return", "patience", "max_seconds")
+"""Keys that end a run before its budget of steps is used."""
+
 DEVICE_MODULES: Mapping[str, str | None] = {
     "func": None,
     "gymnax": "gymnax",
@@ -308,6 +311,20 @@ class RunConfig:
         float | None,
         bounds.RETURN,
         "stop when the mean return of a periodic evaluation reaches this; null: never",
+    ] = None
+    patience: Annotated[
+        int | None,
+        Ge(1),
+        bounds.INT32,
+        "stop after this many periodic evaluations in a row without a new best; null: "
+        "never",
+    ] = None
+    max_seconds: Annotated[
+        float | None,
+        Gt(0),
+        bounds.SECONDS,
+        "stop after this many seconds of the run, those before a resume included; "
+        "null: never",
     ] = None
 
     def value(self, path: str) -> Any:

@@ -10,7 +10,7 @@ from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.dump import flat, flow
 from pgcli.config.fields import fields, lookup, real_name
 from pgcli.config.load import resolve
-from pgcli.config.schema import RunConfig
+from pgcli.config.schema import STOPS, RunConfig
 from pgcli.envs import user_modules
 from pgcli.errors import UsageError
 from pgcli.ladder.jobs import Job
@@ -20,7 +20,7 @@ SAME = ("env", "network")
 
 SAME_KEYS = ("eval.episodes", "eval.final_episodes", "host.vectorizer", "accelerator")
 
-DECIDED = ("algo.name", "env.id", "seed", "steps", "until_return")
+DECIDED = ("algo.name", "env.id", "seed", "steps", *STOPS)
 """Keys that the ladder sets itself and `--set` must not."""
 
 HIDDEN = ("seed", "log.", "checkpoint.", "eval.every", "parallel.")
@@ -173,7 +173,7 @@ def _resolve(request: Request, algo: str, sets: tuple[str, ...]) -> Rung:
 
 def _check(rung: Rung, request: Request, steps: int) -> None:
     config = rung.config
-    asked = (rung.algo, request.env, request.seeds[0], steps, None)
+    asked = (rung.algo, request.env, request.seeds[0], steps, *(None,) * len(STOPS))
     got = tuple(flat(config)[key] for key in DECIDED)
     for key, wanted, found in zip(DECIDED, asked, got, strict=True):
         if wanted != found:

@@ -48,6 +48,7 @@ class Checkpointing:
 
     Attributes:
       best: name and score of the checkpoint with the best evaluation so far.
+      since_best: number of periodic evaluations since then.
       saved_iteration: iteration of the newest checkpoint.
     """
 
@@ -70,6 +71,7 @@ class Checkpointing:
             "old checkpoints could not be removed", self._warn, "they are left over"
         )
         self.best: Best | None = None
+        self.since_best = 0
         self.saved_iteration: int | None = None
 
     def restore(self, require_exact: bool = False) -> Resumed | None:
@@ -135,6 +137,7 @@ class Checkpointing:
             raise not_a_run(error, stored) from None
         self.saved_iteration = loop.iteration
         self.best = self._if_it_verifies(_best_of(stored.meta))
+        self.since_best = stored.meta.get("since_best", 0)
         logs.cut_back(stored.meta["log_offsets"])
         evaluation_due = stored.meta.get("evaluation_due", False)
         return Resumed(level, loop.steps, evaluation_due)
@@ -207,6 +210,7 @@ class Checkpointing:
             "iteration": context.loop.iteration,
             "steps": context.loop.steps,
             "best": {"checkpoint": best[0], "score": best[1]} if best else None,
+            "since_best": self.since_best,
             "evaluation_due": evaluation_due,
             **context.tracker.state(),
             "accelerator": context.accelerator.fingerprint(),

@@ -52,7 +52,8 @@ class Forecast:
         config = self._config
         if not self._pace:
             return None
-        every, steps, budget = config.eval.every, self._steps, config.steps
+        every, budget = config.eval.every, config.steps
+        steps = budget if self._is_last else self._steps  # nothing follows the last
         each = self._seconds_per_episode
         if done:
             each = (time.perf_counter() - self._start) / done

@@ -9,7 +9,9 @@ from pgcli.training.checkpointing import Checkpointing, Resumed
 from pgcli.training.context import RunContext
 from pgcli.training.timing import Clock
 
-Stopped = Literal["budget", "until_return", "signal"]
+Stopped = Literal[
+    "budget", "until_return", "patience", "max_seconds", "on_iteration", "signal"
+]
 
 
 def run_result(

@@ -9,15 +9,21 @@ from pgcli.config.dump import flat
 from pgcli.config.schema import RunConfig
 from pgcli.training.loops.base import Row
 
+_STOPS = {
+    "until_return": (", and --until-return was reached", "--steps M"),
+    "patience": (", and --patience was exhausted", "--patience N"),
+    "max_seconds": (", and --max-seconds was reached", "--max-seconds TIME"),
+}
+"""Stop of a run -> (what happened, options of `resume` to go further)."""
+
 
 def finished(name: str, result: Mapping[str, Any]) -> str:
     """A message about a run that has nothing left to train."""
     used, asked = result["steps"]["used"], result["steps"]["asked"]
-    reached = ", and --until-return was reached"
+    reached, more = _STOPS.get(result["stopped"], ("", "--steps M"))
     return (
-        f"{name} is finished: {used:,} of {asked:,} steps are used"
-        f"{reached if result['stopped'] == 'until_return' else ''}; "
-        f"this is its result. `pgcli resume {name} --steps M` extends its budget"
+        f"{name} is finished: {used:,} of {asked:,} steps are used{reached}; "
+        f"this is its result. `pgcli resume {name} {more}` extends its budget"
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from pgcli import versions
 from pgcli.config.bounds import STEPS
 from pgcli.config.dump import differences
-from pgcli.config.load import Resolved, resolve, to_yaml
-from pgcli.config.schema import RunConfig
+from pgcli.config.load import Resolved, from_mapping, resolve, to_mapping, to_yaml
+from pgcli.config.schema import STOPS, RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.errors import LockedError, UsageError
@@ -35,13 +35,23 @@ from pgcli.training.reporter import Reporter, RunInfo, Status
 from pgcli.training.run_logs import RunLogs
 from pgcli.training.session import Session
 from pgcli.training.stop_signals import Interrupted, StopFlag, stop_on_signal
+from pgcli.training.stops import OnIteration, Progress
 from pgcli.training.tracker import RunTracker, Tracker
 
-__all__ = ["Interrupted", "Reporter", "RunInfo", "Status", "resume", "train"]
+__all__ = [
+    "Interrupted",
+    "Progress",
+    "Reporter",
+    "RunInfo",
+    "Status",
+    "resume",
+    "train",
+]
 
 
 MAY_DIFFER = (
     "steps",
+    *STOPS,
     "eval.every",
     "checkpoint.every",
     "host.workers",
@@ -67,6 +77,7 @@ def train(
     resume: Literal["never", "auto"] = "never",
     overwrite: bool = False,
     reporter: Reporter | None = None,
+    on_iteration: OnIteration | None = None,
 ) -> dict[str, Any]:
     """The result of a new run, in a new run directory.
 
@@ -78,6 +89,10 @@ def train(
         finished.
       overwrite: whether to replace a run of that name.
       reporter: receiver of reports; None for silence.
+      on_iteration: called with a `Progress` after each iteration; False ends training
+        as if the budget were used, None continues. What it raises ends the run after a
+        checkpoint. On the device iterations are computed in chunks of about half a
+        second, and it is called after the chunk.
 
     Returns:
       The result, as `train --json` prints it.
@@ -97,7 +112,10 @@ def train(
             if os.path.lexists(run.meta_json):
                 run = RunDirectory.open(run.path)  # raises an error if damaged
             if run.config_yaml.is_file():
-                return _continue(run, _stored(run), config, reporter, stop)
+                stored = _stored(run)
+                return _continue(
+                    run, stored, config, reporter, stop, on_iteration=on_iteration
+                )
 
         # the loop comes first: most errors occur before a run directory is created
         with _trainer(config) as trainer:
@@ -122,7 +140,9 @@ def train(
                 with _writable(run.path):
                     run.write_meta(_meta(resolved, trainer))
                     run.write_config(to_yaml(config))
-                with _session(resolved, run, trainer, reporter, stop) as session:
+                with _session(
+                    resolved, run, trainer, reporter, stop, on_iteration
+                ) as session:
                     return session.train()
 
 
@@ -132,9 +152,13 @@ def resume(
     *,
     runs_dir: str | Path = RUNS_DIR,
     steps: int | None = None,
+    until_return: float | None = None,
+    patience: int | None = None,
+    max_seconds: float | None = None,
     require_exact: bool = False,
     member: str | None = None,
     reporter: Reporter | None = None,
+    on_iteration: OnIteration | None = None,
 ) -> dict[str, Any]:
     """The result of a run that continues from its newest verified checkpoint.
 
@@ -142,10 +166,18 @@ def resume(
       run: name or path of the run.
       runs_dir: directory of named runs.
       steps: new budget; None for that of the run.
+      until_return: new target; None for that of the run.
+      patience: new number of evaluations without a new best; None for that of the run.
+      max_seconds: new limit of time, from the start of the run; None for the old one.
       require_exact: whether to raise an error if an exact resume is not possible.
       member: text that identifies a member, `SEED[,KEY=VALUE…]`. It continues as a
         separate run, in a directory next to that of the run.
       reporter: receiver of reports; None for silence.
+      on_iteration: see `train`.
+      on_iteration: called with a `Progress` after every iteration (of every member).
+        False ends training, None continues it. An exception ends the run after a
+        checkpoint. On the device it is called after a chunk of iterations, which
+        takes about half a second.
 
     Returns:
       The result, as `train --json` prints it.
@@ -168,8 +200,18 @@ def resume(
         if not 1 <= steps <= STEPS.value:
             raise UsageError(f"steps is {steps}; it must be at least 1, and below 2⁵³")
         config = dataclasses.replace(config, steps=steps)
+    stops = {
+        "until_return": until_return,
+        "patience": patience,
+        "max_seconds": max_seconds,
+    }
+    given = {key: value for key, value in stops.items() if value is not None}
+    if given:
+        config = from_mapping(to_mapping(config) | given, source="resume")
     with stop_on_signal(reporter) as stop:
-        return _continue(directory, stored, config, reporter, stop, require_exact)
+        return _continue(
+            directory, stored, config, reporter, stop, require_exact, on_iteration
+        )
 
 
 @contextlib.contextmanager
@@ -218,6 +260,7 @@ def _continue(
     reporter: Reporter,
     stop: StopFlag,
     require_exact: bool = False,
+    on_iteration: OnIteration | None = None,
 ) -> dict[str, Any]:
     """The result of a run that continues, or is finished already.
 
@@ -228,6 +271,7 @@ def _continue(
       reporter: receiver of reports.
       stop: flag that signals set.
       require_exact: whether to raise an error if an exact resume is not possible.
+      on_iteration: see `train`.
     """
     _check_same(run, stored.config, config)
     stop.path = run.path
@@ -244,7 +288,7 @@ def _continue(
         requested = dataclasses.replace(stored, config=config)
         with (
             _trainer(config, meta.get("accelerator")) as trainer,
-            _session(requested, run, trainer, reporter, stop) as session,
+            _session(requested, run, trainer, reporter, stop, on_iteration) as session,
         ):
             session.restore(require_exact)
             warning = resume_notes.raised_schedules(
@@ -262,9 +306,12 @@ def _continue(
 
 
 def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
-    """Whether a result is final: the budget is used, or the return is reached."""
-    if result["stopped"] == "until_return":
-        return bool(config.steps <= result["steps"]["asked"])
+    """Whether a result is final: the budget is used, or the same stop is reached."""
+    key = result["stopped"]
+    if key in STOPS:
+        # more steps are no more time
+        more_steps = config.steps > result["steps"]["asked"] and key != "max_seconds"
+        return not more_steps and config.value(key) == result["config"].get(key)
     return bool(result["steps"]["used"] >= config.steps)
 
 
@@ -327,10 +374,11 @@ def _session(
     trainer: _Trainer,
     reporter: Reporter,
     stop: StopFlag,
+    on_iteration: OnIteration | None,
 ) -> Iterator[Session]:
     """Yields a session before its first iteration; closes its logs at the end."""
     with contextlib.closing(RunLogs(run, resolved.config, reporter)) as logs:
         loop, tracker, accelerator = trainer
         context = RunContext(resolved, run, loop, tracker, logs, accelerator, reporter)
-        with contextlib.closing(Session(context, stop)) as session:
+        with contextlib.closing(Session(context, stop, on_iteration)) as session:
             yield session

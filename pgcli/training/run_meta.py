@@ -46,6 +46,7 @@ class _RunMeta:
     log_offsets: Mapping[Literal["metrics", "eval", "timing"], Count]
     members: _Members | None = None
     accelerator: Mapping[str, Any] | None = None
+    since_best: Count = 0
     evaluation_due: bool = False
     env_modules: tuple[str, ...] | None = None
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pgcli.envs.waiting import Abandoned
@@ -12,16 +13,18 @@ from pgcli.errors import (
     NotSavedError,
     UsageError,
 )
-from pgcli.storage import checkpoint
+from pgcli.storage import checkpoint, json_files
 from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.training.checkpointing import Checkpointing, Resumed
 from pgcli.training.context import RunContext
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.forecast import Forecast
+from pgcli.training.loops.base import Row
 from pgcli.training.reporter import RunInfo, Status
 from pgcli.training.result import Stopped, run_result
 from pgcli.training.seeds import Role
 from pgcli.training.stop_signals import Interrupted, StopFlag
+from pgcli.training.stops import OnIteration, Stops
 from pgcli.training.timing import Clock
 
 RETRY_SECONDS = 30.0
@@ -39,7 +42,12 @@ def next_multiple(steps: int, every: int) -> int:
 class Session:
     """A run as a sequence of chunks, evaluations and checkpoints, up to its result."""
 
-    def __init__(self, context: RunContext, stop: StopFlag) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        stop: StopFlag,
+        on_iteration: OnIteration | None = None,
+    ) -> None:
         """Begins before the first iteration; writes nothing yet."""
         self._context = context
         self._config = context.resolved.config
@@ -51,10 +59,14 @@ class Session:
         self._reporter = context.reporter
         self._stop = stop
         self._checkpoints = Checkpointing(context)
+        self._stops = Stops(
+            self._config, self._run.path, self._checkpoints, on_iteration
+        )
         self._clock = Clock()
         self._forecast = Forecast(context.resolved.config)
         self._resumed: Resumed | None = None
-        self._first_step = 0
+        self._first_step, self._seconds_before = 0, 0.0
+        self._last_evaluation: Mapping[str, Any] | None = None
         self._evaluation_due = False
 
     def restore(self, require_exact: bool = False) -> None:
@@ -63,6 +75,8 @@ class Session:
         if self._resumed is not None:
             self._first_step = self._resumed.step
             self._evaluation_due = self._resumed.evaluation_due
+            seconds = json_files.last_row(self._run.timing_jsonl).get("run_seconds")
+            self._seconds_before = seconds if isinstance(seconds, float) else 0.0
 
     def train(self) -> dict[str, Any]:
         """The result of training to the end.
@@ -72,26 +86,24 @@ class Session:
           DivergedError: values are not finite.
           EnvironmentFailed: an environment failed. A checkpoint is committed, except
             in training on the device, where the last one stays.
+          Exception: whatever `on_iteration` raised; a checkpoint is committed.
         """
         self._open()
-        stopped: Stopped = "budget"
         try:
             # an evaluation that was interrupted is repeated after a resume
-            reached = self._reached_before()
+            stopped = self._stopped_before()
             if self._evaluation_due:
-                reached = self._evaluate_and_save(self._loop.steps)
+                stopped = self._evaluate_and_save(self._loop.steps)
 
-            # chunks, until the budget is used, the return is reached, or a signal
+            # chunks, until the budget is used, a stop is reached, or a signal
             while (
                 self._loop.steps < self._config.steps
                 and self._stop.code is None
-                and not reached
+                and not stopped
             ):
                 before = self._loop.steps
-                self._chunk()
-                reached = self._evaluate_and_save(before)
-            if reached:
-                stopped = "until_return"
+                rows = self._chunk()
+                stopped = self._evaluate_and_save(before) or self._asked(rows)
             if self._stop.code is not None:
                 stopped = "signal"
         except EnvironmentFailed:
@@ -109,7 +121,7 @@ class Session:
         if stopped == "signal":
             raise self._interrupted(saved)
         try:
-            return self._finish(stopped)
+            return self._finish(stopped or "budget")
         except Abandoned:
             raise self._interrupted(self._save()) from None
 
@@ -147,14 +159,31 @@ class Session:
             )
         self._reporter.compiling()
 
-    def _reached_before(self) -> bool:
-        """Whether the target return was reached, but no result has been written."""
-        target, best = self._config.until_return, self._checkpoints.best
-        if target is None or best is None or best[1] < target:
-            return False
-        return self._run.read_result() is None
+    def _stopped_before(self) -> Stopped | None:
+        """The stop that was reached, but whose result has not been written."""
+        best = self._checkpoints.best
+        if self._run.read_result() is not None:
+            self._stops.continue_after_result()
+            best = None
+        return self._stops.reached(best[1] if best else None, self._seconds)
 
-    def _chunk(self) -> None:
+    @property
+    def _seconds(self) -> float:
+        """Seconds of the run, up to the checkpoint that it was resumed from, and since.
+
+        Time between processes does not count.
+        """
+        return self._seconds_before + self._clock.total
+
+    def _asked(self, rows: Sequence[Row]) -> Stopped | None:
+        """Whether `on_iteration` ends the run, after a chunk with these rows."""
+        try:
+            return self._stops.asked(rows, self._last_evaluation)
+        except BaseException:
+            self._save()
+            raise
+
+    def _chunk(self) -> Sequence[Row]:
         """Runs and logs iterations up to the next evaluation or checkpoint at most."""
         config, loop = self._config, self._loop
         until = min(
@@ -186,12 +215,16 @@ class Session:
                 "iteration": loop.iteration,
                 "steps": loop.steps,
                 "seconds": round(self._clock.total, 4),
+                "run_seconds": round(self._seconds, 4),
                 "steps_per_second": round(pace, 1),
             }
         )
 
         # progress for the terminal
-        best = self._checkpoints.best
+        best, limit = self._checkpoints.best, self._config.max_seconds
+        left = self._forecast.update(loop.steps, pace, metrics.get("length_mean"))
+        if left is not None and limit is not None:
+            left = min(left, max(0.0, limit - self._seconds))
         self._reporter.progress(
             Status(
                 loop.iteration,
@@ -203,15 +236,16 @@ class Session:
                 best[1] if best else None,
                 self._checkpoints.saved_iteration,
                 rows,
-                self._forecast.update(loop.steps, pace, metrics.get("length_mean")),
+                left,
             )
         )
+        return rows
 
     def _passed(self, before: int, every: int | None) -> bool:
         return next_multiple(before, every or 0) <= self._loop.steps
 
-    def _evaluate_and_save(self, before: int) -> bool:
-        """Evaluates and saves if due; returns whether the target return is reached."""
+    def _evaluate_and_save(self, before: int) -> Stopped | None:
+        """Evaluates and saves if due; returns the stop that is reached, if any."""
         # an evaluation that a signal interrupts stays due
         config = self._config
         score = None
@@ -220,17 +254,24 @@ class Session:
             try:
                 score = self._evaluate()
             except Abandoned:
-                return False
+                return None
             self._evaluation_due = False
 
         # a checkpoint if this is the best score, or if one is due
-        best = self._checkpoints.best
-        if score is not None and score > (best[1] if best else -math.inf):
-            self._save(score)
-        elif self._passed(before, config.checkpoint.every):
+        best, due = (
+            self._checkpoints.best,
+            self._passed(before, config.checkpoint.every),
+        )
+        if score is not None:
+            improved = score > (best[1] if best else -math.inf)
+            since_best = 0 if improved else self._checkpoints.since_best + 1
+            self._checkpoints.since_best = since_best
+            if improved:
+                self._save(score)
+                due = False
+        if due:
             self._save()
-        target = config.until_return
-        return score is not None and target is not None and score >= target
+        return self._stops.reached(score, self._seconds)
 
     def _stop_requested(self) -> bool:
         """Whether a signal has requested a stop."""
@@ -261,7 +302,8 @@ class Session:
         overall, rows = self._tracker.evaluation(played)
         for row in rows:
             self._logs.evaluation(head | row)
-        self._reporter.evaluated(head | overall)
+        self._last_evaluation = MappingProxyType(head | overall)
+        self._reporter.evaluated(self._last_evaluation)
         return float(overall["return_mean"])
 
     def _require_directory(self) -> None:

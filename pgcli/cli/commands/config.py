@@ -10,6 +10,7 @@ import typer
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, describe_error, render_error
+from pgcli.config.schema import STOPS
 from pgcli.errors import UsageError
 
 EXAMPLES = """\
@@ -93,7 +94,7 @@ def schema(terminal: Terminal) -> None:
 
 
 SHOWN = [
-    *("algo", "env", "config", "no_preset", "seed", "steps", "until_return"),
+    *("algo", "env", "config", "no_preset", "seed", "steps", *STOPS),
     *("accelerator", "sets"),
 ]
 GROUP = Group(

@@ -6,12 +6,13 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import next_step
-from pgcli.config.bounds import STEPS
+from pgcli.config.bounds import INT32, STEPS
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli resume runs/NAME
 pgcli resume NAME --steps 1_000_000          (extend its budget)
+pgcli resume NAME --max-seconds 2h           (more time, if that ended it)
 pgcli resume NAME --member 3 --steps 500_000 (one member, as a separate run)"""
 
 MoreSteps = Annotated[
@@ -20,6 +21,24 @@ MoreSteps = Annotated[
         "--steps N",
         "new budget, counted from the start of the run",
         parser=options.whole_number(1, STEPS.value),
+    ),
+]
+UntilReturn = Annotated[
+    float | None, options.option("--until-return X", "new target of the return")
+]
+Patience = Annotated[
+    int | None,
+    options.option(
+        "--patience N",
+        "new number of evaluations in a row without a new best",
+        parser=options.whole_number(1, INT32.value),
+    ),
+]
+MaxSeconds = Annotated[
+    str | None,
+    options.option(
+        "--max-seconds TIME",
+        "new limit of time, counted from the start of the run",
     ),
 ]
 RequireExact = Annotated[
@@ -40,12 +59,16 @@ def resume(
     terminal: Terminal,
     run: options.Run,
     steps: MoreSteps = None,
+    until_return: UntilReturn = None,
+    patience: Patience = None,
+    max_seconds: MaxSeconds = None,
     require_exact: RequireExact = False,
     env_modules: options.EnvModules = None,
     member: Member = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Continue a run from its newest checkpoint."""
+    seconds = options.duration(max_seconds)
     options.use_modules(env_modules)
     from pgcli.cli.terminal.live_view import watch
     from pgcli.training import run as training
@@ -56,6 +79,9 @@ def resume(
             run,
             runs_dir=runs_dir,
             steps=steps,
+            until_return=until_return,
+            patience=patience,
+            max_seconds=seconds,
             require_exact=require_exact,
             member=member,
             reporter=reporter,

@@ -22,6 +22,7 @@ EXAMPLES = """\
 pgcli train                                  (ppo2 on CartPole-v1)
 pgcli train --algo a2c --env Pendulum-v1 --seed 3
 pgcli train -c my.yaml --set optimizer.lr=1e-3 --set network.hidden=[32,32]
+pgcli train --patience 5 --max-seconds 10m   (whichever comes first)
 pgcli train --name lr1e-3 --resume auto -q --json"""
 
 TRAPS = """\

@@ -29,6 +29,9 @@ def summary(result: Mapping[str, Any]) -> str:
     stopped = {
         "budget": "budget spent",
         "until_return": "--until-return reached",
+        "patience": "--patience exhausted",
+        "max_seconds": "--max-seconds reached",
+        "on_iteration": "stopped by on_iteration",
         "signal": "stopped by a signal",
     }.get(result["stopped"], result["stopped"])
     preset = f", preset {result['preset']}" if result.get("preset") else ""
