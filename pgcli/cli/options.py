@@ -10,6 +10,7 @@ import typer
 from pgcli.cli.terminal.console import Terminal
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.schema import RunConfig
+from pgcli.config.source import families
 from pgcli.errors import UsageError
 from pgcli.runs_dir import RUNS_DIR
 
@@ -333,6 +334,8 @@ def source_of(resolved: "Resolved", flags: Flags) -> str:
     """The files or the preset that a configuration comes from, as text."""
     files = ", ".join(map(str, flags.get("config") or ()))
     preset = resolved.preset and f"preset {resolved.preset}"
+    if not files and (family := families.title(resolved.preset)) is not None:
+        preset = f"preset of the family {family} ({resolved.preset})"
     if files and preset and resolved.preset not in files.split(", "):
         text = f"{files} on {preset}"
     else:

@@ -24,7 +24,7 @@ from pgcli.config.fields import (
 from pgcli.config.issues import say, section_issue
 from pgcli.config.merge import Merged
 from pgcli.config.schema import EnvConfig, RunConfig
-from pgcli.config.source import presets
+from pgcli.config.source import families, presets
 from pgcli.config.source.command_line import (
     Assignment,
     from_env_kwargs,
@@ -63,7 +63,8 @@ class Resolved:
       config: the configuration.
       origins: origin of each key by dotted path: `default`, `default of trpo`,
         `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
-      preset: the preset used, such as `ppo2/CartPole-v1`, or None.
+      preset: the preset used, such as `ppo2/CartPole-v1` or that of a family,
+        `families/mujoco`, or None.
       note: message about keys that have moved since they were written, or None.
       unused_preset: the preset of the algorithm and the environment if it is not used.
     """
@@ -129,6 +130,7 @@ def resolve(
     if path is not None and use_preset and not files:
         documents = [read_preset(path)]
         issues += documents[0].issues
+    documents = [families.fitted(document, algo) for document in documents]
 
     # merge: the algorithm's defaults, then the preset or the files, then the flags
     merged = Merged()

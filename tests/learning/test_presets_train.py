@@ -7,6 +7,7 @@ import pytest
 
 from pgcli.config.load import resolve
 from pgcli.config.source import presets
+from pgcli.config.source.families import FOLDER
 from pgcli.envs.make import make_device_env
 from pgcli.envs.registry import DEVICE_BACKENDS
 from pgcli.errors import UsageError
@@ -14,8 +15,21 @@ from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
 
+# an environment of each family without a preset of its own
+MEMBERS = {
+    "atari": "ALE/Qbert-v5",
+    "box2d": "LunarLanderContinuous-v3",
+    "brax": "brax:fast",
+    "classic": "Acrobot-v1",
+    "minatar": "gymnax:SpaceInvaders-MinAtar",
+    "minigrid": "MiniGrid-Empty-5x5-v0",
+    "mujoco": "Reacher-v5",
+    "toy-text": "FrozenLake-v1",
+}
+
 # Each compiles for seconds. Both loops, kinds of action and of batch are among these.
 BY_DEFAULT = {"ppo2/CartPole-v1", "reward-to-go/func-Pendulum-v1"}
+STEPS = {"brax": ["env.num_envs=32", "rollout.num_steps=32"]}
 
 
 def cases() -> list[object]:
@@ -29,7 +43,11 @@ def cases() -> list[object]:
 
 @pytest.mark.parametrize("path", cases())
 def test_preset_trains_two_iterations(path: Path) -> None:
-    config = resolve(file=path, flags={}, sets=[]).config
+    flags = {}
+    if path.parent.name == FOLDER:
+        flags["env.id"] = MEMBERS[path.stem], "--env"
+    sets = STEPS.get(path.stem, [])
+    config = resolve(file=path, flags=flags, sets=sets).config
     loop: Loop
     if config.env.on_device:
         backend = DEVICE_BACKENDS[config.env.backend]

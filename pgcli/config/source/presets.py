@@ -1,10 +1,13 @@
 """Presets: `configs/<algo>/<env>.yaml`, chosen by algorithm and environment.
 
+Environments without one have that of their family, `configs/families/<family>.yaml`.
 `configs/style/` contains presets for any environment, chosen by name:
 `-c style/openai`.
 """
 
 from pathlib import Path
+
+from pgcli.config.source import families
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -23,7 +26,7 @@ def file_name(env_id: str) -> str:
 
 
 def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
-    """The preset of an algorithm and an environment, or None.
+    """The preset of an algorithm and an environment, or of its family, or None.
 
     Args:
       algo: real name of the algorithm.
@@ -33,8 +36,10 @@ def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
     root = directory() if root is None else root
     if root is None or not env_id.isprintable() or len(env_id) > 200:
         return None
-    path = root / algo / file_name(env_id)
-    return path if path.is_file() else None
+    paths = [root / algo / file_name(env_id)]
+    if (family := families.find(env_id)) is not None:
+        paths.append(root / families.FOLDER / f"{family}.yaml")
+    return next((path for path in paths if path.is_file()), None)
 
 
 def named(name: str, root: Path | None = None) -> Path | None:

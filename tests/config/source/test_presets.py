@@ -4,7 +4,7 @@ import pytest
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.load import resolve
-from pgcli.config.source import presets
+from pgcli.config.source import families, presets
 
 FILES = presets.available()
 PAIRS = [path for path in FILES if path.parent.name in ALGORITHM_CONFIGS]
@@ -34,8 +34,10 @@ def test_preset_is_what_naming_its_pair_trains(path: Path) -> None:
     assert resolved.preset == f"{path.parent.name}/{path.stem}"
 
 
-def test_every_preset_belongs_to_an_algorithm_or_is_a_style() -> None:
-    assert sorted(PAIRS + STYLES) == FILES
+def test_every_preset_belongs_to_an_algorithm_or_a_family_or_is_a_style() -> None:
+    of_families = [path for path in FILES if path.parent.name == families.FOLDER]
+    assert sorted(PAIRS + STYLES + of_families) == FILES
+    assert [path.stem for path in of_families] == sorted(families.FAMILIES)
 
 
 @pytest.mark.parametrize("path", STYLES, ids=lambda p: p.stem)
