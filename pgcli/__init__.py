@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgcli.config.configure import configure as configure
     from pgcli.envs.user_modules import use as use_env_modules
+    from pgcli.training.configure import configure as configure
     from pgcli.training.evaluation.evaluate import evaluate as evaluate
     from pgcli.training.evaluation.load_policy import load_policy as load_policy
     from pgcli.training.run import resume as resume
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "configure": ("pgcli.config.configure", "configure"),
+    "configure": ("pgcli.training.configure", "configure"),
     "evaluate": ("pgcli.training.evaluation.evaluate", "evaluate"),
     "load_policy": ("pgcli.training.evaluation.load_policy", "load_policy"),
     "resume": ("pgcli.training.run", "resume"),

@@ -291,11 +291,16 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
 
 
 def resolve_config(
-    terminal: Terminal, flags: Flags, *, use_preset: bool = True
+    terminal: Terminal,
+    flags: Flags,
+    *,
+    use_preset: bool = True,
+    spaces: "Callable[[RunConfig], tuple[str | None, Mapping[str, Any]]] | None" = None,
 ) -> "Resolved":
     """The configuration given by these flags, with the origin of every value.
 
-    Imports of the modules are allowed from now on.
+    Imports of the modules are allowed from now on. `spaces` is that of
+    `pgcli.config.load.resolve`.
 
     Raises:
       ConfigError: file or flags are wrong; it lists all mistakes.
@@ -317,16 +322,17 @@ def resolve_config(
     if first is not None:
         given["seed"] = first, "--seed"
 
+    use_modules(flags.get("env_modules"))
     resolved = resolve(
         file=flags.get("config"),
         flags=given,
         sets=tuple(flags.get("sets") or ()),
         env_kwargs=tuple(flags.get("env_kwargs") or ()),
         use_preset=use_preset and not flags.get("no_preset", False),
+        spaces=spaces,
     )
     if resolved.note is not None:
         terminal.note(resolved.note)
-    use_modules(flags.get("env_modules"))
     return resolved
 
 
@@ -339,7 +345,9 @@ def source_of(resolved: "Resolved", flags: Flags) -> str:
     if files and preset and resolved.preset not in files.split(", "):
         text = f"{files} on {preset}"
     else:
-        text = files or preset or f"defaults of {resolved.config.algo.name}"
+        defaults = f"defaults of {resolved.config.algo.name}"
+        defaults += "" if resolved.spaces is None else f" for {resolved.spaces}"
+        text = files or preset or defaults
     if (unused := resolved.unused_preset) is None:
         text += "" if files or preset else ", no preset"
     else:

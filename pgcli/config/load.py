@@ -1,11 +1,11 @@
 """The configuration of a run from files and flags, with the origin of every value.
 
-Order: defaults of the schema < of the algorithm < preset < files < named flags <
-`--set`. All mistakes are reported at once, as a `ConfigError`.
+Order: defaults of the schema < of the algorithm < by spaces, or preset < files < named
+flags < `--set`. All mistakes are reported at once, as a `ConfigError`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,11 @@ class Resolved:
     Attributes:
       config: the configuration.
       origins: origin of each key by dotted path: `default`, `default of trpo`,
-        `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`, `--seed`, `--set`.
+        `default for images`, `derived`, `preset ppo2/CartPole-v1`, `my.yaml:7`,
+        `--seed`, `--set`.
       preset: the preset used, such as `ppo2/CartPole-v1` or that of a family,
         `families/mujoco`, or None.
+      spaces: kind of observations that defaults were chosen for, or None.
       note: message about keys that have moved since they were written, or None.
       unused_preset: the preset of the algorithm and the environment if it is not used.
     """
@@ -72,6 +74,7 @@ class Resolved:
     config: RunConfig
     origins: Mapping[str, str]
     preset: str | None
+    spaces: str | None = None
     note: str | None = None
     unused_preset: str | None = None
 
@@ -84,6 +87,7 @@ def resolve(
     env_kwargs: Sequence[str] = (),
     use_preset: bool = True,
     preset_dir: Path | None = None,
+    spaces: Callable[[RunConfig], tuple[str | None, Mapping[str, Any]]] | None = None,
 ) -> Resolved:
     """The configuration given by files and flags.
 
@@ -98,6 +102,8 @@ def resolve(
       env_kwargs: the texts of `--env-kwargs`: `name=value`, or `{name: value, …}`.
       use_preset: False for `--no-preset`.
       preset_dir: directory of the presets; None means the installed ones.
+      spaces: returns the kind of observations of a run without files and preset, and
+        defaults for them by dotted path; None for no such defaults.
 
     Raises:
       ConfigError: files or flags are wrong; it lists all mistakes.
@@ -132,18 +138,15 @@ def resolve(
         issues += documents[0].issues
     documents = [families.fitted(document, algo) for document in documents]
 
-    # merge: the algorithm's defaults, then the preset or the files, then the flags
-    merged = Merged()
-    if known:
-        merged.add_defaults(algo)
-    for document in documents:
-        merged.add_document(document)
-    for assignment in assignments:
-        if _allowed(assignment, algo, known, issues):
-            merged.add_assignment(assignment)
-
-    # validate
-    config = _validated(merged, algo, known, issues)
+    # merge and validate; then, without any file, with defaults by spaces
+    assignments = [x for x in assignments if _allowed(x, algo, known, issues)]
+    merged = _merged(algo if known else None, {}, "", documents, assignments)
+    config, kind = _validated(merged, algo, known, issues), None
+    if spaces is not None and use_preset and not documents:
+        kind, values = spaces(config)
+        origin = f"default for {kind}"
+        merged = _merged(algo, values, origin, documents, assignments)
+        config = _validated(merged, algo, known, issues)
     note = "; ".join(dict.fromkeys(merged.moved)) or None
     used = [document.preset for document in documents if document.preset is not None]
     unused = None if path is None else presets.name_of(path)
@@ -151,6 +154,7 @@ def resolve(
         config,
         _origins(config, merged),
         preset=used[-1] if used else None,
+        spaces=kind,
         note=note,
         unused_preset=None if unused in used else unused,
     )
@@ -186,6 +190,25 @@ def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
         merged.add_defaults(algo)
     merged.add_document(document)
     return _validated(merged, algo, known, issues)
+
+
+def _merged(
+    algo: str | None,
+    defaults: Mapping[str, Any],
+    origin: str,
+    documents: Sequence[Document],
+    assignments: Sequence[Assignment],
+) -> Merged:
+    """An algorithm's defaults, more defaults, the files, then the command line."""
+    merged = Merged()
+    if algo is not None:
+        merged.add_defaults(algo)
+    merged.add_values(defaults, origin)
+    for document in documents:
+        merged.add_document(document)
+    for assignment in assignments:
+        merged.add_assignment(assignment)
+    return merged
 
 
 def _validated(

@@ -25,8 +25,11 @@ class Merged:
 
     def add_defaults(self, algo: str) -> None:
         """Adds an algorithm's defaults for the other sections."""
-        origin = f"default of {algo}"
-        for path, value in ALGORITHM_CONFIGS[algo].defaults.items():
+        self.add_values(ALGORITHM_CONFIGS[algo].defaults, f"default of {algo}")
+
+    def add_values(self, values: Mapping[str, Any], origin: str) -> None:
+        """Adds defaults by dotted path."""
+        for path, value in values.items():
             self.put(tuple(path.split(".")), value, Place(origin, origin, (ALGORITHM,)))
 
     def add_document(self, document: Document) -> None:

@@ -14,6 +14,7 @@ from pgcli.config.schema import STOPS, RunConfig
 from pgcli.envs import user_modules
 from pgcli.errors import UsageError
 from pgcli.ladder.jobs import Job
+from pgcli.training.space_defaults import look
 
 SAME = ("env", "network")
 """Sections that all rungs share: the network and the environments."""
@@ -167,7 +168,7 @@ def _resolve(request: Request, algo: str, sets: tuple[str, ...]) -> Rung:
         "seed": (request.seeds[0], "--seed"),
         "steps": (request.steps, "--steps"),
     }
-    resolved = resolve(file=None, flags=flags, sets=sets)
+    resolved = resolve(file=None, flags=flags, sets=sets, spaces=look)
     return Rung(algo, resolved.config, resolved.preset, sets)
 
 

@@ -9,6 +9,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import EnvSpec
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.storage.loggers import require_packages
+from pgcli.training import space_defaults
 from pgcli.training.backend import layout
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.precision import in_32_bits
@@ -22,7 +23,8 @@ def preview(config: RunConfig) -> dict[str, Any]:
     """Facts about a run, from one environment that is made and closed.
 
     Returns:
-      `accelerator, devices, observations, actions, time_limit, parameters`.
+      `warning` (a text or None), `accelerator, devices, observations, actions,
+      time_limit, parameters`.
 
     Raises:
       PgcliError: as at the start of training.
@@ -35,6 +37,7 @@ def preview(config: RunConfig) -> dict[str, Any]:
     agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
     leaves = jax.tree.leaves(agent.params)
     return {
+        "warning": space_defaults.warning(config, spec.obs),
         "accelerator": accelerator.platform,
         "devices": accelerator.devices,
         "observations": describe(spec.obs),

@@ -18,7 +18,7 @@ from pgcli.errors import LockedError, UsageError
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import NameTakenError, RunDirectory
-from pgcli.training import machine, resume_notes
+from pgcli.training import machine, resume_notes, space_defaults
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.backend.memory import memory_errors
@@ -119,6 +119,9 @@ def train(
 
         # the loop comes first: most errors occur before a run directory is created
         with _trainer(config) as trainer:
+            text = space_defaults.warning(config, trainer.loop.spec.obs)
+            if text is not None:
+                reporter.warn(text)
             try:
                 with _writable(runs_dir):
                     # the remains of a killed start are replaced
@@ -245,6 +248,7 @@ def _meta(resolved: Resolved, trainer: _Trainer) -> dict[str, Any]:
         "seed": config.seed,
         "preset": resolved.preset,
         "origins": dict(resolved.origins),
+        "spaces": resolved.spaces,
         "env_modules": list(user_modules.NAMED),
         "accelerator": trainer.accelerator.fingerprint(),
         "helpers": trainer.loop.helpers,

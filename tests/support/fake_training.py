@@ -144,6 +144,7 @@ def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
 def preview(config: Any) -> dict[str, Any]:
     """Facts about a run, without an environment."""
     return {
+        "warning": None,
         "accelerator": "cpu",
         "devices": 1,
         "observations": "float32[4]",

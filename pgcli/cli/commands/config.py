@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,8 @@ import typer
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, describe_error, render_error
-from pgcli.config.schema import STOPS
-from pgcli.errors import UsageError
+from pgcli.config.schema import STOPS, RunConfig
+from pgcli.errors import PgcliError, UsageError
 
 EXAMPLES = """\
 pgcli config show --algo ppo2 --env CartPole-v1 > my.yaml
@@ -32,12 +33,25 @@ Key = Annotated[
 
 def show(terminal: Terminal, flags: options.Flags) -> None:
     """Show the resulting configuration as YAML, with the origin of every value."""
-    resolved = options.resolve_config(terminal, flags)
     from pgcli.config.load import to_mapping, to_yaml
+    from pgcli.envs.host.env_factory import close_kept
+    from pgcli.training.space_defaults import look
+
+    def try_look(config: RunConfig) -> tuple[str | None, Mapping[str, Any]]:
+        try:
+            return look(config)
+        except PgcliError as error:
+            terminal.warn(f"no defaults by the environment's spaces: {error.message}")
+            return None, {}
+        finally:
+            close_kept()
+
+    resolved = options.resolve_config(terminal, flags, spaces=try_look)
 
     data = {
         "ok": True,
         "preset": resolved.preset,
+        "spaces": resolved.spaces,
         "config": to_mapping(resolved.config),
         "origins": dict(resolved.origins),
     }
@@ -94,8 +108,8 @@ def schema(terminal: Terminal) -> None:
 
 
 SHOWN = [
-    *("algo", "env", "config", "no_preset", "seed", "steps", *STOPS),
-    *("accelerator", "sets"),
+    *("algo", "env", "env_modules", "env_kwargs", "config", "no_preset", "seed"),
+    *("steps", *STOPS, "accelerator", "sets"),
 ]
 GROUP = Group(
     "Show, check and explain configurations.",

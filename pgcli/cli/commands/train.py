@@ -76,7 +76,9 @@ def train(
         raise UsageError(f"`--resume {resume}`: expected never or auto")
     if resume == "auto" and overwrite:
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
-    resolved = options.resolve_config(terminal, flags)
+    from pgcli.training.space_defaults import look
+
+    resolved = options.resolve_config(terminal, flags, spaces=look)
     from pgcli.storage.run_directory import RunDirectory
 
     # what can be checked without JAX
@@ -93,6 +95,8 @@ def train(
         from pgcli.training import preview
 
         data = plan(resolved) | preview.preview(resolved.config)
+        if data["warning"] is not None:
+            terminal.warn(data["warning"])
         terminal.answer(_plan_text(data), data)
         return
 
@@ -155,6 +159,7 @@ def plan(resolved: "Resolved") -> dict[str, Any]:
         "algo": algo.name,
         "env": config.env.id,
         "preset": resolved.preset,
+        "spaces": resolved.spaces,
         "seed": config.seed,
         "members": config.num_members,
         "batch_size": batch,

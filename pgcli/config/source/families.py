@@ -31,7 +31,7 @@ FAMILIES: Mapping[str, Family] = {
         "classic control",
         r"((func|gymnax):)?(Acrobot|CartPole|MountainCar(Continuous)?|Pendulum)",
     ),
-    "minatar": Family("MinAtar", r"gymnax:.+-MinAtar|pgx:minatar-.+|MinAtar/.+"),
+    "minatar": Family("MinAtar", r"gymnax:.+-MinAtar|pgx:minatar-.+"),
     "minigrid": Family("MiniGrid", r"(MiniGrid|BabyAI)-.+|xminigrid:.+"),
     "mujoco": Family(
         "MuJoCo",

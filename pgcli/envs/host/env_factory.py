@@ -8,6 +8,7 @@ from typing import Any
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
+from pgcli.envs.failures import close_quietly
 from pgcli.envs.host import atari
 from pgcli.envs.host.registered import make_registered
 from pgcli.envs.registry import import_package, registered_name
@@ -51,12 +52,24 @@ class EnvFactory:
             or wrappers that do not fit.
           EnvironmentFailed: its constructor failed otherwise.
         """
+        if _KEPT and _KEPT[0][0] == self:
+            return _KEPT.pop()[1]
         from pgcli.envs.host.wrappers import wrap  # imports gymnasium
 
         make = atari.make_game if self.atari else make_registered
         with Waits(self):
             env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
             return wrap(env, self.wrappers, self.id)
+
+    def keep_one(self) -> Any:
+        """A new environment, not to be reset, which the next call returns again.
+
+        A process can have only one of some simulators, and others take long to start.
+        """
+        close_kept()
+        env = self()
+        _KEPT.append((self, env))
+        return env
 
     def whereabouts(self) -> str:
         """See `Waited.whereabouts`."""
@@ -95,6 +108,16 @@ class EnvFactory:
             spec = EnvSpec.from_json(data["registered"])
             gymnasium.registry.setdefault(spec.id, spec)
         return cls(**{**values, "wrappers": tuple(values["wrappers"])})
+
+
+_KEPT: list[tuple[EnvFactory, Any]] = []
+"""The environment that `keep_one` has made, unless it has been returned again."""
+
+
+def close_kept() -> None:
+    """Closes the environment of `keep_one` if no call has returned it again."""
+    if _KEPT:
+        close_quietly(_KEPT.pop()[1])
 
 
 def env_factory(config: EnvConfig) -> EnvFactory:

@@ -1,0 +1,151 @@
+"""Defaults chosen by the spaces of an environment without a preset."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+
+import pgcli
+from pgcli.config.load import resolve
+from pgcli.config.schema import NetworkConfig, RunConfig
+from pgcli.envs.base import Box, Discrete, EnvSpec, MultiDiscrete, ObsSpace
+from pgcli.envs.host import env_factory
+from pgcli.nn.policy import make_policy
+from pgcli.training.space_defaults import BY_KIND, kind_of, warning
+
+BYTES = (0.0, 255.0)
+
+
+@pytest.mark.parametrize(
+    ("space", "kind"),
+    [
+        (Box((84, 84, 3), "uint8", *BYTES), "images"),
+        (Box((4, 84, 84), "uint8", *BYTES), "images"),
+        (Box((36, 36, 1), "float32", *BYTES), "images"),
+        (Box((35, 84, 3), "uint8", *BYTES), "small images"),
+        (Box((7, 7, 3), "uint8", *BYTES), "small images"),
+        (Box((2, 7, 7), "uint8", *BYTES), "vectors"),  # no torso for it
+        (Box((4,), "float32", -1.0, 1.0), "vectors"),
+        (Box((96, 96), "uint8", *BYTES), "vectors"),
+        ({"a": Discrete(3), "b": Box((), "float32", 0.0, 1.0)}, "vectors"),
+        (Discrete(16), "discrete observations"),
+        (MultiDiscrete((2,), (3, 3), (0, 0)), "discrete observations"),
+    ],
+)
+def test_kind_of_observations_has_a_network_that_fits(
+    space: ObsSpace, kind: str
+) -> None:
+    assert kind_of(space) == kind
+    network = {
+        key.removeprefix("network."): value
+        for key, value in BY_KIND[kind].items()
+        if key.startswith("network.")
+    }
+    config = dataclasses.replace(NetworkConfig(), **network)
+    spec = EnvSpec("Toy-v0", space, Discrete(2))
+    jax.eval_shape(make_policy(spec, config).init, jax.random.key(0))
+
+
+def test_images_into_dense_layers_are_warned_of() -> None:
+    pixels = Box((84, 84, 3), "uint8", *BYTES)
+    text = warning(RunConfig(), pixels)
+    assert text is not None
+    assert "--set network.torso=nature_cnn" in text
+    assert warning(
+        RunConfig().with_values({"network.torso": "nature_cnn"}), pixels
+    ) is (None)
+    assert warning(RunConfig(), Box((7, 7, 3), "uint8", *BYTES)) is None
+
+
+class Pixels(gymnasium.Env[Any, Any]):
+    """Images of noise, in episodes of ten steps."""
+
+    made = closed = 0
+
+    def __init__(self, size: int = 40) -> None:
+        type(self).made += 1
+        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return self.observation_space.sample(), 1.0, self.steps == 10, False, {}
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.fixture
+def pixels(monkeypatch: pytest.MonkeyPatch) -> type[Pixels]:
+    spec = gymnasium.envs.registration.EnvSpec("Pixels-v0", Pixels)
+    monkeypatch.setitem(gymnasium.registry, "Pixels-v0", spec)
+    monkeypatch.setattr(Pixels, "made", 0)
+    monkeypatch.setattr(Pixels, "closed", 0)
+    return Pixels
+
+
+def test_configure_chooses_by_the_spaces_unless_flags_or_a_file_do(
+    pixels: type[Pixels], tmp_path: Path
+) -> None:
+    found = pgcli.configure(env="Pixels-v0", **{"network.hidden": [8]})
+    assert (found.preset, found.spaces) == (None, "images")
+    assert found.config.network.torso == "nature_cnn"
+    assert found.config.network.hidden == (8,)
+    assert not found.config.normalize.obs  # bytes are scaled in the network
+    assert found.origins["network.torso"] == "default for images"
+    assert found.origins["steps"] == "default for images"
+
+    # not with `--no-preset`, a file, or a preset
+    file = tmp_path / "my.yaml"
+    file.write_text("env: {id: Pixels-v0}\n", encoding="utf-8")
+    off = pgcli.configure(env="Pixels-v0", preset=False)
+    for other in (off, pgcli.configure(file=file), pgcli.configure()):
+        assert other.spaces is None
+        assert other.config.network.torso == "mlp"
+    env_factory.close_kept()
+
+
+def test_trust_region_keeps_separate_torsos(pixels: type[Pixels]) -> None:
+    assert pgcli.configure(algo="a2c", env="Pixels-v0").config.network.shared
+    assert not pgcli.configure(algo="trpo", env="Pixels-v0").config.network.shared
+    env_factory.close_kept()
+
+
+def test_environment_that_was_looked_at_is_the_first_that_trains(
+    pixels: type[Pixels],
+) -> None:
+    config = pgcli.configure(env="Pixels-v0").config
+    factory = env_factory.env_factory(config.env)
+    assert (pixels.made, pixels.closed) == (1, 0)
+    envs = [factory(), factory()]
+    assert pixels.made == 2
+
+    # one of other arguments is not the same; unused ones are closed
+    pgcli.configure(env="Pixels-v0", **{"env.kwargs": {"size": 50}})
+    assert factory() is not None
+    assert (pixels.made, pixels.closed) == (4, 0)
+    env_factory.close_kept()
+    assert pixels.closed == 1
+    assert len({id(env.unwrapped) for env in envs}) == 2
+
+
+def test_stored_configuration_makes_no_environment(pixels: type[Pixels]) -> None:
+    flags = {"env.id": ("Pixels-v0", "--env")}
+    assert resolve(file=None, flags=flags, sets=[]).spaces is None
+    assert pixels.made == 0
+
+
+def test_device_environment_without_a_family_is_looked_at_too() -> None:
+    pytest.importorskip("gymnax")
+    found = pgcli.configure(env="gymnax:Catch-bsuite", algo="a2c")
+    assert found.spaces == "vectors"
+    assert found.config.normalize.obs
