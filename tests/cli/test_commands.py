@@ -333,34 +333,6 @@ def test_config_check_takes_the_files_of_train(run: Run) -> None:
     assert run("config", "check").code == 2
 
 
-def test_runs_show_prints_best_checkpoint_and_dashes_for_empty_values(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory = SimpleNamespace(
-        name="r",
-        path=Path("runs/r"),
-        read_meta=lambda: {"helpers": "", "preset": None, "env_modules": []},
-        read_result=lambda: {"stopped": "budget", "exact": True},
-        best=lambda: ("000000016", 9.5),
-    )
-    find = SimpleNamespace(find=lambda *_: directory)
-    monkeypatch.setattr("pgcli.storage.run_directory.RunDirectory", find)
-    assert run("runs", "show", "r").out.splitlines() == [
-        "run: r",
-        "path: runs/r",
-        "meta:",
-        "  helpers: –",
-        "  preset: –",
-        "  env_modules: []",
-        "result:",
-        "  stopped: budget",
-        "  exact: true",
-        "best:",
-        "  checkpoint: 000000016",
-        "  score: 9.5",
-    ]
-
-
 def test_doctor_marks_an_empty_variable(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,23 +1,26 @@
 """`pgcli runs list`, `runs show`, `runs verify`, `runs rm`."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.cli.terminal.formatting import NOTHING, number, short
-from pgcli.config.dump import flow
+from pgcli.cli.terminal.formatting import number, short
+from pgcli.cli.terminal.run_screen import run_screen
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli runs list
 pgcli runs show NAME
+pgcli runs show NAME --config > my.yaml
 pgcli runs verify NAME
 pgcli runs rm NAME OTHER --yes"""
 
+AllValues = Annotated[
+    bool, options.option("--config", "show its configuration, with origins, instead")
+]
 Yes = Annotated[bool, options.option("--yes", "delete; without it, nothing is changed")]
 
 
@@ -48,22 +51,35 @@ def list_(terminal: Terminal, runs_dir: options.RunsDir = RUNS_DIR) -> None:
 
 
 def show(
-    terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = RUNS_DIR
+    terminal: Terminal,
+    run: options.Run,
+    config: AllValues = False,
+    runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
-    """Show the metadata, result and best checkpoint of a run."""
+    """Show one run: how far it is, its result, curve, members and problems."""
+    from pgcli.config.dump import to_mapping, to_yaml
+    from pgcli.report.overview import Overview
     from pgcli.storage.run_directory import RunDirectory
 
-    directory = RunDirectory.find(run, runs_dir)
-    best = directory.best()
+    found = Overview.of(RunDirectory.find(run, runs_dir))
+    advice = list(found.advice())
     data = {
         "ok": True,
-        "run": directory.name,
-        "path": str(directory.path),
-        "meta": directory.read_meta(),
-        "result": directory.read_result(),
-        "best": best and {"checkpoint": best[0], "score": best[1]},
+        "run": found.run.name,
+        "path": str(found.run.path),
+        "status": found.summary.status,
+        "steps": found.summary.steps,
+        "advice": advice,
+        "config": to_mapping(found.config),
+        "meta": found.meta,
+        "result": found.result or None,
+        "best": found.best and {"checkpoint": found.best[0], "score": found.best[1]},
     }
-    terminal.answer(_tree(data), data)
+    if config:
+        text = to_yaml(found.config, found.origins or None).rstrip("\n")
+    else:
+        text = "" if terminal.json else run_screen(terminal, found, advice)
+    terminal.answer(text, data)
 
 
 def verify(
@@ -132,19 +148,6 @@ def remove(
         with run.lock():
             files.remove_tree(run.path)
     terminal.answer(table(rows), {"ok": True, "deleted": paths, "bytes": sum(sizes)})
-
-
-def _tree(data: Mapping[str, Any], indent: str = "") -> str:
-    lines = []
-    for key, value in data.items():
-        if key == "ok":
-            continue
-        if isinstance(value, Mapping) and value:
-            lines += [f"{indent}{key}:", _tree(value, indent + "  ")]
-        else:
-            text = value if isinstance(value, str) else flow(value)
-            lines.append(f"{indent}{key}: {NOTHING if value in (None, '') else text}")
-    return "\n".join(lines)
 
 
 GROUP = Group(

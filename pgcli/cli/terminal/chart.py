@@ -15,7 +15,9 @@ COLORS = (36, 31, 32, 35, 33, 34)
 HEIGHT, WIDEST = 12, 100
 
 
-def draw(terminal: Terminal, panels: Sequence["Panel"], *, color: bool) -> list[str]:
+def draw(
+    terminal: Terminal, panels: Sequence["Panel"], *, color: bool, height: int = HEIGHT
+) -> list[str]:
     """Lines of the panels, as wide as the terminal."""
     from pgcli.charts import terminal as charts
 
@@ -29,6 +31,6 @@ def draw(terminal: Terminal, panels: Sequence["Panel"], *, color: bool) -> list[
     for panel in panels:
         drawn += ["", " " * (charts.GUTTER + 1) + panel.title]
         drawn += charts.lines(
-            panel, width, HEIGHT, unicode=terminal.unicode, paint=paint
+            panel, width, height, unicode=terminal.unicode, paint=paint
         )
     return drawn[1:]
