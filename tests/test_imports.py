@@ -23,6 +23,7 @@ CORE = (
 LEAVES = (
     "pgcli.errors",
     "pgcli.cache",
+    "pgcli.extras",
     "pgcli.suggest",
     "pgcli.config.schema",
     "pgcli.config.algorithms",

@@ -11,6 +11,7 @@ from typing import Any
 
 from pgcli import versions
 from pgcli.errors import AcceleratorError
+from pgcli.extras import DISTRIBUTION, pip_install
 
 VARIABLES = (
     "JAX_PLATFORMS",
@@ -23,7 +24,6 @@ VARIABLES = (
 )
 """Environment variables that change the behaviour of JAX or pgcli."""
 
-DISTRIBUTION = "pgcli-jax"
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([^\]]*)\])?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
@@ -153,7 +153,7 @@ def _warnings(report: dict[str, Any], problem: str | None) -> Iterator[str]:
     if shutil.which("nvidia-smi") and "gpu" not in platforms:
         yield (
             "an NVIDIA driver is installed, but JAX sees no GPU: "
-            f"pip install '{DISTRIBUTION}[cuda13]' (or cuda12)"
+            f"{pip_install('cuda13')} (or cuda12)"
         )
     # the installation, the cache of compiled programs, and the directory of runs
     if lacking := _environment_extras() - report["extras"].keys():

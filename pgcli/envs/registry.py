@@ -12,6 +12,7 @@ from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device import user_functional
 from pgcli.envs.failures import failed
 from pgcli.errors import PgcliError, UsageError
+from pgcli.extras import pip_install
 from pgcli.suggest import did_you_mean, similar
 
 
@@ -141,7 +142,7 @@ def unknown_env(env_id: str) -> UsageError:
     packages = [p for key, p in REGISTERED_BY.items() if env_id.startswith(key)]
     if packages and not importlib.util.find_spec(packages[0]):
         extra = extra_of(packages[0])
-        help = f"it needs an extra: pip install 'pgcli-jax[{extra}]'"
+        help = f"it needs an extra: {pip_install(str(extra))}"
     else:
         help = close_to(env_id, _resembling(env_id) or [row.id for row in list_envs()])
     return UsageError(f"unknown environment `{env_id}`", help=help)
@@ -161,7 +162,7 @@ def not_installed(env_id: str, extra: str) -> UsageError:
     """The error for an environment whose extra is not installed."""
     return UsageError(
         f"environment `{env_id}` needs a package that is not installed",
-        help=f"pip install 'pgcli-jax[{extra}]'",
+        help=pip_install(extra),
     )
 
 

@@ -17,6 +17,7 @@ from pgcli.export.policy import (
     exported_policy,
     sample_observations,
 )
+from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import find_checkpoint, load_agent
@@ -137,7 +138,7 @@ def _check_known(format: str) -> None:
     if not FORMATS[format].installed:
         raise UsageError(
             f"`--format {format}` needs packages that are not installed",
-            help=f"pip install 'pgcli-jax[{FORMATS[format].extra}]'",
+            help=pip_install(str(FORMATS[format].extra)),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pgcli.charts import svg
 from pgcli.charts.base import Panel
 from pgcli.errors import UsageError
+from pgcli.extras import pip_install
 from pgcli.report.plot import EXTRA, is_available
 
 
@@ -22,7 +23,7 @@ def check_path(path: Path) -> None:
     if path.suffix == ".png" and not is_available():
         raise UsageError(
             "PNG needs a package that is not installed",
-            help=f"pip install 'pgcli-jax[{EXTRA}]', or write an .svg",
+            help=f"{pip_install(EXTRA)}, or write an .svg",
         )
     if not path.parent.is_dir():
         raise UsageError(f"`-o {path}`: there is no directory {path.parent}")

@@ -16,6 +16,7 @@ from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import (
@@ -66,7 +67,7 @@ def check_path(path: Path) -> None:
     if not all(importlib.util.find_spec(name) for name in PACKAGES[path.suffix]):
         raise UsageError(
             "a video needs packages that are not installed",
-            help=f"pip install 'pgcli-jax[{EXTRA}]'",
+            help=pip_install(EXTRA),
         )
     if not path.parent.is_dir():
         raise UsageError(f"`-o {path}`: there is no directory {path.parent}")

@@ -20,6 +20,7 @@ from pgcli.envs.host.native_vector import NativeVector
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.envs.registry import list_envs
 from pgcli.errors import EnvironmentFailed, ExitCode, UsageError
+from pgcli.extras import pip_install
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_collector import HostCollector
 from pgcli.rollout.types import Transitions
@@ -37,11 +38,11 @@ def make(env_id: str, vectorizer: Any = None, **config: Any) -> HostEnv:
     [
         ("CartPol-v1", "`CartPole-v1`"),
         ("Pendulum-v7", "Pendulum"),
-        ("HalfCheetah-v5", "pip install 'pgcli-jax[mujoco]'"),
-        ("LunarLander-v3", "pip install 'pgcli-jax[box2d]'"),
-        ("ALE/Pong-v5", "pip install 'pgcli-jax[atari]'"),
-        ("envpool:Pong-v5", "pip install 'pgcli-jax[envpool]'"),
-        ("MiniGrid-Empty-5x5-v0", "pip install 'pgcli-jax[minigrid]'"),
+        ("HalfCheetah-v5", pip_install("mujoco")),
+        ("LunarLander-v3", pip_install("box2d")),
+        ("ALE/Pong-v5", pip_install("atari")),
+        ("envpool:Pong-v5", pip_install("envpool")),
+        ("MiniGrid-Empty-5x5-v0", pip_install("minigrid")),
         ("fnuc:CartPole-v1", "`func:CartPole-v1`"),
         ("zzzzzzzz", "`pgcli envs`"),
     ],

@@ -7,6 +7,7 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import AcceleratorError
+from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
@@ -44,7 +45,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "extras", ", ".join(complete) or "none"
     for name, missing in report["extras"].items():
         if missing:
-            yield "", f"without {name}: pip install 'pgcli-jax[{name}]'"
+            yield "", f"without {name}: {pip_install(name)}"
     cache = report["cache"]
     if cache is None:
         yield "cache", "off"

@@ -11,6 +11,7 @@ from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.cli.terminal.help import HelpGroup
 from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.extras import pip_install
 from pgcli.suggest import similar
 
 EXAMPLES = """\
@@ -91,9 +92,7 @@ def list_some(
             (
                 str(row["id"]),
                 str(row["backend"]),
-                "yes"
-                if row["installed"]
-                else f"pip install 'pgcli-jax[{row['extra']}]'",
+                "yes" if row["installed"] else pip_install(str(row["extra"])),
             )
             for row in rows
         ],

@@ -10,6 +10,7 @@ from pgcli.cli.command import Command
 from pgcli.cli.commands.evaluate import Best
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import UsageError
+from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
@@ -100,8 +101,7 @@ def _list(terminal: Terminal, formats: Any) -> None:
     rows = [
         (
             name,
-            one.purpose
-            + ("" if one.installed else f"; pip install 'pgcli-jax[{one.extra}]'"),
+            one.purpose + ("" if one.installed else f"; {pip_install(one.extra)}"),
         )
         for name, one in formats.items()
     ]

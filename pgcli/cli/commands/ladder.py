@@ -11,6 +11,7 @@ from pgcli.cli.terminal import ladder_text
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, number
 from pgcli.errors import UsageError
+from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _compare(terminal: Terminal, request: "Request") -> None:
     if plot.is_available():
         paths |= plot.learning_curves(result, request.out)
     else:
-        terminal.note(f"no plot: it needs pip install 'pgcli-jax[{plot.EXTRA}]'")
+        terminal.note(f"no plot: it needs {pip_install(plot.EXTRA)}")
     del result["curves"]
     result["files"] = paths
     terminal.answer(ladder_text.comparison(result), result)

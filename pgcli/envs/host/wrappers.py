@@ -15,6 +15,7 @@ from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, parse
 from pgcli.envs.failures import PASSED, in_words
 from pgcli.envs.spaces import by_part
 from pgcli.errors import UsageError
+from pgcli.extras import pip_install
 
 
 def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
@@ -44,7 +45,7 @@ def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any
     try:
         cls = getattr(importlib.import_module(home), name)
     except ModuleNotFoundError:
-        extra = "pip install 'pgcli-jax[minigrid]'" if home == MINIGRID else None
+        extra = pip_install("minigrid") if home == MINIGRID else None
         raise UsageError(
             f"env.wrappers: {name} needs a package that is not installed",
             where=where,

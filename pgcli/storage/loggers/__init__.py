@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterable
 
 from pgcli.errors import UsageError
+from pgcli.extras import pip_install
 from pgcli.storage.loggers.base import Logger
 from pgcli.storage.loggers.csv_file import CsvLogger
 from pgcli.storage.loggers.jsonl import JsonlWriter
@@ -29,8 +30,7 @@ def require_packages(names: Iterable[str]) -> None:
         if package is not None and importlib.util.find_spec(package) is None:
             raise UsageError(
                 f"the logger `{name}` needs {package}, which is not installed",
-                help=f"pip install 'pgcli-jax[{name}]', or leave `{name}` out of "
-                "log.sinks",
+                help=f"{pip_install(name)}, or leave `{name}` out of log.sinks",
             )
 
 

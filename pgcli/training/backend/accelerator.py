@@ -93,7 +93,7 @@ def find_devices(requested: str = "auto") -> list[jax.Device]:
 def _missing(requested: str, error: Exception) -> AcceleratorError:
     """The error for an accelerator that JAX cannot start, with a remedy."""
     forced = os.environ.get("JAX_PLATFORMS")
-    help = plugins.HELP.get(requested, "unset JAX_PLATFORMS")
+    help = plugins.remedy(requested) or "unset JAX_PLATFORMS"
     if forced:
         help = f"JAX_PLATFORMS={forced} is set and excludes it; {help}"
     reason = str(error).partition("\n")[0] or "JAX finds no device"

@@ -6,13 +6,7 @@ import os
 from typing import Literal
 
 from pgcli.errors import AcceleratorError
-
-HELP = {
-    "gpu": "install the CUDA build, pip install 'pgcli-jax[cuda13]' (or cuda12), or "
-    "use --accelerator cpu",
-    "tpu": "install 'pgcli-jax[tpu]' on a TPU machine, or use --accelerator cpu",
-}
-"""Remedies for an accelerator that is not available."""
+from pgcli.extras import pip_install
 
 
 def installed(platform: Literal["gpu", "tpu"]) -> bool:
@@ -24,6 +18,17 @@ def installed(platform: Literal["gpu", "tpu"]) -> bool:
     return bool(plugins) or importlib.util.find_spec("jax_plugins") is not None
 
 
+def remedy(platform: str) -> str | None:
+    """The remedy for a platform that is not available; None for the CPU."""
+    otherwise = "or use --accelerator cpu"
+    if platform == "gpu":
+        install = pip_install("cuda13")
+        return f"install the CUDA build, {install} (or cuda12), {otherwise}"
+    if platform == "tpu":
+        return f"{pip_install('tpu')} on a TPU machine, {otherwise}"
+    return None
+
+
 def check(requested: Literal["auto", "cpu", "gpu", "tpu"]) -> None:
     """Checks that the requested accelerator has a plugin.
 
@@ -33,5 +38,5 @@ def check(requested: Literal["auto", "cpu", "gpu", "tpu"]) -> None:
     if requested in ("gpu", "tpu") and not installed(requested):
         raise AcceleratorError(
             f"accelerator `{requested}` is not available: JAX has no plugin for it",
-            help=HELP[requested],
+            help=remedy(requested),
         )

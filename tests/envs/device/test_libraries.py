@@ -18,6 +18,7 @@ from pgcli.envs.device.adapter_support import quietly, their_rules
 from pgcli.envs.make import make_device_env
 from pgcli.envs.registry import DEVICE_BACKENDS, list_envs
 from pgcli.errors import UsageError
+from pgcli.extras import pip_install
 
 # (an id, an argument of its constructor that there is)
 EXAMPLES = {
@@ -45,7 +46,7 @@ def test_library_that_is_not_installed_is_listed_and_named(
     monkeypatch.setitem(registry.DEVICE_BACKENDS, prefix, gone)
     with pytest.raises(UsageError) as caught:
         make_device_env(EnvConfig(env_id))
-    assert caught.value.help == f"pip install 'pgcli-jax[{gone.extra}]'"
+    assert caught.value.help == pip_install(str(gone.extra))
     row = next(r for r in list_envs() if r.id == env_id)
     assert row == (env_id, "device", gone.extra, False)
 

@@ -235,4 +235,4 @@ def test_missing_package_of_a_logger_names_the_extra(
     require_packages(["csv"])
     with pytest.raises(UsageError, match="needs tensorboardX") as caught:
         require_packages(["csv", "tensorboard"])
-    assert "pgcli-jax[tensorboard]" in str(caught.value.help)
+    assert "[tensorboard]" in str(caught.value.help)
