@@ -44,8 +44,10 @@ def test_wheel_carries_the_pages_of_explain(wheel: Path) -> None:
 
 
 def test_wheel_carries_the_package_and_nothing_else(wheel: Path) -> None:
-    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "pgcli").rglob("*.py")}
-    assert sources <= files(wheel)
+    kinds = (".py", ".css", ".js")
+    paths = [p for p in (ROOT / "pgcli").rglob("*") if p.suffix in kinds]
+    assert {p.suffix for p in paths} == set(kinds)
+    assert {str(p.relative_to(ROOT)) for p in paths} <= files(wheel)
     assert "pgcli/py.typed" in files(wheel)
     assert {f.split("/")[0] for f in files(wheel)} == {
         "pgcli",

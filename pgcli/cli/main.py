@@ -19,6 +19,7 @@ from pgcli.cli.commands import (
     export,
     ladder,
     plot,
+    report,
     resume,
     runs,
     train,
@@ -49,6 +50,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "plot": plot.COMMAND,
         "compare": compare.COMMAND,
         "video": video.COMMAND,
+        "report": report.COMMAND,
         "explain": explain.COMMAND,
     },
     "Set up": {

@@ -87,14 +87,19 @@ def pictures(
     runs: Sequence[RunDirectory], result: Mapping[str, Any], group_by: str | None
 ) -> list[Panel]:
     """Evaluation returns by steps, and the performance profile of each group."""
+    curves = panels(runs, x="steps", keys=[EVALUATED], group_by=group_by)
+    return [*curves, profiles(result)]
+
+
+def profiles(result: Mapping[str, Any]) -> Panel:
+    """The performance profile of each group."""
     scores = {row["group"]: np.array(row["scores"]) for row in result["groups"]}
     every = np.concatenate(list(scores.values()))
     margin = 0.05 * (every.max() - every.min()) or 1.0
     returns = np.linspace(every.min() - margin, every.max() + margin, GRID)
-    profiles = [_profile(label, values, returns) for label, values in scores.items()]
+    each = [_profile(label, values, returns) for label, values in scores.items()]
     title = "share of runs above a final evaluation return"
-    curves = panels(runs, x="steps", keys=[EVALUATED], group_by=group_by)
-    return [*curves, Panel(title, "evaluation return", profiles)]
+    return Panel(title, "evaluation return", each)
 
 
 def to_csv(result: Mapping[str, Any]) -> str:

@@ -1,0 +1,71 @@
+"""HTML from elements, in which all text is escaped."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+VOID = {"img", "link", "meta"}
+
+
+class Html(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def element(name: str, /, *content: str, **attributes: str | bool) -> Html:
+    """An element; content that is not `Html` is escaped.
+
+    Args:
+      name: name of the element.
+      *content: text and elements inside it.
+      **attributes: values by name, in which `_` stands for `-` and a last one is
+        dropped (`class_`); True for one without a value, False for none.
+    """
+    opening = name
+    for key, value in attributes.items():
+        if value is not False:
+            opening += " " + key.rstrip("_").replace("_", "-")
+            opening += "" if value is True else f'="{escape(str(value))}"'
+    if name in VOID:
+        return Html(f"<{opening}>")
+    return Html(f"<{opening}>{joined(content)}</{name}>")
+
+
+def joined(content: Iterable[str]) -> Html:
+    """Elements and text after each other; the text is escaped."""
+    parts = (x if isinstance(x, Html) else escape(x) for x in content)
+    return Html("".join(parts))
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Html:
+    """A table that scrolls by itself; the first cell of each row is its heading."""
+    body = [
+        element(
+            "tr",
+            element("th", row[0], scope="row"),
+            *(element("td", cell) for cell in row[1:]),
+        )
+        for row in rows
+    ]
+    top = element("tr", *(element("th", cell, scope="col") for cell in head))
+    parts = [element("thead", top)] * bool(head) + [element("tbody", *body)]
+    # the keyboard scrolls only what it can reach
+    return element("div", element("table", *parts), class_="wide", tabindex="0")
+
+
+def prose(text: str) -> Html:
+    """Text whose parts between backticks are code."""
+    parts = text.split("`")
+    return joined(element("code", x) if i % 2 else x for i, x in enumerate(parts))
+
+
+def section(title: str, *content: str) -> Html:
+    """A section with its heading; empty without content."""
+    if not any(content):
+        return Html()
+    return element("section", element("h2", title), *content)
+
+
+def folded(title: str, *content: str, unfolded: bool = False) -> Html:
+    """Content below a title that a click unfolds."""
+    return element("details", element("summary", title), *content, open=unfolded)
