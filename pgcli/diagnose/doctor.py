@@ -32,7 +32,7 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 def examine(runs_dir: Path) -> dict[str, Any]:
     """The report on this machine, with stable keys.
 
-    The keys are `ok, devices, cores, versions, untested, extras, cache, runs,
+    The keys are `ok, devices, cores, machine, versions, untested, extras, cache, runs,
     environment, warnings`. `warnings` has one text per problem, with its remedy. `ok`
     is false if JAX finds no device, so that training is impossible.
 
@@ -43,6 +43,7 @@ def examine(runs_dir: Path) -> dict[str, Any]:
     seen = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     # the report must not allocate the memory of a GPU
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from pgcli.training import machine
     from pgcli.training.backend import accelerator, layout
 
     # a device is needed for training; everything else only causes warnings
@@ -54,6 +55,7 @@ def examine(runs_dir: Path) -> dict[str, Any]:
         "ok": problem is None,
         "devices": devices,
         "cores": layout.cores(),
+        "machine": machine.describe(),
         "versions": dict(versions.recorded()),
         "untested": versions.untested(),
         "extras": extras(),

@@ -11,6 +11,7 @@ from pgcli.report.text import clock, interval, number, short
 from pgcli.storage import json_files
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.storage.run_list import RunSummary, summarize
+from pgcli.training import machine
 from pgcli.training.advice import Advisor
 
 
@@ -120,16 +121,12 @@ class Overview:
 
     def machine(self) -> Iterator[tuple[str, str]]:
         """(name, text) of the hardware and the versions that it was trained with."""
-        used, machine = (self.meta.get(key) or {} for key in ("accelerator", "machine"))
-        if used:
+        if used := self.meta.get("accelerator"):
             devices = f"{used.get('platform')} ×{used.get('devices', 1)}"
             kind = used.get("kind", "cpu")
             more = [kind] * (kind != "cpu") + [self.meta.get("helpers") or ""]
             yield "accelerator", ", ".join(filter(None, [devices, *more]))
-        if machine:
-            memory = f"{machine['memory'] / 2**30:.0f} GiB"
-            yield "CPU", f"{machine['cpu']}, {machine['cores']} cores, {memory}"
-            yield "system", machine["system"]
+        yield from machine.facts(self.meta.get("machine") or {})
         yield from (self.meta.get("versions") or {}).items()
 
     def advice(self) -> Iterator[str]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,11 @@ def describe() -> dict[str, Any]:
         "cores": cores(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
+
+
+def facts(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, text) of a description; nothing of an empty one."""
+    if described:
+        memory = f"{described['memory'] / 2**30:.0f} GiB"
+        yield "CPU", f"{described['cpu']}, {described['cores']} cores, {memory}"
+        yield "system", described["system"]

@@ -333,23 +333,52 @@ def test_config_check_takes_the_files_of_train(run: Run) -> None:
     assert run("config", "check").code == 2
 
 
-def test_doctor_marks_an_empty_variable(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report = {
+@pytest.fixture
+def doctor_report(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    report: dict[str, Any] = {
         "ok": True,
         "devices": [],
         "cores": 2,
+        "machine": {"cpu": "fast", "cores": 2, "memory": 2**33, "system": "Linux"},
         "versions": {},
-        "extras": {},
+        "extras": {"plot": ["matplotlib"]},
         "cache": None,
-        "runs": {"path": "runs", "writable": True},
+        "runs": {"path": "/home/mary/runs", "writable": True},
         "environment": {"PGCLI_CACHE": ""},
         "warnings": [],
     }
     monkeypatch.setattr("pgcli.diagnose.doctor.examine", lambda _: report)
+    return report
+
+
+def test_doctor_marks_an_empty_variable(
+    run: Run, doctor_report: dict[str, Any]
+) -> None:
     last = run("doctor").out.splitlines()[-1]
     assert last.split() == ["PGCLI_CACHE", "(empty)"]
+
+
+def test_doctor_writes_a_block_for_bug_reports(
+    run: Run, doctor_report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/mary")
+    doctor_report |= {"ok": False, "warnings": ["no device"]}
+    outcome = run("doctor", "--markdown")
+    assert (outcome.code, outcome.err) == (6, "error: no device\n")
+    assert outcome.out.splitlines() == [
+        "```text",
+        "devices      none",
+        "CPU          fast, 2 cores, 8 GiB",
+        "system       Linux",
+        "versions",
+        "extras       none",
+        "cache        off",
+        "runs         ~/runs",
+        "PGCLI_CACHE  (empty)",
+        "warning      no device",
+        "```",
+    ]
+    assert json.loads(run("doctor", "--markdown", "--json").out)["ok"] is False
 
 
 def test_runs_verify_names_the_damaged_checkpoint(

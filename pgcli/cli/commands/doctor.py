@@ -1,7 +1,8 @@
 """`pgcli doctor`."""
 
+import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
@@ -12,21 +13,42 @@ from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
 pgcli doctor
+pgcli doctor --markdown
 pgcli doctor --json"""
 
+Markdown = Annotated[
+    bool, options.option("--markdown", "a block to paste into a bug report")
+]
 
-def doctor(terminal: Terminal, runs_dir: options.RunsDir = RUNS_DIR) -> None:
+
+def doctor(
+    terminal: Terminal,
+    markdown: Markdown = False,
+    runs_dir: options.RunsDir = RUNS_DIR,
+) -> None:
     """Show devices, versions, extras and cache, and any problems."""
     from pgcli.diagnose.doctor import examine
 
     report = examine(runs_dir)
+    if markdown and not terminal.json:
+        terminal.answer(_markdown(report), report)
     if not report["ok"]:
-        if not terminal.json:
+        if not terminal.json and not markdown:
             terminal.say(_text(report))
         raise AcceleratorError(report["warnings"][0], result=report)
+    if markdown and not terminal.json:
+        return
     terminal.answer(_text(report), report)
     for warning in report["warnings"]:
         terminal.warn(warning)
+
+
+def _markdown(report: Mapping[str, Any]) -> str:
+    """The report with its warnings as a block of code, without the user's name."""
+    rows = [row for row in _rows(report) if row[0]]
+    rows += [("warning", text) for text in report["warnings"]]
+    home = os.path.expanduser("~/")
+    return f"```text\n{table(rows).replace(home, '~/')}\n```"
 
 
 def _text(report: Mapping[str, Any]) -> str:
@@ -34,12 +56,14 @@ def _text(report: Mapping[str, Any]) -> str:
 
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from pgcli.training import machine
+
     devices = [
         f"{device['platform']} ×{device['count']} ({device['kind']})"
         for device in report["devices"]
     ]
     yield "devices", ", ".join(devices) or "none"
-    yield "cores", str(report["cores"])
+    yield from machine.facts(report["machine"])
     yield "versions", ", ".join(f"{k} {v}" for k, v in report["versions"].items())
     complete = [name for name, missing in report["extras"].items() if not missing]
     yield "extras", ", ".join(complete) or "none"
