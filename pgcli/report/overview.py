@@ -9,6 +9,7 @@ from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
 from pgcli.report.text import clock, interval, number, short
 from pgcli.storage import json_files
+from pgcli.storage.curves import clock_of
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.storage.run_list import RunSummary, summarize
 from pgcli.training import machine
@@ -154,11 +155,11 @@ class Overview:
             rate = short(self.result.get("steps_per_second"))
             detail = f"compile {number(spent['compile'])} s, {rate} steps/s"
             yield Fact("time", clock(spent["total"]), detail)
-        elif row := json_files.last_row(self.run.timing_jsonl):
-            speed = row.get("steps_per_second")
-            left = self.config.steps - (self.summary.steps or 0)
-            detail = f"{short(speed)} steps/s"
-            if self.summary.status == "running" and speed and left > 0:
-                seconds = left * self.config.num_members / speed
-                detail += f", about {clock(seconds)} left"
-            yield Fact("time", clock(row.get("seconds")), detail)
+            return
+        done, seconds = (float(column[-1]) for column in clock_of(self.run))
+        if done and seconds:
+            detail = f"{short(done * self.config.num_members / seconds)} steps/s"
+            left = (self.config.steps - done) * seconds / done
+            if self.summary.status == "running" and left > 0:
+                detail += f", about {clock(left)} left"
+            yield Fact("time", clock(seconds), detail)

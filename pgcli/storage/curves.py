@@ -137,9 +137,7 @@ def _series(
 ) -> dict[str, list[Series]]:
     """By key, the curve of each member of a run."""
     all_members = members(config) if config.has_members else [None]
-    clock = None
-    if x == "seconds":
-        clock = _clock(columns(run.timing_jsonl, ["steps", "seconds"]))
+    clock = clock_of(run) if x == "seconds" else None
     wanted: dict[Path, list[str]] = {run.metrics_jsonl: [], run.eval_jsonl: []}
     for key in keys:
         wanted[_log(run, key)] += [
@@ -182,8 +180,12 @@ def _log(run: RunDirectory, key: str) -> Path:
     return run.eval_jsonl if key.startswith(EVALUATION) else run.metrics_jsonl
 
 
-def _clock(timing: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, seconds since the run began); a resumed process counts from 0 again."""
+def clock_of(run: RunDirectory) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, seconds since the run began), both from 0.
+
+    A resumed process counts its seconds from 0 again.
+    """
+    timing = columns(run.timing_jsonl, ["steps", "seconds"])
     steps, seconds = (np.append(0.0, timing[key]) for key in ("steps", "seconds"))
     passed = np.diff(seconds, prepend=0.0)
     return steps, np.cumsum(np.where(passed < 0, seconds, passed))

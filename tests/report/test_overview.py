@@ -33,14 +33,14 @@ def test_running_run_has_its_share_of_the_budget_and_the_time_left(
     run = write_run(
         tmp_path, "a", "steps=1200", metrics=returns(1, 2, 3), evals=[evaluation(4.0)]
     )
-    timing = {"steps": 300, "seconds": 30.0, "steps_per_second": 10.0}
+    timing = {"steps": 300, "seconds": 30.0, "steps_per_second": 99.0}
     run.timing_jsonl.write_text(json.dumps(timing) + "\n")
     with run.lock():
         facts = {fact.name: fact for fact in Overview.of(run).facts()}
     assert facts["state"][1:] == ("running", "300 of 1,200 steps, 25%")
     assert facts["train return"].value == "3.0"
     assert facts["eval return"].detail.endswith("evaluation after iteration 3")
-    # 900 steps at 10 a second
+    # 900 steps at 10 a second, the mean so far
     assert facts["time"].detail == "10.0 steps/s, about 0:01:30 left"
 
 
