@@ -20,6 +20,7 @@ from pgcli.cli.commands import (
     ladder,
     plot,
     report,
+    presets,
     resume,
     runs,
     train,
@@ -56,6 +57,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
     "Set up": {
         "config": config.GROUP,
         "envs": envs.GROUP,
+        "presets": presets.GROUP,
         "bench": bench.COMMAND,
         "doctor": doctor.COMMAND,
         "export": export.COMMAND,

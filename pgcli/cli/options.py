@@ -147,6 +147,31 @@ def complete_set(incomplete: str) -> list[str]:
     return [f"{path}=" for path in complete_key(incomplete)]
 
 
+def complete_preset(incomplete: str) -> list[str]:
+    """Presets that begin with `incomplete`."""
+    from pgcli.config.source import presets
+
+    names = map(presets.name_of, presets.available())
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def write_new(path: Path, text: str, overwrite: bool) -> None:
+    """Writes a file; one that exists is kept unless `overwrite`.
+
+    Raises:
+      UsageError: the file exists, or cannot be written.
+    """
+    try:
+        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(
+            f"{path} exists already", help="choose another -o, or --overwrite"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def complete_run(incomplete: str) -> list[str]:
     """Runs in `runs/` that begin with `incomplete`."""
     names = (p.parent.name for p in RUNS_DIR.glob("*/config.yaml"))

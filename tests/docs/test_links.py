@@ -41,6 +41,8 @@ SECTIONS = (
 OPEN_ENDED = ("env.kwargs",)
 """Keys whose values are mappings: anything may follow."""
 FILES = (".jsonl", ".json", ".safetensors", ".md", ".py", ".yaml", ".txt")
+FILTERS = ("envs", "presets")
+"""Groups that take a filter in place of a command."""
 COMPLETION = {"--install-completion", "--show-completion", "--help", "-h"}
 
 every_page = pytest.mark.parametrize(
@@ -142,8 +144,8 @@ def faults(call: Call) -> Iterator[str]:
         elif word in getattr(command, "commands", {}):
             command = command.commands[word]
             allowed |= options_of(command)
-        elif not hasattr(command, "commands") or command.name == "envs":
-            continue  # an argument; `envs` takes a filter in place of a command
+        elif not hasattr(command, "commands") or command.name in FILTERS:
+            continue  # an argument, or a filter in place of a command
         elif re.fullmatch(r"[a-z]+", word):
             yield f"{call.text}: no command {word}"
             return

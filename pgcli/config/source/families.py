@@ -61,6 +61,12 @@ def title(preset: str | None) -> str | None:
     return FAMILIES[name].title if folder == FOLDER and name in FAMILIES else None
 
 
+def title_of(env_id: str | None) -> str | None:
+    """The title of an environment's family, or None."""
+    name = None if env_id is None else find(env_id)
+    return None if name is None else FAMILIES[name].title
+
+
 def fitted(document: Document, algo: str) -> Document:
     """A preset as an algorithm can use it.
 
