@@ -17,6 +17,7 @@ from pgcli.cli.commands import (
     evaluate,
     explain,
     export,
+    init,
     ladder,
     plot,
     report,
@@ -55,6 +56,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "explain": explain.COMMAND,
     },
     "Set up": {
+        "init": init.COMMAND,
         "config": config.GROUP,
         "envs": envs.GROUP,
         "presets": presets.GROUP,

@@ -155,6 +155,13 @@ def complete_preset(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def exists_already(path: Path) -> UsageError:
+    """The error for a file that is not to be replaced."""
+    return UsageError(
+        f"{path} exists already", help="choose another -o, or --overwrite"
+    )
+
+
 def write_new(path: Path, text: str, overwrite: bool) -> None:
     """Writes a file; one that exists is kept unless `overwrite`.
 
@@ -165,9 +172,7 @@ def write_new(path: Path, text: str, overwrite: bool) -> None:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(
-            f"{path} exists already", help="choose another -o, or --overwrite"
-        ) from None
+        raise exists_already(path) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 

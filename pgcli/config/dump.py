@@ -52,7 +52,7 @@ def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
       origins: origin of each key by dotted path, written as comments. Derived values
         are comments themselves, so that a file for another budget derives its own.
     """
-    rows = list(_rows(to_mapping(config)))
+    rows = list(rows_of(to_mapping(config)))
     if origins is None:
         return "".join(f"{text}\n" for _, text in rows)
     for i, (path, text) in enumerate(rows):
@@ -66,7 +66,8 @@ def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
     )
 
 
-def _rows(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def rows_of(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(dotted path, line of YAML) for a tree of sections and keys."""
     for name, value in tree.items():
         if not isinstance(value, dict) or name not in sections():
             yield name, f"{name}: {flow(value)}"

@@ -44,6 +44,7 @@ CASES = {
     "ladder_variance_tuned": "ladder --gradient-variance --tune 1e-3",
     "help_envs": "envs -h",
     "help_envs_check": "envs check -h",
+    "help_init": "init -h",
     "help_presets": "presets -h",
     "envs_mistyped": "envs chekc CartPole-v1",
     "envs_check_unknown": "envs check CartPol-v1",
