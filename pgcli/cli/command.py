@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import pgcli
+from pgcli.cli import foreign
 from pgcli.cli.options import CONFIG_FLAGS, option
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.help import GLOBAL_PANEL, HelpCommand, HelpGroup
@@ -142,6 +143,8 @@ def _typer_function(
         terminal.configure(**shared)
         if ctx.invoked_subcommand is not None:
             return
+        for note in ctx.meta.pop(foreign.NOTES, ()):
+            terminal.note(note)
         if wants_context:
             options["ctx"] = ctx
         if flags:

@@ -91,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     terminal = Terminal(sys.stdout, sys.stderr, os.environ)
     _presume_flags(terminal, words)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    elif words == ["-V"]:
+        words = ["--version"]
     try:
         completion = COMPLETE in os.environ or not COMPLETION_FLAGS.isdisjoint(words)
         command = get_command(build_app(completion))

@@ -1,6 +1,7 @@
 """Options shared by several commands, and the configuration made from them."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -43,14 +44,17 @@ def option(text: str, help: str, shown: str | bool = True, **more: Any) -> Any:
 
 
 def whole(text: str | None) -> int | float | str | None:
-    """The number in a text, an int if possible (`500_000`, `5e5`), else the text."""
+    """Number in a text, an int if possible (`500_000`, `5e5`, `5k`), else the text."""
     if text is None:
         return None
+    zeros = {"k": "e3", "K": "e3", "M": "e6"}.get(text[-1:])
     try:
         return int(text)
     except ValueError:
-        number = real(text)
-    return int(number) if isinstance(number, float) and number.is_integer() else number
+        number = real(text[:-1] + zeros) if zeros and text[:-1] else real(text)
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return text if zeros else number
 
 
 def real(text: str | None) -> float | str | None:
@@ -100,6 +104,16 @@ def whole_number(minimum: int, maximum: float) -> Any:
 
 def _seeds(text: str | None) -> tuple[Any, Any]:
     """(first, count) of `--seeds`; `first` is None if the text is only a count."""
+    if text is not None and "," in text:
+        listed = [whole(seed.strip()) for seed in text.split(",")]
+        if all(isinstance(seed, int) for seed in listed) and listed == [
+            *range(int(listed[0] or 0), int(listed[-1] or 0) + 1)
+        ]:
+            return listed[0], len(listed)
+        raise UsageError(
+            f"`--seeds {text}`: the seeds of one run follow each other",
+            help="--seeds 3:6 trains 3, 4 and 5; for others, a run each: --seed 3",
+        )
     if text is None or ":" not in text:
         return None, whole(text)
     first, _, end = text.partition(":")
@@ -110,6 +124,15 @@ def _seeds(text: str | None) -> tuple[Any, Any]:
             help="--seeds 8 trains 8 seeds from --seed on; --seeds 3:11 trains 3 to 10",
         )
     return low, high - low
+
+
+def _one_seed(text: str | None) -> int | float | str | None:
+    """The number of `--seed`."""
+    if text is not None and re.fullmatch(r"\d+([,:]\d+)+", text):
+        raise UsageError(
+            f"`--seed {text}`: expected one number", help=f"several are --seeds {text}"
+        )
+    return whole(text)
 
 
 def _grid(texts: list[str] | None) -> dict[str, list[Any]] | None:
@@ -261,7 +284,7 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
     ),
     "no_preset": _flag("--no-preset", "start from the algorithm's defaults", type=bool),
     "seed": _flag(
-        "--seed N", "random seed", str(DEFAULTS.seed), key="seed", read=whole
+        "--seed N", "random seed", str(DEFAULTS.seed), key="seed", read=_one_seed
     ),
     "seeds": _flag(
         "--seeds N|A:B",

@@ -266,7 +266,10 @@ def _member_complaints(config: RunConfig) -> Iterator[Complaint]:
             f"{count} rows of the batch (parallel.shards) cannot be split over "
             f"{devices} devices"
         )
-        help = f"set `parallel.devices` to {_near_divisors(count, devices)}"
+        help = (
+            "leave out `parallel.devices` to take as many as shorten the work, or set "
+            f"it to {_near_divisors(count, devices)}"
+        )
     yield keys, message, help
 
 

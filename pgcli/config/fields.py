@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.bounds import AtMost
 from pgcli.config.errors import printable
+from pgcli.config.other_names import OTHER_ALGORITHMS, OTHER_NAMES
 from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
 from pgcli.suggest import did_you_mean, similar
@@ -25,29 +26,6 @@ COLLECTORS = {
     "episodes": ("rollout.episodes_per_env", "whole episodes"),
 }
 """Kind of collection -> (key of its size, its name in words)."""
-
-OTHER_NAMES = {
-    "batch_size": "algo.num_minibatches",
-    "clip_coef": "algo.clip_eps",
-    "clip_range": "algo.clip_eps",
-    "ent_coef": "algo.entropy_coef",
-    "env_id": "env.id",
-    "lam": "algo.gae_lambda",
-    "lambda": "algo.gae_lambda",
-    "learning_rate": "optimizer.lr",
-    "n_envs": "env.num_envs",
-    "n_epochs": "algo.num_epochs",
-    "n_steps": "rollout.num_steps",
-    "net_arch": "network.hidden",
-    "nminibatches": "algo.num_minibatches",
-    "target_kl": "algo.kl_stop",
-    "timesteps": "steps",
-    "total_timesteps": "steps",
-    "update_epochs": "algo.num_epochs",
-    "vf_coef": "algo.value_coef",
-}
-"""Name in another library -> our key."""
-
 
 MOVED_KEYS = {
     "env.vectorizer": "host.vectorizer",
@@ -170,18 +148,25 @@ def _bound(note: Any) -> str:
     return ""
 
 
+def known_name(algo: str) -> str | None:
+    """The real name of an algorithm or alias in any case; None for another word."""
+    folded = algo.lower().replace("_", "-")
+    real = ALGORITHM_ALIASES.get(folded, folded)
+    return real if real in ALGORITHM_CONFIGS else None
+
+
 def real_name(algo: str) -> str:
     """The real name of an algorithm, given its name or an alias.
 
     Raises:
       UsageError: the algorithm does not exist.
     """
-    real = ALGORITHM_ALIASES.get(algo, algo)
-    if real in ALGORITHM_CONFIGS:
+    if (real := known_name(algo)) is not None:
         return real
     help = f"there are {', '.join(ALGORITHM_CONFIGS)}"
     if near := similar(algo, [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]):
         help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
+    help = OTHER_ALGORITHMS.get(algo.lower().replace("_", "-"), help)
     raise UsageError(f"unknown algorithm `{printable(algo)}`", help=help)
 
 

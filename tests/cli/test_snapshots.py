@@ -19,7 +19,7 @@ CASES = {
     "unknown_short_option": "train -z",
     "missing_value": "train --seed",
     "missing_argument": "eval",
-    "extra_argument": "train CartPole-v1",
+    "extra_argument": "train nothing",
     "bad_episodes": "eval r --episodes 0",
     "bad_values": "train --seed x --steps 1.5 --algo ppq --set a=3",
     "bad_values_json": "train --seed x --set algo.clip_epss=3 --json",

@@ -73,7 +73,11 @@ def train(
 ) -> None:
     """Train an agent; by default, ppo2 on CartPole-v1."""
     if resume not in ("never", "auto"):
-        raise UsageError(f"`--resume {resume}`: expected never or auto")
+        raise UsageError(
+            f"`--resume {resume}`: expected never or auto",
+            help="`pgcli resume RUN` continues a run; `--resume auto` with "
+            "`--name NAME` starts or continues one",
+        )
     if resume == "auto" and overwrite:
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
     from pgcli.training.space_defaults import look

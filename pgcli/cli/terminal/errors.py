@@ -9,8 +9,12 @@ from typing import Any
 import typer
 
 from pgcli import versions
+from pgcli.cli.foreign import having
 from pgcli.cli.terminal.console import Terminal
 from pgcli.errors import PgcliError, UsageError
+from pgcli.runs_dir import RUNS_DIR
+from pgcli.storage.run_directory import names
+from pgcli.suggest import similar
 
 
 class UnexpectedError(PgcliError):
@@ -27,9 +31,9 @@ def from_typer(error: typer.TyperException) -> UsageError:
 
     # an unknown option, an option without its value or with one too many
     if hasattr(error, "possibilities"):
-        near = list(error.possibilities or ())  # the nearest first
+        near = similar(str(option), error.possibilities or (), cutoff=0.75)
         message = f"unknown option `{option}`"
-        help = f"did you mean `{near[0]}`?" if near else help
+        help = f"did you mean `{near[0]}`?" if near else _owners(option, context, help)
     elif option is not None:
         message = f"option `{option}` needs a value"
         if versions.TYPER_NO_VALUE in error.message:
@@ -38,6 +42,7 @@ def from_typer(error: typer.TyperException) -> UsageError:
     # a missing or wrong argument
     elif param is not None and not error.message:
         message = f"{param.display_name_raw} is missing"
+        help = _runs(context) if "RUN" in message else help
     elif param is not None:
         name = max(param.opts, key=len) if param.opts else param.display_name_raw
         message = f"`{name}`: {error.message.rstrip('.')}"
@@ -51,6 +56,23 @@ def from_typer(error: typer.TyperException) -> UsageError:
         text = error.format_message().rstrip(".")
         message = text[:1].lower() + text[1:]
     return UsageError(message, where=where, help=help)
+
+
+def _owners(option: str | None, context: Any, otherwise: str) -> str:
+    """The commands that have an unknown option."""
+    root = context.find_root()
+    owners = dict(having(str(option), root.command.commands, root))
+    named = " and ".join(f"`{name}`" for name in owners)
+    return f"it is an option of {named}" if owners else otherwise
+
+
+def _runs(context: Any) -> str:
+    """The remedy for a missing run: the newest one."""
+    runs_dir = context.params.get("runs_dir") or RUNS_DIR
+    if not (known := names(runs_dir)):
+        return "there is no run yet: `pgcli train` makes one"
+    newest = max(known, key=lambda name: (runs_dir / name).stat().st_mtime)
+    return f"the newest is {newest}; `pgcli runs list` shows all"
 
 
 def unexpected(error: BaseException, terminal: Terminal) -> UnexpectedError:

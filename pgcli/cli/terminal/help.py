@@ -4,13 +4,17 @@ They are plain text, because Typer's own help imports rich (0.3 s).
 """
 
 import inspect
+import shlex
 import shutil
 import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pgcli.cli import foreign
+from pgcli.cli.foreign_words import COMMANDS
 from pgcli.errors import UsageError
 from pgcli.suggest import did_you_mean
 
@@ -36,6 +40,24 @@ class HelpCommand(TyperCommand):
     def get_help_option(self, ctx: Any) -> Any:
         """The option `--help`, off where it is not given."""
         return _off(super().get_help_option(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parsed arguments; options in the words of other libraries become ours.
+
+        Raises:
+          UsageError: one has no equivalent, and its remedy is known.
+        """
+        if not ctx.resilient_parsing:
+            known = foreign.options_of(self, ctx)
+            arguments = any(p.param_type_name == "argument" for p in self.params)
+            args, ctx.meta[foreign.NOTES] = foreign.read(
+                args, known, ctx.command_path, arguments
+            )
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the whole help into `formatter`."""
@@ -64,6 +86,13 @@ class HelpGroup(TyperGroup):
             codes = textwrap.indent(EXIT_CODES, "  ")
             formatter.write(f"\nExit codes\n{codes}\n")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parsed arguments; options of a command may stand before it."""
+        if not ctx.resilient_parsing:
+            own = foreign.options_of(self, ctx)
+            args = foreign.displaced(args, own, self.commands, ctx)
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: Any, args: list[str]
     ) -> tuple[str | None, Any, list[str]]:
@@ -73,13 +102,24 @@ class HelpGroup(TyperGroup):
           UsageError: the command does not exist.
         """
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            otherwise = f"one of: {', '.join(self.commands)}"
             raise UsageError(
                 f"unknown command `{args[0]}`",
                 where=ctx.command_path,
-                help=did_you_mean(args[0], self.commands, otherwise),
+                help=self._instead_of(args, ctx),
             )
         return super().resolve_command(ctx, args)
+
+    def _instead_of(self, words: list[str], ctx: Any) -> str:
+        """The remedy for an unknown command."""
+        word = words[0].lower()
+        if "train" in self.commands and foreign.trains(words[0]):
+            known = foreign.options_of(self.commands["train"], ctx)
+            ours, _ = foreign.read(words, known, ctx.command_path, arguments=False)
+            return shlex.join([ctx.command_path, "train", *ours])
+        if word in COMMANDS and ctx.parent is None:
+            return COMMANDS[word]
+        otherwise = f"one of: {', '.join(self.commands)}"
+        return did_you_mean(word, self.commands, otherwise)
 
 
 def _off(option: Any) -> Any:

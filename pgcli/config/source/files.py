@@ -1,6 +1,7 @@
 """Files of a configuration: those of `-c`, each after the preset in its `base`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pgcli.config.errors import Issue
@@ -35,12 +36,30 @@ def read_files(
             document = yaml_file.read(
                 file, origin=str(file), where=str(file), rank=rank
             )
+            if not file.exists():
+                help = _instead_of(file, root)
+                document.issues = [replace(each, help=help) for each in document.issues]
             base = _base(document, root, (FILE, 2 * index))
             documents += [] if base is None else [base]
         documents.append(document)
     for document in documents:
         issues += document.issues
     return documents
+
+
+def _instead_of(file: Path, root: Path | None) -> str | None:
+    """The remedy for a missing file: a preset, or a file of similar name."""
+    known = [presets.name_of(path) for path in presets.available(root)]
+    stem = presets.file_name(str(file)).removesuffix(".yaml")
+    if same := [name for name in known if name.partition("/")[2] == stem]:
+        return (
+            f"its presets are {', '.join(same)}; `--env {file}` takes that of the "
+            "algorithm"
+        )
+    if same := [name for name in known if name.replace("/", "-") == stem]:
+        return f"the preset is `-c {same[0]}`"
+    here = [str(path) for path in file.parent.glob("*.y*ml")]
+    return did_you_mean(str(file), [*here, *known], None)
 
 
 def read_preset(path: Path, rank: tuple[int, int] = (LOWEST, 0)) -> Document:

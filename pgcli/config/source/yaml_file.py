@@ -138,7 +138,8 @@ class _Builder:
             problem = error.problem_mark or error.context_mark
             mark = None if problem is None else self.clip(problem.line, problem.column)
             reason = error.problem or error.context or "cannot be parsed"
-            document.complain(f"not valid YAML: {reason}", mark, None)
+            help = "indent with spaces, not tabs" if r"'\t'" in reason else None
+            document.complain(f"not valid YAML: {reason}", mark, help)
             document.tree = None
         except ReaderError as error:
             before = text[: int(error.position)].splitlines() or [""]
