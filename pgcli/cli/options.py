@@ -383,10 +383,18 @@ def resolve_config(
         env_kwargs=tuple(flags.get("env_kwargs") or ()),
         use_preset=use_preset and not flags.get("no_preset", False),
         spaces=spaces,
+        full_id=None if flags.get("env_modules") else _full_id,
     )
     if resolved.note is not None:
         terminal.note(resolved.note)
     return resolved
+
+
+def _full_id(env_id: str) -> tuple[str, str | None]:
+    """See `pgcli.envs.full_id`, which imports Gymnasium."""
+    from pgcli.envs.full_id import full_id
+
+    return full_id(env_id)
 
 
 def source_of(resolved: "Resolved", flags: Flags) -> str:

@@ -88,6 +88,7 @@ def resolve(
     use_preset: bool = True,
     preset_dir: Path | None = None,
     spaces: Callable[[RunConfig], tuple[str | None, Mapping[str, Any]]] | None = None,
+    full_id: Callable[[str], tuple[str, str | None]] | None = None,
 ) -> Resolved:
     """The configuration given by files and flags.
 
@@ -104,6 +105,7 @@ def resolve(
       preset_dir: directory of the presets; None means the installed ones.
       spaces: returns the kind of observations of a run without files and preset, and
         defaults for them by dotted path; None for no such defaults.
+      full_id: (id, note) of the environment that an id without a preset stands for.
 
     Raises:
       ConfigError: files or flags are wrong; it lists all mistakes.
@@ -130,8 +132,12 @@ def resolve(
     algo, known = _algorithm(given, issues)
     env = given.tree.get("env")
     env_id = env.get("id", EnvConfig.id) if isinstance(env, Mapping) else EnvConfig.id
-    path = None
+    path = renamed = said = None
     if known and isinstance(env_id, str):
+        if full_id is not None and not presets.has_own(env_id, preset_dir):
+            found, said = full_id(env_id)
+            renamed = found if found != env_id else None
+            env_id = found
         path = presets.find(algo, env_id, preset_dir)
     if path is not None and use_preset and not files:
         documents = [read_preset(path)]
@@ -140,14 +146,14 @@ def resolve(
 
     # merge and validate; then, without any file, with defaults by spaces
     assignments = [x for x in assignments if _allowed(x, algo, known, issues)]
-    merged = _merged(algo if known else None, {}, "", documents, assignments)
+    merged = _merged(algo if known else None, {}, "", documents, assignments, renamed)
     config, kind = _validated(merged, algo, known, issues), None
     if spaces is not None and use_preset and not documents:
         kind, values = spaces(config)
         origin = f"default for {kind}"
-        merged = _merged(algo, values, origin, documents, assignments)
+        merged = _merged(algo, values, origin, documents, assignments, renamed)
         config = _validated(merged, algo, known, issues)
-    note = "; ".join(dict.fromkeys(merged.moved)) or None
+    notes = [*dict.fromkeys(merged.moved), *([said] if said else [])]
     used = [document.preset for document in documents if document.preset is not None]
     unused = None if path is None else presets.name_of(path)
     return Resolved(
@@ -155,7 +161,7 @@ def resolve(
         _origins(config, merged),
         preset=used[-1] if used else None,
         spaces=kind,
-        note=note,
+        note="; ".join(notes) or None,
         unused_preset=None if unused in used else unused,
     )
 
@@ -198,8 +204,13 @@ def _merged(
     origin: str,
     documents: Sequence[Document],
     assignments: Sequence[Assignment],
+    env_id: str | None,
 ) -> Merged:
-    """An algorithm's defaults, more defaults, the files, then the command line."""
+    """An algorithm's defaults, more defaults, the files, then the command line.
+
+    Args:
+      env_id: the full id of the environment, unless it was given.
+    """
     merged = Merged()
     if algo is not None:
         merged.add_defaults(algo)
@@ -208,6 +219,8 @@ def _merged(
         merged.add_document(document)
     for assignment in assignments:
         merged.add_assignment(assignment)
+    if env_id is not None:
+        merged.tree["env"]["id"] = env_id
     return merged
 
 

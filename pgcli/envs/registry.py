@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from pgcli.envs import user_modules
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device import user_functional
 from pgcli.envs.failures import failed
+from pgcli.envs.older_ids import is_older_atari, newest, older_atari
 from pgcli.errors import PgcliError, UsageError
 from pgcli.extras import pip_install
 from pgcli.suggest import did_you_mean, similar
@@ -68,12 +69,6 @@ REGISTERED_BY: dict[str, str] = {
     "BabyAI-": "minigrid",
 }
 """Prefix of an id -> the package that must be imported to register it."""
-
-
-_ATARI = "ale_py.env:AtariEnv"
-_OLDER_ATARI = re.compile(
-    r"(?P<game>[A-Za-z]+?)(-ram)?(?P<kind>NoFrameskip|Deterministic)?-v[04]"
-)
 
 
 class EnvRow(NamedTuple):
@@ -141,10 +136,8 @@ def unknown_env(env_id: str) -> UsageError:
     # the id may be unknown only because its package is not installed
     packages = [p for key, p in REGISTERED_BY.items() if env_id.startswith(key)]
     if packages and not importlib.util.find_spec(packages[0]):
-        extra = extra_of(packages[0])
-        help = f"it needs an extra: {pip_install(str(extra))}"
-    else:
-        help = close_to(env_id, _resembling(env_id) or [row.id for row in list_envs()])
+        return not_installed(env_id, str(extra_of(packages[0])))
+    help = close_to(env_id, _resembling(env_id) or [row.id for row in list_envs()])
     return UsageError(f"unknown environment `{env_id}`", help=help)
 
 
@@ -190,13 +183,16 @@ def check_registered(env_id: str, name: str) -> None:
     """
     import gymnasium
 
+    # `full_id` says it in one line
+    warnings.filterwarnings("ignore", r".*(Using the latest version|is out of date)")
     try:
         gymnasium.spec(name)
     except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound):
         raise unknown_env(env_id) from None
-    except gymnasium.error.VersionNotFound as error:
-        raise UsageError(f"unknown environment `{env_id}`", help=str(error)) from None
-    except gymnasium.error.Error:  # an older or newer version, which `make` names
+    except (gymnasium.error.VersionNotFound, gymnasium.error.DeprecatedEnv):
+        help = f"the newest version is {newest(name)}"
+        raise UsageError(f"unknown environment `{env_id}`", help=help) from None
+    except gymnasium.error.Error:  # without a version, which `make` chooses
         return
 
 
@@ -223,44 +219,12 @@ def registered_name(config: EnvConfig) -> str:
     if not import_package(name):
         raise unknown_env(env_id)
     if is_older_atari(name):
-        raise _older_atari(env_id, name)
+        raise older_atari(env_id, name)
     if module is not None and name not in gymnasium.registry:
         raise _not_of_module(env_id, module, name)
     if config.backend == "atari" and name not in gymnasium.registry:
         raise unknown_env(env_id)
     return name
-
-
-def is_older_atari(name: str) -> bool:
-    """Whether a name is an older id of an Atari game, such as `PongNoFrameskip-v4`.
-
-    The environment would return single frames in colour.
-    """
-    import gymnasium
-
-    older = _OLDER_ATARI.fullmatch(name)
-    if older is None:
-        return False
-    # `Pong-v4` may be an environment of another package
-    spec = gymnasium.registry.get(name)
-    if spec is not None:
-        return bool(spec.entry_point == _ATARI)
-    if importlib.util.find_spec("ale_py") is None:
-        return older["kind"] is not None
-    importlib.import_module("ale_py")
-    return f"ALE/{older['game']}-v5" in gymnasium.registry
-
-
-def _older_atari(env_id: str, name: str) -> UsageError:
-    """The error for an older id of an Atari game, with its id of today."""
-    game, _, version = name.rpartition("-v")
-    for kind in ("NoFrameskip", "Deterministic", "-ram"):
-        game = game.removesuffix(kind)
-    chance = " --env-kwargs repeat_action_probability=0" if version == "4" else ""
-    return UsageError(
-        f"`{env_id}` is an older id of an Atari game, without the usual preprocessing",
-        help=f"--env ALE/{game}-v5{chance}",
-    )
 
 
 def import_package(name: str) -> bool:

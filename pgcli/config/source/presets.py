@@ -42,6 +42,11 @@ def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def has_own(env_id: str, root: Path | None = None) -> bool:
+    """Whether any algorithm has a preset of an environment."""
+    return any(path.name == file_name(env_id) for path in available(root))
+
+
 def named(name: str, root: Path | None = None) -> Path | None:
     """The preset `directory/environment`, such as `trpo/CartPole-v1`, or None."""
     folder, _, env_id = name.partition("/")
