@@ -35,6 +35,17 @@ MOVED_KEYS = {
 """Keys of earlier versions, which are still read -> what they are called now."""
 
 
+CAN_DERIVE = (
+    "host.vectorizer",
+    "eval.every",
+    "checkpoint.every",
+    "host.act",
+    "parallel.shards",
+    "algo.kl_target",
+)
+"""Keys whose value follows from others if it is null."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """The accepted values of a key, as parsed from its annotation.

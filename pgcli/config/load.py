@@ -14,6 +14,7 @@ from pgcli.config.algorithms import ALGORITHM_CONFIGS, DEFAULT_ALGORITHM
 from pgcli.config.dump import DERIVED, to_mapping, to_yaml
 from pgcli.config.errors import ConfigError, Issue, Place
 from pgcli.config.fields import (
+    CAN_DERIVE,
     MOVED_KEYS,
     fields,
     lookup,
@@ -44,15 +45,6 @@ __all__ = [
     "to_mapping",
     "to_yaml",
 ]
-
-CAN_DERIVE = (
-    "host.vectorizer",
-    "eval.every",
-    "checkpoint.every",
-    "host.act",
-    "parallel.shards",
-    "algo.kl_target",
-)
 
 
 @dataclass(frozen=True)

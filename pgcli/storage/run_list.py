@@ -26,6 +26,7 @@ class RunSummary:
       eval_return: mean return of the final evaluation, else of the last one; of all
         members if there are several.
       created: time of creation, in UTC.
+      values: the text of every key of the configuration.
     """
 
     name: str
@@ -37,6 +38,7 @@ class RunSummary:
     steps: int | None
     eval_return: float | None
     created: str | None
+    values: Mapping[str, str]
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
@@ -82,6 +84,7 @@ def summarize(run: RunDirectory) -> RunSummary:
         steps=None if steps is None else int(steps),
         eval_return=score,
         created=_text(meta.get("created")),
+        values=_values(run.config_yaml),
     )
 
 
@@ -96,3 +99,22 @@ def _number(value: Any) -> float | None:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _values(path: Path) -> dict[str, str]:
+    """The text of every key in a config.yaml of pgcli, which has one key per line.
+
+    A YAML parser would need 20 ms a file.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    values, section = {}, ""
+    for line in lines:
+        key, colon, text = line.strip().partition(":")
+        if not line.startswith(" "):
+            section = "" if text else f"{key}."
+        if colon and text:
+            values[section + key] = text.strip()
+    return values

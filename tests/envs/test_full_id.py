@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-
 from pgcli.config.configure import configure
+
 from pgcli.config.load import resolve
 from pgcli.envs.full_id import ATARI_GAMES, full_id
 from pgcli.envs.registry import check

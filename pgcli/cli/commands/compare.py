@@ -18,8 +18,8 @@ pgcli compare runs/* --group-by optimizer.lr --threshold 475
 pgcli compare runs/* --group-by algo.name -o comparison.svg --csv table.csv"""
 
 NOTES = """\
-The score of a run or member is the mean return of its final evaluation. Groups are
-compared with the first one. Intervals: 95 %, from resampling runs."""
+The score of a run or member is the mean return of its final evaluation. Groups
+are compared with the first one. Intervals: 95 %, from resampling runs."""
 
 Threshold = Annotated[
     float | None,

@@ -19,9 +19,9 @@ pgcli export NAME --best --format stablehlo -o policy.stablehlo
 pgcli export --list"""
 
 NOTES = """\
-The file has the normaliser and the post-processing of actions in it, takes any batch
-size, and returns the most probable actions. It is compared with the policy on 1,000
-observations before it gets its name."""
+The file has the normaliser and the post-processing of actions in it, takes any
+batch size, and returns the most probable actions. It is compared with the
+policy on 1,000 observations before it gets its name."""
 
 Target = Annotated[
     str | None,

@@ -1,12 +1,11 @@
-"""`pgcli runs list`, `runs show`, `runs verify`, `runs rm`."""
+"""`pgcli runs show`, `runs verify`, `runs rm`."""
 
-import dataclasses
 from typing import Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
+from pgcli.cli.commands import runs_list
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.cli.terminal.formatting import number, short
 from pgcli.cli.terminal.run_screen import run_screen
 from pgcli.errors import CheckpointError, UsageError
 from pgcli.runs_dir import RUNS_DIR
@@ -22,32 +21,6 @@ AllValues = Annotated[
     bool, options.option("--config", "show its configuration, with origins, instead")
 ]
 Yes = Annotated[bool, options.option("--yes", "delete; without it, nothing is changed")]
-
-
-def list_(terminal: Terminal, runs_dir: options.RunsDir = RUNS_DIR) -> None:
-    """List runs with their state and score."""
-    from pgcli.storage.run_list import list_runs
-
-    rows = [dataclasses.asdict(row) for row in list_runs(runs_dir)]
-    text = table(
-        [
-            (
-                str(row["name"]),
-                str(row["algo"]),
-                str(row["env"]),
-                str(row["seed"]),
-                str(row["status"]),
-                short(row["steps"]),
-                number(row["eval_return"]),
-            )
-            for row in rows
-        ],
-        header=("RUN", "ALGO", "ENV", "SEED", "STATUS", "STEPS", "EVAL RETURN"),
-    )
-    if not rows:
-        terminal.note(f"no runs in {runs_dir}")
-        text = ""
-    terminal.answer(text, {"ok": True, "runs": rows})
 
 
 def show(
@@ -154,7 +127,7 @@ GROUP = Group(
     "List, show, verify and delete runs.",
     EXAMPLES,
     {
-        "list": Command(list_),
+        "list": runs_list.COMMAND,
         "show": Command(show),
         "verify": Command(verify),
         "rm": Command(remove),

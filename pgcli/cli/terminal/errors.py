@@ -13,7 +13,6 @@ from pgcli.cli.foreign import having
 from pgcli.cli.terminal.console import Terminal
 from pgcli.errors import PgcliError, UsageError
 from pgcli.runs_dir import RUNS_DIR
-from pgcli.storage.run_directory import names
 from pgcli.suggest import similar
 
 
@@ -68,6 +67,8 @@ def _owners(option: str | None, context: Any, otherwise: str) -> str:
 
 def _runs(context: Any) -> str:
     """The remedy for a missing run: the newest one."""
+    from pgcli.storage.run_directory import names
+
     runs_dir = context.params.get("runs_dir") or RUNS_DIR
     if not (known := names(runs_dir)):
         return "there is no run yet: `pgcli train` makes one"

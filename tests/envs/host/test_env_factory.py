@@ -45,7 +45,9 @@ def test_factory_of_what_is_not_plain_data_is_no_text() -> None:
     "env_id", ["func:CartPole-v1", "ALE/NoSuchGame-v5", "other_module:CartPole-v1"]
 )
 def test_factory_refuses_ids_that_are_not_of_the_host(env_id: str) -> None:
-    with pytest.raises(UsageError, match="unknown environment|not named|not installed"):
+    with pytest.raises(
+        UsageError, match=r"unknown environment|not named|not installed"
+    ):
         env_factory(EnvConfig(env_id))
 
 
