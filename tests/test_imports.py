@@ -31,7 +31,13 @@ LEAVES = (
 )
 ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
 HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib")
-REPORTS = ("pgcli.ladder", "pgcli.report", "pgcli.export", "pgcli.diagnose")
+REPORTS = (
+    "pgcli.sweep",
+    "pgcli.ladder",
+    "pgcli.report",
+    "pgcli.export",
+    "pgcli.diagnose",
+)
 BELOW_REPORTS = ("pgcli.training", "pgcli.storage", "pgcli.config")
 BELOW_CLI = (*REPORTS, *BELOW_REPORTS)
 

@@ -24,6 +24,7 @@ from pgcli.cli.commands import (
     presets,
     resume,
     runs,
+    sweep,
     train,
     video,
 )
@@ -45,6 +46,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "train": train.COMMAND,
         "eval": evaluate.COMMAND,
         "resume": resume.COMMAND,
+        "sweep": sweep.GROUP,
         "ladder": ladder.COMMAND,
     },
     "Look": {

@@ -77,6 +77,7 @@ def resolve(
     flags: Mapping[str, Any],
     sets: Sequence[str],
     env_kwargs: Sequence[str] = (),
+    more: Sequence[Assignment] = (),
     use_preset: bool = True,
     preset_dir: Path | None = None,
     spaces: Callable[[RunConfig], tuple[str | None, Mapping[str, Any]]] | None = None,
@@ -93,6 +94,7 @@ def resolve(
       flags: dotted path -> (value, spelling of the flag); a value of None is ignored.
       sets: the `path=value` texts of `--set`.
       env_kwargs: the texts of `--env-kwargs`: `name=value`, or `{name: value, …}`.
+      more: further keys, from a file of another kind; they override all others.
       use_preset: False for `--no-preset`.
       preset_dir: directory of the presets; None means the installed ones.
       spaces: returns the kind of observations of a run without files and preset, and
@@ -110,6 +112,7 @@ def resolve(
         *from_flags(flags, issues),
         *from_env_kwargs(env_kwargs, issues),
         *from_sets(sets, issues),
+        *more,
     ]
     if any(document.tree is None and document.issues for document in documents):
         # not YAML at all: further checks would be meaningless

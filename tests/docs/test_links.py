@@ -141,8 +141,10 @@ def faults(call: Call) -> Iterator[str]:
                 yield f"{call.text}: no option {name}"
             if name == "--set":
                 yield from key_faults(call, value or next(words, ""))
-        elif word in getattr(command, "commands", {}):
-            command = command.commands[word]
+        elif word in (known := getattr(command, "commands", {})) or (
+            command.name == "sweep" and word.endswith(".yaml")
+        ):
+            command = known[word if word in known else "run"]
             allowed |= options_of(command)
         elif not hasattr(command, "commands") or command.name in FILTERS:
             continue  # an argument, or a filter in place of a command

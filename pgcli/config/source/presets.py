@@ -61,6 +61,7 @@ def name_of(path: Path) -> str:
 
 
 def available(root: Path | None = None) -> list[Path]:
-    """All presets, sorted."""
+    """All presets, sorted; files of sweeps are none."""
     root = directory() if root is None else root
-    return [] if root is None else sorted(root.glob("*/*.yaml"))
+    paths = [] if root is None else sorted(root.glob("*/*.yaml"))
+    return [path for path in paths if path.parent.name != "sweeps"]

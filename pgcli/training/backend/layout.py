@@ -77,6 +77,16 @@ class Backend(NamedTuple):
     mesh: Mesh | None
 
 
+def on_cpu(config: RunConfig, recorded: Mapping[str, Any]) -> tuple[Layout, int]:
+    """(layout, threads) of a run on the CPU, which are chosen before JAX starts."""
+    limit = int(recorded.get("devices", 1)) if recorded else cores()
+    layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
+    large = minibatch_size(config) >= SMALL_MINIBATCH
+    large = large or config.network.torso in MANY_THREADS
+    threads = cores() if large or layout.devices > 1 else 1
+    return layout, int(recorded.get("cpu_threads", threads))
+
+
 def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backend:
     """Starts JAX for a run.
 
@@ -90,16 +100,11 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
     """
     recorded = recorded or {}
     limit = int(recorded.get("devices", 1)) if recorded else cores()
-
-    # before JAX starts: number of devices and threads of a CPU
-    layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
-    large = minibatch_size(config) >= SMALL_MINIBATCH
-    large = large or config.network.torso in MANY_THREADS
-    threads = cores() if large or layout.devices > 1 else 1
+    layout, threads = on_cpu(config, recorded)
     started = accelerator.start(
         config.accelerator,
         host_envs=not config.env.on_device,
-        cpu_threads=int(recorded.get("cpu_threads", threads)),
+        cpu_threads=threads,
         cpu_devices=layout.devices,
     )
 

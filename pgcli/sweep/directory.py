@@ -1,0 +1,144 @@
+"""The directory of a sweep: the file, the record of each trial, runs, workers."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgcli.config.dump import differences
+from pgcli.errors import UsageError
+from pgcli.runs_dir import RUNS_DIR
+from pgcli.storage import files, json_files
+from pgcli.storage.run_directory import RunDirectory
+from pgcli.sweep.plan import Plan, load, name_of
+
+MAY_DIFFER = ("sampler", "pruner", "trials", "hours")
+"""Keys of the file that may change between two starts of a sweep."""
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """The files of a sweep.
+
+    Attributes:
+      path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def file(self) -> Path:
+        """The sweep file, as it was at the last start."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def settings(self) -> Path:
+        """URL of the storage and modules of environments."""
+        return self.path / "sweep.json"
+
+    @property
+    def runs(self) -> Path:
+        """The directory of the trials' runs."""
+        return self.path / "runs"
+
+    @property
+    def workers(self) -> Path:
+        """The directory of the workers' locks and logs."""
+        return self.path / "workers"
+
+    def run(self, number: int) -> RunDirectory:
+        """The run of a trial."""
+        return RunDirectory(self.runs / name_of(number))
+
+    def _record(self, number: int) -> Path:
+        return self.path / "trials" / f"{name_of(number)}.json"
+
+    def read_record(self, number: int) -> dict[str, Any]:
+        """The record of a trial; empty before it starts."""
+        return json_files.read_object(self._record(number)) or {}
+
+    def write_record(self, number: int, record: Mapping[str, Any]) -> None:
+        """Replaces the record of a trial."""
+        json_files.write_object(self._record(number), record)
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(number, record) of every trial that has started."""
+        for path in sorted(self._record(0).parent.glob("trial-*.json")):
+            number = int(path.stem.partition("-")[2])
+            yield number, self.read_record(number)
+
+    def read_settings(self) -> dict[str, Any]:
+        """The settings of the sweep; empty before its first start."""
+        return json_files.read_object(self.settings) or {}
+
+    def plan(self) -> Plan:
+        """The plan of the sweep.
+
+        Raises:
+          UsageError: this is not the directory of a sweep.
+        """
+        if not self.file.is_file():
+            raise UsageError(
+                "this is not the directory of a sweep",
+                where=str(self.path),
+                help="`pgcli sweep FILE.yaml` starts a sweep",
+            )
+        return load(self.file)
+
+    def prepare(self, plan: Plan, settings: Mapping[str, Any]) -> None:
+        """Creates the directory, or checks that it belongs to the same sweep.
+
+        Raises:
+          UsageError: it contains another sweep, or cannot be written.
+        """
+        if self.file.is_file():
+            _check_same(self, plan)
+        try:
+            for path in (self.runs, self.workers, self._record(0).parent):
+                files.ensure_directory(path)
+            base = plan.file.base
+            if base is not None and base.is_file():
+                target = self.path / base.name
+                if not target.exists() or not target.samefile(base):
+                    shutil.copyfile(base, target)
+            if not (self.file.exists() and self.file.samefile(plan.file.path)):
+                files.replace_bytes(self.file, plan.file.path.read_bytes())
+            json_files.write_object(self.settings, settings)
+        except OSError as error:
+            raise UsageError(
+                f"the sweep's directory cannot be written: {error.strerror}",
+                where=str(error.filename or self.path),
+                help="choose another --out",
+            ) from None
+
+
+def find(name: str) -> SweepDirectory:
+    """The directory of a sweep: a path, a file, or a name in `runs/sweeps`."""
+    path = Path(name)
+    if path.is_file():
+        return default(path)
+    named = RUNS_DIR / "sweeps" / name
+    return SweepDirectory(path if path.is_dir() or not named.is_dir() else named)
+
+
+def default(file: Path) -> SweepDirectory:
+    """The directory of a sweep file."""
+    return SweepDirectory(RUNS_DIR / "sweeps" / file.stem)
+
+
+def _check_same(directory: SweepDirectory, plan: Plan) -> None:
+    """Checks that trials of the directory would be the same under a plan."""
+    before = directory.plan()
+    wrong = [
+        f"`{key}` was {then}, now {now}"
+        for key, then, now in differences(before.first, plan.first)
+    ]
+    if before.file.space != plan.file.space:
+        wrong.append("`space` has changed")
+    if wrong:
+        raise UsageError(
+            f"the sweep was started with other settings: {'; '.join(wrong[:5])}",
+            where=str(directory.path),
+            help=f"give another --out; only {', '.join(MAY_DIFFER)} may change",
+        )

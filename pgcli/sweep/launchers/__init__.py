@@ -1,0 +1,1 @@
+"""Launchers: who starts the workers of a sweep, one module each."""

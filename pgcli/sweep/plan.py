@@ -1,0 +1,154 @@
+"""The plan of a sweep: the checked file, and the configuration of each trial."""
+
+import importlib.util
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pgcli.config.dump import flow
+from pgcli.config.errors import ConfigError, Issue
+from pgcli.config.load import Resolved, resolve
+from pgcli.config.schema import RunConfig
+from pgcli.envs import registry
+from pgcli.storage.loggers import require_packages
+from pgcli.sweep import space
+from pgcli.sweep.file import SweepFile, check_grid, read
+from pgcli.sweep.space import Label, Labels
+from pgcli.training.backend import plugins
+
+PACKAGES = {"cmaes": ("cmaes", "cmaes"), "gp": ("torch", "torch")}
+"""Samplers that need a further package: (module, name on the package index)."""
+
+MAX_CHECKED = 500
+"""Trials of a grid or of random draws that are checked before the sweep starts."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that has been checked.
+
+    Attributes:
+      file: the sweep file.
+      first: configuration of the first combination.
+    """
+
+    file: SweepFile
+    first: RunConfig
+
+    @property
+    def listed(self) -> bool:
+        """Whether a trial's number alone determines its values."""
+        return self.file.sampler in ("grid", "random")
+
+    @property
+    def num_trials(self) -> int | None:
+        """Number of trials; None if only the time is limited."""
+        trials = self.file.trials
+        if self.file.sampler != "grid":
+            return trials
+        size = len(self.grid)
+        return size if trials is None else min(size, trials)
+
+    @cached_property
+    def grid(self) -> list[dict[str, Label]]:
+        """All combinations of the grid."""
+        return space.grid(self.file.space)
+
+    def labels(self, number: int) -> Labels:
+        """Labels of a trial, if its number determines them."""
+        if self.file.sampler == "grid":
+            return self.grid[number]
+        return space.draw(self.file.space, self.first.seed, number)
+
+    def resolve(self, labels: Labels) -> Resolved:
+        """The configuration of a trial.
+
+        Raises:
+          ConfigError: the values are wrong, or do not fit each other.
+        """
+        return _resolve(self.file, labels)
+
+    def command(self, number: int, labels: Labels, runs_dir: Path) -> str:
+        """The shell line that trains a trial."""
+        words = ["pgcli", "train"]
+        words += ["-c", str(self.file.base)] if self.file.base else []
+        for assignment in (*self.file.config, *self.file.assignments(labels)):
+            key = ".".join(map(str, assignment.path))
+            words += ["--set", f"{key}={flow(assignment.value)}"]
+        words += ["--name", name_of(number), "--runs-dir", str(runs_dir)]
+        return shlex.join([*words, "--resume", "auto", "-q", "--json"])
+
+
+def name_of(number: int) -> str:
+    """Name of a trial, which is that of its run."""
+    return f"trial-{number:04d}"
+
+
+def load(path: Path) -> Plan:
+    """The plan in a sweep file, after all checks that need no training.
+
+    Raises:
+      ConfigError: with the mistakes of the file.
+      UsageError: an environment or a package is missing.
+    """
+    file = read(path)
+    if file.sampler == "grid":
+        check_grid(file)
+    issues: dict[tuple[str, str | None], Issue] = {}
+    configs: list[RunConfig] = []
+    for labels in space.probes(file.space):
+        _collect(file, labels, configs, issues)
+    if not issues:
+        plan = Plan(file, configs[0])
+        count = min(plan.num_trials or MAX_CHECKED, MAX_CHECKED) if plan.listed else 0
+        for number in range(count):
+            _collect(file, plan.labels(number), configs, issues)
+    if issues:
+        raise ConfigError(list(issues.values()))
+    _check(file, configs)
+    return plan
+
+
+def _collect(
+    file: SweepFile,
+    labels: Labels,
+    configs: list[RunConfig],
+    issues: dict[tuple[str, str | None], Issue],
+) -> None:
+    """Adds the configuration of a combination, or its mistakes."""
+    try:
+        configs.append(_resolve(file, labels).config)
+    except ConfigError as error:
+        for issue in error.issues:
+            issues.setdefault((issue.message, issue.where), issue)
+
+
+def _resolve(file: SweepFile, labels: Labels) -> Resolved:
+    more = [*file.config, *file.assignments(labels)]
+    return resolve(file=file.base, flags={}, sets=(), more=more)
+
+
+def _check(file: SweepFile, configs: list[RunConfig]) -> None:
+    """Checks what all trials need: packages, environments, evaluations."""
+    for env in {config.env.id: config.env for config in configs}.values():
+        registry.check(env)
+    for config in configs:
+        if config.grid:
+            file.fail(
+                "`grid` is not for sweeps", ("config",), "list the values in `space`"
+            )
+        if not config.eval.final_episodes:
+            help = "trials are ranked by their final evaluation"
+            file.fail("`eval.final_episodes` must not be 0", ("config",), help)
+        if file.pruner != "none" and not config.eval.every:
+            help = "set `eval.every`, or remove the pruner"
+            file.fail("the pruner needs periodic evaluations", ("pruner",), help)
+    for accelerator in {config.accelerator for config in configs}:
+        plugins.check(accelerator)
+    require_packages(configs[0].log.sinks)
+    if file.sampler in PACKAGES:
+        module, package = PACKAGES[file.sampler]
+        if importlib.util.find_spec(module) is None:
+            help = f"pip install {package}"
+            file.fail(f"the sampler {file.sampler} needs {package}", ("sampler",), help)

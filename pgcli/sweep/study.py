@@ -1,0 +1,273 @@
+"""The study of a sweep in Optuna: the queue of its trials, and the sampler."""
+
+import contextlib
+import importlib.util
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgcli.errors import LockedError, UsageError
+from pgcli.storage.lock import is_held, locked
+from pgcli.sweep.directory import SweepDirectory
+from pgcli.sweep.plan import Plan
+from pgcli.sweep.space import Dimension, Label, Labels, Space
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+EXTRA = "sweep"
+STUDY = "sweep"
+OWNER = "owner"
+"""Attribute of a trial: the lock file of the worker that runs it."""
+
+BEAT_SECONDS = 30.0
+"""Interval at which a worker touches its lock file."""
+
+SILENT_SECONDS = 300.0
+"""Silence after which a worker on another machine counts as dead."""
+
+BUSY_SECONDS = 60
+"""Time to wait for another process that writes to SQLite."""
+
+CLAIM_SECONDS = 60.0
+"""Time to wait for another process that claims a trial."""
+
+WARMUP_EVALUATIONS = 2
+"""Evaluations of a trial that the median pruner always waits for."""
+
+
+def require_optuna() -> None:
+    """Checks that Optuna is installed.
+
+    Raises:
+      UsageError: it is not.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise UsageError(
+            "a sweep needs Optuna, which is not installed",
+            help=f"pip install 'pgcli-jax[{EXTRA}]'; or run the lines of --print",
+        )
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+class Queue:
+    """The trials of a sweep in a storage that several processes share.
+
+    A trial keeps its number and its values when it returns to the queue, so that its
+    run continues. All claims hold one lock: a running trial without an owner is one
+    whose worker was killed while it claimed.
+    """
+
+    def __init__(self, directory: SweepDirectory, plan: Plan, url: str) -> None:
+        """Opens the study.
+
+        Raises:
+          UsageError: the storage cannot be opened, or has no such study.
+        """
+        require_optuna()
+        import optuna
+
+        self._directory, self._plan = directory, plan
+        self._storage = open_storage(url)
+        try:
+            self.study: Study = optuna.load_study(
+                study_name=study_name(directory), storage=self._storage
+            )
+        except KeyError:
+            raise UsageError(
+                "the storage has no study of this sweep",
+                where=url,
+                help="start the sweep first; --rebuild makes it from the runs",
+            ) from None
+
+    def trials(self) -> "list[FrozenTrial]":
+        """All trials, by number."""
+        trials: list[FrozenTrial] = self.study.get_trials(deepcopy=False)
+        return trials
+
+    def counts(self) -> dict[str, int]:
+        """Number of trials by state, in lower case."""
+        counts = dict.fromkeys(("waiting", "running", "complete", "pruned", "fail"), 0)
+        for trial in self.trials():
+            counts[trial.state.name.lower()] += 1
+        return counts
+
+    def best_score(self) -> float | None:
+        """The best score so far."""
+        done = [t.value for t in self.trials() if t.state.name == "COMPLETE"]
+        return max((x for x in done if x is not None), default=None)
+
+    def claim(self, owner: Path) -> "Trial | None":
+        """The next trial, marked as running by `owner`; None if none is left."""
+        with self._lock():
+            self._requeue()
+            waiting = [t.number for t in self.trials() if t.state.name == "WAITING"]
+            if not waiting and self._plan.num_trials is None:
+                waiting = [len(self.trials())]
+                self.study.enqueue_trial({})
+            if not waiting:
+                return None
+            self.study.sampler = make_sampler(self._plan, min(waiting))
+            trial = self.study.ask()
+            trial.set_user_attr(OWNER, owner.name)
+            return trial
+
+    def requeue(self) -> None:
+        """Puts the trials of dead workers back."""
+        with self._lock():
+            self._requeue()
+
+    def release(self, owner: Path) -> None:
+        """Puts the trials of a worker back, to be continued."""
+        with self._lock():
+            self._requeue(owner.name)
+
+    def _requeue(self, owner: str | None = None) -> None:
+        from optuna.trial import TrialState
+
+        for trial in self.trials():
+            if trial.state == TrialState.RUNNING and (
+                self._is_dead(trial)
+                if owner is None
+                else trial.user_attrs.get(OWNER) == owner
+            ):
+                self._storage.set_trial_state_values(
+                    trial._trial_id, TrialState.WAITING
+                )
+
+    def _is_dead(self, trial: "FrozenTrial") -> bool:
+        """Whether no worker runs a trial any more."""
+        owner: str | None = trial.user_attrs.get(OWNER)
+        if owner is None:
+            return True
+        path = self._directory.workers / owner
+        if owner.partition("@")[0] == socket.gethostname():
+            return not is_held(path)
+        with contextlib.suppress(OSError):
+            now = self._claim_file.stat().st_mtime  # by the clock of the file server
+            return bool(now - path.stat().st_mtime > SILENT_SECONDS)
+        return True
+
+    @property
+    def _claim_file(self) -> Path:
+        return self._directory.workers / "claim.lock"
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        end = time.monotonic() + CLAIM_SECONDS
+        while True:
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(locked(self._claim_file))
+                except LockedError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.05)
+                    continue
+                os.utime(self._claim_file)
+                yield
+                return
+
+
+def study_name(directory: SweepDirectory) -> str:
+    """Name of the study: that of the directory, since storages may be shared."""
+    return directory.path.resolve().name
+
+
+def open_storage(url: str) -> Any:
+    """The storage at a URL of SQLAlchemy, or in a journal file.
+
+    Raises:
+      UsageError: it cannot be opened.
+    """
+    from optuna.storages import JournalStorage, RDBStorage, journal
+
+    scheme, _, rest = url.partition("://")
+    try:
+        if scheme == "journal":
+            return JournalStorage(journal.JournalFileBackend(rest))
+        wait = {"connect_args": {"timeout": BUSY_SECONDS}}
+        return RDBStorage(url, engine_kwargs=wait if scheme == "sqlite" else {})
+    except Exception as error:
+        raise UsageError(
+            f"the storage cannot be opened: {str(error).splitlines()[0]}",
+            where=url,
+            help="sqlite:///FILE, postgresql://HOST/NAME or journal://FILE",
+        ) from error
+
+
+def create(directory: SweepDirectory, plan: Plan, url: str) -> None:
+    """Creates the study, with all its trials waiting; adds those that are missing."""
+    require_optuna()
+    import optuna
+
+    study = optuna.create_study(
+        study_name=study_name(directory),
+        storage=open_storage(url),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    for _ in range(len(study.trials), plan.num_trials or 0):
+        study.enqueue_trial({})
+
+
+def labels_of(trial: "Trial", dimensions: Space) -> Labels:
+    """Labels of a trial, suggested by the sampler where the trial has none yet."""
+    labels: dict[str, Label] = {}
+    for dimension in dimensions:
+        chosen = labels[dimension.name] = _suggest(trial, dimension)
+        labels |= labels_of(trial, dimension.branch(chosen))
+    return labels
+
+
+def _suggest(trial: "Trial", dimension: Dimension) -> Label:
+    name = dimension.name
+    chosen: Label = None
+    if dimension.kind == "choice":
+        chosen = trial.suggest_categorical(name, dimension.labels)
+    elif dimension.kind == "integers":
+        chosen = trial.suggest_int(name, *dimension.values)
+    else:
+        log = dimension.kind == "log_uniform"
+        chosen = trial.suggest_float(name, *dimension.values, log=log)
+    return chosen
+
+
+def make_sampler(plan: Plan, number: int) -> Any:
+    """The sampler for one trial; its random numbers depend on the trial's number."""
+    from optuna import samplers
+
+    seed = (plan.first.seed * 1_000_003 + number) % 2**32
+    match plan.file.sampler:
+        case "tpe":
+            return samplers.TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True
+            )
+        case "gp":
+            return samplers.GPSampler(seed=seed)
+        case "cmaes":
+            return samplers.CmaEsSampler(seed=seed)
+    uniform = samplers.RandomSampler(seed=seed)
+    return samplers.PartialFixedSampler(dict(plan.labels(number)), uniform)
+
+
+def make_pruner(plan: Plan) -> Any:
+    """The pruner; it compares trials after equally many evaluations."""
+    from optuna import pruners
+
+    config = plan.first
+    match plan.file.pruner:
+        case "median":
+            return pruners.MedianPruner(n_warmup_steps=WARMUP_EVALUATIONS + 1)
+        case "hyperband":
+            evaluations = max(2, config.steps // max(1, config.eval.every or 1))
+            return pruners.HyperbandPruner(max_resource=evaluations)
+    return pruners.NopPruner()

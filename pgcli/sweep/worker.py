@@ -1,0 +1,265 @@
+"""A worker: runs trials one after the other in one process, with its programs."""
+
+import os
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pgcli.arrays.statistics import iqm_weights
+from pgcli.config.load import Resolved
+from pgcli.errors import LockedError, PgcliError
+from pgcli.storage import checkpoint, run_name
+from pgcli.storage.lock import locked
+from pgcli.sweep.directory import SweepDirectory
+from pgcli.sweep.plan import Plan, name_of
+from pgcli.sweep.space import Labels, values
+from pgcli.sweep.study import BEAT_SECONDS, Queue, labels_of, make_pruner
+from pgcli.training.backend import layout
+from pgcli.training.reporter import Reporter
+from pgcli.training.run import train
+from pgcli.training.stop_signals import Interrupted, stop_on_signal
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+MAX_ATTEMPTS = 5
+"""Deaths of its worker, without a new checkpoint, after which a trial has failed."""
+
+PAUSE_SECONDS = 5.0
+"""Pause after a trial whose run another process is writing."""
+
+ANOTHER_PROCESS = 75
+"""Exit status of a worker whose next trial needs other settings of JAX."""
+
+
+class Pruned(Exception):  # noqa: N818 - a request, not an error
+    """A trial was stopped by the pruner."""
+
+
+def work(
+    directory: SweepDirectory,
+    plan: Plan,
+    url: str,
+    note: Callable[[str], None],
+    parent: int | None = None,
+) -> int:
+    """Runs trials until none is left; returns how many.
+
+    Args:
+      directory: directory of the sweep.
+      plan: the sweep.
+      url: URL of the storage.
+      note: receives a line per trial.
+      parent: process that ends this worker with its own end.
+
+    Raises:
+      Interrupted: a signal arrived; the trial is saved and back in the queue.
+      SystemExit: the next trial needs another process.
+    """
+    queue = Queue(directory, plan, url)
+    queue.study.pruner = make_pruner(plan)
+    count = 0
+    with stop_on_signal() as stop, _alive(directory.workers, parent) as lock:
+        worker = _Worker(directory, plan, queue, lock, note)
+        while stop.code is None:
+            trial = queue.claim(lock)
+            if trial is None:
+                return count
+            try:
+                worker.run(trial)
+                count += 1
+            except LockedError as error:
+                queue.release(lock)
+                note(f"{name_of(trial.number)}: {error.message}")
+                time.sleep(PAUSE_SECONDS)
+            except (Interrupted, KeyboardInterrupt, SystemExit):
+                queue.release(lock)
+                raise
+        raise stop.interrupted()
+
+
+@contextmanager
+def _alive(directory: Path, parent: int | None) -> Iterator[Path]:
+    """A lock file that shows that this worker lives, touched at intervals."""
+    name = f"{socket.gethostname()}@{os.getpid()}-{run_name.suffix()}.lock"
+    path, over = directory / name, threading.Event()
+
+    def beat() -> None:
+        last = time.monotonic()
+        while not over.wait(0.5):
+            if parent is not None and os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            if time.monotonic() - last >= BEAT_SECONDS:
+                last = time.monotonic()
+                os.utime(path)
+
+    with locked(path):
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield path
+        finally:
+            over.set()
+            thread.join()
+            path.unlink(missing_ok=True)
+
+
+class _Evaluations(Reporter):
+    """Reports the periodic evaluations of a trial to its study."""
+
+    def __init__(self, trial: "Trial", every: int, note: Callable[[str], None]) -> None:
+        self._trial, self._every, self._note = trial, every, note
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """See `Reporter.evaluated`. Raises `Pruned` if the pruner decides so."""
+        value = row.get("return_iqm", row["return_mean"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an evaluation repeated after a kill
+            self._trial.report(value, row["steps"] // self._every)
+        if self._trial.should_prune():
+            raise Pruned
+
+    def warn(self, message: str) -> None:
+        """See `Reporter.warn`."""
+        self._note(f"{name_of(self._trial.number)}: {message}")
+
+
+class _Worker:
+    """Runs claimed trials."""
+
+    def __init__(
+        self,
+        directory: SweepDirectory,
+        plan: Plan,
+        queue: Queue,
+        lock: Path,
+        note: Callable[[str], None],
+    ) -> None:
+        self._directory, self._plan, self._queue = directory, plan, queue
+        self._lock, self._note = lock, note
+        self._settings: Any = None
+
+    def run(self, trial: "Trial") -> None:
+        """Trains a trial, or reads its result, and reports it to the study.
+
+        Raises:
+          Interrupted: a signal arrived.
+          LockedError: another process writes to its run.
+          SystemExit: it needs another process.
+        """
+        number = trial.number
+        labels = labels_of(trial, self._plan.file.space)
+        record = self._directory.read_record(number)
+        if "state" not in record:
+            head = {"trial": number, "labels": dict(labels)}
+            head["values"] = values(self._plan.file.space, labels)
+            start = time.monotonic()
+            record = self._outcome(trial, labels, head, record)
+            record["seconds"] = round(time.monotonic() - start, 3)
+            self._directory.write_record(number, record)
+        self._tell(trial, record)
+        score = record.get("score")
+        text = f"return {score:.6g}" if score is not None else record.get("error", "")
+        self._note(f"{name_of(number)}: {record['state']} {text}".rstrip())
+
+    def _outcome(
+        self,
+        trial: "Trial",
+        labels: Labels,
+        head: dict[str, Any],
+        before: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The record of a trial that has ended."""
+        # deaths of its worker since the last checkpoint
+        run = self._directory.run(trial.number)
+        saved = [path.name for path in checkpoint.committed(run.checkpoints)]
+        newest = max(saved, default=None)
+        attempts = before.get("attempts", 0) if before.get("newest") == newest else 0
+        if attempts >= MAX_ATTEMPTS:
+            error = f"its worker died {attempts} times in a row at checkpoint {newest}"
+            return head | {"state": "failed", "error": error}
+        counted = {"newest": newest, "attempts": attempts + 1}
+        self._directory.write_record(trial.number, head | counted)
+
+        try:
+            resolved = self._plan.resolve(labels)
+            self._require_settings(resolved, trial.number)
+            result = train(
+                resolved,
+                runs_dir=self._directory.runs,
+                name=run.name,
+                resume="auto",
+                reporter=_Evaluations(
+                    trial, max(1, resolved.config.eval.every or 1), self._note
+                ),
+            )
+        except Pruned:
+            return head | {"state": "pruned"}
+        except (LockedError, Interrupted, SystemExit):
+            self._directory.write_record(trial.number, head | {"newest": newest})
+            raise
+        except PgcliError as error:
+            return head | {"state": "failed", "error": error.message}
+        return head | scored(result)
+
+    def _require_settings(self, resolved: Resolved, number: int) -> None:
+        """Ends the worker if JAX has started with other settings than a trial needs.
+
+        Threads and devices determine the bits of an update: a trial must not depend on
+        the trials before it.
+        """
+        config, run = resolved.config, self._directory.run(number)
+        recorded = run.read_meta().get("accelerator") if run.is_run() else None
+        on_cpu = layout.on_cpu(config, recorded or {})
+        settings = config.accelerator, config.env.on_device, on_cpu
+        if self._settings not in (None, settings):
+            raise SystemExit(ANOTHER_PROCESS)
+        self._settings = settings
+
+    def _tell(self, trial: "Trial", record: Mapping[str, Any]) -> None:
+        """Reports the end of a trial to the study."""
+        from optuna.trial import TrialState
+
+        states = {"complete": None, "pruned": TrialState.PRUNED}
+        if record["state"] == "complete" and record["score"] is not None:
+            self._queue.study.tell(trial, record["score"], skip_if_finished=True)
+            return
+        if "error" in record:
+            trial.set_user_attr("error", record["error"])
+        state = states.get(record["state"]) or TrialState.FAIL
+        self._queue.study.tell(trial, state=state, skip_if_finished=True)
+
+
+def scored(result: Mapping[str, Any]) -> dict[str, Any]:
+    """State and score of a trial from its result.
+
+    The score is the interquartile mean over the seeds. A seed that diverged counts as
+    the worst; the trial has failed if that is not cut off.
+    """
+    members = result.get("members")
+    if members is None:
+        return {
+            "state": "complete",
+            "score": result["eval"]["return_mean"],
+            "ci": result["eval"]["return_ci"],
+            "scores": [result["eval"]["return_mean"]],
+        }
+    scores = [None if m["diverged"] else m["eval"]["return_mean"] for m in members]
+    known = np.sort([x for x in scores if x is not None])
+    lost = len(scores) - len(known)
+    weights = iqm_weights(len(scores))
+    if np.any(weights[:lost] > 0):
+        error = f"{lost} of {len(scores)} seeds diverged"
+        return {"state": "failed", "error": error, "scores": scores}
+    score = float(known @ weights[lost:])
+    ci = result["eval"]["return_iqm_ci"]
+    return {"state": "complete", "score": score, "ci": ci, "scores": scores}
