@@ -57,12 +57,12 @@ def num_distinct(returns: np.ndarray, lengths: np.ndarray, first: np.ndarray) ->
 
 
 def summarize(
-    returns: np.ndarray, lengths: np.ndarray, first: np.ndarray
+    returns: np.ndarray, lengths: np.ndarray, first: np.ndarray, raw: np.ndarray
 ) -> dict[str, Any]:
     """Mean, interval and spread of unscaled episode returns, and the mean length.
 
     If `n_distinct` is 1, environment and policy are deterministic: the interval then
-    describes a single episode.
+    describes a single episode. `raw` are the returns beneath the wrappers.
     """
     return {
         "episodes": len(returns),
@@ -74,7 +74,16 @@ def summarize(
         "return_min": float(returns.min()),
         "return_max": float(returns.max()),
         "length_mean": float(lengths.mean()),
+        **raw_scores(raw),
     }
+
+
+def raw_scores(raw: np.ndarray) -> dict[str, Any]:
+    """Mean of returns beneath the wrappers and its interval; empty if they are NaN."""
+    if np.isnan(raw).any():
+        return {}
+    interval = list(bootstrap_interval(raw))
+    return {"raw_return_mean": float(raw.mean()), "raw_return_ci": interval}
 
 
 def iqm_weights(count: int) -> np.ndarray:

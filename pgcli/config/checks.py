@@ -103,9 +103,14 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
         yield [("host", "vectorizer"), id], message, help
     if not env.wrappers:
         return
-    if host.vectorizer == "native":
+    if env.backend == "envpool":
+        message = f"`env.wrappers` is for environments of Gymnasium, not `{env.id}`"
+        help = f"remove it, or use `{env.id.removeprefix('envpool:')}`"
+        yield [("env", "wrappers"), id], message, help
+    elif host.vectorizer == "native":
         message = "`env.wrappers` and `host.vectorizer: native` exclude each other"
-        yield [("env", "wrappers"), ("host", "vectorizer")], message, None
+        help = "remove `host.vectorizer`: native environments take no wrappers"
+        yield [("env", "wrappers"), ("host", "vectorizer")], message, help
     for index, item in enumerate(env.wrappers):
         for message, remedy in env_wrappers.faults(item, f"env.wrappers[{index}]"):
             yield [("env", "wrappers", index)], message, remedy

@@ -1,10 +1,10 @@
 """Wrappers allowed in `env.wrappers`, with their arguments; refused ones, with reasons.
 
-Plain data, so that a configuration can be checked before Gymnasium is imported. A test
-compares it with the wrapper classes.
+A user's own wrapper is `module:Name`. Plain data, so that a configuration can be
+checked before Gymnasium is imported. A test compares it with the wrapper classes.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pgcli.suggest import did_you_mean
@@ -50,7 +50,13 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "RGBImgPartialObsWrapper": Wrapper(MINIGRID, (), ("tile_size",)),
     "SymbolicObsWrapper": Wrapper(MINIGRID),
     "ViewSizeWrapper": Wrapper(MINIGRID, (), ("agent_view_size",)),
+    "ActionBonus": Wrapper(MINIGRID),
+    "NoDeath": Wrapper(MINIGRID, ("no_death_types",), ("death_cost",)),
+    "PositionBonus": Wrapper(MINIGRID),
 }
+
+CHANGE_RETURNS = {"ActionBonus", "NoDeath", "PositionBonus"}
+"""Wrappers that change rewards, in addition to the user's own ones, which may."""
 
 _RETURN = "it would change the returns that are logged and evaluated; set {} instead"
 _NEEDLESS = "{} already; leave it out"
@@ -58,9 +64,6 @@ REFUSED: Mapping[str, str] = {
     "ClipReward": _RETURN.format("`normalize.reward` and `normalize.clip`"),
     "NormalizeReward": _RETURN.format("`normalize.reward`"),
     "TransformReward": _RETURN.format("`normalize.reward`"),
-    "ActionBonus": "it would add to the returns that are logged and evaluated",
-    "PositionBonus": "it would add to the returns that are logged and evaluated",
-    "NoDeath": "it would change the returns that are logged and evaluated",
     "NormalizeObservation": "its statistics would not be saved, nor frozen in "
     "evaluation; set `normalize.obs` instead",
     "TransformObservation": "a configuration cannot contain a function; register an "
@@ -86,18 +89,28 @@ def parse(item: Any) -> tuple[str, Mapping[str, Any]]:
     """(name, keyword arguments) of an item without `faults`."""
     if isinstance(item, str):
         return item, {}
+    if "name" in item:
+        return item["name"], item.get("kwargs") or {}
     [(name, kwargs)] = item.items()
     return name, kwargs or {}
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of a user's wrapper, `module:Name`."""
+    return ":" in name
+
+
+def may_change_returns(items: Iterable[Any]) -> bool:
+    """Whether rewards may differ from those beneath the wrappers."""
+    names = (parse(item)[0] for item in items)
+    return any(is_own(name) or name in CHANGE_RETURNS for name in names)
 
 
 def faults(item: Any, place: str) -> Iterator[Fault]:
     """Problems of one item of `env.wrappers`, called `place` in messages."""
     # the form of the item
-    form = "a name, or {name: {argument: value}}"
-    single = isinstance(item, Mapping) and len(item) == 1
-    if not isinstance(item, str) and not (
-        single and all(v is None or isinstance(v, Mapping) for v in item.values())
-    ):
+    if not _has_form(item):
+        form = "a name, {NAME: {argument: value}} or {name: NAME, kwargs: {…}}"
         yield f"`{place}` must be {form}", "such as {FrameStackObservation: …}"
         return
 
@@ -106,8 +119,17 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
     if name in REFUSED:
         yield f"`{place}`: {name} is refused", REFUSED[name]
         return
+    if is_own(name):
+        module, _, attribute = name.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+            yield f"`{place}`: `{name}` is not MODULE:NAME", "such as my_pkg:MyWrapper"
+        return
     if name not in WRAPPERS:
-        yield f"`{place}`: no wrapper `{name}`", _near(name, WRAPPERS)
+        module, dot, attribute = name.rpartition(".")
+        own = f"{module}:{attribute}" if dot else "MODULE:NAME"
+        otherwise = f"one of your own is {own}; there are {', '.join(WRAPPERS)}"
+        help = did_you_mean(name, WRAPPERS, otherwise)
+        yield f"`{place}`: no wrapper `{name}`", help
         return
 
     # the arguments
@@ -115,7 +137,8 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
     known = (*wrapper.required, *wrapper.optional)
     for key in kwargs:
         if key not in known:
-            help = _near(key, known) if known else f"{name} takes none"
+            arguments = f"there are {', '.join(known)}"
+            help = did_you_mean(key, known, arguments if known else "it takes none")
             yield f"`{place}`: {name} has no argument `{key}`", help
     if missing := [key for key in wrapper.required if key not in kwargs]:
         example = ", ".join(f"{key}: …" for key in missing)
@@ -123,5 +146,15 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
         yield f"`{place}`: {name} needs {words}", f"write {{{name}: {{{example}}}}}"
 
 
-def _near(word: str, known: Collection[str]) -> str:
-    return did_you_mean(word, known, f"there are {', '.join(known)}")
+def _has_form(item: Any) -> bool:
+    """Whether an item can be parsed."""
+    if isinstance(item, str):
+        return True
+    if not isinstance(item, Mapping):
+        return False
+    if "name" in item:
+        known = isinstance(item["name"], str) and not item.keys() - {"name", "kwargs"}
+        values = [item.get("kwargs")]
+    else:
+        known, values = len(item) == 1, [*item.values()]
+    return known and all(x is None or isinstance(x, Mapping) for x in values)

@@ -53,8 +53,9 @@ class EnvConfig:
     ] = None
     wrappers: Annotated[
         tuple[Any, ...] | None,
-        "wrappers around a host environment, the innermost first: names, or {name: "
-        "{argument: value}}; null: what its family needs (MiniGrid: ImgObsWrapper)",
+        "wrappers around a host environment, the innermost first: names, {NAME: "
+        "{argument: value}} or {name: NAME, kwargs: {…}}, your own as MODULE:NAME; "
+        "null: what its family needs (MiniGrid: ImgObsWrapper)",
     ] = None
 
     @property

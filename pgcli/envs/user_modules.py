@@ -140,8 +140,12 @@ def require(recorded: Sequence[str], where: str) -> None:
         )
 
 
-def split(env_id: str) -> tuple[str | None, str]:
+def split(env_id: str, subject: str = "") -> tuple[str | None, str]:
     """(module, name) of an id `my_pkg:MyEnv-v0`; (None, id) if there is no module.
+
+    Args:
+      env_id: the id, or the name of another object in that form.
+      subject: beginning of the error message.
 
     Raises:
       UsageError: the module is not one of `--env-module`.
@@ -152,7 +156,8 @@ def split(env_id: str) -> tuple[str | None, str]:
     if module not in NAMED:
         near = similar(module, NAMED)
         raise UsageError(
-            f"`{env_id}`: the module `{module}` is not named on the command line",
+            f"{subject}`{env_id}`: the module `{module}` is not named on the command "
+            "line",
             help=f"did you mean `{near[0]}:{name}`?"
             if near
             else f"if you trust it, name it: --env-module {module}",

@@ -70,7 +70,7 @@ class RunTracker:
 
     def evaluation(self, played: Episodes) -> tuple[Scores, Iterable[Scores]]:
         """See `Tracker.evaluation`: a single row."""
-        scores = summarize(*played[:3])
+        scores = summarize(*played[:4])
         return scores, [scores]
 
     def results(self, played: Episodes | None) -> dict[str, Any]:

@@ -51,6 +51,10 @@ def test_wrappers_survive_being_stored(tmp_path: Path) -> None:
         ("FlatenObservation", "no wrapper `FlatenObservation`", "FlattenObservation"),
         ("framestack", "no wrapper `framestack`", "FrameStackObservation"),
         ("zzz", "no wrapper `zzz`", "there are DelayObservation"),
+        ("my_pkg.Mine", "no wrapper `my_pkg.Mine`", "my_pkg:Mine"),
+        ("my_pkg:1", "is not MODULE:NAME", "my_pkg:MyWrapper"),
+        ("{name: TimeLimit, steps: 5}", "must be a name", "such as"),
+        ("{name: DelayObservation, kwargs: {d: 1, delay: 1}}", "no argument `d`", ""),
         ("FrameStackObservation", "needs `stack_size`", "{stack_size: …}"),
         ("{FrameStackObservation: {n: 4, stack_size: 4}}", "no argument `n`", "there"),
         ("{FlattenObservation: {n: 4}}", "no argument `n`", "takes none"),
@@ -72,7 +76,10 @@ def test_wrappers_that_do_not_fit_are_explained(
     assert help in (issue.help or "")
 
 
-@pytest.mark.parametrize("other", ["env.id=func:CartPole-v1", "host.vectorizer=native"])
+@pytest.mark.parametrize(
+    "other",
+    ["env.id=func:CartPole-v1", "env.id=envpool:Ant-v4", "host.vectorizer=native"],
+)
 def test_wrappers_are_for_environments_stepped_one_by_one(other: str) -> None:
     with pytest.raises(ConfigError, match=r"env\.wrappers"):
         resolved("env.wrappers=[FlattenObservation]", other)

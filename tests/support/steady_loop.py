@@ -51,7 +51,8 @@ class Steady:
             raise EvaluationStopped
         score = self.scores[min(self.iteration, len(self.scores)) - 1]
         returns = np.full(episodes, score)
-        return Episodes(returns, np.full(episodes, 3), *[np.arange(episodes)] * 2)
+        index, raw = np.arange(episodes), np.full(episodes, np.nan)
+        return Episodes(returns, np.full(episodes, 3), index, raw, index)
 
     def snapshot(self) -> dict[str, dict[str, np.ndarray]]:
         counts = {"iteration": np.array(self.iteration), "steps": np.array(self.steps)}

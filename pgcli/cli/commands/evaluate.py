@@ -11,7 +11,12 @@ import typer
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table, to_json
-from pgcli.cli.terminal.formatting import interval, members_table, number
+from pgcli.cli.terminal.formatting import (
+    interval,
+    members_table,
+    number,
+    raw_return,
+)
 from pgcli.config.bounds import MAX_EPISODES, MAX_SEED
 from pgcli.config.dump import flow
 from pgcli.errors import ExitCode, PgcliError, UsageError
@@ -151,6 +156,7 @@ def _text(result: Mapping[str, Any]) -> str:
     spread += f"std {number(result['return_std'])}"
     scores = [
         ("return", interval(result)),
+        *raw_return(result),
         ("spread", spread),
         ("length", number(result["length_mean"])),
     ]

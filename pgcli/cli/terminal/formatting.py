@@ -17,6 +17,15 @@ from pgcli.report.text import (
 __all__ = ["NOTHING", "clock", "interval", "iqm", "number", "short"]
 
 
+def raw_return(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The line of a table with the return beneath the wrappers, if there is one."""
+    if row.get("raw_return_mean") is None:
+        return []
+    low, high = map(number, row["raw_return_ci"])
+    text = f"{number(row['raw_return_mean'])}  [{low}, {high}] 95 %"
+    return [("raw return", f"{text}, without the wrappers of env.wrappers")]
+
+
 def members_table(result: Mapping[str, Any]) -> str:
     """Table of the members below an empty line; empty for a single run."""
     head, *rows = members_rows(result) or [()]
@@ -45,7 +54,8 @@ def summary(result: Mapping[str, Any]) -> str:
     # statistics over all values of a grid would mix different settings
     alike = len(result.get("cells", ())) < 2
     if result.get("eval") and alike:
-        rows.append(("eval return", interval(result["eval"])))
+        rows += [("eval return", interval(result["eval"]))]
+        rows += raw_return(result["eval"])
     best = result.get("best")
     if best:
         score = number(best.get("return_mean"))

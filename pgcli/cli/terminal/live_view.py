@@ -236,10 +236,12 @@ def progress_line(status: Status) -> str:
 def evaluation_line(row: Mapping[str, Any]) -> str:
     """An evaluation as `key=value` words."""
     low, high = row.get("return_ci") or (None, None)
+    raw = row.get("raw_return_mean")
     return (
         f"eval steps={row.get('steps')} return={_plain(row.get('return_mean'))} "
         f"low={_plain(low)} high={_plain(high)} episodes={row.get('episodes')}"
         + (f" distinct={row['n_distinct']}" if row.get("n_distinct") == 1 else "")
+        + ("" if raw is None else f" raw_return={_plain(raw)}")
     )
 
 

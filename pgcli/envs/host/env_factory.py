@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pgcli.config.env_wrappers import may_change_returns
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.failures import close_quietly
@@ -35,6 +36,7 @@ class EnvFactory:
       max_episode_steps: time limit; None for the registered one.
       wrappers: the innermost first, as in `env.wrappers`.
       atari: whether it is an Atari game with the usual preprocessing.
+      raw_returns: whether it lists the returns beneath its wrappers.
     """
 
     id: str
@@ -43,6 +45,12 @@ class EnvFactory:
     max_episode_steps: int | None
     wrappers: tuple[Any, ...]
     atari: bool
+    raw_returns: bool = False
+
+    def for_evaluation(self) -> "EnvFactory":
+        """This factory, with `raw_returns` if the wrappers may change returns."""
+        raw = may_change_returns(self.wrappers)
+        return dataclasses.replace(self, raw_returns=raw)
 
     def __call__(self) -> Any:
         """A new Gymnasium environment, not yet reset.
@@ -54,12 +62,16 @@ class EnvFactory:
         """
         if _KEPT and _KEPT[0][0] == self:
             return _KEPT.pop()[1]
-        from pgcli.envs.host.wrappers import wrap  # imports gymnasium
+        # imports gymnasium
+        from pgcli.envs.host.wrappers import RawReturns, RawRewards, wrap
 
         make = atari.make_game if self.atari else make_registered
         with Waits(self):
             env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
-            return wrap(env, self.wrappers, self.id)
+            if not self.raw_returns:
+                return wrap(env, self.wrappers, self.id)
+            rewards = RawRewards(env)
+            return RawReturns(wrap(rewards, self.wrappers, self.id), rewards)
 
     def keep_one(self) -> Any:
         """A new environment, not to be reset, which the next call returns again.

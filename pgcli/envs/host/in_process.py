@@ -23,6 +23,7 @@ from pgcli.envs.state.capture import (
     malformed,
     restore,
     seed_spaces,
+    walk,
 )
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.replay import Recording, replay
@@ -234,6 +235,18 @@ class InProcess:
         self._lives.begin(info, i)
         self._check(self._first + i, obs)
         return obs
+
+    def take_raw_returns(self) -> list[list[float]] | None:
+        """Returns beneath the wrappers of the episodes that ended since the last call.
+
+        One list per environment; None if they are not recorded (`EnvFactory`).
+        """
+        levels = [level for env in self._envs for level in walk(env)]
+        lists = [x.pgcli_raw_returns for x in levels if hasattr(x, "pgcli_raw_returns")]
+        taken = [returns.copy() for returns in lists]
+        for returns in lists:
+            returns.clear()
+        return taken or None
 
     def get_state(self) -> list[EnvState]:
         """See `Resumable.get_state`: one state per environment."""

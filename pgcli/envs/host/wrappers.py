@@ -1,7 +1,8 @@
-"""Wrappers of a host environment: those of `env.wrappers`, and `NamedParts`.
+"""Wrappers of a host environment: those of `env.wrappers`, and pgcli's own.
 
 `NamedParts` converts Tuples and nested Dicts to one Dict of plain spaces, the format
-that networks support.
+that networks support. `RawRewards` and `RawReturns` measure returns beneath the
+wrappers of the configuration.
 """
 
 import importlib
@@ -9,13 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
-from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, parse
+from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, is_own, parse
+from pgcli.envs import user_modules
 from pgcli.envs.failures import PASSED, in_words
 from pgcli.envs.spaces import by_part
 from pgcli.errors import UsageError
 from pgcli.extras import pip_install
+from pgcli.suggest import did_you_mean
 
 
 def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
@@ -41,20 +45,14 @@ def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
 
 def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any:
     where = f"environment {env_id}"
-    home = WRAPPERS[name].module
-    try:
-        cls = getattr(importlib.import_module(home), name)
-    except ModuleNotFoundError:
-        extra = pip_install("minigrid") if home == MINIGRID else None
-        raise UsageError(
-            f"env.wrappers: {name} needs a package that is not installed",
-            where=where,
-            help=extra,
-        ) from None
+    make = _own(name, where) if is_own(name) else _known(name, where)
     # YAML has lists where Gymnasium expects tuples
     kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()}
     try:
-        return cls(env, **kwargs)
+        wrapped = make(env, **kwargs)
+        if not isinstance(wrapped, gymnasium.Env):
+            raise TypeError(f"it returns {wrapped!r}, which is no gymnasium.Env")
+        return wrapped
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"env.wrappers: {name}: {error}", where=where) from None
     except PASSED:
@@ -68,6 +66,34 @@ def _wrapped(env: Any, name: str, kwargs: Mapping[str, Any], env_id: str) -> Any
             help=f"its observations are {env.observation_space}, its actions "
             f"{env.action_space}" + (f"; given were {given}" if given else ""),
         ) from None
+
+
+def _known(name: str, where: str) -> Any:
+    """A class of `gymnasium.wrappers` or `minigrid.wrappers`."""
+    home = WRAPPERS[name].module
+    try:
+        return getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError:
+        extra = pip_install("minigrid") if home == MINIGRID else None
+        raise UsageError(
+            f"env.wrappers: {name} needs a package that is not installed",
+            where=where,
+            help=extra,
+        ) from None
+
+
+def _own(name: str, where: str) -> Any:
+    """A class or function of a module that the command line names."""
+    module, attribute = user_modules.split(name, "env.wrappers: ")
+    home = user_modules.named()[str(module)]
+    if not callable(getattr(home, attribute, None)):
+        names = [key for key, value in vars(home).items() if isinstance(value, type)]
+        raise UsageError(
+            f"env.wrappers: `{module}` has no wrapper `{attribute}`",
+            where=where,
+            help=did_you_mean(attribute, names, f"it is looked up in {home.__file__}"),
+        )
+    return getattr(home, attribute)
 
 
 def parts(space: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -95,3 +121,36 @@ class NamedParts(
     def observation(self, observation: Any) -> dict[str, Any]:
         """The parts of one observation."""
         return by_part(observation)
+
+
+class RawRewards(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Adds up the rewards beneath the wrappers around it."""
+
+    total = 0.0
+
+    def step(self, action: Any) -> Any:
+        """One step, unchanged."""
+        result = self.env.step(action)
+        # in float32, as in the buffers whose rewards are added up to returns
+        self.total += float(np.float32(result[1]))
+        return result
+
+
+class RawReturns(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Lists the return beneath the wrappers of every episode that a reset ended.
+
+    Rewards during a reset are left out, as above the wrappers.
+    """
+
+    def __init__(self, env: Any, rewards: RawRewards) -> None:
+        """Wraps `env`, which contains `rewards`."""
+        super().__init__(env)
+        self._rewards = rewards
+        self.pgcli_raw_returns: list[float] = []
+
+    def reset(self, **options: Any) -> Any:
+        """The first observation of another episode."""
+        self.pgcli_raw_returns.append(self._rewards.total)
+        result = self.env.reset(**options)
+        self._rewards.total = 0.0
+        return result

@@ -51,6 +51,12 @@ class OneWorker:
         """See `HostEnv.step`."""
         return self._workers.step(action, slot, active)()
 
+    def take_raw_returns(self) -> list[list[float]] | None:
+        """See `InProcess.take_raw_returns`."""
+        taken: list[list[float]] | None
+        (taken,) = self._workers.call("take_raw_returns", [[]])
+        return taken
+
     def close(self) -> None:
         """Ends the process."""
         self._workers.close()

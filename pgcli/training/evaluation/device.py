@@ -142,5 +142,5 @@ def checked(played: Played, spec: EnvSpec, seed: int) -> Episodes:
         field, problem = fields(spec.obs)[played.fault[n]]
         where = f"environment {spec.id}, seed {seed}"
         raise not_finite(field, n, int(played.lengths[n]) - 1, where, problem)
-    envs = np.arange(len(played.returns))
-    return Episodes(played.returns, played.lengths, played.first, envs)
+    count = len(played.returns)
+    return Episodes(*played[:3], np.full(count, np.nan), np.arange(count))

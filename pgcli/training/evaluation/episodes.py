@@ -16,6 +16,8 @@ class Episodes(NamedTuple):
     lengths: np.ndarray
     first: np.ndarray
     """Hash of the first observation."""
+    raw: np.ndarray
+    """Returns beneath the wrappers; NaN if no wrapper may change them."""
     envs: np.ndarray
     """The environment that played it."""
 

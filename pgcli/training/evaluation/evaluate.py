@@ -9,7 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
+from pgcli.arrays.statistics import (
+    Score,
+    over_members,
+    over_seeds,
+    raw_scores,
+    summarize,
+)
 from pgcli.config.bounds import MAX_EPISODES
 from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs import user_modules
@@ -140,6 +146,8 @@ def evaluate(
     rows = [m.label | played for m, played in zip(known, each, strict=True)]
     cells = [Score(m.values, x) for m, x in zip(known, scores, strict=True)]
     result |= over_members(scores, episodes, lengths)
+    raw = [played.get("raw_return_mean", np.nan) for played in each]
+    result |= raw_scores(np.array(raw))
     return {**result, "members": rows, "cells": over_seeds(cells)}
 
 
@@ -206,7 +214,10 @@ class _Episodes:
                 zip(played.envs, seeds, played.returns, played.lengths, strict=True)
             )
         ]
-        return {**summarize(*played[:3]), "per_episode": rows}
+        if not np.isnan(played.raw).any():
+            for row, raw in zip(rows, played.raw, strict=True):
+                row["raw_return"] = float(raw)
+        return {**summarize(*played[:4]), "per_episode": rows}
 
 
 def _shapes(space: ObsSpace) -> Any:

@@ -100,6 +100,7 @@ class HostEvaluator:
         first = [_hash(slots[0].obs, n) for n in range(num_envs)]
         carry = self._policy.initial_carry(num_envs)
         step = done = 0
+        _take_raw_returns(env)  # of episodes that the reset has ended
         while (played < quota).any():
             if stop(done):
                 raise EvaluationStopped
@@ -134,8 +135,24 @@ class HostEvaluator:
             np.array([x for row in returns for x in row]),
             np.array([x for row in lengths for x in row]),
             np.array([x for row in firsts for x in row]),
+            _raw_returns(env, quota),
             np.repeat(np.arange(num_envs), quota),
         )
+
+
+def _take_raw_returns(env: HostEnv) -> list[list[float]] | None:
+    take = getattr(env, "take_raw_returns", None)
+    taken: list[list[float]] | None = take and take()
+    return taken
+
+
+def _raw_returns(env: HostEnv, quota: np.ndarray) -> np.ndarray:
+    """Returns beneath the wrappers: the first ones of each environment, or NaN."""
+    taken = _take_raw_returns(env)
+    if taken is None:
+        return np.full(quota.sum(), np.nan)
+    rows = zip(taken, quota, strict=True)
+    return np.array([x for row, count in rows for x in row[:count]])
 
 
 def _hash(obs: Any, n: int) -> int:

@@ -100,7 +100,7 @@ class EvaluationEnvs:
         self, seeds: list[int], error: EnvironmentFailed
     ) -> tuple[HostEnv, Any]:
         """One environment in a worker process, since `error` occurred in this one."""
-        factory = env_factory(self._config)
+        factory = env_factory(self._config).for_evaluation()
         if not self._limited:
             factory = dataclasses.replace(factory, max_episode_steps=LONGEST)
         try:
@@ -120,7 +120,7 @@ class EvaluationEnvs:
         if self._native:
             vectorizer = self._host.vectorizer
             return make_host_env(self._config, seeds, vectorizer=vectorizer)
-        factory = env_factory(self._config)
+        factory = env_factory(self._config).for_evaluation()
         while len(self._made) < len(seeds):
             self._made.append(self._make_one(factory))
         kind = InProcess if self._checked else _Recorded

@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.arrays.statistics import Score, over_members, over_seeds, summarize
+from pgcli.arrays.statistics import (
+    Score,
+    over_members,
+    over_seeds,
+    raw_scores,
+    summarize,
+)
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import Row
 from pgcli.training.members.device_members import DeviceMembers
@@ -91,11 +97,13 @@ class MembersTracker:
         # mean return and length of each active member: [M]
         active = [m for m in self._loop.members if m.index not in self._loop.diverged]
         which = [member.index for member in active]
-        returns, lengths = (x[which] for x in played[:2])
-        means = returns.mean(axis=1), lengths.mean(axis=1)
-        overall = over_members(means[0], returns.shape[1], means[1])
+        returns, lengths, raw = (
+            x[which].mean(axis=1) for x in (played.returns, played.lengths, played.raw)
+        )
+        overall = over_members(returns, played.returns.shape[1], lengths)
+        overall |= raw_scores(raw)
         rows = (
-            member.label | summarize(*(x[member.index] for x in played[:3]))
+            member.label | summarize(*(x[member.index] for x in played[:4]))
             for member in active
         )
         return overall, rows
@@ -108,7 +116,7 @@ class MembersTracker:
             m, why = member.index, self._loop.diverged.get(member.index)
             known = None
             if played is not None and not why:
-                known = summarize(*(x[m] for x in played[:3]))
+                known = summarize(*(x[m] for x in played[:4]))
             training = (self._newest.get(m) or {}).get("return_mean")
             entries.append(
                 {**member.label, "train_return_mean": training}
