@@ -6,6 +6,7 @@ The public Python API, imported on first use so that `import pgcli` stays cheap:
 - `train`, `resume`: from a configuration, or a run, to a result;
 - `evaluate`: returns of a saved agent over a fixed number of episodes;
 - `load_policy`: a saved agent as a function from observations to actions;
+- `make_env`: the environment of a run, as one Gymnasium environment;
 - `use_env_modules`: allows environments from your own modules.
 
 Errors of the user are subclasses of `pgcli.errors.PgcliError`.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pgcli.training.configure import configure as configure
     from pgcli.training.evaluation.evaluate import evaluate as evaluate
     from pgcli.training.evaluation.load_policy import load_policy as load_policy
+    from pgcli.training.evaluation.make_env import make_env as make_env
     from pgcli.training.run import resume as resume
     from pgcli.training.run import train as train
 
@@ -28,6 +30,7 @@ __all__ = [
     "configure",
     "evaluate",
     "load_policy",
+    "make_env",
     "resume",
     "train",
     "use_env_modules",
@@ -37,6 +40,7 @@ _LAZY = {
     "configure": ("pgcli.training.configure", "configure"),
     "evaluate": ("pgcli.training.evaluation.evaluate", "evaluate"),
     "load_policy": ("pgcli.training.evaluation.load_policy", "load_policy"),
+    "make_env": ("pgcli.training.evaluation.make_env", "make_env"),
     "resume": ("pgcli.training.run", "resume"),
     "train": ("pgcli.training.run", "train"),
     "use_env_modules": ("pgcli.envs.user_modules", "use"),

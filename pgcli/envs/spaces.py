@@ -102,6 +102,23 @@ def unsupported(space: Any, env_id: str, part: str | None = None) -> Environment
     )
 
 
+def to_gymnasium(space: ObsSpace) -> Any:
+    """The Gymnasium space of a space of ours."""
+    from gymnasium import spaces
+
+    if isinstance(space, Mapping):
+        return spaces.Dict({name: to_gymnasium(part) for name, part in space.items()})
+    if isinstance(space, Discrete):
+        return spaces.Discrete(space.n, start=space.start)
+    if isinstance(space, MultiDiscrete):
+        sizes = (np.reshape(x, space.shape) for x in (space.nvec, space.start))
+        return spaces.MultiDiscrete(next(sizes), np.int32, start=next(sizes))
+    if isinstance(space, MultiBinary):
+        return spaces.MultiBinary(space.shape)
+    low, high = (np.broadcast_to(bound, space.shape) for bound in space.bounds())
+    return spaces.Box(low, high, dtype=np.dtype(space.dtype).type)
+
+
 def by_part(obs: Any) -> dict[str, Any]:
     """The plain parts of a Tuple or Dict observation, however deep, by their paths.
 

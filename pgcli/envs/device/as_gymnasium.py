@@ -1,0 +1,43 @@
+"""An on-device environment as a Gymnasium environment, for users' programs."""
+
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+
+from pgcli.envs.base import DeviceEnv
+from pgcli.envs.spaces import to_gymnasium
+
+
+class AsGymnasium(gymnasium.Env[Any, Any]):
+    """One on-device environment, with compiled resets and steps."""
+
+    def __init__(self, env: DeviceEnv) -> None:
+        """Takes the spaces and the time limit of `env`."""
+        self.device_env = env
+        self.observation_space = to_gymnasium(env.spec.obs)
+        self.action_space = to_gymnasium(env.spec.action)
+        self._reset, self._step = jax.jit(env.reset), jax.jit(env.step)
+        self._state: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The first observation of an episode, and an empty info."""
+        super().reset(seed=seed)
+        self._state, obs = self._reset(self._key())
+        return jax.tree.map(np.asarray, obs), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """The outcome of one step."""
+        space = self.device_env.spec.action
+        array = np.asarray(action, space.dtype)
+        self._state, (obs, *rest) = self._step(self._key(), self._state, array)
+        reward, terminated, truncated = jax.device_get(rest)
+        obs = jax.tree.map(np.asarray, obs)
+        return obs, float(reward), bool(terminated), bool(truncated), {}
+
+    def _key(self) -> Any:
+        """Another key of the seed of the last reset that had one."""
+        return jax.random.key(int(self.np_random.integers(2**32)))
