@@ -203,8 +203,7 @@ def _merged(
 ) -> Merged:
     """An algorithm's defaults, more defaults, the files, then the command line.
 
-    Args:
-      env_id: the full id of the environment, unless it was given.
+    `env_id` is the full id of the environment, unless that was given.
     """
     merged = Merged()
     if algo is not None:
