@@ -477,7 +477,7 @@ def test_train_help_shows_every_algorithm_with_sentence_and_equation(run: Run) -
         "",
         *("train", "eval", "resume", "ladder", "explain", "bench", "doctor"),
         *("runs", "runs list", "runs show", "runs verify", "runs rm"),
-        *("plot", "compare", "video", "export"),
+        *("plot", "compare", "video", "report", "export"),
         *("config", "config show", "config check", "config explain", "config schema"),
         *("envs", "envs list", "envs check"),
     ],

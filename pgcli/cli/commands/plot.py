@@ -16,7 +16,7 @@ pgcli plot runs/* --group-by algo.name --y eval.return_mean -o curves.png"""
 
 NOTES = """\
 Members of a group are one curve: interquartile mean and 95 % bootstrap interval
-at each point. Without --group-by, the seeds of a run are a group. The evaluations
+at each point. Without --group-by, the seeds of a run are a group. Evaluations
 of a single run have the interval over their episodes. PNG needs the extra
 `plot`."""
 

@@ -16,9 +16,10 @@ pgcli report NAME OTHER -o comparison.html
 pgcli report runs/* --group-by algo.name --threshold 475"""
 
 NOTES = """\
-One file without scripts, fonts or pictures from elsewhere: curves, evaluation,
-diagnostics, configuration with origins, hardware and versions. The newest .mp4, .webm
-or .gif in the directory of a run is embedded, or the one that `pgcli video` wrote."""
+One file without scripts, fonts or pictures from elsewhere: curves,
+evaluation, diagnostics, configuration with origins, hardware and versions.
+The newest .mp4, .webm or .gif in the directory of a run is embedded, or the
+one that `pgcli video` wrote."""
 
 Out = Annotated[Path, options.option("-o,--out FILE", "page to write")]
 
