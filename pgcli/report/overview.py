@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pgcli.charts import rows
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
+from pgcli.errors import UsageError
 from pgcli.report.text import clock, interval, number, short
 from pgcli.storage import json_files
 from pgcli.storage.curves import clock_of
@@ -49,9 +50,15 @@ class Overview:
         """The overview of a run.
 
         Raises:
-          ConfigError: its configuration is damaged.
+          UsageError: it has no configuration, or one with mistakes (`ConfigError`).
           CheckpointError: another of its files is damaged.
         """
+        if not run.config_yaml.is_file():
+            raise UsageError(
+                "the run has no config.yaml: it was stopped before it began",
+                where=str(run.path),
+                help=f"`pgcli runs rm {run.name} --yes` deletes it",
+            )
         return cls(
             run,
             summarize(run),

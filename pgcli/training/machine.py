@@ -32,7 +32,7 @@ def describe() -> dict[str, Any]:
 
 
 def facts(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(name, text) of a description; nothing of an empty one."""
+    """(name, text) of a description; nothing of one that was not recorded."""
     if described:
         memory = f"{described['memory'] / 2**30:.0f} GiB"
         yield "CPU", f"{described['cpu']}, {described['cores']} cores, {memory}"

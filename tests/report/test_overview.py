@@ -7,6 +7,7 @@ import pytest
 from support.written_runs import ended, evaluation, returns, write_run
 
 from pgcli.cli.main import main
+from pgcli.errors import UsageError
 from pgcli.report.overview import Overview
 
 
@@ -57,6 +58,13 @@ def test_advice_is_that_of_training_and_of_the_result(tmp_path: Path) -> None:
     stopped = write_run(tmp_path, "b", metrics=returns(1.0))
     (text,) = Overview.of(stopped).advice()
     assert text == "the run is not finished: `pgcli resume b` continues it"
+
+
+def test_run_that_never_began_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "a")
+    run.config_yaml.unlink()
+    with pytest.raises(UsageError, match="stopped before it began"):
+        Overview.of(run)
 
 
 def test_runs_show_is_one_screen(
