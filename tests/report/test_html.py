@@ -132,6 +132,24 @@ def test_runs_of_a_group_are_one_curve(
         page.write(chosen, tmp_path / "a.html", group_by="algo.nam")
 
 
+def test_chosen_values_are_those_that_somebody_or_the_environment_chose(
+    tmp_path: Path,
+) -> None:
+    run = write_run(tmp_path, "a")
+    origins = dict.fromkeys(run.read_meta()["origins"], "default")
+    chosen = {"env.num_envs": "default for images", "seed": "--seed"}
+    others = {"algo.gamma": "default of ppo2", "eval.every": "derived"}
+    run.write_meta({**run.read_meta(), "origins": {**origins, **chosen, **others}})
+    page.write([run], tmp_path / "a.html")
+    shown = sections((tmp_path / "a.html").read_text())["Configuration"]
+    first = shown.partition("<details>")[0]
+    assert re.findall(r'<th scope="row">(.*?)</th>', first) == list(chosen)
+    # of an older version
+    run.write_meta({**run.read_meta(), "origins": None})
+    page.write([run], tmp_path / "a.html")
+    assert "were not recorded" in (tmp_path / "a.html").read_text()
+
+
 def test_text_of_runs_is_never_markup(tmp_path: Path) -> None:
     run = write_run(tmp_path, "a", env=HOSTILE, metrics=returns(1, 2))
     moved = tmp_path / "<b>&name"

@@ -1,5 +1,6 @@
 """Sections of a report page, each for one run or several."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from pgcli.report.html.markup import (
 from pgcli.report.overview import Fact, Overview
 from pgcli.report.text import NOTHING, members_rows, number, short
 
-UNSET = ("default", DERIVED)
-"""Origins of values that nobody chose for this run."""
+UNSET = re.compile(rf"default( of .*)?|{DERIVED}")
+"""Origins of values that nobody chose, and that do not depend on the environment."""
 
 CHECKS = (
     "KL divergence of updates, effective sample size, explained variance, entropy, and "
@@ -140,7 +141,7 @@ def _settings(run: Overview, runs: Sequence[Overview]) -> Html:
         for key, value in flat(run.config).items()
         if key in origins or not origins
     ]
-    chosen = [row for row in rows if not row[2].startswith(UNSET)]
+    chosen = [row for row in rows if not UNSET.fullmatch(row[2])]
     head = ("key", "value", "origin")
     if not origins:
         first = element("p", "The origins of the values were not recorded.")
