@@ -139,10 +139,18 @@ class Overview:
 
     def advice(self) -> Iterator[str]:
         """Problems that the logs and the result show, in words, with remedies."""
-        advisor, name = Advisor(), self.run.name
+        advisor, name, skipped = Advisor(), self.run.name, []
         for row in rows.rows(self.run.metrics_jsonl, self.config.num_members):
             for text in advisor.advise(row):
                 yield f"from step {row.get('steps', 0):,}: {text}"
+            if row.get("skipped"):
+                skipped.append(row.get("steps", 0))
+        if skipped:
+            yield (
+                f"from step {skipped[0]:,}: gradients were not finite in "
+                f"{len(skipped)} rows of the log: try a lower optimizer.lr, or "
+                "normalize.obs and normalize.reward"
+            )
         for each in self.result.get("members", ()):
             if each.get("diverged"):
                 yield f"seed {each['seed']} diverged: {each['diverged']}"

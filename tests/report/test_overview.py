@@ -55,8 +55,9 @@ def test_advice_is_that_of_training_and_of_the_result(tmp_path: Path) -> None:
     assert changes.startswith("from step 1,000: the policy changes too much")
     assert diverged == "seed 4 diverged: not finite"
     assert best.startswith("the best evaluation (3.5) is above the interval")
-    stopped = write_run(tmp_path, "b", metrics=returns(1.0))
-    (text,) = Overview.of(stopped).advice()
+    stopped = write_run(tmp_path, "b", metrics=returns(1.0, 1.0, skipped=4))
+    gradients, text = Overview.of(stopped).advice()
+    assert gradients.startswith("from step 100: gradients were not finite in 2 rows")
     assert text == "the run is not finished: `pgcli resume b` continues it"
 
 

@@ -89,11 +89,11 @@ function connect(figure) {
     if (more > 0) tip.append(make("p", "", `and ${more} more`));
     cursor.style.left = across(at);
     cursor.hidden = tip.hidden = false;
-    // beside the cursor, on the side with more room
+    // on the side of the cursor with more room
     const share = (at - left) / (right - left);
     const room = area.clientWidth - tip.offsetWidth;
-    const beside = share < 0.5 ? share * area.clientWidth + 12 : share * area.clientWidth - tip.offsetWidth - 12;
-    tip.style.left = `${Math.min(Math.max(beside, 0), Math.max(room, 0))}px`;
+    const close = share < 0.5 ? share * area.clientWidth + 12 : share * area.clientWidth - tip.offsetWidth - 12;
+    tip.style.left = `${Math.min(Math.max(close, 0), Math.max(room, 0))}px`;
   }
 
   function follow(event) {

@@ -21,8 +21,8 @@ UNSET = re.compile(rf"default( of .*)?|{DERIVED}")
 """Origins of values that nobody chose, and that do not depend on the environment."""
 
 CHECKS = (
-    "KL divergence of updates, effective sample size, explained variance, entropy, and "
-    "diverged runs"
+    "KL divergence of updates, effective sample size, explained variance, entropy, "
+    "gradients that are not finite, and diverged runs"
 )
 
 
