@@ -9,7 +9,12 @@ from pgcli.config.layout import columns, default_shards, devices_in_use
 from pgcli.config.schema import RunConfig
 from pgcli.suggest import did_you_mean
 
-SINKS = ("tensorboard", "csv")  # a test compares it with the registry of loggers
+SINKS = (
+    "tensorboard",
+    "csv",
+    "wandb",
+    "mlflow",
+)  # a test compares it with the registry of loggers
 SEARCH = 10_000  # largest distance of a divisor that is suggested
 
 _SHARDS = ("parallel", "shards")

@@ -217,8 +217,18 @@ class LogConfig:
         int, Ge(1), bounds.INT32, "iterations between rows of metrics.jsonl"
     ] = 1
     sinks: Annotated[
-        tuple[str, ...], "additional loggers, by name (tensorboard, csv)"
+        tuple[str, ...],
+        "additional loggers, by name (tensorboard, csv, wandb, mlflow)",
     ] = ()
+    project: Annotated[str, MinLen(1), "project of wandb, experiment of mlflow"] = (
+        "pgcli"
+    )
+    group: Annotated[
+        str | None,
+        MinLen(1),
+        "group of the run in wandb, tag in mlflow; null: a run with several members is "
+        "a group",
+    ] = None
 
 
 @dataclass(frozen=True)

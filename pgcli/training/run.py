@@ -56,6 +56,9 @@ MAY_DIFFER = (
     "checkpoint.every",
     "host.workers",
     "host.timeout",
+    "log.sinks",
+    "log.project",
+    "log.group",
 )
 """Keys whose values may change on resume, because no earlier result depends on them."""
 
@@ -117,6 +120,7 @@ def train(
                     run, stored, config, reporter, stop, on_iteration=on_iteration
                 )
 
+        require_packages(config.log.sinks)
         # the loop comes first: most errors occur before a run directory is created
         with _trainer(config) as trainer:
             text = space_defaults.warning(config, trainer.loop.spec.obs)
@@ -349,7 +353,6 @@ def _trainer(
       AcceleratorError: the accelerator is not available, or ran out of memory.
       UsageError: a package is missing, or the environment does not fit.
     """
-    require_packages(config.log.sinks)
     backend = layout.start(config, recorded)
     with memory_errors():
         loop, tracker = _make_loop(config, backend)

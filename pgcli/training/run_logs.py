@@ -1,10 +1,13 @@
 """The logs of a run: metrics, evaluations, timing, and additional sinks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgcli.config.schema import RunConfig
-from pgcli.storage.loggers import LOGGERS, JsonlWriter, Logger
+from pgcli.storage.loggers import JsonlWriter
+from pgcli.storage.loggers.base import LoggedRun
+from pgcli.storage.loggers.sinks import Sinks
+from pgcli.storage.loggers.write_errors import Report
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.loops.base import Row
 from pgcli.training.reporter import Reporter
@@ -24,7 +27,8 @@ class RunLogs:
           config: its interval of metrics, sinks and members.
           reporter: receives warnings.
         """
-        self._run, self._config, self._warn = run, config.log, reporter.warn
+        self._run, self._config = run, config
+        self._report = Report(reporter.warn, reporter.note)
         self._picture = RunPicture(run, config, reporter.warn)
         self._metrics, self._eval, self._timing = (
             JsonlWriter(path, reporter.warn)
@@ -35,7 +39,8 @@ class RunLogs:
             "eval": self._eval,
             "timing": self._timing,
         }
-        self._sinks: list[Logger] = []
+        self._sinks: Sinks | None = None
+        self._is_finished = False
 
     def open_sinks(self, after_step: int | None) -> None:
         """Opens the sinks.
@@ -43,26 +48,47 @@ class RunLogs:
         Args:
           after_step: for a resumed run, the step after which rows are dropped.
         """
-        self._sinks = [
-            LOGGERS[name](self._run.path, after_step=after_step, warn=self._warn)
-            for name in self._config.sinks
-        ]
+        run = LoggedRun(self._run.path, self._config, after_step)
+        self._sinks = Sinks(run, self._report)
 
     def metrics(self, row: Row, *, is_last: bool) -> None:
         """Writes the metrics of an iteration if they are due, or if it is the last."""
-        if is_last or int(row["iteration"] or 0) % self._config.every == 0:
+        if is_last or int(row["iteration"] or 0) % self._config.log.every == 0:
             self._metrics.write(row)
-            for sink in self._sinks:
-                sink.write(int(row["steps"] or 0), row)
+            if self._sinks is not None:
+                self._sinks.metrics(row)
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """Writes a row of eval.jsonl."""
         self._eval.write(row)
+        if self._sinks is not None:
+            self._sinks.evaluation(row)
 
     def timing(self, row: Mapping[str, Any]) -> None:
         """Writes a row of timing.jsonl."""
         self._timing.write(row)
+        if self._sinks is not None:
+            self._sinks.timing(row)
         self._picture.refresh()
+
+    def finish(self, result: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+        """Draws the picture, and logs the result to the sinks.
+
+        Args:
+          result: the result of the run.
+          stop: whether to stop waiting for the last uploads.
+        """
+        self._finish(result, stop)
+
+    def _finish(
+        self, result: Mapping[str, Any] | None, stop: Callable[[], bool] | None
+    ) -> None:
+        if self._is_finished:
+            return
+        self._is_finished = True
+        self._picture.draw()
+        if self._sinks is not None:
+            self._sinks.finish(result, stop)
 
     def sync(self) -> None:
         """Makes the metrics durable."""
@@ -83,6 +109,4 @@ class RunLogs:
         """Closes all logs."""
         for writer in self._record.values():
             writer.close()
-        for sink in self._sinks:
-            sink.close()
-        self._picture.draw()
+        self._finish(None, None)

@@ -349,6 +349,7 @@ class Session:
             lambda: guard(lambda: self._run.write_result(result))
         )
         if written:
+            self._logs.finish(result, self._stop_requested)
             return result
         iteration = self._checkpoints.saved_iteration
         raise NotSavedError(

@@ -1,6 +1,8 @@
 """Writers of metrics: `JsonlWriter` writes the record, `LOGGERS` are optional.
 
-One file per logger. May import `pgcli.errors` and `pgcli.storage.files`.
+One file per logger. `sinks` passes the rows of a run to all of them; those that talk to
+a service do so in a process of their own (`follow`). May import `pgcli.config`,
+`pgcli.errors` and the other modules of `pgcli.storage`.
 """
 
 import importlib.util
@@ -11,11 +13,21 @@ from pgcli.extras import pip_install
 from pgcli.storage.loggers.base import Logger
 from pgcli.storage.loggers.csv_file import CsvLogger
 from pgcli.storage.loggers.jsonl import JsonlWriter
+from pgcli.storage.loggers.mlflow import MlflowLogger
 from pgcli.storage.loggers.tensorboard import TensorBoardLogger
+from pgcli.storage.loggers.wandb import WandbLogger
 
-LOGGERS: dict[str, type[Logger]] = {"csv": CsvLogger, "tensorboard": TensorBoardLogger}
+LOGGERS: dict[str, type[Logger]] = {
+    "csv": CsvLogger,
+    "tensorboard": TensorBoardLogger,
+    "wandb": WandbLogger,
+    "mlflow": MlflowLogger,
+}
 
-PACKAGES = {"tensorboard": "tensorboardX"}
+IN_BACKGROUND = ("wandb", "mlflow")
+"""Loggers of services, which may block; each runs in a process of its own."""
+
+PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
 """Loggers that need a package, installed by the extra of the same name."""
 
 
@@ -27,7 +39,9 @@ def require_packages(names: Iterable[str]) -> None:
     """
     for name in names:
         package = PACKAGES.get(name)
-        if package is not None and importlib.util.find_spec(package) is None:
+        spec = package and importlib.util.find_spec(package)
+        # a directory of that name, such as `wandb/`, has a specification without origin
+        if package and (not spec or not spec.origin):
             raise UsageError(
                 f"the logger `{name}` needs {package}, which is not installed",
                 help=f"{pip_install(name)}, or leave `{name}` out of log.sinks",
@@ -39,6 +53,8 @@ __all__ = [
     "CsvLogger",
     "JsonlWriter",
     "Logger",
+    "MlflowLogger",
     "TensorBoardLogger",
+    "WandbLogger",
     "require_packages",
 ]

@@ -1,14 +1,13 @@
-"""Metrics as `metrics.csv`: a column `step`, then one per metric."""
+"""Metrics as `metrics.csv`: columns for the step and the member, and one per metric."""
 
 import contextlib
 import csv
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pgcli.storage import files
-from pgcli.storage.loggers.jsonl import jsonable
+from pgcli.storage.loggers.base import LoggedRun, Outcome
 from pgcli.storage.loggers.write_errors import Guard, Warn, default_warn
 
 STEP = "step"
@@ -17,22 +16,26 @@ STEP = "step"
 class CsvLogger:
     """Appends rows. A metric that appears later adds a column by rewriting the file."""
 
-    def __init__(
-        self, directory: Path, *, after_step: int | None, warn: Warn = default_warn
-    ) -> None:
+    def __init__(self, run: LoggedRun, warn: Warn = default_warn) -> None:
         """Opens `metrics.csv`; see `pgcli.storage.loggers.base.Logger`."""
-        self.path = directory / "metrics.csv"
+        self.path = run.path / "metrics.csv"
+        self.where = str(self.path)
+        self._members = run.members
         self._guard = Guard(f"{self.path.name} cannot be written", warn)
         self._file: files.OpenFile | None = None
         self._columns = [STEP]
         self._stale = True  # the file may contain a partial row
-        self._after_step = after_step
+        self._after_step = run.after_step
 
-    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Appends a row; missing and non-finite values are left empty."""
-        self._guard(lambda: self._write({STEP: step, **jsonable(dict(metrics))}))
+    def write(self, member: int, step: int, values: Mapping[str, float]) -> None:
+        """Appends a row; missing values are left empty."""
+        row = {STEP: step, **self._members[member].label, **values}
+        self._guard(lambda: self._write(row))
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """See `Logger.flush`: every row is written at once."""
+
+    def finish(self, outcome: Outcome) -> None:
         """Closes the file."""
         self._guard.report()
         self._release()

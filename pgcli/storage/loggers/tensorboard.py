@@ -13,8 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from pgcli.storage import files
-from pgcli.storage.loggers.jsonl import jsonable
+from pgcli.storage.loggers.base import LoggedRun, Outcome
 from pgcli.storage.loggers.write_errors import Guard, Warn, default_warn
+
+SCORES = ("final/return_mean", "eval/return_mean", "train/return_mean")
+"""Metrics of the tab HParams."""
 
 SCHEME = "pgcli"
 """Prefix of the paths that tensorboardX opens as `EventFile`."""
@@ -51,54 +54,66 @@ class EventFile:
 
 
 class TensorBoardLogger:
-    """A logger of scalars to a new event file in `tensorboard/`."""
+    """A logger of scalars to new event files in `tensorboard/`, one per member."""
 
-    def __init__(
-        self, directory: Path, *, after_step: int | None, warn: Warn = default_warn
-    ) -> None:
-        """Prepares an event file; see `pgcli.storage.loggers.base.Logger`."""
+    def __init__(self, run: LoggedRun, warn: Warn = default_warn) -> None:
+        """Prepares event files; see `pgcli.storage.loggers.base.Logger`."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import register_writer_factory
+        from tensorboardX.summary import hparams
 
         register_writer_factory(SCHEME, SimpleNamespace(open=EventFile))
         self._event, self._summary = Event, Summary
-        self._directory = directory / "tensorboard"
         self._guard = Guard("tensorboard cannot be written", warn)
-        self._writer: Any = None
-        self._first = []  # events that precede the first row
-        if after_step is not None:  # readers drop the steps from this one on
-            start = SessionLog(status=SessionLog.START)
-            event = Event(wall_time=time.time(), step=after_step + 1, session_log=start)
-            self._first = [event]
+        directory = run.path / "tensorboard"
+        self.where = str(directory)
+        self._directories = [directory / member.name for member in run.members]
+        self._writers: dict[int, Any] = {}
+        self._first = []  # events that precede the first row, by member
+        for member in run.members:
+            first = []
+            if run.after_step is not None:  # readers drop the steps from this one on
+                start = SessionLog(status=SessionLog.START)
+                first.append(self._new(run.after_step + 1, session_log=start))
+            # without the end of the session, which is optional
+            for summary in hparams(member.hyperparameters(), dict.fromkeys(SCORES))[:2]:
+                first.append(self._new(0, summary=summary))
+            self._first.append(first)
 
-    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Appends the metrics that are finite numbers."""
-        values = [
-            self._summary.Value(tag=name, simple_value=value)
-            for name, value in jsonable(dict(metrics)).items()
-            if isinstance(value, int | float)
-        ]
-        summary = self._summary(value=values)
-        event = self._event(wall_time=time.time(), step=step, summary=summary)
-        self._guard(lambda: self._append(event))
+    def _new(self, step: int, **content: Any) -> Any:
+        return self._event(wall_time=time.time(), step=step, **content)
 
-    def close(self) -> None:
-        """Closes the file."""
+    def write(self, member: int, step: int, values: Mapping[str, float]) -> None:
+        """Appends an event."""
+        pairs = values.items()
+        summary = self._summary(
+            value=[self._summary.Value(tag=tag, simple_value=x) for tag, x in pairs]
+        )
+        event = self._new(step, summary=summary)
+        self._guard(lambda: self._append(member, event))
+
+    def flush(self) -> None:
+        """See `Logger.flush`: every event is written at once."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Closes the files. TensorBoard cannot show `curve.svg`."""
         self._guard.report()
-        if self._writer is not None:
+        for writer in self._writers.values():
             with contextlib.suppress(OSError):
-                self._writer.close()
-            self._writer = None
+                writer.close()
+        self._writers = {}
 
-    def _append(self, event: Any) -> None:
+    def _append(self, member: int, event: Any) -> None:
         from tensorboardX.event_file_writer import EventsWriter
 
-        if self._writer is None:
-            files.ensure_directory(self._directory)
-            path = f"{SCHEME}:{self._directory / 'events'}"
-            self._writer = EventsWriter(path, f".{os.getpid()}")
-        for each in (*self._first, event):
-            self._writer.write_event(each)
-        self._writer.flush()
-        self._first = []
+        if member not in self._writers:
+            directory = self._directories[member]
+            files.ensure_directory(directory)
+            path = f"{SCHEME}:{directory / 'events'}"
+            self._writers[member] = EventsWriter(path, f".{os.getpid()}")
+        writer = self._writers[member]
+        for each in (*self._first[member], event):
+            writer.write_event(each)
+        writer.flush()
+        self._first[member] = []

@@ -2,10 +2,25 @@
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 LATER = "it is tried again later"
 
 Warn = Callable[[str], None]
+
+
+class Report(NamedTuple):
+    """Receivers of messages to the user."""
+
+    warn: Warn
+    note: Warn
+
+
+def switched_off(name: str, error: BaseException) -> str:
+    """The warning about a logger that an exception has ended."""
+    reason = (str(error).strip().splitlines() or [""])[0][:200]
+    reason = f"{type(error).__name__}: {reason}".rstrip(": ")
+    return f"the logger {name} is switched off ({reason}); training continues"
 
 
 def default_warn(message: str) -> None:

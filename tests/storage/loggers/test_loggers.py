@@ -11,12 +11,24 @@ import numpy as np
 import pytest
 from support.disk_faults import CODES, Failing, Killed, Killing, count, intercept
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 from tensorboardX.record_writer import masked_crc32c
 
+from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
-from pgcli.storage.loggers import LOGGERS, JsonlWriter, require_packages
+from pgcli.storage.loggers import (
+    IN_BACKGROUND,
+    LOGGERS,
+    JsonlWriter,
+    require_packages,
+)
+from pgcli.storage.loggers.base import LoggedRun
 from pgcli.storage.loggers.csv_file import CsvLogger
 from pgcli.storage.loggers.tensorboard import TensorBoardLogger
+
+
+def run(path: Path, after_step: int | None = None, **values: Any) -> LoggedRun:
+    return LoggedRun(path, RunConfig(**values), after_step)
 
 
 def rows(path: Path) -> list[Any]:
@@ -117,15 +129,15 @@ def test_jsonl_refuses_a_value_without_a_json_form(tmp_path: Path) -> None:
         JsonlWriter(tmp_path / "x").write({"a": object()})
 
 
-@pytest.mark.parametrize("name", sorted(LOGGERS))
+@pytest.mark.parametrize("name", sorted(LOGGERS.keys() - set(IN_BACKGROUND)))
 def test_logger_failing_from_any_operation_on_warns_once_and_counts(
     tmp_path: Path, name: str
 ) -> None:
     def log(directory: Path, warn: Any) -> None:
-        logger = LOGGERS[name](directory, after_step=None, warn=warn)
+        logger = LOGGERS[name](run(directory), warn)
         for step in range(3):
-            logger.write(step, {"kl": 0.1, "new" if step else "kl": 1.0, "none": None})
-        logger.close()
+            logger.write(0, step, {"kl": 0.1, "new" if step else "kl": 1.0})
+        logger.finish("finished")
 
     (tmp_path / "count").mkdir()
     for n in range(count(lambda: log(tmp_path / "count", print))):
@@ -145,36 +157,41 @@ def table(directory: Path) -> list[dict[str, str]]:
 
 
 def test_csv_adds_a_column_for_a_new_metric(tmp_path: Path) -> None:
-    logger = CsvLogger(tmp_path, after_step=None)
-    logger.write(1, {"kl": 0.5, "loss": None})
-    logger.write(2, {"kl": float("nan"), "lr": 1e-3})
+    logger = CsvLogger(run(tmp_path))
+    logger.write(0, 1, {"kl": 0.5})
+    logger.write(0, 2, {"lr": 1e-3})
     assert table(tmp_path) == [
-        {"step": "1", "kl": "0.5", "loss": "", "lr": ""},
-        {"step": "2", "kl": "", "loss": "", "lr": "0.001"},
+        {"step": "1", "kl": "0.5", "lr": ""},
+        {"step": "2", "kl": "", "lr": "0.001"},
     ]
 
 
+def test_csv_has_a_column_for_each_key_of_a_member(tmp_path: Path) -> None:
+    CsvLogger(run(tmp_path, seeds=2, seed=7)).write(1, 32, {"kl": 0.5})
+    assert table(tmp_path) == [{"step": "32", "member": "1", "seed": "8", "kl": "0.5"}]
+
+
 def test_csv_resumed_drops_the_rows_after_the_step(tmp_path: Path) -> None:
-    logger = CsvLogger(tmp_path, after_step=None)
+    logger = CsvLogger(run(tmp_path))
     for step in (1, 2, 3):
-        logger.write(step, {"kl": step})
-    logger.close()
+        logger.write(0, step, {"kl": step})
+    logger.finish("stopped")
     with (tmp_path / "metrics.csv").open("a") as stream:
         stream.write("4,")
-    logger = CsvLogger(tmp_path, after_step=2)
-    logger.write(3, {"kl": 30})
+    logger = CsvLogger(run(tmp_path, 2))
+    logger.write(0, 3, {"kl": 30})
     assert [row["kl"] for row in table(tmp_path)] == ["1", "2", "30"]
 
 
 def test_csv_of_a_new_run_begins_empty(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,old\n1,2\n")
-    CsvLogger(tmp_path, after_step=None).write(1, {"kl": 2})
+    CsvLogger(run(tmp_path)).write(0, 1, {"kl": 2})
     assert table(tmp_path) == [{"step": "1", "kl": "2"}]
 
 
-def events(directory: Path) -> list[Any]:
+def events(directory: Path, below: str = "tensorboard") -> list[Any]:
     """The events of the only event file; the frames of its records must be right."""
-    (path,) = (directory / "tensorboard").iterdir()
+    (path,) = (directory / below).iterdir()
     data, found = path.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
@@ -191,10 +208,9 @@ def scalars(event: Any) -> dict[str, float]:
 
 
 def test_tensorboard_writes_a_summary_of_scalars_at_once(tmp_path: Path) -> None:
-    logger = TensorBoardLogger(tmp_path, after_step=None)
-    row = {"kl": 0.5, "lr": 1, "none": None, "huge": 1e300, "nan": float("nan")}
-    logger.write(2**40, row)
-    version, event = events(tmp_path)
+    logger = TensorBoardLogger(run(tmp_path))
+    logger.write(0, 2**40, {"kl": 0.5, "lr": 1, "huge": 1e300})
+    version, *_, event = events(tmp_path)
     assert version.file_version == "brain.Event:2"
     assert event.step == 2**40
     # 1e300 is beyond float32
@@ -204,8 +220,8 @@ def test_tensorboard_writes_a_summary_of_scalars_at_once(tmp_path: Path) -> None
 def test_tensorboard_resumed_tells_readers_to_drop_what_follows(
     tmp_path: Path,
 ) -> None:
-    TensorBoardLogger(tmp_path, after_step=4).write(5, {"kl": 1})
-    _, session, _ = events(tmp_path)
+    TensorBoardLogger(run(tmp_path, 4)).write(0, 5, {"kl": 1})
+    _, session, *_ = events(tmp_path)
     assert (session.step, session.session_log.status) == (5, SessionLog.START)
 
 
@@ -216,16 +232,34 @@ def test_tensorboard_failing_once_loses_that_row_only(
     for n in range(3):
         directory = tmp_path / str(n)
         directory.mkdir()
-        logger = TensorBoardLogger(directory, after_step=after_step, warn=print)
+        logger = TensorBoardLogger(run(directory, after_step), print)
         # 0: mkdir, 1: sync of its parent, 2: open, then one write per row
         with intercept(Failing(3 + n, errno.ENOSPC, False)):
             for step in range(4):
-                logger.write(step, {"kl": step})
+                logger.write(0, step, {"kl": step})
         found = events(directory)
-        kept = [event.step for event in found if event.HasField("summary")]
+        kept = [event.step for event in found if "kl" in scalars(event)]
         assert kept == [step for step in range(4) if step != n]
         resumed = any(event.HasField("session_log") for event in found)
         assert resumed == (after_step is not None)
+
+
+def test_tensorboard_has_a_directory_and_hyperparameters_for_each_member(
+    tmp_path: Path,
+) -> None:
+    logger = TensorBoardLogger(run(tmp_path, seeds=2, grid={"optimizer.lr": (0.5,)}))
+    for member in range(2):
+        logger.write(member, 32, {"train/kl": member})
+    names = ["seed=0,optimizer.lr=0.5", "seed=1,optimizer.lr=0.5"]
+    assert sorted(p.name for p in (tmp_path / "tensorboard").iterdir()) == names
+    for member, name in enumerate(names):
+        _, *first, event = events(tmp_path / "tensorboard" / name, "")
+        assert scalars(event) == {"train/kl": member}
+        content = first[1].summary.value[0].metadata.plugin_data.content
+        start = HParamsPluginData.FromString(content).session_start_info
+        assert start.hparams["optimizer.lr"].number_value == 0.5
+        assert start.hparams["seed"].number_value == member
+        assert start.hparams["network.hidden"].string_value == "[64, 64]"
 
 
 def test_missing_package_of_a_logger_names_the_extra(

@@ -1,0 +1,2 @@
+class MlflowException(Exception):  # noqa: N818 - its name there
+    pass
