@@ -26,7 +26,7 @@ from pgcli.storage.loggers.write_errors import Report, switched_off
 from pgcli.storage.run_directory import RunDirectory
 
 POLL_SECONDS = 1.0
-ROWS, ITERATIONS = 200, 5
+ROWS, ITERATIONS = 500, 5
 """Rows of metrics that are logged per poll, but so many iterations of all members at
 least; of more, evenly spaced ones."""
 
