@@ -62,17 +62,16 @@ def list_some(terminal: Terminal, filter: Filter = None) -> None:
         )
     cells = [
         (
-            row.name,
-            row.env or (f"{row.family} (family)" if row.family else "any"),
-            short(row.steps),
+            row.algo,
+            row.env or f"{row.family or 'any'} ({row.name})",
+            NOTHING if row.steps is None else short(row.steps),
             NOTHING
             if row.return_ci is None
             else f"{row.return_mean:g} [{row.return_ci[0]:g}, {row.return_ci[1]:g}]",
-            NOTHING if row.seeds is None else str(row.seeds),
         )
         for row in rows
     ]
-    header = ("PRESET", "ENVIRONMENT", "STEPS", "RETURN, 95 %", "SEEDS")
+    header = ("ALGO", "ENVIRONMENT", "STEPS", "RETURN, 95 %")
     answer = {"ok": True, "presets": [row._asdict() for row in rows]}
     terminal.answer(table(cells, header), answer)
 

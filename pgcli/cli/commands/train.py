@@ -198,7 +198,8 @@ def _plan_text(data: dict[str, Any]) -> str:
         noun = "trajectory" if data["trajectories"] == 1 else "trajectories"
         batch = f"{data['trajectories']:,} {noun}"
 
-    # members, and the shape of the network
+    # where values come from, members, and the shape of the network
+    kind = f", defaults for {data['spaces']}" if data["spaces"] else ""
     config, limit, seed = data["config"], data["time_limit"], data["seed"]
     last = seed + config["seeds"] - 1
     members = [("grid", f"{key} {flow(x)}") for key, x in config["grid"].items()]
@@ -214,7 +215,7 @@ def _plan_text(data: dict[str, Any]) -> str:
             ("actions", data["actions"]),
             ("time limit", f"{limit:,} steps" if limit else "none"),
             ("network", f"{torso}, {data['parameters']:,} parameters"),
-            ("preset", data["preset"] or "none"),
+            ("preset", data["preset"] or "none" + kind),
             ("seed", f"{seed}" if last == seed else f"{seed} to {last}"),
             *members,
             ("accelerator", data["accelerator"]),

@@ -46,12 +46,12 @@ class PresetRow(NamedTuple):
 
 
 def rows(filter: str = "") -> list[PresetRow]:
-    """The presets whose name, environment or family contains `filter`."""
+    """The presets whose algorithm, name, environment or family contains `filter`."""
     listed = [_row(path) for path in presets.available()]
     return [
         row
         for row in listed
-        if filter.lower() in f"{row.name} {row.env} {row.family}".lower()
+        if filter.lower() in f"{row.algo} {row.name} {row.env} {row.family}".lower()
     ]
 
 
