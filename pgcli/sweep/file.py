@@ -1,8 +1,6 @@
 """The YAML file of a sweep: its keys, and the search space in it."""
 
 import dataclasses
-import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,16 +13,12 @@ from pgcli.config.source.command_line import Assignment
 from pgcli.config.source.document import Document, KeyPath
 from pgcli.config.source.files import FILE
 from pgcli.suggest import did_you_mean
-from pgcli.sweep.space import Dimension, Label, Labels, Space, active, label, walk
+from pgcli.sweep.space import Dimension, Label, Labels, Space, active, walk
+from pgcli.sweep.space_reader import SpaceReader, complain
 
 SAMPLERS = ("grid", "random", "tpe", "gp", "cmaes")
 PRUNERS = ("none", "median", "hyperband")
-RANGES = ("uniform", "log_uniform", "integers")
 KEYS = ("base", "config", "space", "sampler", "pruner", "trials", "hours")
-
-EXAMPLE = "for example `optimizer.lr: {log_uniform: [1e-4, 1e-2]}`"
-FORMS = "a list of values, {choice: …}, {uniform: [low, high]}, {log_uniform: …} or "
-FORMS += "{integers: …}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +51,7 @@ class SweepFile:
 
     def fail(self, message: str, path: KeyPath, help: str | None = None) -> NoReturn:
         """Raises a mistake at a path of the file."""
-        _complain(self.document, message, path, help)
+        complain(self.document, message, path, help)
         raise ConfigError(self.document.issues)
 
     def assignments(self, labels: Labels) -> list[Assignment]:
@@ -99,8 +93,8 @@ def read(path: Path) -> SweepFile:
         raise ConfigError(document.issues)
     for key in tree.keys() - set(KEYS):
         help = did_you_mean(key, KEYS, f"the keys are {', '.join(KEYS)}")
-        _complain(document, f"unknown key `{key}`", (key,), help, mark_key=True)
-    space, places = _Reader(document).space(tree)
+        complain(document, f"unknown key `{key}`", (key,), help, mark_key=True)
+    space, places = SpaceReader(document).space(tree)
     sweep = SweepFile(
         path=path,
         base=_base(document, tree.get("base"), path.parent),
@@ -122,18 +116,6 @@ def read(path: Path) -> SweepFile:
             "add `trials: 50`, or `hours: 8`",
         )
     return sweep
-
-
-def _complain(
-    document: Document,
-    message: str,
-    path: KeyPath,
-    help: str | None,
-    mark_key: bool = False,
-) -> None:
-    keys, values = document.keys.get(path), document.values.get(path)
-    mark = keys if mark_key else values or keys
-    document.complain(message, mark, help)
 
 
 def _down(tree: Any, path: KeyPath, last: str) -> Any:
@@ -168,7 +150,7 @@ def _base(document: Document, name: Any, folder: Path) -> Path | None:
         known = [presets.name_of(path) for path in presets.available()]
         help = "`base: ppo2/CartPole-v1` names a preset; files are looked up next to "
         help = did_you_mean(str(name), known, help + "the sweep file")
-        _complain(document, f"there is no preset or file `{name}`", ("base",), help)
+        complain(document, f"there is no preset or file `{name}`", ("base",), help)
     return Path(str(name))
 
 
@@ -178,7 +160,7 @@ def _config(document: Document, tree: Any) -> tuple[Assignment, ...]:
         return ()
     if not isinstance(tree, Mapping):
         help = "write keys of a run, as in `pgcli config show`"
-        _complain(document, "`config` must be a mapping", ("config",), help)
+        complain(document, "`config` must be a mapping", ("config",), help)
         return ()
     found: list[Assignment] = []
     for key, value in tree.items():
@@ -205,7 +187,7 @@ def _one_of(
         names = f"one of {', '.join(known)}"
         help = did_you_mean(str(value), known, names)
         message = f"`{key}` must be {names}, not {say(value)}"
-        _complain(document, message, (key,), help if help != names else None)
+        complain(document, message, (key,), help if help != names else None)
     return str(value)
 
 
@@ -218,121 +200,8 @@ def _positive(
     kinds = int if whole else (int, float)
     if not isinstance(value, kinds) or isinstance(value, bool) or not value > 0:
         noun = "a whole number of at least 1" if whole else "a positive number"
-        _complain(document, f"`{key}` must be {noun}, not {say(value)}", (key,), None)
+        complain(document, f"`{key}` must be {noun}, not {say(value)}", (key,), None)
     return value
-
-
-class _Reader:
-    """Reader of the search space; mistakes are noted in the document."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._places: list[tuple[Dimension, KeyPath]] = []
-
-    def space(self, tree: Mapping[str, Any]) -> tuple[Space, dict[str, KeyPath]]:
-        """The space, and the path of each dimension by its name."""
-        if not isinstance(tree.get("space"), Mapping) or not tree["space"]:
-            message = "`space` must be a mapping of keys to their values"
-            _complain(self._document, message, ("space",), EXAMPLE)
-            return (), {}
-        space = self._space(tree["space"], ("space",), "")
-        # a name that occurs in several branches is preceded by its branch
-        return space, {each.name: path for each, path in self._places}
-
-    def _space(self, tree: Any, path: KeyPath, branch: str) -> Space:
-        if tree is None:
-            return ()
-        if not isinstance(tree, Mapping):
-            self._complain(
-                "a branch must be a mapping of keys to values", path, EXAMPLE
-            )
-            return ()
-        found = []
-        for key, node in tree.items():
-            if (dimension := self._dimension(key, node, (*path, key), branch)) is None:
-                continue
-            found.append(dimension)
-            self._places.append((dimension, (*path, key)))
-        return tuple(found)
-
-    def _complain(self, message: str, path: KeyPath, help: str | None) -> None:
-        _complain(self._document, message, path, help)
-
-    def _dimension(
-        self, key: str, node: Any, path: KeyPath, branch: str
-    ) -> Dimension | None:
-        name = f"{branch}{key}"
-        if not isinstance(node, Mapping):
-            listed = node if isinstance(node, list) else [node]
-            return self._choice(key, name, listed, path)
-        kinds = [kind for kind in ("choice", *RANGES) if kind in node]
-        unknown = node.keys() - {"choice", "points", *RANGES}
-        if unknown or len(kinds) != 1:
-            word = min(unknown, default="")
-            help = did_you_mean(word, ("choice", "points", *RANGES), EXAMPLE)
-            if key in sections() and word:
-                help = f"write dotted keys, such as `{key}.{word}`"
-            self._complain(f"`{key}` must be {FORMS}", path, help)
-            return None
-        [kind] = kinds
-        if kind == "choice":
-            return self._choice(key, name, node["choice"], (*path, "choice"))
-        return self._range(key, name, kind, node, path)
-
-    def _choice(
-        self, key: str, name: str, node: Any, path: KeyPath
-    ) -> Dimension | None:
-        branches: tuple[Space, ...] = ()
-        if isinstance(node, Mapping):
-            values = [yaml_file.scalar(text) for text in node]
-            branches = tuple(
-                self._space(inner, (*path, text), f"{key}={text}:")
-                for text, inner in node.items()
-            )
-        else:
-            values = node if isinstance(node, list) else [node]
-        if not values:
-            self._complain(f"`{key}` has no values", path, EXAMPLE)
-            return None
-        twice = [x for x, n in Counter(map(label, values)).items() if n > 1]
-        if twice:
-            self._complain(f"`{key}` contains {say(twice[0])} twice", path, None)
-            return None
-        # a mapping of branches may be a group of keys, with a name that is no key
-        group = bool(branches) and "." not in key
-        sets_key = not group or key in _plain_keys()
-        return Dimension(key, name, "choice", tuple(values), None, branches, sets_key)
-
-    def _range(
-        self, key: str, name: str, kind: Any, node: Mapping[str, Any], path: KeyPath
-    ) -> Dimension | None:
-        ends, points = node[kind], node.get("points")
-        real = (int,) if kind == "integers" else (int, float)
-        good = isinstance(ends, list) and len(ends) == 2
-        good = good and all(
-            isinstance(x, real) and not isinstance(x, bool) and math.isfinite(x)
-            for x in ends
-        )
-        lowest = 0 if kind == "log_uniform" else -math.inf
-        if not good or not lowest < ends[0] < ends[1]:
-            numbers = "whole numbers" if kind == "integers" else "numbers"
-            extra = ", both positive" if kind == "log_uniform" else ""
-            message = f"`{key}`: `{kind}` must be two {numbers} [low, high]{extra}"
-            self._complain(message, (*path, kind), EXAMPLE)
-            return None
-        if points is not None and (type(points) is not int or points < 2):
-            message = f"`{key}`: `points` must be a whole number of at least 2"
-            self._complain(message, (*path, "points"), None)
-            return None
-        cast = int if kind == "integers" else float
-        return Dimension(key, name, kind, tuple(map(cast, ends)), points)
-
-
-def _plain_keys() -> frozenset[str]:
-    """Keys of the configuration outside of sections."""
-    from pgcli.config.schema import RunConfig
-
-    return frozenset(field.name for field in dataclasses.fields(RunConfig))
 
 
 def check_grid(sweep: SweepFile) -> None:

@@ -4,6 +4,10 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from pgcli.arrays.statistics import iqm_weights
+from pgcli.errors import UsageError
 from pgcli.sweep.directory import SweepDirectory
 from pgcli.sweep.plan import Plan, name_of
 
@@ -63,3 +67,41 @@ def importance(queue: "Queue") -> dict[str, float]:
             return dict(get_param_importances(queue.study))
         except (ValueError, RuntimeError):  # no dimension is in all trials
             return {}
+
+
+def best_of(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of the best trial.
+
+    Raises:
+      UsageError: no trial has a score yet.
+    """
+    best: dict[str, Any] | None = results["best"]
+    if best is None:
+        raise UsageError("no trial has a score yet", where=results["path"])
+    return best
+
+
+def scored(result: Mapping[str, Any]) -> dict[str, Any]:
+    """State and score of a trial from its result.
+
+    The score is the interquartile mean over the seeds. A seed that diverged counts as
+    the worst; the trial has failed if that is not cut off.
+    """
+    members = result.get("members")
+    if members is None:
+        return {
+            "state": "complete",
+            "score": result["eval"]["return_mean"],
+            "ci": result["eval"]["return_ci"],
+            "scores": [result["eval"]["return_mean"]],
+        }
+    scores = [None if m["diverged"] else m["eval"]["return_mean"] for m in members]
+    known = np.sort([x for x in scores if x is not None])
+    lost = len(scores) - len(known)
+    weights = iqm_weights(len(scores))
+    if np.any(weights[:lost] > 0):
+        error = f"{lost} of {len(scores)} seeds diverged"
+        return {"state": "failed", "error": error, "scores": scores}
+    score = float(known @ weights[lost:])
+    ci = result["eval"]["return_iqm_ci"]
+    return {"state": "complete", "score": score, "ci": ci, "scores": scores}

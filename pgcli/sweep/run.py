@@ -34,6 +34,7 @@ def run(
     *,
     workers: int,
     storage: str | None,
+    rebuild: bool,
     env_modules: list[str],
     report: Report,
 ) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def run(
       plan: the sweep.
       directory: its directory.
       workers: number of worker processes.
-      storage: URL of the storage; None for a file in the directory.
+      storage: URL of the storage; None for that of the last start, or a file.
+      rebuild: whether to make the study again from the records of the trials.
       env_modules: modules of environments that the workers may import.
       report: receives the progress.
 
@@ -59,7 +61,7 @@ def run(
     try:
         with locked(directory.path / "lock"), stop_on_signal() as stop:
             url = storage_url(directory, None)
-            study.create(directory, plan, url)
+            study.create(directory, plan, url, rebuild=rebuild)
             queue = study.Queue(directory, plan, url)
             pool = LocalWorkers(directory, workers)
             try:

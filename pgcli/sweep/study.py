@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from pgcli.errors import LockedError, UsageError
 from pgcli.storage.lock import is_held, locked
 from pgcli.sweep.directory import SweepDirectory
 from pgcli.sweep.plan import Plan
-from pgcli.sweep.space import Dimension, Label, Labels, Space
+from pgcli.sweep.sampling import distribution, make_sampler
+from pgcli.sweep.space import Labels, Space, active
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 EXTRA = "sweep"
 STUDY = "sweep"
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+"""States of trials in Optuna by those of their records."""
+
 OWNER = "owner"
 """Attribute of a trial: the lock file of the worker that runs it."""
 
@@ -34,11 +38,11 @@ SILENT_SECONDS = 300.0
 BUSY_SECONDS = 60
 """Time to wait for another process that writes to SQLite."""
 
+ANOTHER_PROCESS = 75
+"""Exit status of a worker whose next trial needs other settings of JAX."""
+
 CLAIM_SECONDS = 60.0
 """Time to wait for another process that claims a trial."""
-
-WARMUP_EVALUATIONS = 2
-"""Evaluations of a trial that the median pruner always waits for."""
 
 
 def require_optuna() -> None:
@@ -204,70 +208,58 @@ def open_storage(url: str) -> Any:
         ) from error
 
 
-def create(directory: SweepDirectory, plan: Plan, url: str) -> None:
-    """Creates the study, with all its trials waiting; adds those that are missing."""
+def create(
+    directory: SweepDirectory, plan: Plan, url: str, *, rebuild: bool = False
+) -> None:
+    """Creates the study; adds trials that are missing, from their records if any.
+
+    Args:
+      directory: directory of the sweep.
+      plan: the sweep.
+      url: URL of the storage.
+      rebuild: whether to delete an existing study first.
+
+    Raises:
+      LockedError: workers are running, so that the study cannot be deleted.
+    """
     require_optuna()
     import optuna
 
+    storage, name = open_storage(url), study_name(directory)
+    if rebuild:
+        for path in directory.workers.glob("*@*.lock"):
+            if is_held(path):
+                raise LockedError(
+                    "a worker of this sweep is running",
+                    where=str(path),
+                    help="stop it before --rebuild",
+                )
+        with contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=storage)
     study = optuna.create_study(
-        study_name=study_name(directory),
-        storage=open_storage(url),
-        direction="maximize",
-        load_if_exists=True,
+        study_name=name, storage=storage, direction="maximize", load_if_exists=True
     )
-    for _ in range(len(study.trials), plan.num_trials or 0):
-        study.enqueue_trial({})
+    records = dict(directory.records())
+    count = max(plan.num_trials or 0, max(records, default=-1) + 1)
+    for number in range(len(study.trials), count):
+        study.add_trial(_frozen(records.get(number, {}), plan.file.space))
 
 
-def labels_of(trial: "Trial", dimensions: Space) -> Labels:
-    """Labels of a trial, suggested by the sampler where the trial has none yet."""
-    labels: dict[str, Label] = {}
-    for dimension in dimensions:
-        chosen = labels[dimension.name] = _suggest(trial, dimension)
-        labels |= labels_of(trial, dimension.branch(chosen))
-    return labels
+def _frozen(record: Mapping[str, Any], dimensions: Space) -> "FrozenTrial":
+    """The trial of a record: with its values, and its score if it has ended."""
+    from optuna.trial import TrialState, create_trial
 
-
-def _suggest(trial: "Trial", dimension: Dimension) -> Label:
-    name = dimension.name
-    chosen: Label = None
-    if dimension.kind == "choice":
-        chosen = trial.suggest_categorical(name, dimension.labels)
-    elif dimension.kind == "integers":
-        chosen = trial.suggest_int(name, *dimension.values)
-    else:
-        log = dimension.kind == "log_uniform"
-        chosen = trial.suggest_float(name, *dimension.values, log=log)
-    return chosen
-
-
-def make_sampler(plan: Plan, number: int) -> Any:
-    """The sampler for one trial; its random numbers depend on the trial's number."""
-    from optuna import samplers
-
-    seed = (plan.first.seed * 1_000_003 + number) % 2**32
-    match plan.file.sampler:
-        case "tpe":
-            return samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True
-            )
-        case "gp":
-            return samplers.GPSampler(seed=seed)
-        case "cmaes":
-            return samplers.CmaEsSampler(seed=seed)
-    uniform = samplers.RandomSampler(seed=seed)
-    return samplers.PartialFixedSampler(dict(plan.labels(number)), uniform)
-
-
-def make_pruner(plan: Plan) -> Any:
-    """The pruner; it compares trials after equally many evaluations."""
-    from optuna import pruners
-
-    config = plan.first
-    match plan.file.pruner:
-        case "median":
-            return pruners.MedianPruner(n_warmup_steps=WARMUP_EVALUATIONS + 1)
-        case "hyperband":
-            evaluations = max(2, config.steps // max(1, config.eval.every or 1))
-            return pruners.HyperbandPruner(max_resource=evaluations)
-    return pruners.NopPruner()
+    labels: Labels = record.get("labels", {})
+    state = STATES.get(record.get("state", ""), "WAITING")
+    return create_trial(
+        state=TrialState[state],
+        value=record.get("score") if state == "COMPLETE" else None,
+        params=dict(labels),
+        distributions={
+            each.name: distribution(each) for each, _ in active(dimensions, labels)
+        },
+        user_attrs={"error": record["error"]} if "error" in record else {},
+        intermediate_values={
+            int(step): value for step, value in record.get("evaluations", {}).items()
+        },
+    )

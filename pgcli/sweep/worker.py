@@ -11,17 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pgcli.arrays.statistics import iqm_weights
 from pgcli.config.load import Resolved
 from pgcli.errors import LockedError, PgcliError
 from pgcli.storage import checkpoint, run_name
 from pgcli.storage.lock import locked
 from pgcli.sweep.directory import SweepDirectory
 from pgcli.sweep.plan import Plan, name_of
+from pgcli.sweep.results import scored
+from pgcli.sweep.sampling import labels_of, make_pruner
 from pgcli.sweep.space import Labels, values
-from pgcli.sweep.study import BEAT_SECONDS, Queue, labels_of, make_pruner
+from pgcli.sweep.study import ANOTHER_PROCESS, BEAT_SECONDS, STATES, Queue
 from pgcli.training.backend import layout
 from pgcli.training.reporter import Reporter
 from pgcli.training.run import train
@@ -35,9 +34,6 @@ MAX_ATTEMPTS = 5
 
 PAUSE_SECONDS = 5.0
 """Pause after a trial whose run another process is writing."""
-
-ANOTHER_PROCESS = 75
-"""Exit status of a worker whose next trial needs other settings of JAX."""
 
 
 class Pruned(Exception):  # noqa: N818 - a request, not an error
@@ -67,7 +63,7 @@ def work(
     queue = Queue(directory, plan, url)
     queue.study.pruner = make_pruner(plan)
     count = 0
-    with stop_on_signal() as stop, _alive(directory.workers, parent) as lock:
+    with stop_on_signal(_Exit()) as stop, _alive(directory.workers, parent) as lock:
         worker = _Worker(directory, plan, queue, lock, note)
         while stop.code is None:
             trial = queue.claim(lock)
@@ -113,7 +109,15 @@ def _alive(directory: Path, parent: int | None) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-class _Evaluations(Reporter):
+class _Exit(Reporter):
+    """Ends the process if a request to stop is not obeyed; the trial is continued."""
+
+    def abandon(self, error: PgcliError) -> None:
+        """See `Reporter.abandon`."""
+        os._exit(int(error.exit_code))
+
+
+class _Evaluations(_Exit):
     """Reports the periodic evaluations of a trial to its study."""
 
     def __init__(self, trial: "Trial", every: int, note: Callable[[str], None]) -> None:
@@ -165,6 +169,8 @@ class _Worker:
             start = time.monotonic()
             record = self._outcome(trial, labels, head, record)
             record["seconds"] = round(time.monotonic() - start, 3)
+            reported = self._queue.trials()[number].intermediate_values
+            record["evaluations"] = {str(step): x for step, x in reported.items()}
             self._directory.write_record(number, record)
         self._tell(trial, record)
         score = record.get("score")
@@ -229,37 +235,9 @@ class _Worker:
         """Reports the end of a trial to the study."""
         from optuna.trial import TrialState
 
-        states = {"complete": None, "pruned": TrialState.PRUNED}
-        if record["state"] == "complete" and record["score"] is not None:
-            self._queue.study.tell(trial, record["score"], skip_if_finished=True)
-            return
         if "error" in record:
             trial.set_user_attr("error", record["error"])
-        state = states.get(record["state"]) or TrialState.FAIL
-        self._queue.study.tell(trial, state=state, skip_if_finished=True)
-
-
-def scored(result: Mapping[str, Any]) -> dict[str, Any]:
-    """State and score of a trial from its result.
-
-    The score is the interquartile mean over the seeds. A seed that diverged counts as
-    the worst; the trial has failed if that is not cut off.
-    """
-    members = result.get("members")
-    if members is None:
-        return {
-            "state": "complete",
-            "score": result["eval"]["return_mean"],
-            "ci": result["eval"]["return_ci"],
-            "scores": [result["eval"]["return_mean"]],
-        }
-    scores = [None if m["diverged"] else m["eval"]["return_mean"] for m in members]
-    known = np.sort([x for x in scores if x is not None])
-    lost = len(scores) - len(known)
-    weights = iqm_weights(len(scores))
-    if np.any(weights[:lost] > 0):
-        error = f"{lost} of {len(scores)} seeds diverged"
-        return {"state": "failed", "error": error, "scores": scores}
-    score = float(known @ weights[lost:])
-    ci = result["eval"]["return_iqm_ci"]
-    return {"state": "complete", "score": score, "ci": ci, "scores": scores}
+        state = TrialState[STATES[record["state"]]]
+        self._queue.study.tell(
+            trial, record.get("score"), state=state, skip_if_finished=True
+        )

@@ -10,6 +10,7 @@ from support.small_runs import PPO2, SMALL, rows
 
 from pgcli.errors import DivergedError, ExitCode, LockedError, UsageError
 from pgcli.sweep import plan as plans
+from pgcli.sweep import results as results_module
 from pgcli.sweep import run as sweep_run
 from pgcli.sweep import study, worker
 from pgcli.sweep.directory import SweepDirectory
@@ -93,18 +94,36 @@ def test_worker_trains_the_trials_and_records_them(tmp_path: Path) -> None:
     assert not list(sweep.directory.workers.glob("*@*"))
 
 
-def test_finished_trials_of_a_lost_study_are_not_trained_again(
-    tmp_path: Path, fake_train: Callable[..., list[str]]
+@pytest.mark.parametrize("lost", [True, False])
+def test_study_is_rebuilt_from_the_records(
+    tmp_path: Path, fake_train: Callable[..., list[str]], lost: bool
 ) -> None:
-    sweep = Sweep(tmp_path, GRID)
-    names = fake_train(lambda given: result(given["lr"]))
-    sweep.work()
-    (sweep.directory.path / "study.log").unlink()
-    again = Sweep(tmp_path, GRID)
-    assert again.states() == ["WAITING", "WAITING"]
-    assert again.work() == 2
-    assert names == ["trial-0000", "trial-0001"]
-    assert [trial.value for trial in again.queue.trials()] == [1e-4, 1e-3]
+    text = GRID.replace("grid", "tpe\ntrials: 3").replace(
+        "[1e-4, 1e-3]", "{log_uniform: [1e-4, 1e-2]}"
+    )
+    sweep = Sweep(tmp_path, text)
+
+    def play(given: Mapping[str, Any]) -> Result:
+        given["reporter"].evaluated({"return_mean": 5.0, "steps": 9})
+        if len(names) == 2:
+            raise DivergedError("the loss is not finite")
+        if len(names) == 3:
+            raise Interrupted(ExitCode.TERMINATED, {}, None)
+        return result(given["lr"])
+
+    names = fake_train(play)
+    with pytest.raises(Interrupted):
+        sweep.work()
+    before = sweep.queue.trials()
+    if lost:
+        (sweep.directory.path / "study.log").unlink()
+    study.create(sweep.directory, sweep.plan, sweep.url, rebuild=not lost)
+    after = study.Queue(sweep.directory, sweep.plan, sweep.url).trials()
+    assert [t.state.name for t in after] == ["COMPLETE", "FAIL", "WAITING"]
+    for kept in ("params", "value", "state", "distributions"):
+        assert [getattr(t, kept) for t in after] == [getattr(t, kept) for t in before]
+    assert after[0].intermediate_values == {1: 5.0}
+    assert after[1].user_attrs["error"] == "the loss is not finite"
 
 
 def test_trial_of_a_stopped_worker_keeps_its_number_and_values(
@@ -230,9 +249,9 @@ def test_score_is_the_interquartile_mean_and_counts_diverged_seeds() -> None:
         }
 
     # of 4, one is cut off at each end: (2 + 3)/2
-    assert worker.scored(members(1.0, 2.0, 3.0, 9.0))["score"] == 2.5
-    assert worker.scored(members(None, 2.0, 3.0, 9.0))["score"] == 2.5
-    failed = worker.scored(members(None, None, 3.0, 9.0))
+    assert results_module.scored(members(1.0, 2.0, 3.0, 9.0))["score"] == 2.5
+    assert results_module.scored(members(None, 2.0, 3.0, 9.0))["score"] == 2.5
+    failed = results_module.scored(members(None, None, 3.0, 9.0))
     assert (failed["state"], failed["error"]) == ("failed", "2 of 4 seeds diverged")
 
 

@@ -1,13 +1,17 @@
 """`pgcli plot`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal
 from pgcli.runs_dir import RUNS_DIR
+
+if TYPE_CHECKING:
+    from pgcli.charts.base import Panel
 
 EXAMPLES = """\
 pgcli plot NAME
@@ -68,6 +72,19 @@ def plot(
         keys=y or curves.DEFAULT_KEYS,
         group_by=group_by,
     )
+    answer(terminal, drawn, out, in_terminal, {"x": x})
+
+
+def answer(
+    terminal: Terminal,
+    drawn: "Sequence[Panel]",
+    out: Path | None,
+    in_terminal: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Answers with panels: in the terminal unless they are written to `out`."""
+    from pgcli.report import pictures
+
     if out is not None:
         pictures.write(drawn, out)
     text = []
@@ -75,10 +92,10 @@ def plot(
         text += draw(terminal, drawn, color=terminal.formats)
     if out is not None:
         text.append(f"written  {out}")
-    answer = {
+    data = {
         "ok": True,
         "file": None if out is None else str(out),
-        "x": x,
+        **(more or {}),
         "panels": [
             {
                 "key": panel.title,
@@ -94,7 +111,7 @@ def plot(
             for panel in drawn
         ],
     }
-    terminal.answer("\n".join(text), answer)
+    terminal.answer("\n".join(text), data)
 
 
 COMMAND = Command(plot, EXAMPLES, NOTES)

@@ -1,24 +1,30 @@
 """`pgcli sweep`: run, worker, status."""
 
-from collections.abc import Mapping, Sequence
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import ladder_options, options
 from pgcli.cli.command import Command, Group
+from pgcli.cli.commands.plot import answer as answer_panels
+from pgcli.cli.terminal import sweep_text
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.cli.terminal.formatting import NOTHING, number
 from pgcli.cli.terminal.help import HelpGroup
-from pgcli.config.dump import flow
 from pgcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pgcli.sweep.directory import SweepDirectory
+    from pgcli.sweep.plan import Plan
 
 EXAMPLES = """\
 pgcli sweep configs/sweeps/ppo2_cartpole.yaml --dry-run
 pgcli sweep my.yaml --workers 4
 pgcli sweep my.yaml --print | parallel
 pgcli sweep status runs/sweeps/my"""
+
+FRESH_SEEDS = "100:110"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep")]
 Sweep = Annotated[
@@ -49,9 +55,19 @@ Print = Annotated[
 Parent = Annotated[
     int | None, typer.Option("--parent", hidden=True, help="process to follow")
 ]
-
-SHOWN = 20
-"""Rows of the table of trials."""
+Rebuild = Annotated[
+    bool, options.option("--rebuild", "make the study again from the trials' records")
+]
+Train = Annotated[
+    bool, options.option("--train", "train the best trial again, on fresh seeds")
+]
+Seeds = Annotated[
+    str | None, options.option("--seeds A:B", "seeds of --train", FRESH_SEEDS)
+]
+Picture = Annotated[
+    Path | None,
+    options.option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
+]
 
 
 def run(
@@ -60,6 +76,7 @@ def run(
     out: Out = None,
     workers: Workers = None,
     storage: Storage = None,
+    rebuild: Rebuild = False,
     dry_run: DryRun = False,
     print_: Print = False,
     env_modules: options.EnvModules = None,
@@ -85,16 +102,17 @@ def run(
         return
     from pgcli.sweep.run import run as run_sweep
 
-    progress = Progress(terminal, plan.num_trials)
+    progress = sweep_text.Progress(terminal, plan.num_trials)
     result = run_sweep(
         plan,
         where,
         workers=workers or default_workers(plan.first.accelerator),
         storage=storage,
+        rebuild=rebuild,
         env_modules=list(env_modules or ()),
         report=progress,
     )
-    terminal.answer(_table(result), result)
+    terminal.answer(sweep_text.trials(result), result)
     if result["best"]:
         path = Path(result["path"]) / "runs" / result["best"]["run"]
         terminal.note(f"the best trial: pgcli eval {path}")
@@ -117,6 +135,48 @@ def worker(terminal: Terminal, sweep: Sweep, parent: Parent = None) -> None:
 
 def status(terminal: Terminal, sweep: Sweep) -> None:
     """Show the trials of a sweep, the best first."""
+    _, _, result = _open(sweep)
+    terminal.answer(sweep_text.trials(result), result)
+
+
+def best(
+    terminal: Terminal, sweep: Sweep, train: Train = False, seeds: Seeds = None
+) -> None:
+    """Show the best trial; with --train, how much of its lead was selection."""
+    if seeds is not None and not train:
+        raise UsageError("`--seeds` needs --train")
+    fresh = ladder_options.seed_range(seeds or FRESH_SEEDS, "--seeds")
+    where, plan, result = _open(sweep)
+    from pgcli.sweep.results import best_of
+
+    row = best_of(result)
+    labels = where.read_record(row["trial"])["labels"]
+    data = {"ok": True, "sweep": result["sweep"], **row}
+    data["command"] = plan.command(row["trial"], labels, where.runs)
+    if train:
+        from pgcli.cli.terminal.live_view import reporting
+        from pgcli.sweep import winner
+
+        with reporting(terminal) as reporter:
+            again = winner.train_again(where, plan, row, fresh, reporter)
+        data |= {"fresh": winner.selection(result, again)}
+    terminal.answer(sweep_text.best(data), data)
+
+
+def plot(terminal: Terminal, sweep: Sweep, out: Picture = None) -> None:
+    """Plot the scores over the trials and over the values."""
+    from pgcli.report import pictures
+
+    if out is not None:
+        pictures.check_path(out)
+    _, _, result = _open(sweep)
+    from pgcli.sweep.pictures import panels
+
+    answer_panels(terminal, panels(result), out)
+
+
+def _open(sweep: str) -> "tuple[SweepDirectory, Plan, dict[str, Any]]":
+    """(directory, plan, results) of a sweep."""
     from pgcli.sweep.directory import find
     from pgcli.sweep.results import results
     from pgcli.sweep.run import storage_url
@@ -125,21 +185,24 @@ def status(terminal: Terminal, sweep: Sweep) -> None:
     where = find(sweep)
     options.use_modules(where.read_settings().get("env_modules"))
     plan = where.plan()
-    result = results(where, Queue(where, plan, storage_url(where, None)), plan)
-    terminal.answer(_table(result), result)
+    return (
+        where,
+        plan,
+        results(where, Queue(where, plan, storage_url(where, None)), plan),
+    )
 
 
 def default_workers(accelerator: str) -> int:
     """Number of workers: one per core, or one that has the accelerator."""
-    from pgcli.training.backend import layout, plugins
+    from pgcli.training.backend import plugins
 
     on_accelerator = accelerator != "cpu" and (
         plugins.installed("gpu") or plugins.installed("tpu")
     )
-    return 1 if on_accelerator else layout.cores()
+    return 1 if on_accelerator else len(os.sched_getaffinity(0))
 
 
-def _print(terminal: Terminal, plan: Any, where: Any) -> None:
+def _print(terminal: Terminal, plan: "Plan", where: "SweepDirectory") -> None:
     if not plan.listed:
         raise UsageError(
             f"the sampler {plan.file.sampler} chooses trials by the results of others",
@@ -150,25 +213,22 @@ def _print(terminal: Terminal, plan: Any, where: Any) -> None:
     terminal.answer("\n".join(lines), {"ok": True, "commands": lines})
 
 
-def _known(plan: Any) -> int:
+def _known(plan: "Plan") -> int:
     """Number of trials of a sweep whose budget is in trials."""
     if plan.num_trials is None:
         raise UsageError(
             "the sweep has no number of trials", help="add `trials: 50` to the file"
         )
-    count: int = plan.num_trials
-    return count
+    return plan.num_trials
 
 
-def _dry_run(terminal: Terminal, plan: Any) -> None:
+def _dry_run(terminal: Terminal, plan: "Plan") -> None:
     from pgcli.sweep import space
 
-    listed = plan.listed and plan.num_trials is not None
-    rows = []
-    if listed:
-        for n in range(plan.num_trials):
-            labels = plan.labels(n)
-            rows.append({"trial": n, "values": space.values(plan.file.space, labels)})
+    rows = [
+        {"trial": n, "values": space.values(plan.file.space, plan.labels(n))}
+        for n in range(plan.num_trials or 0 if plan.listed else 0)
+    ]
     data = {
         "ok": True,
         "dry_run": True,
@@ -191,76 +251,8 @@ def _dry_run(terminal: Terminal, plan: Any) -> None:
         ("algorithm", plan.first.algo.name),
         ("environment", plan.first.env.id),
     ]
-    keys = _keys(rows)
-    lines = [[str(row["trial"]), *_cells(row, keys)] for row in rows]
-    trials = "\n\n" + table(lines, ["TRIAL", *keys]) if rows else ""
-    terminal.answer(table(text) + trials, data)
-
-
-def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row["values"]))
-
-
-def _cells(row: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    values = row["values"]
-    return [_value(values[key]) if key in values else NOTHING for key in keys]
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else flow(value)
-
-
-def _table(result: Mapping[str, Any]) -> str:
-    """The best trials, then those without a score."""
-    rows = sorted(
-        (row for row in result["trials"] if row["state"] != "waiting"),
-        key=lambda row: (row["score"] is None, -(row["score"] or 0), row["trial"]),
-    )
-    keys = _keys(rows)
-    lines = [
-        [
-            str(row["trial"]),
-            *_cells(row, keys),
-            number(row["score"]),
-            NOTHING
-            if row["ci"] is None
-            else "[{}, {}]".format(*map(number, row["ci"])),
-            row["state"] + (f": {row['error']}" if row["error"] else ""),
-        ]
-        for row in rows[:SHOWN]
-    ]
-    text = table(lines, ["TRIAL", *keys, "RETURN, IQM", "95 %", "STATE"])
-    if len(rows) > SHOWN:
-        text += f"\n… and {len(rows) - SHOWN} more (--json has all)"
-    shares = result["importance"].items()
-    if shares:
-        text += "\n\nimportance  " + ", ".join(f"{key} {x:.0%}" for key, x in shares)
-    return text
-
-
-class Progress:
-    """One line on stderr for each change of the numbers of trials."""
-
-    def __init__(self, terminal: Terminal, total: int | None) -> None:
-        self._terminal, self._total = terminal, total
-        self._last: Any = None
-
-    def __call__(self, counts: Mapping[str, int], best: float | None) -> None:
-        """Reports the numbers of trials by state."""
-        if (counts, best) == self._last:
-            return
-        self._last = counts, best
-        ended = counts["complete"] + counts["pruned"] + counts["fail"]
-        of = "" if self._total is None else f"/{self._total}"
-        parts = [f"[{ended}{of}]", f"{counts['running']} running"]
-        parts += [
-            f"{counts[key]} {word}" for key, word in _WORDS.items() if counts[key]
-        ]
-        parts += [] if best is None else [f"best {number(best)}"]
-        self._terminal.note("  ".join(parts))
-
-
-_WORDS = {"pruned": "pruned", "fail": "failed"}
+    listed_rows = f"\n\n{sweep_text.values(rows)}" if rows else ""
+    terminal.answer(table(text) + listed_rows, data)
 
 
 class SweepGroup(HelpGroup):
@@ -286,6 +278,8 @@ GROUP = Group(
         "run": Command(run, EXAMPLES),
         "worker": Command(worker),
         "status": Command(status),
+        "best": Command(best),
+        "plot": Command(plot),
     },
     cls=SweepGroup,
 )

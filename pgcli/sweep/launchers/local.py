@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from pgcli.sweep.directory import SweepDirectory
-from pgcli.sweep.worker import ANOTHER_PROCESS
+from pgcli.sweep.study import ANOTHER_PROCESS
 
 ENDS_SECONDS = 30.0
 """Time for workers to save and end."""
@@ -22,7 +22,6 @@ class LocalWorkers:
         self._shares = shares(sorted(os.sched_getaffinity(0)), count)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self.failures = 0
-        self.last_log: str | None = None
 
     def fill(self, wanted: int) -> None:
         """Removes workers that have ended and starts new ones, up to `wanted`."""
