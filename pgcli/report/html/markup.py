@@ -37,20 +37,33 @@ def joined(content: Iterable[str]) -> Html:
     return Html("".join(parts))
 
 
-def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Html:
-    """A table that scrolls by itself; the first cell of each row is its heading."""
+def table(
+    rows: Iterable[Sequence[str]], head: Sequence[str] = (), css: str = "wide"
+) -> Html:
+    """A table that scrolls by itself; the first cell of each row is its heading.
+
+    Args:
+      rows: cells by row.
+      head: names of the columns.
+      css: classes of the element around it; `stack` puts the cells of a row below each
+        other on a phone, with the names of their columns.
+    """
+    names = head or [""] * max(map(len, rows := list(rows)), default=0)
     body = [
         element(
             "tr",
             element("th", row[0], scope="row"),
-            *(element("td", cell) for cell in row[1:]),
+            *(
+                element("td", cell, data_name=css == "stack" and name)
+                for name, cell in zip(names[1:], row[1:], strict=True)
+            ),
         )
         for row in rows
     ]
     top = element("tr", *(element("th", cell, scope="col") for cell in head))
     parts = [element("thead", top)] * bool(head) + [element("tbody", *body)]
     # the keyboard scrolls only what it can reach
-    return element("div", element("table", *parts), class_="wide", tabindex="0")
+    return element("div", element("table", *parts), class_=css, tabindex="0")
 
 
 def prose(text: str) -> Html:

@@ -20,6 +20,9 @@ from pgcli.report.text import NOTHING, members_rows, number, short
 UNSET = re.compile(rf"default( of .*)?|{DERIVED}")
 """Origins of values that nobody chose, and that do not depend on the environment."""
 
+KEYS = "wide keys"
+"""Classes of tables of the configuration."""
+
 CHECKS = (
     "KL divergence of updates, effective sample size, explained variance, entropy, "
     "gradients that are not finite, and diverged runs"
@@ -40,7 +43,7 @@ def results(runs: Sequence[Overview]) -> Html:
         )
         for run, each in zip(runs, facts, strict=True)
     ]
-    return section("Results", table(rows, ("run", "trained", *names)))
+    return section("Results", table(rows, ("run", "trained", *names), "stack"))
 
 
 def _card(fact: Fact) -> Html:
@@ -99,9 +102,7 @@ def differences(runs: Sequence[Overview]) -> Html:
         text = "The runs have the same configuration."
         return section("Settings that differ", element("p", text))
     head = ("key", *(run.run.name for run in runs))
-    return section(
-        "Settings that differ", element("div", table(rows, head), class_="keys")
-    )
+    return section("Settings that differ", table(rows, head, KEYS))
 
 
 def members(runs: Sequence[Overview]) -> Html:
@@ -146,10 +147,10 @@ def _settings(run: Overview, runs: Sequence[Overview]) -> Html:
     if not origins:
         first = element("p", "The origins of the values were not recorded.")
     elif chosen:
-        first = element("div", table(chosen, head), class_="keys")
+        first = table(chosen, head, KEYS)
     else:
         first = element("p", "All values are defaults.")
-    every = element("div", table(rows, head), class_="keys")
+    every = table(rows, head, KEYS)
     parts = [first, folded(f"All {len(rows)} values", every)]
     if len(runs) == 1:
         return joined(parts)
