@@ -1,20 +1,25 @@
 """The plan of a sweep: the checked file, and the configuration of each trial."""
 
+import dataclasses
 import importlib.util
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pgcli.config.dump import flow
 from pgcli.config.errors import ConfigError, Issue
 from pgcli.config.load import Resolved, resolve
 from pgcli.config.schema import RunConfig
 from pgcli.envs import registry
+from pgcli.envs.host.env_factory import close_kept
 from pgcli.storage.loggers import require_packages
 from pgcli.sweep import space
 from pgcli.sweep.file import SweepFile, check_grid, read
 from pgcli.sweep.space import Label, Labels
+from pgcli.training import space_defaults
 from pgcli.training.backend import plugins
 
 PACKAGES = {"cmaes": ("cmaes", "cmaes"), "gp": ("torch", "torch")}
@@ -126,7 +131,21 @@ def _collect(
 
 def _resolve(file: SweepFile, labels: Labels) -> Resolved:
     more = [*file.config, *file.assignments(labels)]
-    return resolve(file=file.base, flags={}, sets=(), more=more)
+    return resolve(file=file.base, flags={}, sets=(), more=more, spaces=_look)
+
+
+def _look(config: RunConfig) -> tuple[str, Mapping[str, Any]]:
+    """`space_defaults.look`, once per environment: a plan resolves many trials."""
+    env = dataclasses.replace(config.env, num_envs=1)
+    key = repr((env, config.algo.name))
+    if key not in _LOOKED:
+        _LOOKED[key] = space_defaults.look(config)
+        close_kept()
+    return _LOOKED[key]
+
+
+_LOOKED: dict[str, tuple[str, Mapping[str, Any]]] = {}
+"""Environment and algorithm as text -> what `_look` returned."""
 
 
 def _check(file: SweepFile, configs: list[RunConfig]) -> None:

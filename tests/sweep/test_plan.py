@@ -3,7 +3,10 @@
 import shlex
 from pathlib import Path
 
+import gymnasium
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.envs.registration import EnvSpec
 
 from pgcli.config.errors import ConfigError
 from pgcli.config.load import resolve
@@ -121,3 +124,23 @@ def test_shipped_sweeps_are_valid_for_grid_and_random(
     text = path.read_text()
     for sampler in ("grid", "random"):
         assert load(tmp_path, text.replace("sampler: random", f"sampler: {sampler}"))
+
+
+def test_trials_without_a_preset_have_defaults_by_the_spaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Counted(CartPoleEnv):
+        def __init__(self) -> None:
+            made.append("one")
+            super().__init__()
+
+    spec = EnvSpec("Counted-v0", Counted, max_episode_steps=9)
+    monkeypatch.setitem(gymnasium.registry, "Counted-v0", spec)
+    text = HEAD.replace("func:CartPole-v1", "Counted-v0")
+    plan = load(tmp_path, text + "space: {optimizer.lr: [1e-4, 1e-3]}\n")
+    resolved = plan.resolve(plan.labels(1))
+    assert (resolved.spaces, resolved.config.normalize.obs) == ("vectors", True)
+    assert resolved.config.steps == 2000
+    assert made == ["one"]
