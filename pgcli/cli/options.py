@@ -212,6 +212,13 @@ EnvModules = Annotated[
         "--env-module MODULE", "import a module that registers environments, repeatable"
     ),
 ]
+EnvKwargs = Annotated[
+    list[str] | None,
+    option(
+        "--env-kwargs NAME=VALUE",
+        "argument of the environment, repeatable; also {NAME: VALUE, …} or JSON",
+    ),
+]
 RunsDir = Annotated[Path, option("--runs-dir DIR", "directory of the runs")]
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="name or path", autocompletion=complete_run)
@@ -271,11 +278,7 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
         "--env ID", "environment, see `pgcli envs`", DEFAULTS.env.id, key="env.id"
     ),
     "env_modules": ConfigFlag(EnvModules, None, "--env-module", whole),
-    "env_kwargs": _flag(
-        "--env-kwargs NAME=VALUE",
-        "argument of the environment, repeatable; also {NAME: VALUE, …} or JSON",
-        type=list[str] | None,
-    ),
+    "env_kwargs": ConfigFlag(EnvKwargs, None, "--env-kwargs", whole),
     "config": _flag(
         "-c,--config FILE",
         "YAML file, or name of a preset (style/openai), repeatable; replaces the "

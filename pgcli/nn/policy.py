@@ -69,7 +69,7 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
     """
-    make_dist, num_outputs = _head(spec)
+    make_dist, num_outputs = make_head(spec)
     gaussian = make_dist is DiagGaussian
     network = ActorCritic(config, spec.obs, num_outputs, gaussian)
 
@@ -93,7 +93,7 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     return Policy(init, lambda num_envs: (), apply)
 
 
-def _head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
+def make_head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
     """(network outputs -> distribution of actions, number of outputs).
 
     Raises:

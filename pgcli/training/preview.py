@@ -13,7 +13,7 @@ from pgcli.training import space_defaults
 from pgcli.training.backend import layout
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.evaluation.evaluate import describe
+from pgcli.training.evaluation.fit import describe
 from pgcli.training.seeds import env_seeds
 from pgcli.training.step import init_agent, make_setup
 

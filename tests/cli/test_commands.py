@@ -93,6 +93,7 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(f"{room}.load_policy", finder)
     monkeypatch.setattr(f"{room}.evaluate", SimpleNamespace(evaluate=evaluate))
     words = "eval x --episodes 3 --best --env E-v0 --stochastic --seed 4 --runs-dir d"
+    words += " --env-kwargs size=5 --set env.max_episode_steps=9"
     assert run(*words.split()).code == 0
     assert callable(seen.pop("watch"))
     assert seen == {
@@ -102,6 +103,9 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         "member": None,
         "best": True,
         "env_id": "E-v0",
+        "env_kwargs": ["size=5"],
+        "env_sets": ["env.max_episode_steps=9"],
+        "agent": "trained",
         "deterministic": False,
         "seed": 4,
         "runs_dir": Path("d"),

@@ -53,6 +53,8 @@ EVALUATION: dict[str, Any] = {
     "deterministic": True,
     "seed": 0,
     "run_seed": 3,
+    "agent": "trained",
+    "env_changes": {"env.kwargs": {"trained": {}, "evaluated": {"size": 5}}},
     "return_mean": 300.0,
     "return_std": 141.4213,
     "return_median": 300.0,

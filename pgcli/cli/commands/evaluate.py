@@ -25,7 +25,9 @@ from pgcli.runs_dir import RUNS_DIR
 EXAMPLES = """\
 pgcli eval runs/NAME
 pgcli eval NAME --best --episodes 100 --json
-pgcli eval NAME --min-return 475             (exit 8 below it)"""
+pgcli eval NAME --min-return 475             (exit 8 below it)
+pgcli eval NAME --env-kwargs gravity=5       (under other physics)
+pgcli eval --agent random CartPole-v1        (the level of chance)"""
 
 Target = Annotated[
     str,
@@ -33,6 +35,23 @@ Target = Annotated[
         metavar="RUN|CHECKPOINT",
         help="name or path of a run, or path of a checkpoint",
         autocompletion=options.complete_run,
+    ),
+]
+Subject = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT|ENV",
+        help="name or path of a run, or path of a checkpoint; with --agent also the id "
+        "of an environment",
+        show_default=False,
+        autocompletion=options.complete_run,
+    ),
+]
+Who = Annotated[
+    str,
+    options.option(
+        "--agent WHO",
+        "trained, random (samples of the action space) or zero (the first action)",
     ),
 ]
 Episodes = Annotated[
@@ -51,6 +70,13 @@ OtherEnv = Annotated[
 ]
 Stochastic = Annotated[
     bool, options.option("--stochastic", "sample actions instead of using the mode")
+]
+EnvSets = Annotated[
+    list[str] | None,
+    options.option(
+        "--set env.KEY=VALUE",
+        "other value of env.kwargs, env.max_episode_steps or env.wrappers, repeatable",
+    ),
 ]
 EvalSeed = Annotated[
     int,
@@ -82,19 +108,33 @@ class BelowMinReturn(PgcliError):  # noqa: N818 - a result, not an error
 
 def evaluate(
     terminal: Terminal,
-    target: Target,
+    target: Subject = None,
+    agent: Who = "trained",
     episodes: Episodes = 100,
     best: Best = False,
     member: Member = None,
     env: OtherEnv = None,
     env_modules: options.EnvModules = None,
+    env_kwargs: options.EnvKwargs = None,
+    sets: EnvSets = None,
     stochastic: Stochastic = False,
     seed: EvalSeed = 0,
     episodes_out: EpisodesOut = None,
     min_return: MinReturn = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
-    """Evaluate the agent of a run or checkpoint."""
+    """Evaluate the agent of a run or checkpoint, or the level of chance."""
+    if agent == "trained":
+        given = {}
+    else:
+        given = {"--best": best, "--member": member, "--stochastic": stochastic}
+    for flag in (flag for flag, value in given.items() if value):
+        raise UsageError(f"`--agent {agent}` takes no {flag}: nothing was trained")
+    target = target or (env if agent != "trained" else None)
+    if target is None:
+        kind = "RUN|CHECKPOINT" + "|ENV" * (agent != "trained")
+        help = "see `pgcli eval --help`"
+        raise UsageError(f"{kind} is missing", where="pgcli eval", help=help)
     if episodes_out is not None and not episodes_out.parent.is_dir():
         raise UsageError(
             f"`--episodes-out`: there is no directory {episodes_out.parent}"
@@ -106,12 +146,18 @@ def evaluate(
     from pgcli.training.evaluation import evaluate as evaluation
     from pgcli.training.evaluation import load_policy
 
-    checkpoint = load_policy.find_checkpoint(target, runs_dir, best)
+    played = target
+    if agent == "trained":
+        played = str(load_policy.find_checkpoint(target, runs_dir, best))
     terminal.note(f"evaluating {target}: {episodes} episodes…")
     result = evaluation.evaluate(
-        str(checkpoint),
+        played,
+        runs_dir=runs_dir,
+        agent=agent,
         episodes=episodes,
         env_id=env,
+        env_kwargs=env_kwargs or (),
+        env_sets=sets or (),
         deterministic=not stochastic,
         seed=seed,
         member=member,
@@ -141,7 +187,9 @@ def evaluate(
 def _text(result: Mapping[str, Any]) -> str:
     # the agent: its own seed is that of training
     agent, member = f"{result['algo']} on {result['env']}", result.get("member")
-    if member is not None:
+    if result.get("agent", "trained") != "trained":
+        agent = f"{result['agent']} actions in {result['env']}"
+    elif member is not None:
         label = {key: flow(value) for key, value in member.items() if key != "member"}
         agent += f", member {member['member']}: "
         agent += ", ".join(f"{key} {text}" for key, text in label.items())
@@ -160,11 +208,19 @@ def _text(result: Mapping[str, Any]) -> str:
         ("spread", spread),
         ("length", number(result["length_mean"])),
     ]
+    origin = [
+        ("run", str(result["run"])),
+        ("checkpoint", f"{result['checkpoint']} (iteration {result['iteration']})"),
+    ]
+    changes = [
+        f"{key} {flow(values['evaluated'])}, trained with {flow(values['trained'])}"
+        for key, values in result.get("env_changes", {}).items()
+    ]
     return table(
         [
-            ("run", str(result["run"])),
-            ("checkpoint", f"{result['checkpoint']} (iteration {result['iteration']})"),
+            *(origin if result["run"] else ()),
             ("agent", agent),
+            *(("environment", text) for text in changes),
             ("episodes", f"{result['episodes']}, seed {result['seed']}"),
             *(scores if len(result.get("cells", ())) < 2 else ()),
         ]

@@ -1,6 +1,6 @@
 """Evaluation on the device: a fixed quota of episodes per environment."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,8 +19,14 @@ from pgcli.rollout.device_collector import (
     step_and_reset,
 )
 from pgcli.training.evaluation.episodes import Episodes, not_finite
+from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.rollout_faults import bad_parts, fields, leaves_of
+from pgcli.training.stop_signals import EvaluationStopped, never
 
+CALL_SECONDS = 0.5
+"""Target duration of a call; progress is reported between two calls."""
+
+_FOREVER = 2**32 - 1
 _HASH = np.uint32(2654435761)
 
 
@@ -33,6 +39,20 @@ class Played(NamedTuple):
     """Hash of the first observation."""
     fault: Any
     """Field whose value ended the episode (`_faults`), else −1."""
+
+
+class Playing(NamedTuple):
+    """One unfinished or finished episode in each of E environments."""
+
+    now: DeviceEnvState
+    total: tuple[Array, Array]
+    """Returns so far, and what rounding has left out of them."""
+    lengths: Array
+    over: Array
+    fault: Array
+    first: Array
+    steps: Array
+    """Number of steps of the evaluation so far."""
 
 
 def evaluate_on_device(
@@ -49,47 +69,146 @@ def evaluate_on_device(
     steps would favour short episodes. The agent's statistics stay frozen. Consumes the
     key.
     """
-    begin_key, run_key = jax.random.split(key)
+    playing = begin_episodes(env, policy, episodes, key)
+    until = jnp.uint32(_FOREVER)
+    return result(play_on(env, policy, deterministic, agent, key, playing, until))
+
+
+def begin_episodes(
+    env: DeviceEnv, policy: Policy, episodes: int, key: Key[Array, ""]
+) -> Playing:
+    """E environments after a reset; `key` is that of the whole evaluation."""
+    begin_key, _ = jax.random.split(key)
     first = begin(env, policy, begin_key, episodes)
+    zero, none = jnp.zeros(episodes), jnp.zeros(episodes, bool)
+    fault = _faults(env.spec.obs, zero, zero, first.obs, none)
+    lengths, hashes = jnp.zeros(episodes, jnp.int32), _hashes(first.obs)
+    return Playing(
+        first, (zero, zero), lengths, fault >= 0, fault, hashes, jnp.uint32(0)
+    )
 
-    faults = partial(_faults, env.spec.obs)
 
-    def unfinished(carry: Any) -> Array:
-        return ~jnp.all(carry[3])
+def play_on(
+    env: DeviceEnv,
+    policy: Policy,
+    deterministic: bool,
+    agent: Agent,
+    key: Key[Array, ""],
+    playing: Playing,
+    until: Array,
+) -> Playing:
+    """The episodes after `until` steps, or when all are over.
 
-    def step(carry: Any) -> Any:
+    The division of an evaluation into calls does not affect its result; `key` is that
+    of the whole evaluation.
+    """
+    _, run_key = jax.random.split(key)
+
+    def unfinished(playing: Playing) -> Array:
+        return ~jnp.all(playing.over) & (playing.steps < until)
+
+    def step(playing: Playing) -> Playing:
         # act: π(·|s) for E observations, its mode or a sample
-        now, total, lengths, over, fault, count = carry
-        step_key, noise_key = jax.random.split(jax.random.fold_in(run_key, count))
+        now, over = playing.now, playing.over
+        step_key, noise_key = jax.random.split(
+            jax.random.fold_in(run_key, playing.steps)
+        )
         memory, dist = act(policy, agent, now.carry, now.obs, now.start)
         if deterministic:
             action = dist.mode()
         else:
-            keys = env_keys(noise_key, episodes)
+            keys = env_keys(noise_key, len(over))
             noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
             action = dist.sample(noise)
         # step, and add up rewards until the first end of an episode
         state, obs, outcome = step_and_reset(env, step_key, now.state, action)
         done = outcome.terminated | outcome.truncated
         reward = jnp.where(over, 0.0, outcome.reward)
-        total = compensated_sum.add(total[0], total[1], reward)
-        lengths = lengths + (~over).astype(jnp.int32)
+        total = compensated_sum.add(*playing.total, reward)
+        lengths = playing.lengths + (~over).astype(jnp.int32)
         # a value that is not finite ends an episode; after a termination, the
         # observation is not used
-        found = faults(action, outcome.reward, outcome.obs, outcome.terminated)
-        fault = jnp.where(over, fault, found)
-        over = over | done | (fault >= 0)
-        after = DeviceEnvState(state, obs, done, memory)
-        return after, total, lengths, over, fault, count + 1
+        found = _faults(
+            env.spec.obs, action, outcome.reward, outcome.obs, outcome.terminated
+        )
+        fault = jnp.where(over, playing.fault, found)
+        return Playing(
+            DeviceEnvState(state, obs, done, memory),
+            total,
+            lengths,
+            over | done | (fault >= 0),
+            fault,
+            playing.first,
+            playing.steps + 1,
+        )
 
-    # no returns and lengths yet: [E]
-    zero = jnp.zeros(episodes)
-    fault = faults(zero, zero, first.obs, jnp.zeros(episodes, bool))
-    none = ((zero, zero), jnp.zeros(episodes, jnp.int32), fault >= 0, fault)
-    _, total, lengths, _, fault, _ = jax.lax.while_loop(
-        unfinished, step, (first, *none, jnp.uint32(0))
-    )
-    return Played(total[0] + total[1], lengths, _hashes(first.obs), fault)
+    after: Playing = jax.lax.while_loop(unfinished, step, playing)
+    return after
+
+
+def result(playing: Playing) -> Played:
+    """The results of episodes that are over."""
+    total = playing.total[0] + playing.total[1]
+    return Played(total, playing.lengths, playing.first, playing.fault)
+
+
+class DeviceEvaluator:
+    """A player of whole episodes that reports in intervals of `CALL_SECONDS`."""
+
+    def __init__(
+        self, env: DeviceEnv, policy: Policy, episodes: int, deterministic: bool
+    ) -> None:
+        """Compiles nothing yet. Arguments as of `evaluate_on_device`."""
+        self._spec = env.spec
+        begin = partial(begin_episodes, env, policy, episodes)
+
+        # resets and steps are one program, which compiles faster than two
+        def advance(
+            agent: Agent, key: Array, playing: Playing, until: Array
+        ) -> tuple[Playing, Array]:
+            playing = jax.lax.cond(
+                playing.steps == 0, lambda: _strong(begin(key)), lambda: playing
+            )
+            playing = play_on(env, policy, deterministic, agent, key, playing, until)
+            return playing, jnp.sum(playing.over)
+
+        self._blank = partial(_blank, begin)
+        self._advance = jax.jit(advance)
+
+    def play(
+        self,
+        agent: Agent,
+        key: Key[Array, ""],
+        seed: int,
+        stop: Callable[[int], bool] = never,
+    ) -> Episodes:
+        """See `HostEvaluator.play`; `seed` is the seed of `key` in errors."""
+        playing, pace, steps, done = self._blank(key), Pace(), 0, 0
+        while done < len(playing.over):
+            if stop(done):
+                raise EvaluationStopped
+            until = np.uint32(min(steps + pace.begin(CALL_SECONDS), _FOREVER))
+            playing, over = self._advance(agent, key, playing, until)
+            before, steps, done = steps, int(playing.steps), int(over)
+            pace.end(steps - before)
+        return checked(jax.device_get(result(playing)), self._spec, seed)
+
+
+def _blank(begin: Callable[[Array], Playing], key: Array) -> Playing:
+    """Zeros with the shapes and dtypes of episodes that have begun."""
+
+    def zeros(x: Any) -> Any:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jnp.broadcast_to(key, x.shape)
+        return np.zeros(x.shape, x.dtype)
+
+    blank: Playing = jax.tree.map(zeros, jax.eval_shape(begin, key))
+    return blank
+
+
+def _strong(tree: Any) -> Any:
+    """A tree without the weak types of Python scalars."""
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
 
 
 def _faults(

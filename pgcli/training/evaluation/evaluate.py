@@ -1,50 +1,44 @@
 """`evaluate`: independent evaluation of a saved agent."""
 
 import contextlib
-from collections.abc import Callable
-from functools import partial
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from pgcli.arrays.statistics import (
-    Score,
-    over_members,
-    over_seeds,
-    raw_scores,
-    summarize,
-)
+from pgcli.arrays.statistics import Score, over_members, over_seeds, raw_scores
 from pgcli.config.bounds import MAX_EPISODES
-from pgcli.config.schema import EnvConfig, HostConfig
+from pgcli.config.env_values import differences, with_values
+from pgcli.config.load import resolve
+from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
-from pgcli.envs.base import (
-    Box,
-    Discrete,
-    EnvSpec,
-    MultiBinary,
-    MultiDiscrete,
-    ObsSpace,
-    Space,
-)
-from pgcli.envs.make import make_device_env
-from pgcli.errors import CheckpointError, UsageError
-from pgcli.nn.policy import Agent
+from pgcli.envs.base import EnvSpec
+from pgcli.errors import UsageError
+from pgcli.nn.policy import Agent, Policy
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend import accelerator
 from pgcli.training.backend.memory import memory_errors
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
-from pgcli.training.evaluation.host import HostEvaluator, eval_envs
-from pgcli.training.evaluation.host_envs import EvaluationEnvs
+from pgcli.training.evaluation.chance import CHANCE, NO_AGENT, chance_policy
+from pgcli.training.evaluation.fit import check_fit
 from pgcli.training.evaluation.load_policy import (
     Trained,
     find_checkpoint,
     load_agent,
     load_agents,
 )
-from pgcli.training.seeds import env_seeds, role_key
+from pgcli.training.evaluation.player import Player
+
+
+class _Subject(NamedTuple):
+    """The agents to evaluate, one per member, and the environment of their training."""
+
+    agents: Sequence[Agent]
+    policy_for: Callable[[EnvSpec], Policy]
+    env: EnvConfig
+    trained: Sequence[Trained] = ()
 
 
 @in_32_bits()
@@ -52,9 +46,12 @@ def evaluate(
     target: str | Path,
     *,
     runs_dir: str | Path = RUNS_DIR,
+    agent: str = "trained",
     episodes: int = 100,
     best: bool = False,
     env_id: str | None = None,
+    env_kwargs: Mapping[str, Any] | Sequence[str] = (),
+    env_sets: Sequence[str] = (),
     deterministic: bool = True,
     seed: int = 0,
     num_envs: int | None = None,
@@ -69,11 +66,17 @@ def evaluate(
     choice of the best checkpoint uses.
 
     Args:
-      target: path of a checkpoint, or path or name of a run.
+      target: path of a checkpoint, or path or name of a run; without a trained agent,
+        also the id of an environment.
       runs_dir: directory of named runs.
+      agent: `trained`, or `random` (actions as sampled from their space) or `zero`
+        (the first action, or 0) in the environment of `target`.
       episodes: number of episodes, at least 1.
       best: whether to use a run's best checkpoint instead of its last.
       env_id: id of another environment with the same spaces.
+      env_kwargs: arguments of the environment that differ from those of the training,
+        as a mapping, or as texts of `--env-kwargs`.
+      env_sets: other keys of `env` that differ, as texts `env.key=value`.
       deterministic: whether to play the most probable action instead of a sample.
       seed: seed of the episodes.
       num_envs: number of host environments; None for a divisor of `episodes`.
@@ -82,10 +85,11 @@ def evaluate(
       watch: called repeatedly with the number of episodes that have ended, and of all.
 
     Returns:
-      `ok, run, checkpoint, iteration, algo, env, seed, deterministic, episodes,
-      return_mean, return_ci, return_std, return_median, return_min, return_max,
-      length_mean, n_distinct`, and `per_episode`: a list of `episode, env, seed,
-      return, length`. `run_seed` is the seed of the agent's training. For several
+      `ok, agent, run, checkpoint, iteration, algo, env, env_changes, seed,
+      deterministic, episodes, return_mean, return_ci, return_std, return_median,
+      return_min, return_max, length_mean, n_distinct`, and `per_episode`: a list of
+      `episode, env, seed, return, length`. `run_seed` is the seed of the agent's
+      training; `env_changes` are the keys of `env` that differ from it. For several
       members, the statistics are over their mean returns, `members` contains one entry
       per member with its own `per_episode`, and `cells` the statistics of each
       combination of a grid's values.
@@ -99,48 +103,50 @@ def evaluate(
     if not 1 <= episodes <= MAX_EPISODES:
         raise UsageError(f"episodes is {episodes}; it must be 1 to {MAX_EPISODES:,}")
     # the agents, and the environment to play in
-    path = find_checkpoint(str(target), Path(runs_dir), best)
-    agents = load_agents(path) if member is None else [load_agent(path, member)]
-    trained = agents[0]
-    config = trained.config.env
-    if env_id is not None and env_id != config.id:
-        wrappers = None if EnvConfig(env_id).on_device else config.wrappers
-        config = EnvConfig(env_id, wrappers=wrappers)
+    if agent == "trained":
+        subject = _trained(str(target), Path(runs_dir), best, member)
     else:
-        user_modules.require(trained.env_modules, str(path))
+        subject = _chance(agent, str(target), Path(runs_dir))
+        deterministic = agent == "zero"
+    config = _environment(subject, env_id, env_kwargs, env_sets)
 
     # the same episodes for every agent
     accelerator.start("auto", host_envs=not config.on_device, cpu_threads=1)
     with memory_errors():
-        player = _Episodes(config, trained, episodes, deterministic, seed, num_envs)
+        player = Player(
+            config, subject.policy_for, episodes, deterministic, seed, num_envs
+        )
         with contextlib.closing(player):
             each: list[dict[str, Any]] = []
-            for agent in agents:
+            for one in subject.agents:
                 before = episodes * len(each)
 
-                def told(done: int, before: int = before) -> bool:
-                    watch(before + done, episodes * len(agents))
+                def report(done: int, before: int = before) -> bool:
+                    watch(before + done, episodes * len(subject.agents))
                     return False
 
-                each.append(player.play(agent.agent, told))
+                each.append(player.play(one, report))
     for text in player.news():
         warn(text)
+    first = next(iter(subject.trained), None)
     result = {
         "ok": True,
-        "run": trained.run,
-        "checkpoint": str(trained.path),
-        "iteration": trained.iteration,
-        "algo": trained.config.algo.name,
+        "agent": agent,
+        "run": first and first.run,
+        "checkpoint": first and str(first.path),
+        "iteration": first and first.iteration,
+        "algo": first and first.config.algo.name,
         "env": config.id,
+        "env_changes": differences(subject.env, config),
         "seed": seed,
         "deterministic": deterministic,
     }
-    if len(agents) == 1:
-        label = {"member": trained.member.label} if trained.member else {}
-        return {**result, "run_seed": trained.config.seed, **label, **each[0]}
+    if len(each) == 1:
+        label = {"member": first.member.label} if first and first.member else {}
+        return {**result, "run_seed": first and first.config.seed, **label, **each[0]}
 
     # several members: statistics over their means
-    known = [agent.member for agent in agents if agent.member is not None]
+    known = [each.member for each in subject.trained if each.member is not None]
     scores = np.array([played["return_mean"] for played in each])
     lengths = [played["length_mean"] for played in each]
     rows = [m.label | played for m, played in zip(known, each, strict=True)]
@@ -151,113 +157,53 @@ def evaluate(
     return {**result, "members": rows, "cells": over_seeds(cells)}
 
 
-class _Episodes:
-    """A player of the same episodes for several agents."""
+def _trained(target: str, runs_dir: Path, best: bool, member: str | None) -> _Subject:
+    """The agents of a checkpoint, all with the same spaces."""
+    path = find_checkpoint(target, runs_dir, best)
+    agents = load_agents(path) if member is None else [load_agent(path, member)]
+    first = agents[0]
 
-    def __init__(
-        self,
-        config: EnvConfig,
-        trained: Trained,
-        episodes: int,
-        deterministic: bool,
-        seed: int,
-        num_envs: int | None,
-    ) -> None:
-        self._config, self._trained, self._seed = config, trained, seed
-        self._episodes = episodes
-        self._key = role_key(seed, "reporting")
-        self._envs: EvaluationEnvs | None = None
-        if config.on_device:
-            env = make_device_env(config)
-            check_fit(trained, env.spec)
-            self._spec = env.spec
-            policy = trained.policy
-            self._device = jax.jit(
-                partial(evaluate_on_device, env, policy, episodes, deterministic)
-            )
-            return
-        self._count = num_envs or eval_envs(episodes)
-        self._host = HostEvaluator(trained.policy, deterministic)
-        self._envs = EvaluationEnvs(config, HostConfig())
+    def policy_for(spec: EnvSpec) -> Policy:
+        check_fit(first, spec)
+        return first.policy
 
-    def news(self) -> list[str]:
-        """Messages about the environments."""
-        return [] if self._envs is None else self._envs.news
-
-    def close(self) -> None:
-        """Closes the environments."""
-        if self._envs is not None:
-            self._envs.close()
-
-    def play(self, agent: Agent, stop: Callable[[int], bool]) -> dict[str, Any]:
-        """Statistics of the returns, and `per_episode`; `stop` as for a loop."""
-        # E episodes, and the seeds of their environments: [E]
-        if self._envs is None:
-            each = gather([self._device(agent, self._key)], self._episodes)
-            played = checked(each, self._spec, self._seed)
-            seeds = [self._seed] * self._episodes
-        else:
-            env_seed = env_seeds(self._seed, "reporting", self._count)
-            with self._envs.begin(env_seed) as (env, obs):
-                check_fit(self._trained, env.spec)
-                played = self._host.play(
-                    env, agent, self._episodes, self._key, stop, obs
-                )
-            self._envs.note_cuts(played.lengths)
-            seeds = [env_seed[n] for n in played.envs]
-
-        # one row per episode
-        rows = [
-            {"episode": i, "env": int(n), "seed": s}
-            | {"return": float(r), "length": int(k)}
-            for i, (n, s, r, k) in enumerate(
-                zip(played.envs, seeds, played.returns, played.lengths, strict=True)
-            )
-        ]
-        if not np.isnan(played.raw).any():
-            for row, raw in zip(rows, played.raw, strict=True):
-                row["raw_return"] = float(raw)
-        return {**summarize(*played[:4]), "per_episode": rows}
+    return _Subject([x.agent for x in agents], policy_for, first.config.env, agents)
 
 
-def _shapes(space: ObsSpace) -> Any:
-    """Shapes and dtypes of a space, which determine the network; bounds do not."""
-    if isinstance(space, Discrete):
-        return space.n
-    if isinstance(space, MultiDiscrete):
-        return (space.shape, space.nvec)
-    if isinstance(space, Space):
-        return (space.shape, space.dtype)
-    return {name: _shapes(part) for name, part in space.items()}
+def _chance(kind: str, target: str, runs_dir: Path) -> _Subject:
+    """An agent without parameters, in the environment of a run or of an id."""
+    if kind not in CHANCE:
+        help = f"there are trained, {', '.join(CHANCE)}"
+        raise UsageError(f"there is no agent `{kind}`", help=help)
+    try:
+        path = find_checkpoint(target, runs_dir)
+    except UsageError:  # not a run: the environment as training would make it
+        flags = {"env.id": (target, "--env")}
+        env = resolve(file=None, flags=flags, sets=()).config.env
+    else:
+        trained = load_agents(path)[0]
+        env = trained.config.env
+        user_modules.require(trained.env_modules, str(path))
+    return _Subject([NO_AGENT], lambda spec: chance_policy(spec, kind), env)
 
 
-def check_fit(trained: Trained, spec: EnvSpec) -> None:
-    """Checks that an environment has the spaces that the agent was trained on.
-
-    Raises:
-      CheckpointError: observations or actions differ; the message names both sides.
-    """
-    for what, ours, theirs in (
-        ("observations", trained.spec.obs, spec.obs),
-        ("actions", trained.spec.action, spec.action),
-    ):
-        if _shapes(ours) != _shapes(theirs):
-            raise CheckpointError(
-                f"{what} of {spec.id} are {describe(theirs)}, "
-                f"the agent was trained on {describe(ours)}",
-                where=str(trained.path),
-            )
-
-
-def describe(space: ObsSpace) -> str:
-    """A space as text."""
-    if isinstance(space, Box):
-        return f"{space.dtype}{list(space.shape)}"
-    if isinstance(space, Discrete):
-        return f"Discrete({space.n})"
-    if isinstance(space, MultiDiscrete):
-        return f"MultiDiscrete({list(space.nvec)})"
-    if isinstance(space, MultiBinary):
-        return f"MultiBinary({list(space.shape)})"
-    parts = (f"{name}: {describe(part)}" for name, part in sorted(space.items()))
-    return "{" + ", ".join(parts) + "}"
+def _environment(
+    subject: _Subject,
+    env_id: str | None,
+    env_kwargs: Mapping[str, Any] | Sequence[str],
+    env_sets: Sequence[str],
+) -> EnvConfig:
+    """The environment of the training, or another id, with other values."""
+    env = subject.env
+    if env_id is not None and env_id != env.id:
+        other = EnvConfig(env_id)
+        wraps = not other.on_device and other.backend != "envpool"
+        env = EnvConfig(env_id, wrappers=env.wrappers if wraps else None)
+    else:
+        for trained in subject.trained:
+            user_modules.require(trained.env_modules, str(trained.path))
+    if isinstance(env_kwargs, Mapping):
+        env_kwargs = [json.dumps(env_kwargs)] if env_kwargs else ()
+    if env_kwargs or env_sets:
+        env = with_values(env, env_sets, env_kwargs)
+    return env

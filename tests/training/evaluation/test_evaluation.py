@@ -29,11 +29,13 @@ from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
-from pgcli.training.evaluation.device import evaluate_on_device
+from pgcli.training.evaluation import device
+from pgcli.training.evaluation.device import DeviceEvaluator, evaluate_on_device
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs, quotas
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
+from pgcli.training.stop_signals import EvaluationStopped
 from pgcli.training.tracker import RunTracker
 
 
@@ -60,7 +62,7 @@ def test_host_evaluation_counts_episodes_not_the_first_to_end(episodes: int) -> 
     env = InProcess(list(envs), [1, 2], "Scripted-v0")
     policy, agent = acting(env.spec)
     play = HostEvaluator(policy, True).play
-    returns, lengths, _, which = play(env, agent, episodes, jax.random.key(0))
+    returns, lengths, *_, which = play(env, agent, episodes, jax.random.key(0))
     short = episodes - 3
     assert lengths.tolist() == [1] * short + [20] * 3
     assert which.tolist() == [0] * short + [1] * 3
@@ -111,6 +113,26 @@ def test_device_evaluation_plays_one_whole_episode_per_environment() -> None:
     np.testing.assert_array_equal(returns, lengths.astype(jnp.float32))
     # 200 fair draws: within 4 standard deviations (√50) of 100; by steps about 4
     assert abs(int((lengths == 50).sum()) - 100) < 29
+
+
+def test_device_evaluation_in_many_calls_is_that_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device, "CALL_SECONDS", 0.0)  # a step per call
+    env, key = lottery(), jax.random.key(0)
+    policy, agent = acting(env.spec)
+    whole = jax.jit(partial(evaluate_on_device, env, policy, 200, True))(agent, key)
+    seen: list[int] = []
+    evaluator = DeviceEvaluator(env, policy, 200, True)
+    for _ in range(2):
+        seen.clear()
+        played = evaluator.play(agent, key, 0, lambda done: bool(seen.append(done)))
+        np.testing.assert_array_equal(played.returns, whole.returns)
+        np.testing.assert_array_equal(played.lengths, whole.lengths)
+    lengths = np.asarray(whole.lengths)
+    assert seen == [int((lengths <= n).sum()) for n in range(lengths.max())]
+    with pytest.raises(EvaluationStopped):
+        evaluator.play(agent, key, 0, lambda done: done > 0)
 
 
 @pytest.fixture(scope="module", params=["device", "host"])

@@ -1,0 +1,70 @@
+"""Agents without parameters, for the return that takes no learning."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from pgcli.arrays.shapes import Array, Float, Key
+from pgcli.envs.base import Box, EnvSpec
+from pgcli.nn.policy import Agent, Policy, make_head
+
+CHANCE = ("random", "zero")
+
+NO_AGENT = Agent({}, None)
+"""The parameters of such an agent: none."""
+
+
+class Uniform(struct.PyTreeNode):
+    """Actions of a Box as Gymnasium samples them.
+
+    Uniform between two bounds; exponential from one; standard normal without any.
+    """
+
+    low: Array  # [*batch, A]
+    high: Array
+
+    def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        """Uniform numbers in (0, 1)."""
+        tiny = np.finfo(np.float32).tiny
+        size = (*shape, self.low.shape[-1])
+        return jax.random.uniform(key, size, jnp.float32, minval=tiny)
+
+    def sample(self, noise: Float[Array, "*batch A"]) -> Float[Array, "*batch A"]:
+        """The quantiles of `noise`."""
+        below, above = jnp.isfinite(self.low), jnp.isfinite(self.high)
+        low, high = jnp.where(below, self.low, 0.0), jnp.where(above, self.high, 0.0)
+        # two bounds, the lower one, the upper one, none
+        return jnp.select(
+            [below & above, below, above],
+            [low + noise * (high - low), low - jnp.log(noise), high + jnp.log(noise)],
+            jax.scipy.special.ndtri(noise),
+        )
+
+
+def chance_policy(spec: EnvSpec, kind: str) -> Policy:
+    """A policy of uniform actions (`random`, its samples), or of 0 (`zero`, its mode).
+
+    Raises:
+      EnvironmentFailed: no distribution exists for the action space.
+    """
+    make_dist, num_outputs = make_head(spec)
+
+    def apply(params: Any, carry: Any, obs: Any, start: Array) -> Any:
+        # equal logits: uniform samples, and the first category as the mode
+        head = jnp.zeros((*start.shape, num_outputs))
+        if not isinstance(spec.action, Box):
+            return carry, make_dist(head), head
+        if kind == "zero":
+            return carry, make_dist(head, head), head
+        low, high = (
+            np.broadcast_to(bound, spec.action.shape).reshape(-1).astype(np.float32)
+            for bound in spec.action.bounds()
+        )
+        shape = head.shape
+        dist = Uniform(jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))
+        return carry, dist, head
+
+    return Policy(lambda key: {}, lambda num_envs: (), apply)
