@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     ACCELERATOR = 6
     LOCKED = 7
     BELOW_MIN_RETURN = 8
+    NOT_REPRODUCED = 9
     INTERRUPTED = 130
     TERMINATED = 143
 

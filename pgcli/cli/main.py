@@ -22,6 +22,7 @@ from pgcli.cli.commands import (
     plot,
     presets,
     report,
+    reproduce,
     resume,
     runs,
     sweep,
@@ -47,6 +48,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
         "eval": evaluate.COMMAND,
         "resume": resume.COMMAND,
         "sweep": sweep.GROUP,
+        "reproduce": reproduce.COMMAND,
         "ladder": ladder.COMMAND,
     },
     "Look": {

@@ -81,6 +81,7 @@ def train(
     overwrite: bool = False,
     reporter: Reporter | None = None,
     on_iteration: OnIteration | None = None,
+    recorded: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result of a new run, in a new run directory.
 
@@ -96,6 +97,8 @@ def train(
         as if the budget were used, None continues. What it raises ends the run after a
         checkpoint. On the device iterations are computed in chunks of about half a
         second, and it is called after the chunk.
+      recorded: fingerprint of the accelerator of a run to be repeated, whose numbers
+        of threads and devices are used again.
 
     Returns:
       The result, as `train --json` prints it.
@@ -122,7 +125,7 @@ def train(
 
         require_packages(config.log.sinks)
         # the loop comes first: most errors occur before a run directory is created
-        with _trainer(config) as trainer:
+        with _trainer(config, recorded) as trainer:
             text = space_defaults.warning(config, trainer.loop.spec.obs)
             if text is not None:
                 reporter.warn(text)

@@ -28,6 +28,7 @@ EXIT_CODES = """\
 6         accelerator or memory unavailable
 7         run directory locked by a live process
 8         eval --min-return not reached
+9         run not reproduced
 130, 143  stopped by Ctrl-C or SIGTERM, after a final checkpoint"""
 
 PURPOSES = ("Run", "Look", "Set up")
