@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pgcli.config.load import resolve
 from pgcli.envs import user_modules
@@ -13,8 +13,9 @@ from pgcli.errors import ExitCode, PgcliError, UsageError
 from pgcli.storage import checkpoint, json_files
 from pgcli.storage.manifest import NAME as MANIFEST
 from pgcli.storage.run_directory import RunDirectory
-from pgcli.training.reporter import Reporter, Status
+from pgcli.training.reporter import Reporter
 from pgcli.training.run import train
+from pgcli.training.stops import Progress
 
 MOST_KEYS = 6
 """Differing keys of a row that are reported."""
@@ -28,21 +29,6 @@ class NotReproducedError(PgcliError):
 
 class _EnoughIterations(Exception):  # noqa: N818 - a request, not an error
     """The iterations to be compared are done."""
-
-
-class _Until:
-    """A reporter that stops training after an iteration."""
-
-    def __init__(self, reporter: Reporter, last: int) -> None:
-        self._reporter, self._last = reporter, last
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reporter, name)
-
-    def progress(self, status: Status) -> None:
-        self._reporter.progress(status)
-        if status.iteration >= self._last:
-            raise _EnoughIterations
 
 
 def reproduce(
@@ -66,29 +52,35 @@ def reproduce(
     if not last:
         raise UsageError("the run has no metrics to compare with", where=str(run.path))
     count = min(iterations or last, last)
-    whole = count == last and run.read_result() is not None
+    result = run.read_result()
+    # a run that its time has ended is compared up to there
+    whole = count == last and result and result["stopped"] != "max_seconds"
     user_modules.require(meta.get("env_modules", ()), str(run.path))
-    resolved = dataclasses.replace(
-        resolve(file=run.config_yaml, flags={}, sets=[]), preset=meta.get("preset")
-    )
+    resolved = resolve(file=run.config_yaml, flags={}, sets=[])
+    config = dataclasses.replace(resolved.config, max_seconds=None)
+    resolved = dataclasses.replace(resolved, config=config, preset=meta.get("preset"))
 
     # the same again
-    limited = reporter if whole else cast(Reporter, _Until(reporter, count))
-    result = None
+    def enough(progress: Progress) -> None:
+        if not whole and progress.iteration >= count:
+            raise _EnoughIterations
+
+    again_result = None
     with contextlib.suppress(_EnoughIterations):
-        result = train(
+        again_result = train(
             resolved,
             runs_dir=folder,
             name=run.name,
-            reporter=limited,
+            reporter=reporter,
+            on_iteration=enough,
             recorded=meta.get("accelerator"),
         )
     again = RunDirectory(folder / run.name)
-    compared = compare(run, again, count, whole=whole)
+    compared = compare(run, again, count, whole=bool(whole))
     compared["ok"] = compared["first_difference"] is None
-    if result is not None and compared["ok"]:
+    if again_result is not None and compared["ok"]:
         before = (run.read_result() or {}).get("eval")
-        compared["eval_equal"] = json.dumps(before) == json.dumps(result["eval"])
+        compared["eval_equal"] = json.dumps(before) == json.dumps(again_result["eval"])
         compared["ok"] = compared["eval_equal"]
     if not compared["ok"]:
         raise _not_reproduced(compared, run)

@@ -29,7 +29,7 @@ from pgcli.training.stop_signals import Interrupted, stop_on_signal
 if TYPE_CHECKING:
     from optuna import Trial
 
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 10
 """Deaths of its worker, without a new checkpoint, after which a trial has failed."""
 
 PAUSE_SECONDS = 5.0

@@ -173,7 +173,10 @@ def test_worker_that_dies_again_and_again_fails_the_trial(
     sweep.work()
     assert names == ["trial-0001"]
     assert sweep.states() == ["FAIL", "COMPLETE"]
-    assert "died 5 times" in sweep.queue.trials()[0].user_attrs["error"]
+    assert (
+        f"died {worker.MAX_ATTEMPTS} times"
+        in sweep.queue.trials()[0].user_attrs["error"]
+    )
 
 
 def test_diverged_trial_fails_and_the_others_are_run(
