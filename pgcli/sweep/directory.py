@@ -1,5 +1,6 @@
 """The directory of a sweep: the file, the record of each trial, runs, workers."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from pgcli.storage import files, json_files
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.sweep.plan import Plan, load, name_of
 
-MAY_DIFFER = ("sampler", "pruner", "trials", "hours")
+NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "beegfs", "gpfs")
+"""Kinds of file systems that several machines share, by their beginnings."""
+
+MAY_DIFFER = ("sampler", "pruner", "trials", "hours", "slurm")
 """Keys of the file that may change between two starts of a sweep."""
 
 
@@ -125,6 +129,31 @@ def find(name: str) -> SweepDirectory:
 def default(file: Path) -> SweepDirectory:
     """The directory of a sweep file."""
     return SweepDirectory(RUNS_DIR / "sweeps" / file.stem)
+
+
+def shared_file_warning(storage: str | None, path: Path) -> str | None:
+    """A warning if the study is a file on a network file system."""
+    scheme, _, name = (storage or f"sqlite:///{path.absolute()}").partition("://")
+    if scheme not in ("sqlite", "journal"):
+        return None
+    target = Path(name.removeprefix("/") if scheme == "sqlite" else name).absolute()
+    kind = _file_system(target)
+    if not kind.startswith(NETWORK):
+        return None
+    return (
+        f"the study would be a file on {kind}, which concurrent writers may damage; "
+        "--storage postgresql://… is safe, and --rebuild repairs a damaged study"
+    )
+
+
+def _file_system(path: Path) -> str:
+    """Kind of the file system of a path; empty if it is unknown."""
+    kinds = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, mount, kind, *_ = line.split()
+            kinds[Path(mount)] = kind
+    return next((kinds[p] for p in (path, *path.parents) if p in kinds), "")
 
 
 def _check_same(directory: SweepDirectory, plan: Plan) -> None:

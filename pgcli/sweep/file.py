@@ -1,6 +1,7 @@
 """The YAML file of a sweep: its keys, and the search space in it."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ from pgcli.sweep.space_reader import SpaceReader, complain
 
 SAMPLERS = ("grid", "random", "tpe", "gp", "cmaes")
 PRUNERS = ("none", "median", "hyperband")
-KEYS = ("base", "config", "space", "sampler", "pruner", "trials", "hours")
+KEYS = ("base", "config", "space", "sampler", "pruner", "trials", "hours", "slurm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class SweepFile:
       pruner: one of `PRUNERS`.
       trials: number of trials, or None.
       hours: time for which trials run, or None.
+      slurm: options of `sbatch`, by name.
       document: the text with positions, for messages.
     """
 
@@ -47,6 +49,7 @@ class SweepFile:
     pruner: str
     trials: int | None
     hours: float | None
+    slurm: Mapping[str, str]
     document: Document
 
     def fail(self, message: str, path: KeyPath, help: str | None = None) -> NoReturn:
@@ -105,6 +108,7 @@ def read(path: Path) -> SweepFile:
         pruner=_one_of(document, tree, "pruner", PRUNERS, "none"),
         trials=_positive(document, tree, "trials", whole=True),
         hours=_positive(document, tree, "hours", whole=False),
+        slurm=_slurm(document, tree.get("slurm")),
         document=document,
     )
     if document.issues:
@@ -171,6 +175,19 @@ def _config(document: Document, tree: Any) -> tuple[Assignment, ...]:
             at = _part(document, ("config", key, *below), part)
             found.append(Assignment((*key.split("."), *below), part, at))
     return tuple(found)
+
+
+def _slurm(document: Document, tree: Any) -> dict[str, str]:
+    """Options of `sbatch`: `partition: gpu`, `time: "4:00:00"`."""
+    if not isinstance(tree, Mapping | None):
+        help = "for example `slurm: {partition: gpu, cpus-per-task: 4}`"
+        complain(document, "`slurm` must be a mapping", ("slurm",), help)
+        return {}
+    for name, value in (tree or {}).items():
+        if not re.fullmatch("[a-z][a-z-]*", name) or not isinstance(value, str | int):
+            message = f"`slurm.{name}` must be a long option of sbatch, as text"
+            complain(document, message, ("slurm", name), None)
+    return {name: " ".join(str(value).split()) for name, value in (tree or {}).items()}
 
 
 def _one_of(

@@ -20,7 +20,7 @@ FEWEST_TRIALS = 8
 
 def results(directory: SweepDirectory, queue: "Queue", plan: Plan) -> dict[str, Any]:
     """All trials and the best one, as plain data."""
-    rows = [_row(directory, trial) for trial in queue.trials()]
+    rows = [row_of(directory, trial) for trial in queue.trials()]
     ranked = sorted(
         (row for row in rows if row["score"] is not None),
         key=lambda row: (-row["score"], row["trial"]),
@@ -37,7 +37,7 @@ def results(directory: SweepDirectory, queue: "Queue", plan: Plan) -> dict[str, 
     }
 
 
-def _row(directory: SweepDirectory, trial: Any) -> dict[str, Any]:
+def row_of(directory: SweepDirectory, trial: Any) -> dict[str, Any]:
     """The row of a trial."""
     record: Mapping[str, Any] = directory.read_record(trial.number)
     state = trial.state.name.lower()

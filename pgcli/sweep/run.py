@@ -8,9 +8,11 @@ from pgcli.errors import LockedError, PgcliError
 from pgcli.storage.lock import locked
 from pgcli.sweep import study
 from pgcli.sweep.directory import SweepDirectory
+from pgcli.sweep.launchers import slurm
 from pgcli.sweep.launchers.local import LocalWorkers
 from pgcli.sweep.plan import Plan
 from pgcli.sweep.results import results
+from pgcli.sweep.watcher import Snapshot, Watcher
 from pgcli.training.stop_signals import Interrupted, stop_on_signal
 
 POLL_SECONDS = 0.3
@@ -18,14 +20,46 @@ POLL_SECONDS = 0.3
 MAX_FAILURES = 3
 """Workers that fail, and trials that fail before one succeeds, that end the sweep."""
 
-Report = Callable[[Mapping[str, int], float | None], None]
-"""Receives the number of trials by state, and the best score, when they change."""
+
+Report = Callable[[Snapshot], None]
 
 
-def storage_url(directory: SweepDirectory, given: str | None) -> str:
-    """The URL of the storage: as given or at the last start, else a file."""
+def storage_url(directory: SweepDirectory) -> str:
+    """The URL of the storage: that of the last start, else a file of the sweep."""
     own = f"sqlite:///{(directory.path / 'study.db').absolute()}"
-    return given or directory.read_settings().get("storage") or own
+    return directory.read_settings().get("storage") or own
+
+
+def prepare(
+    plan: Plan, directory: SweepDirectory, storage: str | None, env_modules: list[str]
+) -> None:
+    """Creates the directory of a sweep, or checks that it is the same sweep.
+
+    Raises:
+      UsageError: it is another sweep, or Optuna is missing.
+    """
+    study.require_optuna()
+    kept = storage or directory.read_settings().get("storage")
+    directory.prepare(plan, {"storage": kept, "env_modules": env_modules})
+
+
+def submit(
+    plan: Plan, directory: SweepDirectory, *, tasks: int, rebuild: bool
+) -> dict[str, Any]:
+    """Submits workers of a prepared sweep as a Slurm job; returns what was submitted.
+
+    Raises:
+      LockedError: the sweep is being run by a process on this machine.
+      UsageError: the job cannot be submitted.
+    """
+    if plan.num_trials is None:
+        help = "set `trials`: the time of a job is an option of Slurm"
+        plan.file.fail("a Slurm job needs a number of trials", ("hours",), help)
+    with locked(directory.path / "lock"):
+        study.create(directory, plan, storage_url(directory), rebuild=rebuild)
+        text = slurm.script(directory, min(tasks, plan.num_trials), plan.file.slurm)
+        job = slurm.submit(directory, text)
+    return {"ok": True, "path": str(directory.path), "job": job}
 
 
 def run(
@@ -54,29 +88,28 @@ def run(
       LockedError: the sweep is being run by another process.
       PgcliError: workers or trials fail from the start.
     """
-    study.require_optuna()
-    own = storage if storage is not None else directory.read_settings().get("storage")
-    directory.prepare(plan, {"storage": own, "env_modules": env_modules})
+    prepare(plan, directory, storage, env_modules)
     end = None if plan.file.hours is None else time.monotonic() + plan.file.hours * 3600
     try:
         with locked(directory.path / "lock"), stop_on_signal() as stop:
-            url = storage_url(directory, None)
+            url = storage_url(directory)
             study.create(directory, plan, url, rebuild=rebuild)
             queue = study.Queue(directory, plan, url)
             pool = LocalWorkers(directory, workers)
+            watcher = Watcher(directory, plan, queue, workers, end)
             try:
                 while stop.code is None and not _is_over(queue, plan, end):
                     queue.requeue()
                     counts = queue.counts()
                     left = counts["waiting"] + counts["running"]
                     pool.fill(workers if plan.num_trials is None else left)
-                    report(counts, queue.best_score())
+                    report(watcher.snapshot())
                     _check(queue, pool, counts)
                     time.sleep(POLL_SECONDS)
             finally:
                 pool.stop()
                 queue.requeue()
-            report(queue.counts(), queue.best_score())
+            report(watcher.snapshot())
             if stop.code is not None:
                 raise Interrupted(
                     stop.code,

@@ -104,11 +104,6 @@ class Queue:
             counts[trial.state.name.lower()] += 1
         return counts
 
-    def best_score(self) -> float | None:
-        """The best score so far."""
-        done = [t.value for t in self.trials() if t.state.name == "COMPLETE"]
-        return max((x for x in done if x is not None), default=None)
-
     def claim(self, owner: Path) -> "Trial | None":
         """The next trial, marked as running by `owner`; None if none is left."""
         with self._lock():

@@ -1,5 +1,6 @@
 """The best trial, what selection added to it, and pictures."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 
 from pgcli.cli.main import main
+from pgcli.cli.terminal import sweep_text
+from pgcli.cli.terminal.console import Terminal
 from pgcli.errors import UsageError
 from pgcli.sweep import plan as plans
 from pgcli.sweep import study, winner
 from pgcli.sweep.directory import SweepDirectory
 from pgcli.sweep.pictures import panels
 from pgcli.sweep.results import best_of
+from pgcli.sweep.watcher import Snapshot
 
 TEXT = """\
 config: {env.id: func:CartPole-v1, steps: 2000, seeds: 2}
@@ -135,3 +139,46 @@ def test_misuse_has_words(
     ):
         assert main(["sweep", *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def snapshot(complete: int, best: float | None) -> Snapshot:
+    counts = {"waiting": 5 - complete, "running": 1, "complete": complete}
+    row = {"score": best, "ci": [1, 9], "run": "trial-0001", "values": {"a.b": 0.5}}
+    return Snapshot(
+        name="my",
+        sampler="tpe",
+        total=6,
+        counts={**counts, "pruned": 0, "fail": 1},
+        best=None if best is None else row,
+        running=[("trial-0003", 0.42)],
+        importance={"a.b": 0.9},
+        left=75.0,
+    )
+
+
+def test_progress_is_a_line_per_trial_that_ends() -> None:
+    err = io.StringIO()
+    terminal = Terminal(io.StringIO(), err, {})
+    progress = sweep_text.Progress(terminal)
+    for state in (snapshot(0, None), snapshot(0, None), snapshot(1, 5.0)):
+        progress(state)
+    progress.close()
+    terminal.close(0)
+    assert err.getvalue().splitlines() == [
+        "my  1/6 trials, 1 failed  0:01:15 left",
+        "my  2/6 trials, 1 failed  best 5.0  0:01:15 left",
+    ]
+
+
+def test_live_view_has_running_trials_the_best_one_and_importance() -> None:
+    progress = sweep_text.Progress(Terminal(io.StringIO(), io.StringIO(), {}))
+    progress(snapshot(2, 5.0))
+    lines = ["".join(text for text, _ in line) for line in progress.lines(80)]
+    assert lines == [
+        "my  3/6 trials, 1 failed  tpe  0:01:15 left",
+        " running    trial-0003 42%",
+        " best       5.0 [1.0, 9.0]  trial-0001: a.b 0.5",
+        " importance a.b 90%",
+    ]
+    progress(snapshot(5, 5.0))
+    assert "left" not in progress.lines(80)[0][1][0]

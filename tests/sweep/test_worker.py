@@ -37,7 +37,7 @@ class Sweep:
         # faster than SQLite
         storage = f"journal://{self.directory.path / 'study.log'}"
         self.directory.prepare(self.plan, {"storage": storage, "env_modules": []})
-        self.url = sweep_run.storage_url(self.directory, None)
+        self.url = sweep_run.storage_url(self.directory)
         study.create(self.directory, self.plan, self.url)
         self.queue = study.Queue(self.directory, self.plan, self.url)
         self.notes: list[str] = []

@@ -1,5 +1,6 @@
 """`pgcli sweep`: run, worker, status."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 pgcli sweep configs/sweeps/ppo2_cartpole.yaml --dry-run
 pgcli sweep my.yaml --workers 4
+pgcli sweep my.yaml --launcher slurm --workers 16
 pgcli sweep my.yaml --print | parallel
 pgcli sweep status runs/sweeps/my"""
 
 FRESH_SEEDS = "100:110"
+TASKS = 8
+"""Tasks of a Slurm job."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep")]
 Sweep = Annotated[
@@ -38,7 +42,7 @@ Workers = Annotated[
     options.option(
         "--workers N",
         "worker processes",
-        "one per core; one on an accelerator",
+        "one per core; one on an accelerator; 8 tasks of Slurm",
         parser=options.whole_number(1, 1024),
     ),
 ]
@@ -46,6 +50,12 @@ Storage = Annotated[
     str | None,
     options.option(
         "--storage URL", "storage of Optuna, shared by workers", "SQLite in DIR"
+    ),
+]
+Launcher = Annotated[
+    str,
+    options.option(
+        "--launcher local|slurm", "processes on this machine, or a Slurm array job"
     ),
 ]
 DryRun = Annotated[bool, options.option("--dry-run", "list the trials and stop")]
@@ -75,6 +85,7 @@ def run(
     file: File,
     out: Out = None,
     workers: Workers = None,
+    launcher: Launcher = "local",
     storage: Storage = None,
     rebuild: Rebuild = False,
     dry_run: DryRun = False,
@@ -86,6 +97,8 @@ def run(
     Trials run in worker processes and are ranked by the interquartile mean of their
     seeds. The same command continues an interrupted sweep.
     """
+    if launcher not in ("local", "slurm"):
+        raise UsageError(f"`--launcher {launcher}`: expected local or slurm")
     options.use_modules(env_modules)
     from pgcli.sweep import directory as directories
     from pgcli.sweep import plan as plans
@@ -100,18 +113,26 @@ def run(
     if dry_run:
         _dry_run(terminal, plan)
         return
-    from pgcli.sweep.run import run as run_sweep
+    from pgcli.sweep import run as running
 
-    progress = sweep_text.Progress(terminal, plan.num_trials)
-    result = run_sweep(
-        plan,
-        where,
-        workers=workers or default_workers(plan.first.accelerator),
-        storage=storage,
-        rebuild=rebuild,
-        env_modules=list(env_modules or ()),
-        report=progress,
-    )
+    if (warning := directories.shared_file_warning(storage, where.path)) is not None:
+        terminal.warn(warning)
+    if launcher == "slurm":
+        running.prepare(plan, where, storage, list(env_modules or ()))
+        data = running.submit(plan, where, tasks=workers or TASKS, rebuild=rebuild)
+        terminal.answer(f"job {data['job']}", data)
+        terminal.note(f"its trials: pgcli sweep status {where.path}")
+        return
+    with contextlib.closing(sweep_text.Progress(terminal)) as progress:
+        result = running.run(
+            plan,
+            where,
+            workers=workers or default_workers(plan.first.accelerator),
+            storage=storage,
+            rebuild=rebuild,
+            env_modules=list(env_modules or ()),
+            report=progress,
+        )
     terminal.answer(sweep_text.trials(result), result)
     if result["best"]:
         path = Path(result["path"]) / "runs" / result["best"]["run"]
@@ -129,7 +150,7 @@ def worker(terminal: Terminal, sweep: Sweep, parent: Parent = None) -> None:
     from pgcli.sweep.run import storage_url
     from pgcli.sweep.worker import work
 
-    count = work(where, plan, storage_url(where, None), terminal.note, parent)
+    count = work(where, plan, storage_url(where), terminal.note, parent)
     terminal.answer(f"{count} trials", {"ok": True, "trials": count})
 
 
@@ -188,7 +209,7 @@ def _open(sweep: str) -> "tuple[SweepDirectory, Plan, dict[str, Any]]":
     return (
         where,
         plan,
-        results(where, Queue(where, plan, storage_url(where, None)), plan),
+        results(where, Queue(where, plan, storage_url(where)), plan),
     )
 
 

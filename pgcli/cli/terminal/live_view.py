@@ -10,12 +10,12 @@ from typing import Any
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, summary
 from pgcli.cli.terminal.live_frame import Frame, header, render, seconds_left
+from pgcli.cli.terminal.redraw import Redrawn
 from pgcli.errors import NotSavedError, PgcliError
 from pgcli.training.advice import Advisor
 from pgcli.training.reporter import Reporter, RunInfo, Status
 
 LINE_SECONDS = 5.0
-FRAMES_PER_SECOND = 8
 
 # (name in a line, key in the metrics)
 LINE_METRICS = (
@@ -113,37 +113,10 @@ class LiveReporter(LineReporter):
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(terminal)
-        from rich.console import Console
-        from rich.live import Live
-        from rich.text import Text
-
-        self._text = Text
-
-        # the console writes through `terminal.err`, which never blocks
-        class SteadyConsole(Console):
-            """A console that never hides the cursor: a kill would leave it hidden."""
-
-            def show_cursor(self, show: bool = True) -> bool:
-                """Does nothing."""
-                return False
-
-        self._console = SteadyConsole(
-            file=terminal.err,  # type: ignore[arg-type]
-            force_terminal=True,
-            no_color=not terminal.color,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-
-        # a thread of rich redraws the frame
         self._frame = Frame()
-        self._live = Live(
-            get_renderable=self._render,
-            console=self._console,
-            refresh_per_second=FRAMES_PER_SECOND,
-            redirect_stdout=False,
-            redirect_stderr=False,
+        self._live = Redrawn(
+            terminal,
+            lambda width: render(self._frame, width, unicode=terminal.unicode),
         )
 
     def started(self, info: RunInfo) -> None:
@@ -153,7 +126,6 @@ class LiveReporter(LineReporter):
         self._frame.info = dataclasses.replace(info, path=path)
         self._say_resumed(info)
         self._live.start()
-        self._terminal.print_above = self._print_above
 
     def compiling(self) -> None:
         """Shows the spinner until the next report of progress."""
@@ -181,18 +153,7 @@ class LiveReporter(LineReporter):
         """Draws the last state, which stays on the terminal."""
         self._frame.compiling_since = self._frame.evaluating = None
         self._frame.closed = True
-        self._terminal.print_above = None
-        if self._live.is_started:
-            self._live.stop()
-
-    def _print_above(self, text: str) -> None:
-        self._console.print(self._text.from_ansi(text))
-
-    def _render(self) -> Any:
-        width = self._console.width
-        lines = render(self._frame, width, unicode=self._terminal.unicode)
-        newline = self._text("\n", no_wrap=True, overflow="ellipsis")
-        return newline.join(self._text.assemble(*line) for line in lines)
+        self._live.stop()
 
 
 class EpisodeLines:

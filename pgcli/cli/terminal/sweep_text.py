@@ -1,11 +1,15 @@
 """Tables and progress of `pgcli sweep`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.cli.terminal.formatting import NOTHING, number
+from pgcli.cli.terminal.formatting import NOTHING, clock, number
+from pgcli.cli.terminal.redraw import Line, Redrawn
 from pgcli.config.dump import flow
+
+if TYPE_CHECKING:
+    from pgcli.sweep.watcher import Snapshot
 
 SHOWN = 20
 """Rows of the table of trials."""
@@ -82,25 +86,57 @@ def trials(result: Mapping[str, Any]) -> str:
 
 
 class Progress:
-    """One line on stderr for each change of the numbers of trials."""
+    """Progress of a sweep: redrawn in place, or a line for each trial that ends."""
 
-    def __init__(self, terminal: Terminal, total: int | None) -> None:
-        self._terminal, self._total = terminal, total
-        self._last: Any = None
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._snapshot: Snapshot | None = None
+        self._ended = 0
+        self._live = Redrawn(terminal, self.lines) if terminal.redraws else None
 
-    def __call__(self, counts: Mapping[str, int], best: float | None) -> None:
-        """Reports the numbers of trials by state."""
-        if (counts, best) == self._last:
-            return
-        self._last = counts, best
-        ended = counts["complete"] + counts["pruned"] + counts["fail"]
-        of = "" if self._total is None else f"/{self._total}"
-        parts = [f"[{ended}{of}]", f"{counts['running']} running"]
-        parts += [
-            f"{counts[key]} {word}" for key, word in _WORDS.items() if counts[key]
+    def __call__(self, snapshot: "Snapshot") -> None:
+        """Shows the state of the sweep."""
+        first, self._snapshot = self._snapshot is None, snapshot
+        if self._live is not None:
+            if first:
+                self._live.start()
+        elif first or snapshot.ended != self._ended:
+            head, left = self._head(snapshot)
+            best = f"  best {number(snapshot.best['score'])}" if snapshot.best else ""
+            self._terminal.note(f"{head}{best}{left}")
+        self._ended = snapshot.ended
+
+    def close(self) -> None:
+        """Ends the view; its last state stays."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _head(self, snapshot: "Snapshot") -> tuple[str, str]:
+        """Name and numbers of trials; the time left."""
+        of = "" if snapshot.total is None else f"/{snapshot.total}"
+        words = [f"{snapshot.name}  {snapshot.ended}{of} trials"]
+        words += [
+            f"{snapshot.counts[key]} {word}"
+            for key, word in (("pruned", "pruned"), ("fail", "failed"))
+            if snapshot.counts[key]
         ]
-        parts += [] if best is None else [f"best {number(best)}"]
-        self._terminal.note("  ".join(parts))
+        over = snapshot.ended == snapshot.total
+        return ", ".join(words), "" if over else f"  {clock(snapshot.left)} left"
 
-
-_WORDS = {"pruned": "pruned", "fail": "failed"}
+    def lines(self, width: int) -> list[Line]:
+        """The view, for a terminal of any width."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            return []
+        head, left = self._head(snapshot)
+        lines: list[Line] = [[(head, "bold"), (f"  {snapshot.sampler}{left}", "")]]
+        running = [f"{name} {share:.0%}" for name, share in snapshot.running]
+        rows = [("running", "  ".join(running) or "starting workers…")] if left else []
+        best = snapshot.best
+        if best is not None:
+            values = ", ".join(f"{k} {_value(x)}" for k, x in best["values"].items())
+            score = f"{number(best['score'])} {_interval(best['ci'])}"
+            rows += [("best", f"{score}  {best['run']}: {values}")]
+        shares = [f"{key} {x:.0%}" for key, x in snapshot.importance.items()]
+        rows += [("importance", ", ".join(shares))] if shares else []
+        return lines + [[(f" {name:11}", "dim"), (text, "")] for name, text in rows]
