@@ -203,7 +203,7 @@ def _merged(
 ) -> Merged:
     """An algorithm's defaults, more defaults, the files, then the command line.
 
-    `env_id` is the full id of the environment, unless that was given.
+    `env_id` replaces the id of the environment unless it is None.
     """
     merged = Merged()
     if algo is not None:

@@ -12,6 +12,7 @@ from pgcli.config.fields import fields, lookup, real_name
 from pgcli.config.load import resolve
 from pgcli.config.schema import STOPS, RunConfig
 from pgcli.envs import user_modules
+from pgcli.envs.full_id import full_id
 from pgcli.errors import UsageError
 from pgcli.ladder.jobs import Job
 from pgcli.training.space_defaults import look
@@ -168,7 +169,7 @@ def _resolve(request: Request, algo: str, sets: tuple[str, ...]) -> Rung:
         "seed": (request.seeds[0], "--seed"),
         "steps": (request.steps, "--steps"),
     }
-    resolved = resolve(file=None, flags=flags, sets=sets, spaces=look)
+    resolved = resolve(file=None, flags=flags, sets=sets, spaces=look, full_id=full_id)
     return Rung(algo, resolved.config, resolved.preset, sets)
 
 

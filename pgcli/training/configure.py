@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pgcli.config.load import Resolved, resolve
+from pgcli.envs.full_id import full_id
 from pgcli.training.space_defaults import look
 
 
@@ -44,6 +45,7 @@ def configure(
         sets=(),
         use_preset=preset,
         spaces=look,
+        full_id=full_id,
     )
 
 

@@ -6,12 +6,13 @@ import sys
 from typing import Any
 
 import pytest
-from pgcli.config.configure import configure
 
 from pgcli.config.load import resolve
+from pgcli.config.schema import EnvConfig
 from pgcli.envs.full_id import ATARI_GAMES, full_id
 from pgcli.envs.registry import check
 from pgcli.errors import UsageError
+from pgcli.training.configure import configure
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_games_are_57() -> None:
 )
 def test_version_that_does_not_exist_names_the_newest(given: str, newest: str) -> None:
     with pytest.raises(UsageError) as caught:
-        check(configure(env=given).config.env)
+        check(EnvConfig(given))
     assert caught.value.help == f"the newest version is {newest}"
 
 
@@ -83,7 +84,10 @@ def test_gymnasium_does_not_say_it_again() -> None:
         [sys.executable, "-m", "pgcli", *words], capture_output=True, text=True
     )
     assert json.loads(done.stdout)["env"] == "CartPole-v0"
-    assert done.stderr.splitlines() == [
-        "`CartPole-v0` is an older version of CartPole-v1",
-        "configuration: defaults of ppo2, no preset",
-    ]
+    first, second = done.stderr.splitlines()
+    assert first == "`CartPole-v0` is an older version of CartPole-v1"
+    assert second.startswith("configuration: ")
+
+
+def test_configure_completes_an_id() -> None:
+    assert configure(env="cartpole").config.env.id == "CartPole-v1"

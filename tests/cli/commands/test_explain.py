@@ -292,9 +292,10 @@ def test_index_json_has_one_row_per_algorithm(run: Run) -> None:
 @pytest.mark.parametrize(
     ("word", "help"),
     [
-        ("PPO1", "did you mean `ppo1`?"),
-        ("reward_to_go", "did you mean `reward-to-go`?"),
-        ("dqn", "there are reinforce, "),
+        ("ppo3", "did you mean `ppo2`?"),
+        ("rewards_to_go", "did you mean `reward-to-go`?"),
+        ("nothing", "there are reinforce, "),
+        ("dqn", "it is off-policy"),
         ("algo.clip_eps", "pgcli config explain algo.clip_eps"),
     ],
 )

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pgcli.config.configure import configure
 
 from pgcli.cli.commands import runs_list
 from pgcli.config.load import to_yaml
 from pgcli.storage import json_files
 from pgcli.storage.run_directory import RunDirectory
+from pgcli.training.configure import configure
 
 Run = Callable[..., Any]
 RUNS = {
