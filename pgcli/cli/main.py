@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import typer
 from typer.main import get_command
 
+from pgcli.cli import bash_completion
 from pgcli.cli.command import Command, Group, add_command
 from pgcli.cli.commands import (
     bench,
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         completion = COMPLETE in os.environ or not COMPLETION_FLAGS.isdisjoint(words)
         command = get_command(build_app(completion))
+        if completion:
+            bash_completion.install()
         # Typer returns the code of `Exit`, or None if the command succeeded
         code = command.main(
             words, prog_name="pgcli", standalone_mode=False, obj=terminal

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from pgcli.cli.completers import (
+    choices,
+    complete_algorithm,
+    complete_env,
+    complete_preset,
+    complete_run,
+    complete_set,
+)
 from pgcli.cli.terminal.console import Terminal
-from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import RunConfig
 from pgcli.config.source import families
 from pgcli.errors import UsageError
-from pgcli.runs_dir import RUNS_DIR
 
 if TYPE_CHECKING:
     from pgcli.config.load import Resolved
@@ -151,33 +158,6 @@ def _grid(texts: list[str] | None) -> dict[str, list[Any]] | None:
     return grid
 
 
-def complete_algorithm(incomplete: str) -> list[str]:
-    """Algorithms that begin with `incomplete`."""
-    return [
-        n for n in (*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES) if n.startswith(incomplete)
-    ]
-
-
-def complete_key(incomplete: str) -> list[str]:
-    """Keys of the configuration that begin with `incomplete`."""
-    from pgcli.config.explain import paths
-
-    return [path for path in paths() if path.startswith(incomplete)]
-
-
-def complete_set(incomplete: str) -> list[str]:
-    """Keys that begin with `incomplete`, each followed by `=`, for `--set`."""
-    return [f"{path}=" for path in complete_key(incomplete)]
-
-
-def complete_preset(incomplete: str) -> list[str]:
-    """Presets that begin with `incomplete`."""
-    from pgcli.config.source import presets
-
-    names = map(presets.name_of, presets.available())
-    return [name for name in names if name.startswith(incomplete)]
-
-
 def exists_already(path: Path) -> UsageError:
     """The error for a file that is not to be replaced."""
     return UsageError(
@@ -198,12 +178,6 @@ def write_new(path: Path, text: str, overwrite: bool) -> None:
         raise exists_already(path) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def complete_run(incomplete: str) -> list[str]:
-    """Runs in `runs/` that begin with `incomplete`."""
-    names = (p.parent.name for p in RUNS_DIR.glob("*/config.yaml"))
-    return sorted(name for name in names if name.startswith(incomplete))
 
 
 EnvModules = Annotated[
@@ -275,7 +249,11 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
         autocompletion=complete_algorithm,
     ),
     "env": _flag(
-        "--env ID", "environment, see `pgcli envs`", DEFAULTS.env.id, key="env.id"
+        "--env ID",
+        "environment, see `pgcli envs`",
+        DEFAULTS.env.id,
+        key="env.id",
+        autocompletion=complete_env,
     ),
     "env_modules": ConfigFlag(EnvModules, None, "--env-module", whole),
     "env_kwargs": ConfigFlag(EnvKwargs, None, "--env-kwargs", whole),
@@ -284,6 +262,7 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
         "YAML file, or name of a preset (style/openai), repeatable; replaces the "
         "preset unless it names it as its `base`",
         type=list[Path] | None,
+        autocompletion=complete_preset,
     ),
     "no_preset": _flag("--no-preset", "start from the algorithm's defaults", type=bool),
     "seed": _flag(
@@ -329,6 +308,7 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
         "device of the learner",
         DEFAULTS.accelerator,
         key="accelerator",
+        autocompletion=choices("auto", "cpu", "gpu", "tpu"),
     ),
     "devices": _flag(
         "--devices N",

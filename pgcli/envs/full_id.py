@@ -1,5 +1,6 @@
 """Ids of environments without a version, in lower case, or without a namespace."""
 
+import importlib.util
 import re
 
 from pgcli.envs import registry
@@ -18,6 +19,13 @@ ATARI_GAMES = frozenset(_GAMES.split())
 """The 57 games in use, by their names in `ALE/NAME-v5`."""
 
 _VERSION = re.compile(r"-v(\d+)$", re.IGNORECASE)
+
+
+def atari_ids() -> list[str]:
+    """Ids of the games, if ale_py is installed."""
+    if importlib.util.find_spec("ale_py") is None:
+        return []
+    return [f"ALE/{game}-v5" for game in sorted(ATARI_GAMES)]
 
 
 def full_id(env_id: str) -> tuple[str, str | None]:

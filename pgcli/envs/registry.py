@@ -10,6 +10,7 @@ from pgcli.config.schema import DEVICE_MODULES, EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device import user_functional
+from pgcli.envs.device_names import DEVICE_NAMES
 from pgcli.envs.failures import failed
 from pgcli.envs.older_ids import is_older_atari, newest, older_atari
 from pgcli.errors import PgcliError, UsageError
@@ -33,9 +34,9 @@ class Backend(NamedTuple):
         return self.module is None or importlib.util.find_spec(self.module) is not None
 
     def names(self) -> list[str]:
-        """Names that can follow its prefix, without importing its library."""
+        """Names that can follow its prefix, without importing JAX."""
         own = user_functional.names() if self.module is None else []
-        return [*self._load().NAMES, *own]
+        return [*DEVICE_NAMES[self.extra or "func"], *own]
 
     def make(
         self, name: str, kwargs: Mapping[str, Any], limit: int | None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, describe_error, render_error
 from pgcli.config.schema import STOPS, RunConfig
@@ -26,7 +26,7 @@ Key = Annotated[
     typer.Argument(
         metavar="KEY",
         help="dotted path, such as algo.clip_eps",
-        autocompletion=options.complete_key,
+        autocompletion=completers.complete_key,
     ),
 ]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
@@ -45,7 +45,12 @@ Filter = Annotated[
     str | None, typer.Argument(metavar="[FILTER]", help="part of an environment's id")
 ]
 EnvId = Annotated[
-    str, typer.Argument(metavar="ID", help="environment, see `pgcli envs`")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="environment, see `pgcli envs`",
+        autocompletion=completers.complete_env,
+    ),
 ]
 Seconds = Annotated[
     float, options.option("--seconds X", "time for the measurement of speed")

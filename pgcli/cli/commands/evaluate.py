@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table, to_json
 from pgcli.cli.terminal.formatting import (
@@ -34,7 +34,7 @@ Target = Annotated[
     typer.Argument(
         metavar="RUN|CHECKPOINT",
         help="name or path of a run, or path of a checkpoint",
-        autocompletion=options.complete_run,
+        autocompletion=completers.complete_run,
     ),
 ]
 Subject = Annotated[
@@ -66,7 +66,13 @@ Best = Annotated[
     bool, options.option("--best", "use the best checkpoint, not the last")
 ]
 OtherEnv = Annotated[
-    str | None, options.option("--env ID", "environment", "the agent's own")
+    str | None,
+    options.option(
+        "--env ID",
+        "environment",
+        "the agent's own",
+        autocompletion=completers.complete_env,
+    ),
 ]
 Stochastic = Annotated[
     bool, options.option("--stochastic", "sample actions instead of using the mode")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pgcli.cli import algorithm_pages, options
+from pgcli.cli import algorithm_pages, completers
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
@@ -40,7 +40,7 @@ Algorithm = Annotated[
     typer.Argument(
         metavar="ALGO",
         help="algorithm or alias; without it, all are listed",
-        autocompletion=options.complete_algorithm,
+        autocompletion=completers.complete_algorithm,
     ),
 ]
 

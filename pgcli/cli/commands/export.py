@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.evaluate import Best
 from pgcli.cli.terminal.console import Terminal, table
@@ -29,12 +29,17 @@ Target = Annotated[
         metavar="RUN|CHECKPOINT",
         help="name or path of a run, or path of a checkpoint",
         show_default=False,
-        autocompletion=options.complete_run,
+        autocompletion=completers.complete_run,
     ),
 ]
 Kind = Annotated[
     str | None,
-    options.option("--format FORMAT", "stablehlo, onnx, safetensors or orbax", False),
+    options.option(
+        "--format FORMAT",
+        "stablehlo, onnx, safetensors or orbax",
+        False,
+        autocompletion=completers.choices("stablehlo", "onnx", "safetensors", "orbax"),
+    ),
 ]
 Out = Annotated[
     Path | None, options.option("-o,--out PATH", "path of the file", "RUN.FORMAT")

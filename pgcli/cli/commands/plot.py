@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal
@@ -28,7 +28,14 @@ Out = Annotated[
     Path | None,
     options.option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
 ]
-X = Annotated[str, options.option("--x AXIS", "steps, seconds, episodes or iteration")]
+X = Annotated[
+    str,
+    options.option(
+        "--x AXIS",
+        "steps, seconds, episodes or iteration",
+        autocompletion=completers.choices("steps", "seconds", "episodes", "iteration"),
+    ),
+]
 Y = Annotated[
     list[str] | None,
     options.option(
@@ -40,7 +47,10 @@ Y = Annotated[
 GroupBy = Annotated[
     str | None,
     options.option(
-        "--group-by KEY", "key of the configuration whose values are compared", False
+        "--group-by KEY",
+        "key of the configuration whose values are compared",
+        False,
+        autocompletion=completers.complete_key,
     ),
 ]
 InTerminal = Annotated[

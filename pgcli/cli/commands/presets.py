@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.commands.envs import EnvsGroup
 from pgcli.cli.terminal.console import Terminal, table
@@ -35,7 +35,7 @@ Name = Annotated[
     typer.Argument(
         metavar="ALGO/ENV",
         help="preset, or algorithm and environment",
-        autocompletion=options.complete_preset,
+        autocompletion=completers.complete_preset,
     ),
 ]
 Out = Annotated[

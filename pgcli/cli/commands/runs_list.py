@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.foreign import key_of
 from pgcli.cli.terminal.console import Terminal, table
@@ -39,7 +39,7 @@ Algo = Annotated[
         "--algo NAME",
         "algorithm or alias",
         False,
-        autocompletion=options.complete_algorithm,
+        autocompletion=completers.complete_algorithm,
     ),
 ]
 Status = Annotated[
@@ -48,9 +48,7 @@ Status = Annotated[
         "--status STATUS",
         ", ".join(STATES),
         False,
-        autocompletion=lambda incomplete: [
-            s for s in STATES if s.startswith(incomplete)
-        ],
+        autocompletion=completers.choices(*STATES),
     ),
 ]
 Where = Annotated[
@@ -58,7 +56,7 @@ Where = Annotated[
     options.option(
         "--where KEY=VALUE",
         "value of a key of the configuration, repeatable",
-        autocompletion=options.complete_set,
+        autocompletion=completers.complete_set,
     ),
 ]
 Sort = Annotated[
@@ -67,6 +65,7 @@ Sort = Annotated[
         "--sort KEY",
         "age, name, algo, env, seed, status, steps, return, or a key of the "
         "configuration; -KEY reverses",
+        autocompletion=completers.complete_key,
     ),
 ]
 

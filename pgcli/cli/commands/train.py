@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal, table
@@ -51,6 +51,7 @@ Resume = Annotated[
     options.option(
         "--resume never|auto",
         "auto: start the run of --name or continue it; do nothing if it is finished",
+        autocompletion=completers.choices("never", "auto"),
     ),
 ]
 Overwrite = Annotated[

@@ -25,21 +25,6 @@ from pgcli.envs.device.adapter_support import (
 )
 from pgcli.errors import UsageError
 
-NAMES = (
-    "ant",
-    "halfcheetah",
-    "hopper",
-    "humanoid",
-    "humanoidstandup",
-    "inverted_pendulum",
-    "inverted_double_pendulum",
-    "pusher",
-    "reacher",
-    "swimmer",
-    "walker2d",
-)
-"""All but `fast`, a stub for Brax's own tests."""
-
 EPISODE_LENGTH = 1000
 
 
@@ -50,7 +35,7 @@ def make(
     """The environment `brax:NAME`.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `DEVICE_NAMES`.
       kwargs: arguments of its constructor, such as `backend`; and `action_repeat`, the
         number of steps with each action, 1 by default as in `brax.envs.create`.
       max_episode_steps: time limit; None for 1000 of Brax's own steps.

@@ -19,33 +19,6 @@ from pgcli.envs.device.adapter_support import (
     unsupported,
 )
 
-NAMES = (
-    "CartPole-v1",
-    "Pendulum-v1",
-    "Acrobot-v1",
-    "MountainCar-v0",
-    "MountainCarContinuous-v0",
-    "Asterix-MinAtar",
-    "Breakout-MinAtar",
-    "Freeway-MinAtar",
-    "Seaquest-MinAtar",
-    "SpaceInvaders-MinAtar",
-    "Catch-bsuite",
-    "DeepSea-bsuite",
-    "UmbrellaChain-bsuite",
-    "DiscountingChain-bsuite",
-    "SimpleBandit-bsuite",
-    "FourRooms-misc",
-    "MetaMaze-misc",
-    "PointRobot-misc",
-    "Reacher-misc",
-    "Swimmer-misc",
-    "Pong-misc",
-    "FrozenLake-misc",
-)
-"""All except the MNIST bandit, which downloads its images, and three whose observations
-or types differ from their declaration (in 1.0.1): two bandits and MemoryChain."""
-
 
 def _space(space: Any, env_id: str) -> Any:
     from gymnax.environments import spaces
@@ -64,7 +37,7 @@ def make(
     """The environment `gymnax:NAME`.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `DEVICE_NAMES`.
       kwargs: overrides of its parameters, or arguments of its constructor.
       max_episode_steps: time limit; None for gymnax's own.
 

@@ -16,69 +16,8 @@ from flax.traverse_util import flatten_dict
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device.adapter_support import quietly, unknown_kwargs
 from pgcli.envs.device.brax import from_brax
+from pgcli.envs.device_names import ROBOTS
 from pgcli.errors import UsageError
-
-CONTROL_SUITE = (
-    "AcrobotSwingup",
-    "AcrobotSwingupSparse",
-    "BallInCup",
-    "CartpoleBalance",
-    "CartpoleBalanceSparse",
-    "CartpoleSwingup",
-    "CartpoleSwingupSparse",
-    "CheetahRun",
-    "FingerSpin",
-    "FingerTurnEasy",
-    "FingerTurnHard",
-    "FishSwim",
-    "HopperHop",
-    "HopperStand",
-    "HumanoidRun",
-    "HumanoidStand",
-    "HumanoidWalk",
-    "PendulumSwingup",
-    "PointMass",
-    "ReacherEasy",
-    "ReacherHard",
-    "SwimmerSwimmer6",
-    "WalkerRun",
-    "WalkerStand",
-    "WalkerWalk",
-)
-ROBOTS = (
-    "AeroCubeRotateZAxis",
-    "AlohaHandOver",
-    "AlohaSinglePegInsertion",
-    "ApolloJoystickFlatTerrain",
-    "BarkourJoystick",
-    "BerkeleyHumanoidJoystickFlatTerrain",
-    "BerkeleyHumanoidJoystickRoughTerrain",
-    "G1JoystickFlatTerrain",
-    "G1JoystickRoughTerrain",
-    "Go1Footstand",
-    "Go1Getup",
-    "Go1Handstand",
-    "Go1JoystickFlatTerrain",
-    "Go1JoystickRoughTerrain",
-    "H1InplaceGaitTracking",
-    "H1JoystickGaitTracking",
-    "LeapCubeReorient",
-    "LeapCubeRotateZAxis",
-    "Op3Joystick",
-    "PandaOpenCabinet",
-    "PandaPickCube",
-    "PandaPickCubeCartesian",
-    "PandaPickCubeOrientation",
-    "PandaRobotiqPushCube",
-    "SpotFlatTerrainJoystick",
-    "SpotGetup",
-    "SpotJoystickGaitTracking",
-    "T1JoystickFlatTerrain",
-    "T1JoystickRoughTerrain",
-)
-"""Environments whose models are in another repository, mujoco_menagerie."""
-
-NAMES = (*CONTROL_SUITE, *ROBOTS)
 
 DOWNLOAD = (
     "python -c 'from mujoco_playground._src.mjx_env import ensure_menagerie_exists as "
@@ -95,7 +34,7 @@ def make(
     Action repeat and time limit are those of its registered configuration.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `DEVICE_NAMES`.
       kwargs: overrides of its registered configuration, nested or with dots.
       max_episode_steps: time limit; None for the registered one.
 

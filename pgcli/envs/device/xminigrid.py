@@ -17,33 +17,6 @@ from pgcli.envs.device.adapter_support import (
     unknown_kwargs,
 )
 
-NAMES = (
-    "MiniGrid-BlockedUnlockPickUp",
-    "MiniGrid-DoorKey-5x5",
-    "MiniGrid-DoorKey-6x6",
-    "MiniGrid-DoorKey-8x8",
-    "MiniGrid-DoorKey-16x16",
-    "MiniGrid-Empty-5x5",
-    "MiniGrid-Empty-6x6",
-    "MiniGrid-Empty-8x8",
-    "MiniGrid-Empty-16x16",
-    "MiniGrid-EmptyRandom-5x5",
-    "MiniGrid-EmptyRandom-6x6",
-    "MiniGrid-EmptyRandom-8x8",
-    "MiniGrid-EmptyRandom-16x16",
-    "MiniGrid-FourRooms",
-    "MiniGrid-LockedRoom",
-    "MiniGrid-MemoryS8",
-    "MiniGrid-MemoryS16",
-    "MiniGrid-MemoryS32",
-    "MiniGrid-MemoryS64",
-    "MiniGrid-MemoryS128",
-    "MiniGrid-Playground",
-    "MiniGrid-Unlock",
-    "MiniGrid-UnlockPickUp",
-)
-"""All except the XLand ones, which require a downloaded file of rules."""
-
 
 @quietly()
 def make(
@@ -52,7 +25,7 @@ def make(
     """The environment `xminigrid:NAME`.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `DEVICE_NAMES`.
       kwargs: overrides of its parameters, such as `view_size`.
       max_episode_steps: time limit; None for its own. The reward for the goal decreases
         with the elapsed fraction of it, as in MiniGrid.
