@@ -34,7 +34,7 @@ _BATCH = (
 _BUDGET = "--steps N is the budget, in environment steps of all environments together"
 _VIDEO = "train first; then `pgcli video RUN -o FILE.mp4` records the agent"
 _CONTINUE = "`pgcli resume RUN` continues a run, `--steps N` extends its budget"
-_SEARCH = "--grid optimizer.lr=1e-4,3e-4,1e-3 trains several values in one run"
+_SEARCH = "--grid optimizer.lr=1e-4,1e-3 trains both in one run; or `pgcli sweep FILE`"
 _LINEAR = "--set optimizer.schedule=linear"
 _NORMALIZE = "--set normalize.obs=true --set normalize.reward=true"
 _WRAP = "--set env.wrappers=[…], innermost first, see docs/environments.md"
@@ -113,7 +113,7 @@ _INSTEAD_OF_COMMAND: Mapping[str, str] = {
     "`pgcli explain` lists algorithms, `pgcli explain ppo2` describes one": (
         "algo algorithms algos"
     ),
-    "`pgcli train --grid KEY=V,V,…` trains several values in one run": (
+    "`pgcli train --grid KEY=V,V,…`, or `pgcli sweep FILE`": (
         "grid hyperopt optimize search tune"
     ),
     "`pgcli envs` lists environments, `pgcli envs check ID` checks one": (

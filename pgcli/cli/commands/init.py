@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pgcli.cli import options
+from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import UsageError
@@ -23,7 +23,12 @@ and stepped with random actions: the file says how fast it is, and a budget that
 no preset sets is what its steps allow in an hour at most."""
 
 EnvId = Annotated[
-    str, typer.Argument(metavar="ENV", help="environment, see `pgcli envs`")
+    str,
+    typer.Argument(
+        metavar="ENV",
+        help="environment, see `pgcli envs`",
+        autocompletion=completers.complete_env,
+    ),
 ]
 Out = Annotated[
     Path | None, options.option("-o,--out FILE", "path of the file", "ENV.yaml")
