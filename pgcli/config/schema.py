@@ -220,14 +220,17 @@ class LogConfig:
         tuple[str, ...],
         "additional loggers, by name (tensorboard, csv, wandb, mlflow)",
     ] = ()
-    project: Annotated[str, MinLen(1), "project of wandb, experiment of mlflow"] = (
-        "pgcli"
-    )
+    project: Annotated[
+        str | None,
+        MinLen(1),
+        "project of wandb, experiment of mlflow; null: WANDB_PROJECT or "
+        "MLFLOW_EXPERIMENT_NAME, else pgcli",
+    ] = None
     group: Annotated[
         str | None,
         MinLen(1),
-        "group of the run in wandb, tag in mlflow; null: a run with several members is "
-        "a group",
+        "group of the run in wandb, tag in mlflow; null: WANDB_RUN_GROUP, else a run "
+        "with several members is a group",
     ] = None
 
 

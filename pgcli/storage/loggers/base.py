@@ -1,5 +1,6 @@
 """The interface of a logger, and the run that it logs."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,6 +58,10 @@ class LoggedRun:
     def name(self) -> str:
         """Name of the run."""
         return self.path.name
+
+    def project(self, variable: str) -> str:
+        """The project that the run belongs to; an environment variable may name it."""
+        return self.config.log.project or os.environ.get(variable) or "pgcli"
 
     @cached_property
     def members(self) -> list[LoggedMember]:

@@ -40,7 +40,8 @@ class MlflowLogger:
         self._entities, self._error = entities, MlflowException
         self._client, self._run = MlflowClient(), run
         self._metrics: dict[str, list[Any]] = {}
-        self.where = f"experiment {run.config.log.project} at {get_tracking_uri()}"
+        self._project = run.project("MLFLOW_EXPERIMENT_NAME")
+        self.where = f"experiment {self._project} at {get_tracking_uri()}"
         # a server that does not exist is reported soon; later, it is waited for longer
         given = os.environ.get(RETRIES)
         os.environ.setdefault(RETRIES, "3")
@@ -50,7 +51,7 @@ class MlflowLogger:
 
     def _begin_runs(self) -> None:
         run = self._run
-        experiment = self._experiment(run.config.log.project)
+        experiment = self._experiment(self._project)
 
         # the members, below a run for all of them
         tags = {GROUP: run.config.log.group} if run.config.log.group else {}

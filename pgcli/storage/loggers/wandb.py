@@ -53,12 +53,13 @@ class WandbLogger:
 
     def _begin(self, index: int) -> Any:
         run, member = self._run, self._run.members[index]
+        group = os.environ.get("WANDB_RUN_GROUP")
         settings = self._wandb.Settings(
             console="off", init_timeout=INIT_SECONDS, x_stats_pid=os.getppid()
         )
         begun = self._wandb.init(
-            project=run.config.log.project,
-            group=run.config.log.group or (run.name if member.name else None),
+            project=run.project("WANDB_PROJECT"),
+            group=run.config.log.group or group or (run.name if member.name else None),
             name=f"{run.name} {member.name}".strip(),
             id=run.ids[str(index)],
             resume="allow",

@@ -12,6 +12,7 @@ from support.small_runs import BATCH, resolved
 from support.steady_loop import Steady
 
 from pgcli.config.load import to_yaml
+from pgcli.config.schema import LogConfig, RunConfig
 from pgcli.storage.loggers import LOGGERS, require_packages, sinks
 from pgcli.storage.loggers.base import LoggedRun, Outcome
 from pgcli.storage.loggers.follow import Tail, follow
@@ -43,6 +44,8 @@ def _fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr("pgcli.training.run.DeviceLoop", Steady)
     monkeypatch.setattr(Steady, "scores", (1.0, 4.0, 2.0, 9.0))
     monkeypatch.setenv("FAKE_SERVICES", str(tmp_path / "events"))
+    for name in ("WANDB_PROJECT", "WANDB_RUN_GROUP", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.syspath_prepend(str(FAKES))
     real = {name: x for name, x in sys.modules.items() if _is_service(name)}
     for name in real:
@@ -167,6 +170,16 @@ def test_service_shows_members_as_runs_of_a_group(tmp_path: Path, name: str) -> 
         assert logged(events, event["init"], "train/kl") == [(32, 0.1 * m)]
         assert logged(events, event["init"], "time/steps_per_second") == [(32, 7.0)]
         assert logged(events, event["init"], "final/return_mean") == [(32, m)]
+
+
+def test_project_is_that_of_the_configuration_then_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    default, given = RunConfig(), RunConfig(log=LogConfig(project="mine"))
+    assert LoggedRun(Path("x"), default).project("WANDB_PROJECT") == "pgcli"
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert LoggedRun(Path("x"), default).project("WANDB_PROJECT") == "theirs"
+    assert LoggedRun(Path("x"), given).project("WANDB_PROJECT") == "mine"
 
 
 def test_wandb_without_network_is_offline(
