@@ -1,13 +1,28 @@
-"""What a user should know about a run that is continued."""
+"""Checks of a run that is continued, and what the user should know about it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from pgcli.config.dump import flat
-from pgcli.config.schema import RunConfig
+from pgcli.config.dump import differences, flat
+from pgcli.config.schema import STOPS, RunConfig
+from pgcli.errors import UsageError
+from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.loops.base import Row
+
+MAY_DIFFER = (
+    "steps",
+    *STOPS,
+    "eval.every",
+    "checkpoint.every",
+    "host.workers",
+    "host.timeout",
+    "log.sinks",
+    "log.project",
+    "log.group",
+)
+"""Keys whose values may change on resume, because no earlier result depends on them."""
 
 _STOPS = {
     "until_return": (", and --until-return was reached", "--steps M"),
@@ -53,3 +68,29 @@ def raised_schedules(
         text += f"(×{now / before:.3g})"
     constant = ", ".join(f"{key}=constant" for key in schedules)
     return f"{text}. To avoid it, start a run with the whole budget, or with {constant}"
+
+
+def is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
+    """Whether a result is final: the budget is used, or the same stop is reached."""
+    key = result["stopped"]
+    if key in STOPS:
+        # more steps are no more time
+        more_steps = config.steps > result["steps"]["asked"] and key != "max_seconds"
+        return not more_steps and config.value(key) == result["config"].get(key)
+    return bool(result["steps"]["used"] >= config.steps)
+
+
+def check_same(run: RunDirectory, stored: RunConfig, requested: RunConfig) -> None:
+    """Checks that a configuration differs from the stored one only in `MAY_DIFFER`."""
+    differing = [
+        f"{key}: {before} in the run, {now} asked"
+        for key, before, now in differences(stored, requested)
+        if key not in MAY_DIFFER
+    ]
+    if differing:
+        raise UsageError(
+            "the run was started with another configuration: "
+            + "; ".join(differing[:5]),
+            where=str(run.path),
+            help="choose another --name, or --overwrite",
+        )

@@ -11,7 +11,7 @@ from pgcli import versions
 from pgcli.config.bounds import STEPS
 from pgcli.config.dump import differences
 from pgcli.config.load import Resolved, from_mapping, resolve, to_mapping, to_yaml
-from pgcli.config.schema import STOPS, RunConfig
+from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.errors import LockedError, UsageError
@@ -47,20 +47,6 @@ __all__ = [
     "resume",
     "train",
 ]
-
-
-MAY_DIFFER = (
-    "steps",
-    *STOPS,
-    "eval.every",
-    "checkpoint.every",
-    "host.workers",
-    "host.timeout",
-    "log.sinks",
-    "log.project",
-    "log.group",
-)
-"""Keys whose values may change on resume, because no earlier result depends on them."""
 
 
 class _Trainer(NamedTuple):
@@ -278,18 +264,19 @@ def _continue(
     Args:
       run: directory of the run.
       stored: configuration at the start of the run.
-      config: configuration to continue with; only keys in `MAY_DIFFER` may differ.
+      config: configuration to continue with; only keys in
+        `resume_notes.MAY_DIFFER` may differ.
       reporter: receiver of reports.
       stop: flag that signals set.
       require_exact: whether to raise an error if an exact resume is not possible.
       on_iteration: see `train`.
     """
-    _check_same(run, stored.config, config)
+    resume_notes.check_same(run, stored.config, config)
     stop.path = run.path
     with run.lock():
         # a finished run returns its result
         result = run.read_result()
-        if result is not None and _is_finished(result, config):
+        if result is not None and resume_notes.is_finished(result, config):
             reporter.note(resume_notes.finished(run.name, result))
             return result
 
@@ -314,32 +301,6 @@ def _continue(
                     run.write_config(to_yaml(config))
                     run.write_meta({**meta, "origins": origins})
             return session.train()
-
-
-def _is_finished(result: Mapping[str, Any], config: RunConfig) -> bool:
-    """Whether a result is final: the budget is used, or the same stop is reached."""
-    key = result["stopped"]
-    if key in STOPS:
-        # more steps are no more time
-        more_steps = config.steps > result["steps"]["asked"] and key != "max_seconds"
-        return not more_steps and config.value(key) == result["config"].get(key)
-    return bool(result["steps"]["used"] >= config.steps)
-
-
-def _check_same(run: RunDirectory, stored: RunConfig, requested: RunConfig) -> None:
-    """Checks that a configuration differs from the stored one only in `MAY_DIFFER`."""
-    differing = [
-        f"{key}: {before} in the run, {now} asked"
-        for key, before, now in differences(stored, requested)
-        if key not in MAY_DIFFER
-    ]
-    if differing:
-        raise UsageError(
-            "the run was started with another configuration: "
-            + "; ".join(differing[:5]),
-            where=str(run.path),
-            help="choose another --name, or --overwrite",
-        )
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from pgcli.training.context import RunContext
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.forecast import Forecast
 from pgcli.training.loops.base import Row
-from pgcli.training.reporter import RunInfo, Status
+from pgcli.training.reporter import Status
 from pgcli.training.result import Stopped, run_result
 from pgcli.training.seeds import Role
 from pgcli.training.stop_signals import Interrupted, StopFlag
@@ -127,27 +127,8 @@ class Session:
 
     def _open(self) -> None:
         """Reports the start, and commits a first checkpoint before any training."""
-        # the description of the run
-        config, accelerator = self._config, self._context.accelerator
         level = self._resumed.level if self._resumed else None
-        info = RunInfo(
-            algo=config.algo.name,
-            env=config.env.id,
-            backend="device" if config.env.on_device else "host",
-            num_envs=config.env.num_envs,
-            helpers=self._loop.helpers,
-            seed=config.seed,
-            members=config.num_members,
-            accelerator=accelerator.platform,
-            devices=accelerator.devices,
-            name=self._run.name,
-            path=self._run.path,
-            preset=self._context.resolved.preset,
-            steps=config.steps,
-            first_step=self._first_step,
-            resume_level=level,
-        )
-        self._reporter.started(info)
+        self._reporter.started(self._context.info(self._first_step, level))
 
         # without a first checkpoint, the run does not start
         self._logs.open_sinks(self._first_step if self._resumed else None)
