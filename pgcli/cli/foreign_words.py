@@ -23,7 +23,11 @@ OPTIONS: Mapping[str, str] = {
 }
 """Option in another library -> ours of the same meaning, if the command has it."""
 
-_SINK = "--set log.sinks=[tensorboard] writes to a logger, see docs/metrics.md"
+_TENSORBOARD = "--set log.sinks=[tensorboard], or csv, wandb, mlflow: docs/metrics.md"
+_WANDB = "--set log.sinks=[wandb] --set log.project=NAME, see docs/metrics.md"
+_MLFLOW = "--set log.sinks=[mlflow] --set log.project=NAME, see docs/metrics.md"
+_PATIENCE = "--patience N stops after N evaluations in a row without a new best"
+_TIME = "--max-seconds TIME, such as 90s, 10m or 1.5h"
 _DEVICE = "--accelerator cpu, or --accelerator gpu; without it, JAX's default device"
 _HIDDEN = "--set network.hidden=[64,64]; docs/configuration.md has the other networks"
 _ON_POLICY = "pgcli trains on-policy: there is no replay buffer and no target network"
@@ -42,8 +46,12 @@ _WORKERS = "--set host.workers=N; `pgcli bench` measures what is fastest"
 _ALWAYS = "it is always so; leave it out"
 
 _INSTEAD: Mapping[str, str] = {
-    _SINK: "tensorboard tensorboard-log track use-wandb wandb wandb-entity "
-    "wandb-project wandb-project-name with-mlflow",
+    _TENSORBOARD: "csv log logger loggers sink sinks tb tensorboard tensorboard-log",
+    _WANDB: "track use-wandb wandb wandb-entity wandb-group wandb-project "
+    "wandb-project-name",
+    _MLFLOW: "mlflow mlflow-experiment use-mlflow with-mlflow",
+    _PATIENCE: "early-stop early-stopping early-stopping-patience no-improvement",
+    _TIME: "hours max-hours max-minutes max-runtime max-time minutes time time-budget",
     _DEVICE: "cpu cuda device gpu no-cuda use-cuda use-gpu",
     _HIDDEN: "arch hid hidden-size hidden-sizes layers net-arch num-layers policy "
     "policy-kwargs",
