@@ -110,6 +110,8 @@ def _remedy(value: Any, kind: Kind) -> str | None:
     """A remedy for a value that `kind` does not accept; None without a guess."""
     if kind.choices and isinstance(value, str):
         return did_you_mean(value, kind.choices, None)
+    if kind.item is not None and isinstance(value, str | int | float):
+        return f"write it as a list: [{value}]"
     if kind.base is int and isinstance(value, float) and value.is_integer():
         return f"write it as an integer: {int(value)}" if abs(value) < 2**53 else None
     if kind.base in (int, float) and isinstance(value, str):

@@ -630,6 +630,10 @@ def test_reward_normalisation_needs_no_discount() -> None:
     assert run("algo.name=reinforce", "normalize.reward=true").config
 
 
+def test_text_for_a_list_has_the_list_as_its_remedy() -> None:
+    assert failure("log.sinks=csv,wandb").help == "write it as a list: [csv,wandb]"
+
+
 def test_logger_must_be_known() -> None:
     error = failure("log.sinks=[csv, tensorbord]")
     assert error.message == "`log.sinks[1]`: no logger `tensorbord`"
