@@ -1,6 +1,8 @@
 """Defaults chosen by the spaces of an environment without a preset."""
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 
 import pgcli
+import pgcli.training.reporter
+from pgcli.cli.main import main
 from pgcli.config.load import resolve
 from pgcli.config.schema import NetworkConfig, RunConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, MultiDiscrete, ObsSpace
@@ -149,3 +153,62 @@ def test_device_environment_without_a_family_is_looked_at_too() -> None:
     found = pgcli.configure(env="gymnax:Catch-bsuite", algo="a2c")
     assert found.spaces == "vectors"
     assert found.config.normalize.obs
+
+
+SMALL = {
+    "steps": 16,
+    "host.workers": 0,
+    "env.num_envs": 2,
+    "rollout.num_steps": 8,
+    "algo.num_minibatches": 1,
+    "algo.num_epochs": 1,
+    "network.hidden": [4],
+    "eval.every": 0,
+    "eval.final_episodes": 0,
+}
+
+
+class Warnings(pgcli.training.reporter.Reporter):
+    """Keeps the warnings of a run."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.texts.append(message)
+
+
+@pytest.mark.parametrize("preset", [True, False])
+def test_run_warns_of_images_in_dense_layers_and_records_the_kind(
+    pixels: type[Pixels], tmp_path: Path, preset: bool
+) -> None:
+    found = pgcli.configure(env="Pixels-v0", preset=preset, **SMALL)
+    reporter = Warnings()
+    result = pgcli.train(found, runs_dir=tmp_path, reporter=reporter)
+    warned = [text for text in reporter.texts if "go into dense layers" in text]
+    assert len(warned) == (0 if preset else 1)
+    meta = json.loads((Path(result["path"]) / "meta.json").read_text(encoding="utf-8"))
+    assert (meta["preset"], meta["spaces"]) == (None, "images" if preset else None)
+
+
+def test_commands_say_where_values_come_from(
+    pixels: type[Pixels], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--env", "Pixels-v0", "--no-preset", "--dry-run"]) == 0
+    assert "warning: images of shape [40, 40, 3] go into" in capsys.readouterr().err
+    assert main(["train", "--env", "Pixels-v0", "--algo", "trpo", "--dry-run"]) == 0
+    output = capsys.readouterr()
+    assert "configuration: defaults of trpo for images, no preset" in output.err
+    assert re.search(r"preset +none, defaults for images", output.out)
+
+    # `config show` closes what it makes, and works without an environment
+    closed = pixels.closed
+    assert main(["config", "show", "--env", "Pixels-v0"]) == 0
+    assert pixels.closed == closed + 1
+    assert re.search(
+        r"torso: nature_cnn +# default for images", capsys.readouterr().out
+    )
+    assert main(["config", "show", "--env", "Pixelz-v0"]) == 0
+    output = capsys.readouterr()
+    assert "no defaults by the environment's spaces: unknown environment" in output.err
+    assert re.search(r"torso: mlp +# default\n", output.out)

@@ -1,5 +1,7 @@
 """Families of environments, and the presets that they share."""
 
+from pathlib import Path
+
 import pytest
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
@@ -90,3 +92,14 @@ def test_every_preset_of_an_environment_has_its_family_below_it() -> None:
         and families.find(resolve(file=path, flags={}, sets=[]).config.env.id) is None
     }
     assert alone == {"gymnax-Catch-bsuite", "playground-CartpoleBalance"}
+
+
+def test_file_stands_on_the_preset_of_a_family(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    text = "base: families/atari\nalgo: {name: trpo}\nenv: {id: ALE/Qbert-v5}\n"
+    file.write_text(text, encoding="utf-8")
+    found = resolve(file=file, flags={}, sets=[])
+    assert (found.preset, found.unused_preset) == ("families/atari", None)
+    assert found.config.network.torso == "nature_cnn"
+    assert not found.config.network.shared
+    assert found.config == resolved("trpo", "ALE/Qbert-v5").config
