@@ -281,7 +281,7 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
     "steps": _flag(
         "--steps N",
         "number of environment steps",
-        f"the preset's, else {DEFAULTS.steps}",
+        "that of the preset, or by the spaces",
         key="steps",
         read=whole,
     ),

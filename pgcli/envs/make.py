@@ -25,6 +25,8 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
       UsageError: its back end has no such environment, or is not installed.
       EnvironmentFailed: the library raised while making it.
     """
+    if _KEPT and _KEPT[0][0] == _key(config):
+        return _KEPT.pop()[1]
     # check what can be checked without importing the library
     if config.wrappers:
         raise UsageError(
@@ -40,6 +42,21 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
         return backend.make(name, config.kwargs, config.max_episode_steps)
     except BaseException as error:
         raise registry.unusable(config.id, error) from error
+
+
+def keep_device_env(config: EnvConfig) -> DeviceEnv:
+    """An on-device environment, which the next `make_device_env` returns again."""
+    env = make_device_env(config)
+    _KEPT[:] = [(_key(config), env)]
+    return env
+
+
+def _key(config: EnvConfig) -> tuple[Any, ...]:
+    return config.id, config.kwargs, config.max_episode_steps
+
+
+_KEPT: list[tuple[tuple[Any, ...], DeviceEnv]] = []
+"""The environment that `keep_device_env` has made, unless it was returned again."""
 
 
 def make_host_env(

@@ -46,7 +46,7 @@ BY_KIND: Mapping[str, Mapping[str, Any]] = {
 def look(config: RunConfig) -> tuple[str, Mapping[str, Any]]:
     """(kind of observations, values by dotted path) for an environment, which is made.
 
-    On the host, training gets the same environment.
+    Training gets the same environment.
 
     Raises:
       UsageError: the environment is unknown or not installed.
@@ -82,14 +82,14 @@ def host_spec(config: RunConfig) -> EnvSpec:
 
 
 def device_spec(config: RunConfig) -> EnvSpec:
-    """The specification of a device environment; JAX is started as for the run."""
-    from pgcli.envs.make import make_device_env
+    """As `host_spec` for a device environment; JAX is started as for the run."""
+    from pgcli.envs.make import keep_device_env
     from pgcli.training.backend import layout
     from pgcli.training.backend.precision import in_32_bits
 
     with in_32_bits():
         layout.start(config)
-        return make_device_env(config.env).spec
+        return keep_device_env(config.env).spec
 
 
 def kind_of(obs: ObsSpace) -> str:

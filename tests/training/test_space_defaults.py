@@ -16,6 +16,7 @@ import pgcli.training.reporter
 from pgcli.cli.main import main
 from pgcli.config.load import resolve
 from pgcli.config.schema import NetworkConfig, RunConfig
+from pgcli.envs import make
 from pgcli.envs.base import Box, Discrete, EnvSpec, MultiDiscrete, ObsSpace
 from pgcli.envs.host import env_factory
 from pgcli.nn.policy import make_policy
@@ -153,6 +154,9 @@ def test_device_environment_without_a_family_is_looked_at_too() -> None:
     found = pgcli.configure(env="gymnax:Catch-bsuite", algo="a2c")
     assert found.spaces == "vectors"
     assert found.config.normalize.obs
+    (kept,) = make._KEPT
+    assert make.make_device_env(found.config.env) is kept[1]
+    assert make.make_device_env(found.config.env) is not kept[1]
 
 
 SMALL = {
