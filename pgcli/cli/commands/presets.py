@@ -94,7 +94,8 @@ def copy(
     found = preset_list.text_of(name)
     path = out or Path(presets.file_name(name.partition("/")[2]))
     options.write_new(path, found.text, overwrite)
-    terminal.note(f"train with it: pgcli train -c {path}")
+    env = "" if "\n  id:" in found.text else " --env ID"
+    terminal.note(f"train with it: pgcli train -c {path}{env}")
     answer = {"ok": True, "preset": found.name, "file": str(path)}
     terminal.answer(f"written  {path}", answer)
 

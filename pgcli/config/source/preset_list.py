@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.config.algorithms import ALGORITHM_CONFIGS, DEFAULT_ALGORITHM
 from pgcli.config.dump import flow
 from pgcli.config.errors import printable
 from pgcli.config.fields import real_name
@@ -104,6 +104,8 @@ def text_of(name: str) -> PresetText:
     if path is None:
         known = [presets.name_of(each) for each in presets.available()]
         close = similar(name, known, cutoff=0.85)
+        if presets.find(DEFAULT_ALGORITHM.name, name) is not None:  # no algorithm
+            close = [f"{DEFAULT_ALGORITHM.name}/{name}"]
         help = f"did you mean `{close[0]}`?" if close else "`pgcli presets` lists them"
         raise UsageError(f"there is no preset `{printable(name)}`", help=help)
     text = path.read_text(encoding="utf-8")

@@ -92,6 +92,8 @@ def test_copy_keeps_comments_and_replaces_only_if_asked(
 def test_unknown_preset_is_a_usage_error_with_a_remedy(answer: Answer) -> None:
     help = answer("show", "ppo2/CartPol-v1", code=2)["error"]["help"]
     assert help == "did you mean `ppo2/CartPole-v1`?"
+    help = answer("show", "ALE/Qbert-v5", code=2)["error"]["help"]
+    assert help == "did you mean `ppo2/ALE/Qbert-v5`?"
     help = answer("show", "ppo2/Foo-v1", code=2)["error"]["help"]
     assert help == "`pgcli presets` lists them"
 
