@@ -11,8 +11,7 @@ from typing import Any
 from pgcli.config.schema import RunConfig
 from pgcli.envs import registry
 from pgcli.envs.base import Box, EnvSpec, ObsSpace
-from pgcli.envs.failures import close_quietly
-from pgcli.envs.host.env_factory import env_factory
+from pgcli.envs.host.env_factory import close_kept, env_factory
 from pgcli.envs.spaces import make_spec
 
 NATURE_LEAST, GRID_LEAST = 36, 3
@@ -71,14 +70,14 @@ def host_spec(config: RunConfig) -> EnvSpec:
         with contextlib.closing(make_host_env(config.env, [0])) as pool:
             return pool.spec
     factory = env_factory(config.env)
-    env = factory.keep_one()
-    limit = getattr(env.spec, "max_episode_steps", None)
     try:
+        env = factory.keep_one()
+        limit = getattr(env.spec, "max_episode_steps", None)
         spaces = env.observation_space, env.action_space
         return make_spec(config.env.id, *spaces, limit)
-    except BaseException:
-        close_quietly(env)
-        raise
+    except BaseException as error:
+        close_kept()
+        raise registry.unusable(config.env.id, error) from error
 
 
 def device_spec(config: RunConfig) -> EnvSpec:

@@ -19,6 +19,7 @@ from pgcli.config.schema import NetworkConfig, RunConfig
 from pgcli.envs import make
 from pgcli.envs.base import Box, Discrete, EnvSpec, MultiDiscrete, ObsSpace
 from pgcli.envs.host import env_factory
+from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import make_policy
 from pgcli.training.space_defaults import BY_KIND, kind_of, warning
 
@@ -141,6 +142,20 @@ def test_environment_that_was_looked_at_is_the_first_that_trains(
     env_factory.close_kept()
     assert pixels.closed == 1
     assert len({id(env.unwrapped) for env in envs}) == 2
+
+
+def test_environment_without_usable_spaces_is_an_error_and_is_closed(
+    pixels: type[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = gymnasium.spaces.Graph(gymnasium.spaces.Discrete(2), None)
+    monkeypatch.setattr(Pixels, "__init__", lambda self: None)
+    with pytest.raises(EnvironmentFailed, match="has no attribute 'observation_space'"):
+        pgcli.configure(env="Pixels-v0")
+    monkeypatch.setattr(Pixels, "observation_space", graph, raising=False)
+    monkeypatch.setattr(Pixels, "action_space", graph, raising=False)
+    with pytest.raises(EnvironmentFailed, match="spaces of type Graph"):
+        pgcli.configure(env="Pixels-v0")
+    assert env_factory._KEPT == []
 
 
 def test_stored_configuration_makes_no_environment(pixels: type[Pixels]) -> None:
