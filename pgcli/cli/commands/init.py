@@ -8,6 +8,8 @@ import typer
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
+from pgcli.cli.commands.envs import Seconds
+from pgcli.cli.commands.presets import Out, Overwrite
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import UsageError
 
@@ -29,13 +31,6 @@ EnvId = Annotated[
         help="environment, see `pgcli envs`",
         autocompletion=completers.complete_env,
     ),
-]
-Out = Annotated[
-    Path | None, options.option("-o,--out FILE", "path of the file", "ENV.yaml")
-]
-Overwrite = Annotated[bool, options.option("--overwrite", "replace the file")]
-Seconds = Annotated[
-    float, options.option("--seconds X", "time for the measurement of speed")
 ]
 
 
