@@ -51,10 +51,8 @@ def outside(space: ObsSpace, obs: Any, weight: Any, num_steps: Any, xp: Any) -> 
         x = xp.asarray(obs[name] if name else obs, "float32")
         x = x.reshape(*weight.shape, -1)  # [*B, D]
         low, high = (
-            xp.asarray(np.broadcast_to(np.float32(bound), part.shape)).reshape(
-                *(1,) * weight.ndim, -1
-            )
-            for bound in part.bounds()
+            xp.asarray(bound).reshape(*(1,) * weight.ndim, -1)
+            for bound in flat_bounds(part)
         )
         # distance beyond the nearer bound, positive outside
         excess = xp.maximum(low - x, x - high)
@@ -67,6 +65,33 @@ def outside(space: ObsSpace, obs: Any, weight: Any, num_steps: Any, xp: Any) -> 
     return xp.stack(rows) if rows else xp.zeros((0, len(COLUMNS)), "float32")
 
 
+def flat_bounds(part: Box) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) of each element as float32: [D]."""
+    low, high = (
+        np.broadcast_to(np.float32(bound), part.shape).reshape(-1)
+        for bound in part.bounds()
+    )
+    return low, high
+
+
+def merged(found: Any, steps: Any, total: float | int) -> np.ndarray | None:
+    """The result of `outside` for all steps, from those of parts; None without parts.
+
+    Args:
+      found: result of each part: [K, P, 4].
+      steps: number of steps of each part: [K].
+      total: number of all steps, also of those without an observation outside.
+    """
+    if not len(found):
+        return None
+    each: np.ndarray = np.asarray(found)
+    share, value, low, high = np.moveaxis(each, -1, 0)  # [K, P]
+    distance = np.where(share > 0, np.maximum(low - value, value - high), -np.inf)
+    rows: np.ndarray = each[distance.argmax(axis=0), np.arange(each.shape[1])]
+    rows[:, 0] = np.asarray(steps) @ share / total
+    return rows
+
+
 class BoundsWarning:
     """The warning of a run, which is given once."""
 
@@ -75,9 +100,15 @@ class BoundsWarning:
         self._parts = list(bounded(space))
         self.given = not self._parts
 
-    def news(self, found: np.ndarray | None, iteration: int) -> list[str]:
-        """The warning for an iteration as one text, if it is due."""
-        words = self.text(found, f"iteration {iteration}")
+    def news(self, found: np.ndarray | None, iteration: int | None) -> list[str]:
+        """The warning as one text, if it is due.
+
+        Args:
+          found: result of `outside`; None if there is none.
+          iteration: number of the iteration; None for an evaluation.
+        """
+        when = "the evaluation" if iteration is None else f"iteration {iteration}"
+        words = self.text(found, when)
         return ["; ".join(pair) for pair in words]
 
     def text(self, found: np.ndarray | None, when: str) -> list[tuple[str, str]]:
@@ -97,7 +128,7 @@ class BoundsWarning:
             (
                 f"observations{name} leave their space: {value:g} is not in [{low:g}, "
                 f"{high:g}], in {100 * min(share, 1):.3g} % of the steps of {when}",
-                "training uses them as they are: correct observation_space, or clip "
-                "the observation",
+                "they are used as they are: correct observation_space, or clip the "
+                "observation",
             )
         ]

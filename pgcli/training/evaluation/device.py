@@ -18,6 +18,13 @@ from pgcli.rollout.device_collector import (
     env_keys,
     step_and_reset,
 )
+from pgcli.training.evaluation.device_bounds import (
+    Seen,
+    farthest,
+    look,
+    nothing_seen,
+    strays,
+)
 from pgcli.training.evaluation.episodes import Episodes, not_finite
 from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.rollout_faults import bad_parts, fields, leaves_of
@@ -39,6 +46,8 @@ class Played(NamedTuple):
     """Hash of the first observation."""
     fault: Any
     """Field whose value ended the episode (`_faults`), else −1."""
+    outside: Any
+    """Observations outside of their bounds, as from `bounds.outside`: [P, 4, E]."""
 
 
 class Playing(NamedTuple):
@@ -50,6 +59,7 @@ class Playing(NamedTuple):
     lengths: Array
     over: Array
     fault: Array
+    seen: Seen
     first: Array
     steps: Array
     """Number of steps of the evaluation so far."""
@@ -71,7 +81,8 @@ def evaluate_on_device(
     """
     playing = begin_episodes(env, policy, episodes, key)
     until = jnp.uint32(_FOREVER)
-    return result(play_on(env, policy, deterministic, agent, key, playing, until))
+    playing = play_on(env, policy, deterministic, agent, key, playing, until)
+    return result(env.spec.obs, playing)
 
 
 def begin_episodes(
@@ -82,9 +93,15 @@ def begin_episodes(
     first = begin(env, policy, begin_key, episodes)
     zero, none = jnp.zeros(episodes), jnp.zeros(episodes, bool)
     fault = _faults(env.spec.obs, zero, zero, first.obs, none)
-    lengths, hashes = jnp.zeros(episodes, jnp.int32), _hashes(first.obs)
     return Playing(
-        first, (zero, zero), lengths, fault >= 0, fault, hashes, jnp.uint32(0)
+        now=first,
+        total=(zero, zero),
+        lengths=jnp.zeros(episodes, jnp.int32),
+        over=fault >= 0,
+        fault=fault,
+        seen=nothing_seen(env.spec.obs, episodes),
+        first=_hashes(first.obs),
+        steps=jnp.uint32(0),
     )
 
 
@@ -138,6 +155,7 @@ def play_on(
             lengths,
             over | done | (fault >= 0),
             fault,
+            look(env.spec.obs, playing.seen, now.obs, over),
             playing.first,
             playing.steps + 1,
         )
@@ -146,20 +164,27 @@ def play_on(
     return after
 
 
-def result(playing: Playing) -> Played:
-    """The results of episodes that are over."""
-    total = playing.total[0] + playing.total[1]
-    return Played(total, playing.lengths, playing.first, playing.fault)
+def result(space: ObsSpace, playing: Playing) -> Played:
+    """The results of episodes that are over, with observations of a space."""
+    total, lengths = playing.total[0] + playing.total[1], playing.lengths
+    outside = farthest(space, playing.seen, lengths)
+    return Played(total, lengths, playing.first, playing.fault, outside)
 
 
 class DeviceEvaluator:
-    """A player of whole episodes that reports in intervals of `CALL_SECONDS`."""
+    """A player of whole episodes that reports in intervals of `CALL_SECONDS`.
+
+    Attributes:
+      outside: see `HostEvaluator`.
+    """
+
+    outside: np.ndarray | None = None
 
     def __init__(
         self, env: DeviceEnv, policy: Policy, episodes: int, deterministic: bool
     ) -> None:
         """Compiles nothing yet. Arguments as of `evaluate_on_device`."""
-        self._spec = env.spec
+        self.spec = env.spec
         begin = partial(begin_episodes, env, policy, episodes)
 
         # resets and steps are one program, which compiles faster than two
@@ -174,6 +199,7 @@ class DeviceEvaluator:
 
         self._blank = partial(_blank, begin)
         self._advance = jax.jit(advance)
+        self._result = jax.jit(partial(result, env.spec.obs))
 
     def play(
         self,
@@ -191,7 +217,9 @@ class DeviceEvaluator:
             playing, over = self._advance(agent, key, playing, until)
             before, steps, done = steps, int(playing.steps), int(over)
             pace.end(steps - before)
-        return checked(jax.device_get(result(playing)), self._spec, seed)
+        played = jax.device_get(self._result(playing))
+        self.outside = strays(played.outside, played.lengths)
+        return checked(played, self.spec, seed)
 
 
 def _blank(begin: Callable[[Array], Playing], key: Array) -> Playing:

@@ -15,6 +15,7 @@ from pgcli.rollout.device_collector import env_keys
 from pgcli.rollout.host_collector import empty_slot
 from pgcli.rollout.host_value_check import check_finite
 from pgcli.training.evaluation.episodes import Episodes, not_finite
+from pgcli.training.evaluation.host_bounds import Strays
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 MAX_ENVS = 32
@@ -32,7 +33,16 @@ def quotas(episodes: int, num_envs: int) -> np.ndarray:
 
 
 class HostEvaluator:
-    """A player of whole episodes with frozen statistics."""
+    """A player of whole episodes with frozen statistics.
+
+    Attributes:
+      outside: observations of the last evaluation outside of their bounds, as from
+        `bounds.merged`.
+      watch_bounds: whether to look for them.
+    """
+
+    outside: np.ndarray | None = None
+    watch_bounds = True
 
     def __init__(self, policy: Policy, deterministic: bool) -> None:
         """An evaluator of a policy's mode, or of sampled actions."""
@@ -100,6 +110,7 @@ class HostEvaluator:
         first = [_hash(slots[0].obs, n) for n in range(num_envs)]
         carry = self._policy.initial_carry(num_envs)
         step = done = 0
+        strays = Strays(env.spec.obs, num_envs) if self.watch_bounds else None
         _take_raw_returns(env)  # of episodes that the reset has ended
         while (played < quota).any():
             if stop(done):
@@ -114,6 +125,8 @@ class HostEvaluator:
                 n = int(np.argwhere(~np.isfinite(action))[0, 0])
                 raise not_finite("action", n, step, where_is(env, n))
             finals = env.step(action, after)
+            if strays is not None:
+                strays.look(after.obs, finals)
             cut = [(n, obs) for n, obs in finals if not after.terminated[n]]
             _check_step(env, (now.obs, after.obs), after.reward, cut, step)
 
@@ -131,6 +144,7 @@ class HostEvaluator:
             for n in map(int, np.flatnonzero(after.start)):
                 first[n] = _hash(after.obs, n)
             step += 1
+        self.outside = None if strays is None else strays.found()
         return Episodes(
             np.array([x for row in returns for x in row]),
             np.array([x for row in lengths for x in row]),

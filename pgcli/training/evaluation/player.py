@@ -7,9 +7,10 @@ import numpy as np
 
 from pgcli.arrays.statistics import summarize
 from pgcli.config.schema import EnvConfig, HostConfig
-from pgcli.envs.base import EnvSpec
+from pgcli.envs.base import EnvSpec, ObsSpace
 from pgcli.envs.make import make_device_env
 from pgcli.nn.policy import Agent, Policy
+from pgcli.rollout.bounds import BoundsWarning
 from pgcli.training.evaluation.device import DeviceEvaluator
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
@@ -43,6 +44,7 @@ class Player:
         self._episodes, self._seed = episodes, seed
         self._key = role_key(seed, "reporting")
         self._policy_for, self._deterministic = policy_for, deterministic
+        self._news: list[str] = []
         self._host: HostEvaluator | None = None
         self._envs: EvaluationEnvs | None = None
         if config.on_device:
@@ -56,7 +58,12 @@ class Player:
 
     def news(self) -> list[str]:
         """Messages about the environments."""
-        return [] if self._envs is None else self._envs.news
+        return self._news + ([] if self._envs is None else self._envs.news)
+
+    def _note_bounds(self, space: ObsSpace, found: np.ndarray | None) -> None:
+        """Adds the warning for observations outside of their bounds, once."""
+        if not self._news:
+            self._news += BoundsWarning(space).news(found, None)
 
     def close(self) -> None:
         """Closes the environments."""
@@ -68,6 +75,7 @@ class Player:
         # E episodes, and the seeds of their environments: [E]
         if self._envs is None:
             played = self._device.play(agent, self._key, self._seed, stop)
+            self._note_bounds(self._device.spec.obs, self._device.outside)
             return _statistics(played, [self._seed] * self._episodes)
         env_seed = env_seeds(self._seed, "reporting", self._count)
         with self._envs.begin(env_seed) as (env, obs):
@@ -75,6 +83,8 @@ class Player:
                 policy = self._policy_for(env.spec)
                 self._host = HostEvaluator(policy, self._deterministic)
             played = self._host.play(env, agent, self._episodes, self._key, stop, obs)
+            self._note_bounds(env.spec.obs, self._host.outside)
+            self._host.watch_bounds = not self._news
         self._envs.note_cuts(played.lengths)
         return _statistics(played, [env_seed[n] for n in played.envs])
 

@@ -23,6 +23,7 @@ from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import placement
 from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
+from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import (
     Groups,
@@ -281,7 +282,9 @@ class DeviceLoop:
             if stop(wave * self._eval_envs):
                 raise EvaluationStopped
             parts.append(self._evaluate(self.agent(), jax.random.fold_in(key, wave)))
-        return checked(gather(parts, episodes), self.spec, seed)
+        played = gather(parts, episodes)
+        self._news += self._bounds.news(strays(played.outside, played.lengths), None)
+        return checked(played, self.spec, seed)
 
     def news(self) -> list[str]:
         """See `Loop.news`."""

@@ -221,8 +221,7 @@ class HostLoop:
                 self._knobs, self._state, transitions, self._budget, update_key
             )
             self.iteration += 1
-            found = self._collector.outside
-            self._news += self._bounds.news(found, self.iteration)
+            self._note_bounds(self._collector.outside, self.iteration)
             if self._bounds.given:
                 self._collector.bounded = {}
             rows.append(to_row(jax.device_get(report), self.iteration, self.spec))
@@ -266,6 +265,11 @@ class HostLoop:
                 )
         return transitions
 
+    def _note_bounds(self, found: np.ndarray | None, iteration: int | None) -> None:
+        """Adds the warning of `BoundsWarning.news` if it is due."""
+        self._news += self._bounds.news(found, iteration)
+        self._evaluator.watch_bounds = not self._bounds.given
+
     def news(self) -> list[str]:
         """See `Loop.news`."""
         news = self._news + self._eval_envs.news
@@ -287,6 +291,7 @@ class HostLoop:
                 env, self.agent(), episodes, role_key(seed, role), stop, obs
             )
         self._eval_envs.note_cuts(played.lengths)
+        self._note_bounds(self._evaluator.outside, None)
         return played
 
     def snapshot(self) -> Groups:

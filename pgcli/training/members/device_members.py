@@ -17,7 +17,13 @@ from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.rollout.bounds import BoundsWarning
 from pgcli.training.backend.memory import require_memory
-from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
+from pgcli.training.evaluation.device import (
+    Played,
+    checked,
+    evaluate_on_device,
+    gather,
+)
+from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import (
     Groups,
@@ -197,6 +203,7 @@ class DeviceMembers(Members):
 
         def of_member(member: Member) -> Episodes:
             own = Played(*(x[member.index] for x in played))
+            self._news += self._bounds.news(strays(own.outside, own.lengths), None)
             return checked(own, self.spec, member.seed)
 
         return self._each(episodes, of_member)

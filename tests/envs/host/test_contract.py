@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from contextlib import closing
 from typing import Any
 
 import jax
@@ -246,9 +247,45 @@ def test_lives_that_are_no_number_matter_only_where_they_are_used() -> None:
         rollout(env, with_lives=True)
 
 
-def test_evaluation_refuses_what_training_refuses() -> None:
-    env = odd(obs="discrete", fault="outside")
-    policy = make_policy(env.spec, NetworkConfig(hidden=(2,)))
-    agent = Agent(policy.init(jax.random.key(0)), None)
-    with pytest.raises(EnvironmentFailed, match="is 4, outside its space"):
-        HostEvaluator(policy, True).play(env, agent, 2, jax.random.key(0))
+def evaluator_of(env: HostEnv) -> HostEvaluator:
+    """An evaluator without a compiled program."""
+    evaluator = HostEvaluator(make_policy(env.spec, NetworkConfig(hidden=(2,))), True)
+    generator = np.random.default_rng(0)
+    evaluator._fold = lambda key, step: key  # type: ignore[assignment]
+    evaluator._act = lambda *_: (  # type: ignore[assignment]
+        (),
+        random_action(env.spec.action, (env.num_envs,), generator),
+    )
+    return evaluator
+
+
+@pytest.mark.parametrize(("kind", "fault"), KINDS)
+def test_evaluation_says_of_an_observation_what_training_says(
+    kind: str, fault: str
+) -> None:
+    env = odd(obs=kind, fault=fault)
+    evaluator, key = evaluator_of(env), jax.random.key(0)
+    words = cases.BAD_OBS[kind][fault][1]
+    if fault == "outside" and kind in ("floats", "integers"):
+        evaluator.play(env, Agent({}, None), 2, key)
+        (warning,) = BoundsWarning(env.spec.obs).news(evaluator.outside, None)
+        # environment 1 misbehaves from its second step on, in 49 of 50 steps
+        assert words in warning
+        assert "in 49 % of the steps of the evaluation" in warning
+        return
+    with pytest.raises(EnvironmentFailed) as caught:
+        evaluator.play(env, Agent({}, None), 2, key)
+    assert words in caught.value.message
+    assert "seed 2" in str(caught.value.where)
+
+
+def test_a_run_warns_once_of_bounds_in_training_and_evaluation() -> None:
+    loop = HostLoop(config("Odd-v0", "env.kwargs={obs: floats, fault: outside}"))
+    with closing(loop):
+        loop.evaluate(4, "selection", 0)
+        (warning,) = loop.news()
+        assert "100 is not in [-1, 1]" in warning
+        assert "of the evaluation" in warning
+        loop.advance(64, 9.0)
+        loop.evaluate(4, "reporting", 0)
+        assert not [text for text in loop.news() if "space" in text]
