@@ -106,6 +106,7 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         "env_kwargs": ["size=5"],
         "env_sets": ["env.max_episode_steps=9"],
         "agent": "trained",
+        "on_screen": False,
         "deterministic": False,
         "seed": 4,
         "runs_dir": Path("d"),

@@ -29,6 +29,8 @@ pgcli eval NAME --min-return 475             (exit 8 below it)
 pgcli eval NAME --env-kwargs gravity=5       (under other physics)
 pgcli eval --agent random CartPole-v1        (the level of chance)"""
 
+EPISODES, SHOWN_EPISODES = 100, 3
+
 Target = Annotated[
     str,
     typer.Argument(
@@ -55,10 +57,11 @@ Who = Annotated[
     ),
 ]
 Episodes = Annotated[
-    int,
+    int | None,
     options.option(
         "--episodes N",
         "number of episodes",
+        f"{EPISODES}, or {SHOWN_EPISODES} in a window",
         parser=options.whole_number(1, MAX_EPISODES),
     ),
 ]
@@ -100,6 +103,10 @@ EpisodesOut = Annotated[
         "--episodes-out FILE", "write one row per episode (.csv, else JSON lines)"
     ),
 ]
+Render = Annotated[
+    str | None,
+    options.option("--render human", "show one environment in a window", False),
+]
 MinReturn = Annotated[
     float | None,
     options.option("--min-return X", "exit 8 if the mean return is below"),
@@ -116,7 +123,7 @@ def evaluate(
     terminal: Terminal,
     target: Subject = None,
     agent: Who = "trained",
-    episodes: Episodes = 100,
+    episodes: Episodes = None,
     best: Best = False,
     member: Member = None,
     env: OtherEnv = None,
@@ -125,6 +132,7 @@ def evaluate(
     sets: EnvSets = None,
     stochastic: Stochastic = False,
     seed: EvalSeed = 0,
+    render: Render = None,
     episodes_out: EpisodesOut = None,
     min_return: MinReturn = None,
     runs_dir: options.RunsDir = RUNS_DIR,
@@ -141,6 +149,10 @@ def evaluate(
         kind = "RUN|CHECKPOINT" + "|ENV" * (agent != "trained")
         help = "see `pgcli eval --help`"
         raise UsageError(f"{kind} is missing", where="pgcli eval", help=help)
+    if render not in (None, "human"):
+        help = "--render human shows a window; `pgcli video` writes a file"
+        raise UsageError(f"`--render {render}`: expected human", help=help)
+    episodes = episodes or (SHOWN_EPISODES if render else EPISODES)
     if episodes_out is not None and not episodes_out.parent.is_dir():
         raise UsageError(
             f"`--episodes-out`: there is no directory {episodes_out.parent}"
@@ -167,6 +179,7 @@ def evaluate(
         deterministic=not stochastic,
         seed=seed,
         member=member,
+        on_screen=render is not None,
         warn=terminal.warn,
         watch=EpisodeLines(terminal),
     )

@@ -29,6 +29,7 @@ from pgcli.training.evaluation.load_policy import (
     load_agent,
     load_agents,
 )
+from pgcli.training.evaluation.on_screen import twin
 from pgcli.training.evaluation.player import Player
 
 
@@ -56,6 +57,7 @@ def evaluate(
     seed: int = 0,
     num_envs: int | None = None,
     member: str | None = None,
+    on_screen: bool = False,
     warn: Callable[[str], None] = lambda text: None,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def evaluate(
       seed: seed of the episodes.
       num_envs: number of host environments; None for a divisor of `episodes`.
       member: text that identifies a member, `SEED[,KEY=VALUE…]`; None for all members.
+      on_screen: whether to show one environment in a window, which plays all episodes.
       warn: called with warnings.
       watch: called repeatedly with the number of episodes that have ended, and of all.
 
@@ -109,12 +112,20 @@ def evaluate(
         subject = _chance(agent, str(target), Path(runs_dir))
         deterministic = agent == "zero"
     config = _environment(subject, env_id, env_kwargs, env_sets)
+    if on_screen:
+        config = twin(config)
 
     # the same episodes for every agent
     accelerator.start("auto", host_envs=not config.on_device, cpu_threads=1)
     with memory_errors():
         player = Player(
-            config, subject.policy_for, episodes, deterministic, seed, num_envs
+            config,
+            subject.policy_for,
+            episodes,
+            deterministic,
+            seed,
+            num_envs,
+            on_screen,
         )
         with contextlib.closing(player):
             each: list[dict[str, Any]] = []

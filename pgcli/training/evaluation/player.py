@@ -15,6 +15,7 @@ from pgcli.training.evaluation.device import DeviceEvaluator
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.evaluation.host_envs import EvaluationEnvs
+from pgcli.training.evaluation.on_screen import shown
 from pgcli.training.seeds import env_seeds, role_key
 
 
@@ -29,6 +30,7 @@ class Player:
         deterministic: bool,
         seed: int,
         num_envs: int | None = None,
+        on_screen: bool = False,
     ) -> None:
         """Makes an environment on the device; those of the host follow when they play.
 
@@ -40,6 +42,7 @@ class Player:
           deterministic: whether to play the most probable action instead of a sample.
           seed: seed of the episodes.
           num_envs: number of host environments; None for a divisor of `episodes`.
+          on_screen: whether to show the environment in a window; there is one then.
         """
         self._episodes, self._seed = episodes, seed
         self._key = role_key(seed, "reporting")
@@ -53,8 +56,9 @@ class Player:
                 env, policy_for(env.spec), episodes, deterministic
             )
         else:
-            self._count = num_envs or eval_envs(episodes)
-            self._envs = EvaluationEnvs(config, HostConfig())
+            self._count = 1 if on_screen else num_envs or eval_envs(episodes)
+            host = HostConfig(vectorizer="in_process" if on_screen else None)
+            self._envs = EvaluationEnvs(shown(config) if on_screen else config, host)
 
     def news(self) -> list[str]:
         """Messages about the environments."""
