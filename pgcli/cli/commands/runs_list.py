@@ -130,9 +130,10 @@ def _row(run: "RunSummary", keys: Sequence[str]) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     """A value of config.yaml, whose numbers, words and lists are also JSON."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return text
+    return text if isinstance(value, dict) else value
 
 
 def _table(terminal: Terminal, runs: Sequence["RunSummary"], keys: list[str]) -> str:
