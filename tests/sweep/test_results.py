@@ -182,3 +182,22 @@ def test_live_view_has_running_trials_the_best_one_and_importance() -> None:
     ]
     progress(snapshot(5, 5.0))
     assert "left" not in progress.lines(80)[0][1][0]
+
+
+@pytest.mark.parametrize("words", ["my.yaml --dry-run", "--dry-run my.yaml", "run my"])
+def test_a_file_needs_no_command(
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my.yaml", "my"):
+        Path(name).write_text(TEXT)
+    assert main(["sweep", *words.split(), "--json", "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_trials"] == 3
+
+
+def test_a_misspelt_command_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "statsu", "my"]) == 2
+    assert "did you mean `status`?" in capsys.readouterr().err

@@ -283,13 +283,14 @@ class SweepGroup(HelpGroup):
         """What follows the name of the group."""
         return ["FILE | COMMAND"]
 
-    def resolve_command(
-        self, ctx: Any, args: list[str]
-    ) -> tuple[str | None, Any, list[str]]:
-        """The command of `args`; `run` if they begin with a file."""
-        if args[0] not in self.commands:
-            args = ["run", *args]
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts `run` before the words if they name a file and no command."""
+        words = [word for word in args if not word.startswith("-")]
+        if words and not set(words) & set(self.commands):
+            first = Path(words[0])
+            if words[0] != args[0] or first.suffix or first.exists():
+                args = ["run", *args]
+        return super().parse_args(ctx, args)
 
 
 GROUP = Group(
