@@ -150,6 +150,9 @@ class Queue:
         path = self._directory.workers / owner
         if owner.partition("@")[0] == socket.gethostname():
             return not is_held(path)
+        # on another machine, whose locks may be visible here or not
+        if self._directory.run(trial.number).is_locked():
+            return False
         with contextlib.suppress(OSError):
             now = self._claim_file.stat().st_mtime  # by the clock of the file server
             return bool(now - path.stat().st_mtime > SILENT_SECONDS)

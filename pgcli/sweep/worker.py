@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgcli.config.load import Resolved
-from pgcli.errors import LockedError, PgcliError
+from pgcli.errors import ExitCode, LockedError, PgcliError
 from pgcli.storage import checkpoint, run_name
 from pgcli.storage.lock import locked
 from pgcli.sweep.directory import SweepDirectory
@@ -20,7 +20,13 @@ from pgcli.sweep.plan import Plan, name_of
 from pgcli.sweep.results import scored
 from pgcli.sweep.sampling import labels_of, make_pruner
 from pgcli.sweep.space import Labels, values
-from pgcli.sweep.study import ANOTHER_PROCESS, BEAT_SECONDS, STATES, Queue
+from pgcli.sweep.study import (
+    ANOTHER_PROCESS,
+    BEAT_SECONDS,
+    SILENT_SECONDS,
+    STATES,
+    Queue,
+)
 from pgcli.training.backend import layout
 from pgcli.training.reporter import Reporter
 from pgcli.training.run import train
@@ -94,7 +100,11 @@ def _alive(directory: Path, parent: int | None) -> Iterator[Path]:
             if parent is not None and os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            if time.monotonic() - last >= BEAT_SECONDS:
+            silent = time.monotonic() - last
+            if silent >= SILENT_SECONDS:
+                # this process was suspended, and its trial may belong to another worker
+                os._exit(int(ExitCode.TERMINATED))
+            if silent >= BEAT_SECONDS:
                 last = time.monotonic()
                 os.utime(path)
 

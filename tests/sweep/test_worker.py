@@ -1,5 +1,6 @@
 """Workers and their queue, in this process: claims, retries, records, failures."""
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from support.small_runs import PPO2, SMALL, rows
 
 from pgcli.errors import DivergedError, ExitCode, LockedError, UsageError
+from pgcli.storage.run_directory import RunDirectory
 from pgcli.sweep import plan as plans
 from pgcli.sweep import results as results_module
 from pgcli.sweep import run as sweep_run
@@ -158,7 +160,11 @@ def test_trial_of_a_killed_worker_returns_to_the_queue(tmp_path: Path) -> None:
     assert sweep.states() == ["RUNNING", "WAITING"]
     sweep.queue.requeue()  # of another host, which was heard of just now
     assert sweep.states() == ["RUNNING", "WAITING"]
-    lock.unlink()
+    os.utime(lock, (0, 0))  # silent for decades, but its run is locked
+    run = RunDirectory.create(sweep.directory.runs, "trial-0000", "ppo2", "func:X")
+    with run.lock():
+        sweep.queue.requeue()
+    assert sweep.states() == ["RUNNING", "WAITING"]
     sweep.queue.requeue()
     assert sweep.states() == ["WAITING", "WAITING"]
 
