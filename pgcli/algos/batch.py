@@ -1,8 +1,8 @@
 """Batches: the layout of samples, and how it is split into minibatches.
 
 A batch is kept as S rows and shuffled within each, so that devices that hold whole
-rows never exchange samples: leaves are [S, B/S, …]. For a recurrent policy the unit is
-a whole environment instead, and leaves stay [T, N, …].
+rows never exchange samples: leaves are [S, B/S, …]. For a recurrent policy a sample is
+the whole sequence of an environment: B = N, and leaves are [S, N/S, T, …].
 """
 
 import math
@@ -39,11 +39,9 @@ def make_batch(
     return_: Float[Array, "T N"] | None,
     shards: int,
 ) -> Batch:
-    """The rollout's samples with their advantages, in S rows (or in sequences)."""
+    """The rollout's samples with their advantages, in S rows."""
     fields = shared_fields(rollout, Samples, PolicyOutputs)
     batch = Batch(**fields, advantage=advantage, return_=return_)
-    if batch.recurrent:
-        return batch
 
     def to_rows(x: Array) -> Array:
         num_steps, num_envs = x.shape[:2]
@@ -53,18 +51,28 @@ def make_batch(
             shards, num_steps * num_envs // shards, *x.shape[2:]
         )
 
-    rows: Batch = jax.tree.map(to_rows, batch)
-    return rows
+    def to_sequences(x: Array) -> Array:
+        # [T, N, …] -> [N, T, …] -> [S, N/S, T, …]
+        return by_row(jnp.moveaxis(x, 1, 0))
+
+    def by_row(x: Array) -> Array:
+        return x.reshape(shards, x.shape[0] // shards, *x.shape[1:])
+
+    if not batch.recurrent:
+        rows: Batch = jax.tree.map(to_rows, batch)
+        return rows
+    sequences = jax.tree.map(to_sequences, batch.replace(first_carry=()))
+    carry = jax.tree.map(by_row, batch.first_carry)
+    together: Batch = sequences.replace(first_carry=carry)
+    return together
 
 
 def in_one_axis(batch: Batch) -> Batch:
-    """A batch of samples [S, B/S, …] as [B, …]; sequences stay as they are.
+    """A batch of samples [S, B/S, …] as [B, …].
 
     With one batch axis the gradient of a dense layer is a plain matrix product. With
     two XLA transposes an operand first, and the backward pass takes twice as long.
     """
-    if batch.recurrent:
-        return batch
     flat: Batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
     return flat
 
@@ -82,8 +90,6 @@ def per_sample(
     Returns:
       Those arrays for the whole batch, shaped like its weight.
     """
-    if batch.recurrent:
-        return function(params, batch)
 
     def part(params: Params, rows: Batch) -> Any:
         return map_blocks(partial(function, params), rows)
@@ -160,22 +166,14 @@ def _pack(tree: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
 
 def shuffle(
     batch: Batch, key: Key[Array, ""], num_minibatches: int, shards: int
-) -> Array | None:
-    """The samples that each of k minibatches takes; None where one takes all.
+) -> Int[Array, "k S m"] | None:
+    """The samples that each of k minibatches takes of every row; None for all.
 
-    They are columns of every row [k, S, m]; for a recurrent policy whole environments
-    [k, n]. Consumes the key.
+    Consumes the key.
     """
     if num_minibatches == 1:
         return None
-    size = batch.weight.shape[1]
-    if not batch.recurrent:
-        return _row_indices(key, shards, size, num_minibatches)
-    # environments are the samples here: N/S of each shard, numbered from its first
-    index = _row_indices(key, shards, size // shards, num_minibatches)
-    first = jnp.arange(shards, dtype=index.dtype)[None, :, None] * (size // shards)
-    environments: Array = (index + first).reshape(num_minibatches, -1)
-    return environments
+    return _row_indices(key, shards, batch.weight.shape[1], num_minibatches)
 
 
 def split_batch(
@@ -187,22 +185,10 @@ def split_batch(
       (stacked, read): leaves of `stacked` have k first, for a scan; `read` turns one
       slice of it into a Batch.
     """
-    if order is None or batch.recurrent:
-        # first_carry has no time axis: [N, …] -> [k, n, …]
-        sequences = batch.replace(first_carry=())
-        taken = jax.tree.map(lambda x: _take(x, order, recurrent=True), sequences)
-        carry = batch.first_carry
-        carry = jax.tree.map(lambda x: x[None] if order is None else x[order], carry)
-        return taken.replace(first_carry=carry), lambda part: part
-    parts, unpack = _pack(batch)
-    return [_take(x, order, recurrent=False) for x in parts], unpack
-
-
-def _take(x: Array, order: Array | None, *, recurrent: bool) -> Array:
-    """Each minibatch's part of a leaf: [k, …]."""
     if order is None:
-        return x[None]
-    return jnp.moveaxis(x[:, order], 1, 0) if recurrent else _take_rows(x, order)
+        return jax.tree.map(lambda x: x[None], batch), lambda part: part
+    parts, unpack = _pack(batch)
+    return [_take_rows(x, order) for x in parts], unpack
 
 
 def minibatch_moments(
@@ -214,7 +200,7 @@ def minibatch_moments(
     then exchange these statistics once.
     """
     advantage, weight = (
-        _take(x, order, recurrent=batch.recurrent)
+        x[None] if order is None else _take_rows(x, order)
         for x in (batch.advantage, batch.weight)
     )
     mean, variance = jax.vmap(moments)(advantage, weight)

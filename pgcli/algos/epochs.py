@@ -44,10 +44,6 @@ def _gradient(
     of a vector that holds gradient and metrics.
     """
     differentiate = jax.value_and_grad(loss, has_aux=True)
-    if minibatch.recurrent:
-        (_, metrics), grad = differentiate(flat, minibatch)
-        return metrics, grad
-
     names: list[str] = []  # of the metrics, known once the loss has been traced
 
     # [P + metrics + 1]: weighted means times Σw, and Σw itself, so that blocks add up

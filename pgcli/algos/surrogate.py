@@ -3,8 +3,9 @@
 Everywhere r = π_θ(a|s)/π_θ'(a|s), where π_θ' is the policy that acted.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from pgcli.algos.advantage import explained_variance, weighted_mean
@@ -12,7 +13,7 @@ from pgcli.algos.base import Metrics
 from pgcli.algos.batch import Batch, per_sample
 from pgcli.arrays.shapes import Array, Float
 from pgcli.nn.distributions import Distribution
-from pgcli.nn.policy import Params, Policy, unroll
+from pgcli.nn.policy import Params, Policy, Unrolled, unroll
 
 
 class EvaluatedBatch(NamedTuple):
@@ -28,13 +29,33 @@ class EvaluatedBatch(NamedTuple):
 
 def evaluate(policy: Policy, params: Params, batch: Batch) -> EvaluatedBatch:
     """The batch under the parameters θ."""
-    now = unroll(
-        policy, params, batch.first_carry, batch.obs, batch.start, batch.action_mask
-    )
+    now = _outputs(policy, params, batch)
     logp = now.dist.log_prob(batch.action)
     # from logarithms: the quotient of two small densities would underflow
     ratio = jnp.exp(logp - batch.logp)
     return EvaluatedBatch(logp, ratio, batch.advantage, now.value, now.dist, batch.dist)
+
+
+def _outputs(policy: Policy, params: Params, batch: Batch) -> Unrolled:
+    """The policy's outputs for a batch, with the batch's axes."""
+    inputs: Any = (batch.obs, batch.start, batch.action_mask)
+    if not batch.recurrent:
+        return unroll(policy, params, batch.first_carry, *inputs)
+    # sequences [*B, T, …] as the policy takes them: [T, N, …]
+    lead = batch.start.shape[:-1]
+
+    def together(x: Array) -> Array:
+        return x.reshape(-1, *x.shape[len(lead) :])
+
+    inputs = jax.tree.map(lambda x: jnp.moveaxis(together(x), 1, 0), inputs)
+    carry = jax.tree.map(together, batch.first_carry)
+    now = unroll(policy, params, carry, *inputs)
+
+    def apart(x: Array) -> Array:
+        return jnp.moveaxis(x, 0, 1).reshape(*lead, x.shape[0], *x.shape[2:])
+
+    outputs: Unrolled = jax.tree.map(apart, now)
+    return outputs
 
 
 def clipped_surrogate(

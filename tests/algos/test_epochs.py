@@ -169,16 +169,16 @@ def test_split_batch_shuffles() -> None:
 
 def test_split_batch_keeps_sequences_whole_for_recurrent_policies() -> None:
     batch, found = split(2, 2, recurrent=True)
-    assert batch.weight.shape == (12, 8)
-    assert found.action.shape == (2, 12, 4)
-    env = np.asarray(found.first_carry)[..., 0]
+    assert batch.weight.shape == (2, 4, 12)
+    assert found.action.shape == (2, 2, 2, 12)
+    env = np.asarray(found.first_carry)[..., 0]  # [k, S, m]
     np.testing.assert_array_equal(np.sort(env, axis=None), np.arange(8))
     # step t of the environment that the carry belongs to, in the order of time
-    expected = np.arange(12)[None, :, None] * 8 + env[:, None, :]
+    expected = np.arange(12) * 8 + env[..., None]
     np.testing.assert_array_equal(found.action, expected)
     np.testing.assert_array_equal(found.obs["flat"][..., 0], expected)
     # half of each minibatch comes from each row of environments
-    np.testing.assert_array_equal(np.sort(env // 4, axis=1), [[0, 0, 1, 1]] * 2)
+    np.testing.assert_array_equal(env // 4, [[[0, 0], [1, 1]]] * 2)
 
 
 Passes = Callable[..., tuple[jax.Array, Any, dict[str, jax.Array]]]
@@ -295,7 +295,8 @@ def test_make_batch_keeps_what_the_rollout_says(action: Any, recurrent: bool) ->
     def as_rollout(x: Any) -> np.ndarray:
         x = np.asarray(x)
         if recurrent:
-            return x
+            # [S, N/S, T] -> [T, N]
+            return np.moveaxis(x.reshape(4, 6, *x.shape[3:]), 0, 1)
         # [S, T·N/S] -> [T, N]
         return np.moveaxis(x.reshape(2, 6, 2, *x.shape[2:]), 0, 1).reshape(
             6, 4, *x.shape[2:]

@@ -146,7 +146,7 @@ class OnHost:
 
 
 def gated_policy(spec: EnvSpec, width: int = 3) -> Policy:
-    """A recurrent policy: one gated unit between the observation and the heads."""
+    """A recurrent policy: one gated layer between the observation and the heads."""
     discrete = isinstance(spec.action, Discrete)
     num_actions = spec.action.n if discrete else spec.action.shape[0]
     num_features = flatten_obs(spec.obs, zero_obs(spec.obs, (1,))).shape[-1]
@@ -168,6 +168,16 @@ def gated_policy(spec: EnvSpec, width: int = 3) -> Policy:
     def apply(
         params: Any, carry: Any, obs: Any, start: Any, mask: Any = None
     ) -> tuple[Any, Any, Any]:
+        if start.ndim == 1:
+            return one_step(params, carry, obs, start)
+
+        def step(carry: Any, inputs: Any) -> Any:
+            after = one_step(params, carry, *inputs)
+            return after[0], after
+
+        return jax.lax.scan(step, carry, (obs, start))[1]
+
+    def one_step(params: Any, carry: Any, obs: Any, start: Any) -> tuple[Any, Any, Any]:
         carry = jnp.where(start[:, None], 0.0, carry)
         seen = jnp.concatenate([flatten_obs(spec.obs, obs), carry], axis=-1)
         gate = jax.nn.sigmoid(seen @ params["gate"])
