@@ -21,6 +21,8 @@ _SHARDS = ("parallel", "shards")
 _NUM_ENVS = ("env", "num_envs")
 _EPISODES = ("rollout", "episodes_per_env")
 _BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
+_MEMORY = ("network", "memory")
+_IN_NUMPY = (("torso", "mlp"), ("dtype", "float32"), ("memory", None))
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:
@@ -46,11 +48,11 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
 
     # the forward pass in NumPy has one network only
     if config.host.act == "numpy":
-        for key, only in (("torso", "mlp"), ("dtype", "float32")):
+        for key, only in _IN_NUMPY:
             value = getattr(config.network, key)
             if value != only:
                 message = f"`host.act: numpy` has no network.{key} `{value}`"
-                help = f"set `host.act` to jit, or `network.{key}` to {only}"
+                help = f"set `host.act` to jit, or `network.{key}` to {only or 'null'}"
                 yield [("host", "act"), ("network", key)], message, help
 
     # stops
@@ -202,11 +204,15 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
         )
         yield _BATCH[1:], message, "positions in a batch are 32-bit: lower one of them"
         return
-    count = config.algo.num_minibatches
+    # what minibatches divide: samples, or whole environments if there is a memory
+    count, keys, units = config.algo.num_minibatches, _BATCH, batch
     size = f"num_envs ({num_envs}) × num_steps ({num_steps}) = {batch}"
-    if batch % count:
-        help = f"set `algo.num_minibatches` to {_near_divisors(batch, count)}"
-        yield _BATCH, f"{size} is not divisible by num_minibatches ({count})", help
+    if config.network.memory is not None:
+        keys, units = (*_BATCH[:2], _MEMORY), num_envs
+        size = f"with a memory, minibatches are environments: num_envs ({num_envs})"
+    if units % count:
+        help = f"set `algo.num_minibatches` to {_near_divisors(units, count)}"
+        yield keys, f"{size} is not divisible by num_minibatches ({count})", help
         return
 
     # shards of the environments, and minibatches of each shard
@@ -220,18 +226,18 @@ def _batch_complaints(config: RunConfig) -> Iterator[Complaint]:
             f"num_envs ({num_envs}) is not divisible by parallel.shards ({shards})"
         )
         yield [_SHARDS, _NUM_ENVS], message, help
-    elif (batch // shards) % count:
+    elif (units // shards) % count:
         fits = next(
             s
             for s in range(min(shards, SEARCH), 0, -1)
-            if num_envs % s == 0 and (batch // s) % count == 0
+            if num_envs % s == 0 and (units // s) % count == 0
         )
         source = "" if is_set else f", which follows from num_envs ({num_envs}),"
         message = (
-            f"{size} in parallel.shards ({shards}){source} is {batch // shards} each, "
+            f"{size} in parallel.shards ({shards}){source} is {units // shards} each, "
             f"not divisible by num_minibatches ({count})"
         )
-        yield [_SHARDS, *_BATCH], message, f"set `parallel.shards` to {fits}"
+        yield [_SHARDS, *keys], message, f"set `parallel.shards` to {fits}"
 
 
 def _member_complaints(config: RunConfig) -> Iterator[Complaint]:

@@ -18,7 +18,10 @@ def columns(config: RunConfig) -> int:
 
 def default_shards(config: RunConfig) -> int:
     """Rows of the batch unless the configuration gives their number."""
-    return math.gcd(columns(config), SHARDS)
+    count = columns(config)
+    if config.network.memory is not None:  # minibatches are whole environments
+        count = max(1, count // config.algo.num_minibatches)
+    return math.gcd(count, SHARDS)
 
 
 def minibatch_size(config: RunConfig) -> int:

@@ -147,7 +147,15 @@ class NetworkConfig:
     activation: Annotated[
         Literal["tanh", "relu", "swish", "gelu", "elu"], "of the hidden layers"
     ] = "tanh"
-    shared: Annotated[bool, "policy and value share the torso"] = False
+    memory: Annotated[
+        Literal["gru", "lstm"] | None,
+        "recurrent layer after the torso, reset at the start of every episode; null: "
+        "none. Minibatches are then whole environments",
+    ] = None
+    memory_size: Annotated[int, Ge(1), bounds.WIDTH, "width of the recurrent layer"] = (
+        64
+    )
+    shared: Annotated[bool, "policy and value share the torso and the memory"] = False
     log_std_init: Annotated[
         float,
         bounds.LOG_STD,
@@ -262,7 +270,8 @@ class HostConfig:
         Literal["jit", "numpy"] | None,
         "the forward pass at every step: a compiled call, or plain NumPy, which takes "
         "half the time for a few environments and dense layers; null: numpy for the "
-        "torso mlp in float32. Its rounding is its own, so a run keeps to one",
+        "torso mlp in float32 without memory. Its rounding is its own, so a run keeps "
+        "to one",
     ] = None
     vectorizer: Annotated[
         Literal["in_process", "native"] | None,

@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from pgcli.errors import UsageError
@@ -15,7 +14,8 @@ from pgcli.export.policy import (
     ExportedPolicy,
     ExportError,
     exported_policy,
-    sample_observations,
+    outputs_of,
+    sample_inputs,
 )
 from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
@@ -114,13 +114,14 @@ def export(
             name: {"shape": ["batch", *space.shape], "dtype": space.dtype}
             for name, space in policy.inputs.items()
         },
+        "outputs": list(policy.outputs),
         "observations_compared": OBSERVATIONS,
         "largest_difference": difference,
     }
 
 
 def module_of(format: str) -> Any:
-    """The module of a format: `write(policy, path)` and `run(policy, path, obs)`."""
+    """The module of a format: `write(policy, path)` and `run(policy, path, batch)`."""
     return import_module(f"pgcli.export.{format}")
 
 
@@ -143,25 +144,28 @@ def _check_known(format: str) -> None:
 
 
 def _difference(policy: ExportedPolicy, module: Any, path: Path) -> float:
-    """Largest difference between the actions of the file and of its source.
+    """Largest difference between the outputs of the file and of its source.
 
     Raises:
       ExportError: it is more than rounding.
     """
-    obs = sample_observations(policy, OBSERVATIONS)
-    expected = np.asarray(jax.jit(policy.function)(*obs))
-    actions = module.run(policy, path, obs)
-    exact = expected.dtype.kind in "iu"
-    tolerance = 0.0 if exact else TOLERANCE
-    same = np.isclose(actions, expected, rtol=tolerance, atol=tolerance)
-    if actions.shape != expected.shape or not same.all():
-        raise ExportError(
-            f"the exported policy acts differently on {np.sum(~same)} of {same.size} "
-            "action components; nothing was written",
-            where=str(policy.trained.path),
-            help="please report this with the run's config.yaml",
-        )
-    return float(np.max(np.abs(actions.astype(np.float64) - expected), initial=0.0))
+    batch = sample_inputs(policy, OBSERVATIONS)
+    largest = 0.0
+    for source, copy in zip(
+        outputs_of(policy, batch), module.run(policy, path, batch), strict=True
+    ):
+        tolerance = 0.0 if source.dtype.kind in "iu" else TOLERANCE
+        same = np.isclose(copy, source, rtol=tolerance, atol=tolerance)
+        if copy.shape != source.shape or not same.all():
+            raise ExportError(
+                f"the exported policy acts differently on {np.sum(~same)} of "
+                f"{same.size} action components; nothing was written",
+                where=str(policy.trained.path),
+                help="please report this with the run's config.yaml",
+            )
+        gap = np.abs(copy.astype(np.float64) - source)
+        largest = max(largest, float(np.max(gap, initial=0.0)))
+    return largest
 
 
 def _remove(path: Path) -> None:

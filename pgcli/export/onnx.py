@@ -5,12 +5,10 @@ import io
 import logging
 from pathlib import Path
 
-import numpy as np
-
 from pgcli.export.policy import (
+    Arrays,
     ExportedPolicy,
     ExportError,
-    Observations,
     shapes,
 )
 
@@ -32,7 +30,7 @@ def write(policy: ExportedPolicy, path: Path) -> None:
                 model_name="policy",
                 opset=OPSET,
                 input_names=list(policy.inputs),
-                output_names=["action"],
+                output_names=list(policy.outputs),
             )
     except Exception as error:
         raise ExportError(
@@ -45,13 +43,12 @@ def write(policy: ExportedPolicy, path: Path) -> None:
     path.write_bytes(graph.SerializeToString())
 
 
-def run(policy: ExportedPolicy, path: Path, obs: Observations) -> np.ndarray:
-    """Actions of the graph in the file."""
+def run(policy: ExportedPolicy, path: Path, batch: Arrays) -> Arrays:
+    """Outputs of the graph in the file."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(
         path.read_bytes(), providers=["CPUExecutionProvider"]
     )
-    (actions,) = session.run(None, dict(zip(policy.inputs, obs, strict=True)))
-    result: np.ndarray = actions
-    return result
+    inputs = dict(zip(policy.inputs, batch, strict=True))
+    return tuple(session.run(list(policy.outputs), inputs))

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from pgcli.export.policy import (
+    Arrays,
     ExportedPolicy,
-    Observations,
     flat_arrays,
     run_with,
 )
@@ -20,12 +18,12 @@ def write(policy: ExportedPolicy, path: Path) -> None:
         checkpointer.save(path.absolute(), flat_arrays(policy.trained.agent))
 
 
-def run(policy: ExportedPolicy, path: Path, obs: Observations) -> np.ndarray:
-    """Actions of an agent with the arrays in the directory."""
+def run(policy: ExportedPolicy, path: Path, batch: Arrays) -> Arrays:
+    """Outputs of an agent with the arrays in the directory."""
     from orbax.checkpoint import StandardCheckpointer
 
     with StandardCheckpointer() as checkpointer:
         arrays = checkpointer.restore(
             path.absolute(), flat_arrays(policy.trained.agent)
         )
-    return run_with(policy, arrays, obs)
+    return run_with(policy, arrays, batch)

@@ -1,5 +1,6 @@
 """A trained policy as one pure function, and observations to compare its copies on."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ from pgcli.errors import PgcliError
 from pgcli.nn.policy import Agent, act
 from pgcli.training.evaluation.load_policy import Trained
 
-Observations = tuple[np.ndarray, ...]
-"""A batch [B, …] of each input."""
+Arrays = tuple[np.ndarray, ...]
+"""A batch [B, …] of each input, or of each output."""
 
 
 class ExportError(PgcliError):
@@ -25,14 +26,25 @@ class ExportedPolicy(NamedTuple):
 
     Attributes:
       trained: the agent.
-      inputs: name of each input -> its space; `obs`, or the keys of a Dict in order.
-      function: one array [B, …] per input -> actions [B, …] as the environment takes
-        them: counted from its first action and clipped to its bounds.
+      inputs: name of each input -> its space; `obs`, or the keys of a Dict in order,
+        then the parts of a memory's state, zeros where an episode begins.
+      outputs: names of the outputs: `action`, then the parts of the next state.
+      function: one array [B, …] per input -> one per output; only the actions without
+        memory. Actions are as the environment takes them: counted from its first action
+        and clipped to its bounds.
     """
 
     trained: Trained
     inputs: Mapping[str, Space]
+    outputs: Sequence[str]
     function: Callable[..., Any]
+
+
+STATE = {
+    "state_output": (-1.0, 1.0),
+    "state_cell": (-math.inf, math.inf),
+}
+"""Parts of a memory's state with their bounds; the second is of an LSTM alone."""
 
 
 def exported_policy(trained: Trained) -> ExportedPolicy:
@@ -40,16 +52,49 @@ def exported_policy(trained: Trained) -> ExportedPolicy:
     spec = trained.spec
     single = isinstance(spec.obs, Space)
     inputs = {"obs": spec.obs} if isinstance(spec.obs, Space) else dict(spec.obs)
+    # the value function's memory does not act, so only the policy's is carried
+    memory: tuple[Any, ...] = ()
+    if trained.policy.recurrent:
+        memory = trained.policy.initial_carry(1)["policy"]
+    states = dict(list(STATE.items())[: len(memory)])
+    parts_of_obs = len(inputs)
 
     def function(*parts: Any) -> Any:
-        obs = parts[0] if single else dict(zip(inputs, parts, strict=True))
+        obs, state = parts[:parts_of_obs], parts[parts_of_obs:]
         batch = parts[0].shape[0]
         carry = trained.policy.initial_carry(batch)
-        start = jnp.zeros(batch, bool)
-        _, dist = act(trained.policy, trained.agent, carry, obs, start)
-        return env_action(spec.action, dist.mode())
+        if states:
+            carry |= {"policy": state}
+        carry, dist = act(
+            trained.policy,
+            trained.agent,
+            carry,
+            obs[0] if single else dict(zip(inputs, obs, strict=False)),
+            jnp.zeros(batch, bool),
+        )
+        action = env_action(spec.action, dist.mode())
+        return (action, *carry["policy"]) if states else action
 
-    return ExportedPolicy(trained, inputs, function)
+    return ExportedPolicy(
+        trained,
+        inputs
+        | {
+            name: Box(tuple(memory[0].shape[1:]), "float32", *bounds)
+            for name, bounds in states.items()
+        },
+        ("action", *(f"next_{name}" for name in states)),
+        function,
+    )
+
+
+def outputs_of(policy: ExportedPolicy, batch: Arrays) -> Arrays:
+    """The policy's outputs, as NumPy arrays."""
+    return as_arrays(jax.jit(policy.function)(*batch))
+
+
+def as_arrays(outputs: Any) -> Arrays:
+    """What a policy's function returns, as a tuple of NumPy arrays."""
+    return tuple(map(np.asarray, outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 def flat_arrays(agent: Agent) -> dict[str, np.ndarray]:
@@ -62,14 +107,13 @@ def flat_arrays(agent: Agent) -> dict[str, np.ndarray]:
 
 
 def run_with(
-    policy: ExportedPolicy, arrays: Mapping[str, np.ndarray], obs: Observations
-) -> np.ndarray:
-    """Actions [B, …] of the policy with these arrays in place of its own."""
+    policy: ExportedPolicy, arrays: Mapping[str, np.ndarray], batch: Arrays
+) -> Arrays:
+    """Outputs of the policy with these arrays in place of its own."""
     agent = policy.trained.agent
     leaves = [jnp.asarray(arrays[name]) for name in flat_arrays(agent)]
     agent = jax.tree.unflatten(jax.tree.structure(agent), leaves)
-    loaded = exported_policy(policy.trained._replace(agent=agent))
-    return np.asarray(jax.jit(loaded.function)(*obs))
+    return outputs_of(exported_policy(policy.trained._replace(agent=agent)), batch)
 
 
 def shapes(policy: ExportedPolicy, batch: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
@@ -82,8 +126,8 @@ def shapes(policy: ExportedPolicy, batch: Sequence[Any]) -> list[jax.ShapeDtypeS
     ]
 
 
-def sample_observations(policy: ExportedPolicy, count: int) -> Observations:
-    """`count` random observations: as seen in training where statistics are known.
+def sample_inputs(policy: ExportedPolicy, count: int) -> Arrays:
+    """`count` random inputs: observations as seen in training where that is known.
 
     A Box is sampled around the normaliser's mean, else between its bounds, else from
     the standard normal distribution.
@@ -103,7 +147,7 @@ def sample_observations(policy: ExportedPolicy, count: int) -> Observations:
         if not isinstance(space, Box):
             return random.integers(0, 2, shape)
         low, high = (np.asarray(b, np.float64) for b in space.bounds())
-        if stats is not None:
+        if stats is not None and name not in STATE:
             mean, var = (m[name] if by_name else m for m in (stats.mean, stats.var))
             return np.clip(random.normal(mean, np.sqrt(var), shape), low, high)
         bounded = np.isfinite(low) & np.isfinite(high) & (high - low < LARGE)

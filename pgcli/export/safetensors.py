@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
-import numpy as np
 from safetensors import numpy as files
 
 from pgcli.config.dump import to_mapping
 from pgcli.envs.spaces import spec_to_json
 from pgcli.export.policy import (
+    Arrays,
     ExportedPolicy,
-    Observations,
     flat_arrays,
     run_with,
 )
@@ -27,6 +26,6 @@ def write(policy: ExportedPolicy, path: Path) -> None:
     path.write_bytes(files.save(flat_arrays(trained.agent), metadata))
 
 
-def run(policy: ExportedPolicy, path: Path, obs: Observations) -> np.ndarray:
-    """Actions of an agent with the arrays in the file."""
-    return run_with(policy, files.load(path.read_bytes()), obs)
+def run(policy: ExportedPolicy, path: Path, batch: Arrays) -> Arrays:
+    """Outputs of an agent with the arrays in the file."""
+    return run_with(policy, files.load(path.read_bytes()), batch)

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 from jax import export
 
-from pgcli.export.policy import ExportedPolicy, Observations, shapes
+from pgcli.export.policy import Arrays, ExportedPolicy, as_arrays, shapes
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -18,7 +17,7 @@ def write(policy: ExportedPolicy, path: Path) -> None:
     path.write_bytes(program.serialize())
 
 
-def run(policy: ExportedPolicy, path: Path, obs: Observations) -> np.ndarray:
-    """Actions of the program in the file."""
+def run(policy: ExportedPolicy, path: Path, batch: Arrays) -> Arrays:
+    """Outputs of the program in the file."""
     program = export.deserialize(bytearray(path.read_bytes()))
-    return np.asarray(program.call(*obs))  # type: ignore[no-untyped-call]
+    return as_arrays(program.call(*batch))  # type: ignore[no-untyped-call]

@@ -1,8 +1,7 @@
-"""Networks; the only module that imports flax.linen."""
+"""Networks of policies and values."""
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +13,8 @@ from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace, Space
 from pgcli.errors import UsageError
 from pgcli.nn.convolution import convolutions, patches
+from pgcli.nn.layers import dense, orthogonal
+from pgcli.nn.memory import Memory, initial_state
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -48,99 +49,6 @@ def flatten_obs(space: ObsSpace, obs: Any) -> Array:
     )
 
 
-GRAM_SCHMIDT_UP_TO = 2**26
-"""Largest rows × columns² of a matrix that is orthogonalised column by column."""
-
-
-def orthogonal(gain: float) -> Callable[..., Array]:
-    """Initialiser of kernels with orthonormal rows or columns, times `gain`.
-
-    Gram-Schmidt on a normal matrix, applied twice to each column for float32. The
-    distribution is that of a QR decomposition (Saxe et al., 2013, arXiv 1312.6120),
-    without loading LAPACK, which takes a tenth of the start-up time of a short run. If
-    Gram-Schmidt would take longer than the loading, QR is used.
-    """
-
-    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        size, short = math.prod(shape), min(math.prod(shape[:-1]), shape[-1])
-        decomposed = size * short > GRAM_SCHMIDT_UP_TO
-        kernel: Array = gain * _orthonormal(key, shape, dtype, decomposed)
-        return kernel
-
-    return init
-
-
-# Jitted because Flax evaluates the shapes of all initialisers at every `apply`: they
-# are traced once.
-@partial(jax.jit, static_argnums=(1, 2, 3))
-def _orthonormal(
-    key: Array, shape: tuple[int, ...], dtype: Any, decomposed: bool
-) -> Array:
-    """A kernel with orthonormal rows or columns, whichever are fewer.
-
-    Consumes the key.
-    """
-    num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
-    long, short = max(num_rows, num_columns), min(num_rows, num_columns)
-
-    def orthonormalize(i: Array, matrix: Array) -> Array:
-        column, earlier = matrix[:, i], jnp.arange(short) < i
-        for _ in range(2):
-            overlap = jnp.where(earlier, matrix.T @ column, 0.0)
-            column = column - matrix @ overlap
-        return matrix.at[:, i].set(column / jnp.linalg.norm(column))
-
-    normal = jax.random.normal(key, (long, short), dtype)
-    matrix: Array
-    if decomposed:
-        matrix, triangle = jnp.linalg.qr(normal)
-        # signs such that the diagonal is positive, as with Gram-Schmidt
-        matrix = matrix * jnp.sign(jnp.diagonal(triangle)).reshape(1, -1)
-    else:
-        matrix = jax.lax.fori_loop(0, short, orthonormalize, normal)
-    tall = num_rows >= num_columns
-    return (matrix if tall else matrix.T).reshape(shape)
-
-
-@jax.custom_jvp
-def product(x: Array, kernel: Array) -> Array:
-    """X·W for x [B, n] and W [n, m]; the gradient in W costs no more than the product.
-
-    That gradient is xᵀ·g. If XLA folds the transposition into the product, it does not
-    use its fast CPU kernels. Materialising xᵀ first avoids that.
-    """
-    return x @ kernel
-
-
-@product.defjvp
-def _product_tangent(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    (x, kernel), (dx, dkernel) = primals, tangents
-    columns = jax.lax.optimization_barrier(x.T)  # type: ignore[no-untyped-call]
-    along = jax.lax.dot_general(columns, dkernel, (((0,), (0,)), ((), ())))
-    return product(x, kernel), dx @ kernel + along
-
-
-def _dot_general(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
-    if x.ndim == 2:
-        return product(x, kernel)
-    return jax.lax.dot_general(x, kernel, dimensions, **options)
-
-
-def _dense(
-    width: int, gain: float, dtype: str = "float32", name: str | None = None
-) -> nn.Dense:
-    """A dense layer that computes in `dtype`, with float32 parameters."""
-    return nn.Dense(
-        width,
-        dtype=jnp.dtype(dtype),
-        kernel_init=orthogonal(gain),
-        name=name,
-        dot_general=_dot_general,
-    )
-
-
 def _hidden(config: NetworkConfig, features: Array) -> Array:
     """Outputs [*batch, hidden[-1]] of the hidden layers for features [*batch, n].
 
@@ -148,7 +56,7 @@ def _hidden(config: NetworkConfig, features: Array) -> Array:
     """
     activation = ACTIVATIONS[config.activation]
     for width in config.hidden:
-        features = activation(_dense(width, math.sqrt(2), config.dtype)(features))
+        features = activation(dense(width, math.sqrt(2), config.dtype)(features))
     return features
 
 
@@ -204,7 +112,7 @@ class GridCNN(nn.Module):
             raise _too_small("grid_cnn", 3, shape)
         activation, dtype = ACTIVATIONS[self.config.activation], self.config.dtype
         windows = patches(obs.astype(dtype))
-        filtered = activation(_dense(16, math.sqrt(2), dtype, "filters")(windows))
+        filtered = activation(dense(16, math.sqrt(2), dtype, "filters")(windows))
         return _hidden(self.config, filtered.reshape(*filtered.shape[:-3], -1))
 
 
@@ -259,14 +167,28 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 """Name of a torso -> its class, (config, obs_space, name=…) -> features of obs."""
 
 
+Carry = Any
+"""State of the memory of each torso, by the torso's name; () without memory."""
+
+
+def initial_carry(config: NetworkConfig, num_envs: Any) -> Carry:
+    """The carry of an `ActorCritic` at the start of an episode."""
+    if config.memory is None:
+        return ()
+    state = initial_state(config.memory, config.memory_size, num_envs)
+    return dict.fromkeys(("policy", "value")[: 2 - config.shared], state)
+
+
 class ActorCritic(nn.Module):
     """Policy head and value head, on separate torsos or a shared one.
 
-    Torsos compute in the configuration's dtype. The heads compute in float32, so that
-    losses and log-probabilities are float32.
+    A memory follows each torso if the configuration has one. Torsos compute in the
+    configuration's dtype; memories and heads compute in float32, so that losses and
+    log-probabilities are float32.
 
-    Orthogonal initialisation with gain √2 in the torso, 0.01 in the policy head (so
-    that the first policy is nearly uniform) and 1 in the value head; biases are 0.
+    Orthogonal initialisation with gain √2 in the torso, 1 in the memory, 0.01 in the
+    policy head (so that the first policy is nearly uniform) and 1 in the value head;
+    biases are 0.
     """
 
     config: NetworkConfig
@@ -275,22 +197,38 @@ class ActorCritic(nn.Module):
     gaussian: bool
 
     @nn.compact
-    def __call__(self, obs: Any) -> tuple[Array, Array | None, Array]:
-        """(head [*batch, A], log_std [A] or None, value [*batch])."""
+    def __call__(
+        self, carry: Carry, obs: Any, start: Array
+    ) -> tuple[Carry, tuple[Array, Array | None, Array]]:
+        """(carry, (head [*batch, A], log_std [A] or None, value [*batch])).
+
+        Args:
+          carry: state of the memory of each torso, by name; () without memory.
+          obs: [*batch, …]; with a memory, the batch axes are (N,) or (T, N).
+          start: [*batch]: whether the step begins an episode.
+        """
+        config = self.config
+        carried = dict[str, Any]()
 
         def features(name: str) -> Array:
-            torso = NETWORKS[self.config.torso](self.config, self.obs_space, name=name)
+            torso = NETWORKS[config.torso](config, self.obs_space, name=name)
             output: Array = torso(obs).astype(jnp.float32)
+            if config.memory is not None:
+                memory = Memory(
+                    config.memory, config.memory_size, name=f"{name}_memory"
+                )
+                carried[name], output = memory(carry[name], output, start)
             return output
 
         policy = features("policy")
-        value = policy if self.config.shared else features("value")
-        head = _dense(self.num_outputs, 0.01, name="policy_head")(policy)
+        value = policy if config.shared else features("value")
+        head = dense(self.num_outputs, 0.01, name="policy_head")(policy)
         log_std = None
         if self.gaussian:
             log_std = self.param(
                 "log_std",
-                nn.initializers.constant(self.config.log_std_init),
+                nn.initializers.constant(config.log_std_init),
                 (self.num_outputs,),
             )
-        return head, log_std, _dense(1, 1.0, name="value_head")(value)[..., 0]
+        value = dense(1, 1.0, name="value_head")(value)[..., 0]
+        return carried or carry, (head, log_std, value)

@@ -28,7 +28,7 @@ from pgcli.nn.distributions import (
     Distribution,
     MultiCategorical,
 )
-from pgcli.nn.networks import ActorCritic
+from pgcli.nn.networks import ActorCritic, initial_carry
 from pgcli.nn.normalize import ObsStats, normalize_obs
 
 Params = Any
@@ -42,8 +42,10 @@ class Policy(NamedTuple):
       init: key -> params. Consumes the key.
       initial_carry: batch size -> recurrent state [N, …]; () for feed-forward.
       apply: (params, carry, obs, start, mask=None) -> (carry, Distribution, value).
-        One step for a batch; `start` marks states that begin an episode, at which a
-        recurrent state is reset. Feed-forward policies accept any batch axes.
+        `start` marks states that begin an episode, at which a recurrent state is
+        reset. Batch axes are those of `start`: of a recurrent policy (N,) for one step
+        or (T, N) for a sequence, in which case the carry is returned after every step;
+        of a feed-forward policy any.
     """
 
     init: Callable[[Array], Params]
@@ -64,7 +66,7 @@ class Agent(struct.PyTreeNode):
 
 
 def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
-    """A feed-forward policy for the spaces of `spec`.
+    """The policy for the spaces of `spec`.
 
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
@@ -74,7 +76,8 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     network = ActorCritic(config, spec.obs, num_outputs, gaussian)
 
     def init(key: Key[Array, ""]) -> Params:
-        return network.init(key, zero_obs(spec.obs, ()))["params"]
+        carry, start = initial_carry(config, 1), jnp.zeros(1, bool)
+        return network.init(key, carry, zero_obs(spec.obs, (1,)), start)["params"]
 
     def apply(
         params: Params,
@@ -83,14 +86,14 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
         start: Array,
         mask: Array | None = None,
     ) -> tuple[Carry, Distribution, Array]:
-        outputs: Any = network.apply({"params": params}, obs)
-        head, log_std, value = outputs
+        outputs: Any = network.apply({"params": params}, carry, obs, start)
+        carry, (head, log_std, value) = outputs
         if log_std is not None:
             return carry, make_dist(head, jnp.broadcast_to(log_std, head.shape)), value
         dist = make_dist(head)
         return carry, dist if mask is None else dist.masked(mask), value
 
-    return Policy(init, lambda num_envs: (), apply)
+    return Policy(init, partial(initial_carry, config), apply)
 
 
 def make_head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
@@ -187,12 +190,5 @@ def unroll(
       start: whether the step is the first of an episode.
       mask: allowed actions [*batch, A], or None.
     """
-    if not jax.tree.leaves(first_carry):
-        _, dist, value = policy.apply(params, first_carry, obs, start, mask)
-        return Unrolled(dist, value, ())
-
-    def step(carry: Carry, inputs: Any) -> tuple[Carry, Unrolled]:
-        carry, dist, value = policy.apply(params, carry, *inputs)
-        return carry, Unrolled(dist, value, carry)
-
-    return jax.lax.scan(step, first_carry, (obs, start, mask))[1]
+    carry, dist, value = policy.apply(params, first_carry, obs, start, mask)
+    return Unrolled(dist, value, carry)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 
 from pgcli.config.schema import EnvConfig
@@ -126,11 +127,12 @@ def record(
             )
             for start in range(0, len(seeds), count):
                 cells = [
-                    _Episode(env, policy, one)
+                    _Episode(env, trained.config.env.id, one)
                     for env, one in zip(envs, seeds[start : start + count], strict=True)
                 ]
                 played += cells
-                for frame in _together(cells, grid):
+                policy.reset()
+                for frame in _together(cells, policy, grid):
                     writer.add(frame)
                     frames += 1
             writer.close()
@@ -178,16 +180,16 @@ def rendering(config: EnvConfig, stack: contextlib.ExitStack) -> Any:
 class _Episode:
     """One episode in one environment, stepped with the others of its grid."""
 
-    def __init__(self, env: Any, policy: LoadedPolicy, seed: int) -> None:
-        self.env, self.policy, self.seed = env, policy, seed
+    def __init__(self, env: Any, env_id: str, seed: int) -> None:
+        self.env, self.seed = env, seed
         self.total, self.length, self.done = 0.0, 0, False
-        self._obs, _ = env.reset(seed=seed)
+        self.obs, _ = env.reset(seed=seed)
+        self._id = env_id
 
-    def step(self) -> None:
+    def step(self, action: Any) -> None:
         if self.done:
             return
-        action = self.policy(self._obs)
-        self._obs, reward, terminated, truncated, _ = self.env.step(action)
+        self.obs, reward, terminated, truncated, _ = self.env.step(action)
         self.total += float(reward)
         self.length += 1
         self.done = bool(terminated or truncated)
@@ -199,7 +201,7 @@ class _Episode:
         except Exception as error:
             raise EnvironmentFailed(
                 f"the environment could not be rendered: {error}",
-                where=f"environment {self.policy.trained.config.env.id}",
+                where=f"environment {self._id}",
                 help="without a display, MuJoCo needs MUJOCO_GL=egl or osmesa, and the "
                 "driver's library",
             ) from error
@@ -220,7 +222,9 @@ class _Episode:
         return np.concatenate([frame.astype(np.uint8), np.asarray(strip)])
 
 
-def _together(cells: Sequence[_Episode], grid: tuple[int, int]) -> Iterator[np.ndarray]:
+def _together(
+    cells: Sequence[_Episode], policy: LoadedPolicy, grid: tuple[int, int]
+) -> Iterator[np.ndarray]:
     """Frames of the grid until the last episode has ended; ended ones stand still."""
     while True:
         pictures = np.stack([cell.picture() for cell in cells])
@@ -233,8 +237,9 @@ def _together(cells: Sequence[_Episode], grid: tuple[int, int]) -> Iterator[np.n
         yield np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], "edge")
         if all(cell.done for cell in cells):
             return
-        for cell in cells:
-            cell.step()
+        obs = jax.tree.map(lambda *each: np.stack(each), *(cell.obs for cell in cells))
+        for cell, action in zip(cells, policy(obs), strict=True):
+            cell.step(action)
 
 
 class Mp4:

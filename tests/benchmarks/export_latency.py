@@ -19,7 +19,7 @@ from jax import export
 
 import pgcli
 from pgcli.export.export import FORMATS, module_of
-from pgcli.export.policy import ExportedPolicy, exported_policy, sample_observations
+from pgcli.export.policy import ExportedPolicy, exported_policy, sample_inputs
 
 BATCHES = (1, 64, 1024)
 ROUNDS = 7
@@ -55,7 +55,7 @@ def main() -> None:
         ways["pgcli.load_policy"] = loaded
         for way, call in ways.items():
             for batch in BATCHES:
-                obs = sample_observations(policy, batch)
+                obs = sample_inputs(policy, batch)
                 call(*obs)
                 timer = timeit.Timer(lambda call=call, obs=obs: call(*obs))
                 number, _ = timer.autorange()

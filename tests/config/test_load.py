@@ -440,6 +440,21 @@ def test_more_minibatches_than_samples_are_refused() -> None:
     assert error.help == "set `algo.num_minibatches` to 8"
 
 
+def test_minibatches_of_a_memory_are_whole_environments() -> None:
+    sets = ("network.memory=gru", "algo.num_minibatches=4")
+    # 8 environments in minibatches of 2: a row has at least one of each
+    assert run(*sets, "env.num_envs=8").config.parallel.shards == 2
+    error = failure(*sets, "env.num_envs=6")
+    assert error.message.endswith(
+        "environments: num_envs (6) is not divisible by num_minibatches (4)"
+    )
+    assert error.help == "set `algo.num_minibatches` to 3 or 6"
+    error = failure(*sets, "env.num_envs=8", "parallel.shards=8")
+    assert error.help == "set `parallel.shards` to 2"
+    error = failure(*sets, "env.num_envs=8", "host.act=numpy")
+    assert error.help == "set `host.act` to jit, or `network.memory` to null"
+
+
 def test_environments_must_divide_into_shards() -> None:
     error = failure("env.num_envs=6", "parallel.shards=4", "rollout.num_steps=128")
     assert error.message == "num_envs (6) is not divisible by parallel.shards (4)"

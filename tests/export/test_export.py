@@ -16,9 +16,9 @@ from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, EnvSpec
 from pgcli.export import export as exports
 from pgcli.export import stablehlo
-from pgcli.export.policy import exported_policy, sample_observations
+from pgcli.export.policy import exported_policy, outputs_of, sample_inputs
 from pgcli.nn.policy import make_policy
-from pgcli.training.evaluation.load_policy import Trained, load_policy
+from pgcli.training.evaluation.load_policy import LoadedPolicy, Trained, load_policy
 from pgcli.training.run import train
 
 FORMATS = [
@@ -31,10 +31,12 @@ RUN = config("func:CartPole-v1")
 NETWORK = NetworkConfig(hidden=(8, 7))
 
 
-def trained(obs: str, action: str, normalized: bool = True) -> Trained:
+def trained(
+    obs: str, action: str, normalized: bool = True, network: NetworkConfig = NETWORK
+) -> Trained:
     spec = EnvSpec("toy", SPACES[obs], ACTIONS[action])
-    agent = jax.device_put(agent_of(spec, NETWORK, normalized))
-    policy = make_policy(spec, NETWORK)
+    agent = jax.device_put(agent_of(spec, network, normalized))
+    policy = make_policy(spec, network)
     return Trained(Path("toy"), "toy", RUN, spec, policy, agent, 1, ())
 
 
@@ -62,11 +64,34 @@ def test_files_act_as_their_source_on_batches_of_any_size(
     module = exports.module_of(format)
     module.write(policy, tmp_path / "policy")
     for size in (1, 7):
-        batch = sample_observations(policy, size)
-        expected = np.asarray(jax.jit(policy.function)(*batch))
-        actions = module.run(policy, tmp_path / "policy", batch)
+        batch = sample_inputs(policy, size)
+        (expected,) = outputs_of(policy, batch)
+        (actions,) = module.run(policy, tmp_path / "policy", batch)
         np.testing.assert_allclose(actions, expected, atol=1e-6)
         assert actions.shape == (size, *policy.trained.spec.action.shape)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(("memory", "obs"), [("gru", "dict"), ("lstm", "box")])
+def test_memory_is_an_input_and_an_output(
+    memory: str, obs: str, format: str, tmp_path: Path
+) -> None:
+    network = NetworkConfig(hidden=(8,), memory=memory, memory_size=5)
+    policy = exported_policy(trained(obs, "discrete", network=network))
+    names = ["state_output", "state_cell"][: 1 + (memory == "lstm")]
+    assert list(policy.inputs)[-len(names) :] == names
+    assert policy.outputs == ("action", *(f"next_{name}" for name in names))
+    module = exports.module_of(format)
+    module.write(policy, tmp_path / "policy")
+    # two steps from the start of an episode, against the loaded policy's own memory
+    batch = sample_inputs(policy, 6)[: -len(names)]
+    state = tuple(np.zeros((6, 5), np.float32) for _ in names)
+    loaded = LoadedPolicy(policy.trained, deterministic=True, seed=0)
+    whole = batch[0] if obs == "box" else dict(zip(policy.inputs, batch, strict=False))
+    for _ in range(2):
+        actions, *state = module.run(policy, tmp_path / "policy", (*batch, *state))
+        np.testing.assert_array_equal(actions, loaded(whole))
+        assert all((part != 0).all() for part in state)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -79,9 +104,10 @@ def test_images_are_exported_for_any_batch_size(format: str, tmp_path: Path) -> 
     )
     module = exports.module_of(format)
     module.write(policy, tmp_path / "policy")
-    batch = sample_observations(policy, 65)  # two blocks and one image on the CPU
-    expected = np.asarray(jax.jit(policy.function)(*batch))
-    assert (module.run(policy, tmp_path / "policy", batch) == expected).all()
+    batch = sample_inputs(policy, 65)  # two blocks and one image on the CPU
+    (expected,) = outputs_of(policy, batch)
+    (actions,) = module.run(policy, tmp_path / "policy", batch)
+    assert (actions == expected).all()
 
 
 def test_safetensors_names_its_arrays_and_its_network(tmp_path: Path) -> None:
@@ -103,10 +129,11 @@ def test_command_writes_and_reports(
     answer = json.loads(capsys.readouterr().out)
     assert answer["bytes"] == out.stat().st_size
     assert answer["inputs"] == {"obs": {"shape": ["batch", 4], "dtype": "float32"}}
+    assert answer["outputs"] == ["action"]
     assert answer["largest_difference"] == 0
     policy = load_policy(run)
     obs = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
-    exported = stablehlo.run(exported_policy(policy.trained), out, (obs,))
+    (exported,) = stablehlo.run(exported_policy(policy.trained), out, (obs,))
     assert (exported == policy(obs)).all()
 
 
@@ -137,8 +164,8 @@ def test_file_that_acts_differently_is_refused(
 ) -> None:
     exact = stablehlo.run
 
-    def other(*arguments: Any) -> np.ndarray:
-        return 1 - exact(*arguments)
+    def other(*arguments: Any) -> tuple[np.ndarray, ...]:
+        return tuple(1 - x for x in exact(*arguments))
 
     monkeypatch.setattr(stablehlo, "run", other)
     out = tmp_path / "policy"

@@ -13,9 +13,9 @@ from support.toys import quick_jit
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec
 from pgcli.errors import UsageError
-from pgcli.nn import networks
+from pgcli.nn import layers
 from pgcli.nn.convolution import as_convolution, as_products, in_blocks, patches
-from pgcli.nn.networks import orthogonal, product
+from pgcli.nn.layers import orthogonal, product
 from pgcli.nn.policy import make_policy
 
 
@@ -35,7 +35,7 @@ def test_orthogonal_of_a_large_matrix_is_the_same(
     shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     column_by_column = orthogonal(2.0)(jax.random.key(0), shape)
-    monkeypatch.setattr(networks, "GRAM_SCHMIDT_UP_TO", 0)
+    monkeypatch.setattr(layers, "GRAM_SCHMIDT_UP_TO", 0)
     # a decomposition with a positive diagonal is unique; some ten roundings of 1
     decomposed = orthogonal(2.0)(jax.random.key(0), shape)
     np.testing.assert_allclose(decomposed, column_by_column, atol=2e-6)

@@ -86,6 +86,22 @@ def test_restore_continues_byte_for_byte(
     assert_same_bytes(snapshot(second), undisturbed[1])
 
 
+def test_memory_is_part_of_what_is_restored() -> None:
+    limits = ("env.max_episode_steps=13", f"steps={ITERATIONS * BATCH}")
+    cfg = config("func:CartPole-v1", *limits, "network.memory=gru")
+    loop = alone(cfg)
+    advance(loop, 3)
+    groups = copied(loop.snapshot())
+    carry = [name for name in groups["env"] if "carry" in name]
+    assert len(carry) == 2  # of the policy and of the value function
+    assert all(groups["env"][name].any() for name in carry)
+    expected, after = advance(loop, 2), snapshot(loop)
+    second = alone(cfg)
+    assert second.restore(groups, "here") == "exact"
+    assert advance(second, 2) == expected
+    assert_same_bytes(snapshot(second), after)
+
+
 @pytest.mark.parametrize("word", [2**31, 2**32])
 def test_steps_are_exact_past_32_bits(word: int) -> None:
     loop = begun()

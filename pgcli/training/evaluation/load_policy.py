@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.load import from_mapping
@@ -15,7 +14,7 @@ from pgcli.envs.base import EnvSpec, ObsSpace, Space, host_action
 from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, PgcliError, UsageError
-from pgcli.nn.policy import Agent, Policy, act
+from pgcli.nn.policy import Agent, Carry, Policy, act
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage import checkpoint, json_files, manifest
 from pgcli.storage.run_directory import RunDirectory
@@ -244,6 +243,9 @@ class LoadedPolicy:
     Actions have the form that the environment expects: its own dtype, clipped to its
     bounds, or a NumPy integer if the action space is discrete and there is a single
     observation.
+
+    A policy with a memory remembers the observations of its earlier calls, separately
+    for each row of a batch: call `reset` where an episode begins.
     """
 
     @in_32_bits()
@@ -252,26 +254,38 @@ class LoadedPolicy:
         self.trained = trained
         self._count = 0
         self._key = role_key(seed, "reporting")
+        self._carry: Carry = None
+        self._start = np.zeros(0, bool)
 
-        # every call starts from the initial carry: no memory is kept between calls
-        def step(agent: Agent, obs: Any, count: Any) -> Any:
-            batch = jax.tree.leaves(obs)[0].shape[0]
-            carry = trained.policy.initial_carry(batch)
-            start = jnp.zeros(batch, bool)
-            _, dist = act(trained.policy, agent, carry, obs, start)
+        def step(agent: Agent, carry: Carry, obs: Any, start: Any, count: Any) -> Any:
+            carry, dist = act(trained.policy, agent, carry, obs, start)
             if deterministic:
-                return dist.mode()
+                return carry, dist.mode()
             key = jax.random.fold_in(self._key, count)
-            return dist.sample(dist.noise(key, (batch,)))
+            return carry, dist.sample(dist.noise(key, start.shape))
 
         self._act = jax.jit(step)
+
+    def reset(self, rows: Any = None) -> None:
+        """Begins an episode: the memory of earlier observations is dropped.
+
+        Args:
+          rows: rows of the batch that begin one: indices, or a mask [N]; None for all,
+            after which the batch may have another size. A policy without memory has
+            nothing to drop.
+        """
+        if rows is None:
+            self._carry = None
+        elif self._carry is not None:
+            self._start[rows] = True
 
     @in_32_bits()
     def __call__(self, obs: Any) -> Any:
         """The action for one observation, or the actions for a batch.
 
         Raises:
-          ValueError: the observation does not fit the space of the training.
+          ValueError: the observation does not fit the space of the training, or the
+            batch has another size than before and the policy has a memory.
         """
         # a batch of observations [N, …], of one row if there is a single one
         spec = self.trained.spec
@@ -286,12 +300,27 @@ class LoadedPolicy:
             raise ValueError("the observation is not finite")
 
         # actions in the form of the environment
-        action = np.asarray(
-            self._act(self.trained.agent, rows, np.uint32(self._count % 2**32))
+        self._begin(batch[0] if batch else 1)
+        count = np.uint32(self._count % 2**32)
+        self._carry, action = self._act(
+            self.trained.agent, self._carry, rows, self._start, count
         )
+        self._start = np.zeros_like(self._start)
         self._count += 1
-        action = host_action(spec, action)
+        action = host_action(spec, np.asarray(action))
         return action if batch else action[0]
+
+    def _begin(self, count: int) -> None:
+        """Prepares the state for `count` observations."""
+        policy = self.trained.policy
+        if self._carry is not None and policy.recurrent and count != len(self._start):
+            raise ValueError(
+                f"{count} observations after {len(self._start)}: the policy has a "
+                "memory; call reset() before a batch of another size"
+            )
+        if self._carry is None or count != len(self._start):
+            self._carry = policy.initial_carry(count)
+            self._start = np.ones(count, bool)
 
 
 def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:
@@ -312,6 +341,8 @@ def load_policy(
     member: str | None = None,
 ) -> LoadedPolicy:
     """The policy of a run or checkpoint, as `policy(obs) -> action`.
+
+    With a memory (`network.memory`), `policy.reset()` begins an episode.
 
     Args:
       path: a run directory or a checkpoint; of a run, the last checkpoint is loaded.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
+from support.agents import SPACES, agent_of
 from support.scripted_envs import TERMINATED, Scripted
 from support.small_runs import arrays, assert_same_bytes, config, resolved, snapshot
 
@@ -32,6 +33,7 @@ from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.evaluation import device
 from pgcli.training.evaluation.device import DeviceEvaluator, evaluate_on_device
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs, quotas
+from pgcli.training.evaluation.load_policy import LoadedPolicy, Trained
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
@@ -322,6 +324,39 @@ def test_load_policy_refuses_an_observation_of_another_shape(
     policy = pgcli.load_policy(runs_dir / "cart")
     with pytest.raises(ValueError, match=r"expected \[4\], or a batch \[N, 4\]"):
         policy(np.zeros(shape))
+
+
+@pytest.fixture(scope="module")
+def remembering() -> LoadedPolicy:
+    """A policy whose next action depends on all observations of the episode."""
+    network = NetworkConfig(hidden=(8,), memory="gru", memory_size=8)
+    spec = EnvSpec("toy", SPACES["box"], Box((2,), "float32", -1e3, 1e3))
+    agent = jax.device_put(agent_of(spec, network, normalized=False))
+    policy = make_policy(spec, network)
+    cfg = config("func:CartPole-v1")
+    trained = Trained(Path("toy"), "toy", cfg, spec, policy, agent, 1, ())
+    return LoadedPolicy(trained, deterministic=True, seed=0)
+
+
+def test_loaded_memory_lasts_until_its_reset(remembering: LoadedPolicy) -> None:
+    size = remembering.trained.spec.obs.shape
+    obs = np.random.default_rng(0).normal(size=(3, 4, *size)).astype(np.float32)
+    remembering.reset()
+    batch = [remembering(row) for row in obs]
+    assert not np.allclose(batch[0], remembering(obs[0]))  # it remembers
+    for n in range(4):  # every row of a batch has its own memory
+        remembering.reset()
+        alone = [remembering(row[n]) for row in obs]
+        np.testing.assert_allclose(alone, [row[n] for row in batch], atol=1e-5)
+    # two of four rows begin an episode
+    remembering.reset()
+    remembering(obs[1])
+    remembering.reset([0, 2])
+    mixed = remembering(obs[0])
+    np.testing.assert_allclose(mixed[[0, 2]], batch[0][[0, 2]], atol=1e-5)
+    assert not np.isclose(mixed[[1, 3]], batch[0][[1, 3]]).any()
+    with pytest.raises(ValueError, match="2 observations after 4"):
+        remembering(obs[0][:2])
 
 
 def test_load_policy_clips_continuous_actions_to_their_bounds(runs_dir: Path) -> None:

@@ -31,6 +31,7 @@ register_cases()
 SLOW = pytest.mark.slow
 NATIVE = "host.vectorizer=native"
 THREAD = "host.workers=thread"
+MEMORY = "network.memory=lstm"
 LONGER = "env.max_episode_steps=13"  # so that episodes outlast rollouts of 8 steps
 
 
@@ -66,6 +67,10 @@ def assert_continues(
 @pytest.mark.parametrize(
     ("env_id", "sets", "algo", "needs"),
     [
+        ("CartPole-v1", ("network.memory=lstm", LONGER), "ppo2", None),
+        pytest.param(
+            "CartPole-v1", ("network.memory=gru",), "reinforce", None, marks=SLOW
+        ),
         pytest.param("CartPole-v1", (), "reinforce", None, marks=SLOW),
         pytest.param("CartPole-v1", (NATIVE, LONGER), "ppo2", None, marks=SLOW),
         pytest.param("CartPole-v1", (THREAD, LONGER), "ppo2", None, marks=SLOW),
