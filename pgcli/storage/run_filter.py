@@ -86,14 +86,19 @@ def ordered(runs: Sequence[RunSummary], key: str) -> list[RunSummary]:
 def differing(runs: Sequence[RunSummary]) -> list[str]:
     """Keys of the configuration in which the runs differ.
 
-    Those with most values are first, and those that follow from others are last.
+    Those with most values are first. Those that follow from others, or that only say
+    what is logged, are last.
     """
     values: dict[str, set[str]] = {}
     for run in runs:
         for key, text in run.values.items():
             values.setdefault(key, set()).add(text)
     keys = [key for key in values if len(values[key]) > 1 and key not in SHOWN]
-    return sorted(keys, key=lambda key: (key in CAN_DERIVE, -len(values[key])))
+
+    def order(key: str) -> tuple[bool, int]:
+        return key in CAN_DERIVE or key.startswith("log."), -len(values[key])
+
+    return sorted(keys, key=order)
 
 
 def _check_key(key: str, runs: Sequence[RunSummary], flag: str) -> None:
