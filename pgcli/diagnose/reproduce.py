@@ -53,11 +53,13 @@ def reproduce(
         raise UsageError("the run has no metrics to compare with", where=str(run.path))
     count = min(iterations or last, last)
     result = run.read_result()
-    # a run that its time has ended is compared up to there
-    whole = count == last and result and result["stopped"] != "max_seconds"
+    # a run that the clock or its caller has ended is compared up to there
+    cut = ("max_seconds", "on_iteration")
+    whole = count == last and result and result["stopped"] not in cut
     user_modules.require(meta.get("env_modules", ()), str(run.path))
     resolved = resolve(file=run.config_yaml, flags={}, sets=[])
-    config = dataclasses.replace(resolved.config, max_seconds=None)
+    changes = {"max_seconds": None, "log.sinks": ()}  # not logged a second time
+    config = resolved.config.with_values(changes)
     resolved = dataclasses.replace(resolved, config=config, preset=meta.get("preset"))
 
     # the same again

@@ -55,6 +55,14 @@ def test_run_equals_itself(run: RunDirectory) -> None:
     assert found["environment"] == {}
 
 
+def test_run_that_its_caller_has_ended_is_compared_up_to_there(tmp_path: Path) -> None:
+    given = resolved("func:CartPole-v1", *STEPS, "log.sinks=[csv]")
+    train(given, runs_dir=tmp_path, name="first", on_iteration=lambda _: False)
+    found = again(RunDirectory(tmp_path / "first"))
+    assert found["ok"]
+    assert not (tmp_path / "again" / "first" / "metrics.csv").exists()
+
+
 def test_first_difference_and_other_versions_are_named(run: RunDirectory) -> None:
     edit(run.metrics_jsonl, 4, entropy=0.5)
     edit(run.metrics_jsonl, 2, kl=7.0)
