@@ -206,7 +206,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(one(*options.one)))
+        # on a line of its own: native code may have printed a part of a line
+        print("\n" + json.dumps(one(*options.one)))
         return
     print("| package | ids | trained | exact | refused | failed | why not |")
     print("|---|---|---|---|---|---|---|")
