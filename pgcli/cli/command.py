@@ -12,7 +12,7 @@ from pgcli.cli import foreign
 from pgcli.cli.options import CONFIG_FLAGS, option
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.help import GLOBAL_PANEL, HelpCommand, HelpGroup
-from pgcli.envs.waiting import watching
+from pgcli.envs.waiting import exits_refused, watching
 from pgcli.errors import ExitCode, PgcliError, UsageError
 
 
@@ -150,7 +150,11 @@ def _typer_function(
         if flags:
             options["flags"] = {name: options.pop(name) for name in flags}
         try:
-            with terminal.reserved_stdout(), watching(terminal.warn_late):
+            with (
+                terminal.reserved_stdout(),
+                watching(terminal.warn_late),
+                exits_refused(),
+            ):
                 function(terminal, **options)
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None

@@ -4,12 +4,13 @@ A call that does not return can be noticed only from outside: by a thread that r
 `CALLS`, or by a signal handler, which may end it by `Abandoned`.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 
 class Abandoned(BaseException):
@@ -47,6 +48,27 @@ class Waits:
     def __exit__(self, *_: object) -> None:
         """The call has returned or raised."""
         CALLS.pop(get_ident(), None)
+
+
+@contextmanager
+def exits_refused() -> Iterator[None]:
+    """Turns `os._exit` of an environment into `SystemExit`, inside the block.
+
+    It would end pgcli without a message, and with exit code 0 if that is its argument.
+    Calls from outside of environments and in forked processes exit as ever.
+    """
+    real, process = os._exit, os.getpid()
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() == process and get_ident() in CALLS:
+            raise SystemExit(f"os._exit({status})")
+        real(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = real
 
 
 SAY_SECONDS = 10.0
