@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
-from pgcli.cli.commands.plot import GroupBy
+from pgcli.cli.commands.plot import GroupBy, find_runs
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
 from pgcli.errors import UsageError
@@ -50,11 +50,10 @@ def compare(
     """Compare groups of runs by their final evaluations, with intervals."""
     from pgcli.report import compare as comparison
     from pgcli.report import pictures
-    from pgcli.storage.run_directory import RunDirectory
 
     if out is not None:
         pictures.check_path(out)
-    found = [RunDirectory.find(run, runs_dir) for run in runs]
+    found = find_runs(terminal, runs, runs_dir)
     result = comparison.compare(found, group_by=group_by, threshold=threshold)
     if out is not None:
         pictures.write(comparison.pictures(found, result, group_by), out)

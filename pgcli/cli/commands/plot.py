@@ -12,6 +12,7 @@ from pgcli.runs_dir import RUNS_DIR
 
 if TYPE_CHECKING:
     from pgcli.charts.base import Panel
+    from pgcli.storage.run_directory import RunDirectory
 
 EXAMPLES = """\
 pgcli plot NAME
@@ -58,6 +59,27 @@ InTerminal = Annotated[
 ]
 
 
+def find_runs(
+    terminal: Terminal, runs: Sequence[str], runs_dir: Path
+) -> list["RunDirectory"]:
+    """The runs of a command line; other files that `runs/*` names are left out.
+
+    Raises:
+      UsageError: a run does not exist, or none is a run.
+    """
+    from pgcli.storage.run_directory import RunDirectory
+
+    def is_other(run: str) -> bool:
+        path = Path(run)
+        return "/" in run and path.exists() and not (path / "meta.json").exists()
+
+    others = [run for run in runs if is_other(run)]
+    if others and len(others) < len(runs):
+        terminal.note(f"left out, since it is no run: {', '.join(others)}")
+        runs = [run for run in runs if run not in others]
+    return [RunDirectory.find(run, runs_dir) for run in runs]
+
+
 def plot(
     terminal: Terminal,
     runs: options.Runs,
@@ -71,13 +93,12 @@ def plot(
     """Plot learning curves of runs, in the terminal or as a picture."""
     from pgcli.report import pictures
     from pgcli.storage import curves
-    from pgcli.storage.run_directory import RunDirectory
 
     curves.check_x(x)
     if out is not None:
         pictures.check_path(out)
     drawn = curves.panels(
-        [RunDirectory.find(run, runs_dir) for run in runs],
+        find_runs(terminal, runs, runs_dir),
         x=x,
         keys=y or curves.DEFAULT_KEYS,
         group_by=group_by,

@@ -6,7 +6,7 @@ from typing import Annotated
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.compare import Threshold
-from pgcli.cli.commands.plot import GroupBy, X
+from pgcli.cli.commands.plot import GroupBy, X, find_runs
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.runs_dir import RUNS_DIR
 
@@ -36,11 +36,10 @@ def report(
     """Write a page about one run or several, to read or to send."""
     from pgcli.report.html import page
     from pgcli.storage import curves
-    from pgcli.storage.run_directory import RunDirectory
 
     curves.check_x(x)
     page.check_path(out)
-    found = [RunDirectory.find(run, runs_dir) for run in runs]
+    found = find_runs(terminal, runs, runs_dir)
     result = page.write(found, out, x=x, group_by=group_by, threshold=threshold)
     for video in result["videos"]:
         if not video["embedded"]:
