@@ -11,6 +11,7 @@ import typer
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table, to_json
+from pgcli.cli.terminal.errors import newest_run
 from pgcli.cli.terminal.formatting import (
     interval,
     members_table,
@@ -147,8 +148,9 @@ def evaluate(
     target = target or (env if agent != "trained" else None)
     if target is None:
         kind = "RUN|CHECKPOINT" + "|ENV" * (agent != "trained")
-        help = "see `pgcli eval --help`"
-        raise UsageError(f"{kind} is missing", where="pgcli eval", help=help)
+        raise UsageError(
+            f"{kind} is missing", where="pgcli eval", help=newest_run(runs_dir)
+        )
     if render not in (None, "human"):
         help = "--render human shows a window; `pgcli video` writes a file"
         raise UsageError(f"`--render {render}`: expected human", help=help)

@@ -41,7 +41,8 @@ def from_typer(error: typer.TyperException) -> UsageError:
     # a missing or wrong argument
     elif param is not None and not error.message:
         message = f"{param.display_name_raw} is missing"
-        help = _runs(context) if "RUN" in message else help
+        if "RUN" in message:
+            help = newest_run(context.params.get("runs_dir") or RUNS_DIR)
     elif param is not None:
         name = max(param.opts, key=len) if param.opts else param.display_name_raw
         message = f"`{name}`: {error.message.rstrip('.')}"
@@ -65,11 +66,10 @@ def _owners(option: str | None, context: Any, otherwise: str) -> str:
     return f"it is an option of {named}" if owners else otherwise
 
 
-def _runs(context: Any) -> str:
+def newest_run(runs_dir: Path) -> str:
     """The remedy for a missing run: the newest one."""
     from pgcli.storage.run_directory import names
 
-    runs_dir = context.params.get("runs_dir") or RUNS_DIR
     if not (known := names(runs_dir)):
         return "there is no run yet: `pgcli train` makes one"
     newest = max(known, key=lambda name: (runs_dir / name).stat().st_mtime)
