@@ -99,9 +99,7 @@ def _option(
     plain = name if name[:2] != "--" else f"--{name[2:].replace('_', '-').lower()}"
     ours = _equivalent(plain, known)
     if ours is None:
-        remedy = None
-        if "--set" in known or "--best" in known:
-            remedy = (REMEDIES if "--set" in known else EVAL_REMEDIES).get(plain)
+        remedy = _remedies(known).get(plain)
         if remedy is not None:
             raise _unknown(name, where, remedy)
         return word, []
@@ -125,13 +123,25 @@ def _equivalent(plain: str, known: Mapping[str, bool]) -> str | None:
     for ours in (plain, OPTIONS.get(plain, "")):
         if ours in known:
             return ours
-    if "--set" not in known or plain in REMEDIES or not plain.startswith("--"):
+    if "--set" not in known or plain in _remedies(known) or plain[:2] != "--":
         return None
     key = key_of(plain[2:])
-    if key is None:
+    if key is None or (_evaluates(known) and not key.startswith("env.")):
         return None
     flag = f"--{key.rpartition('.')[2].replace('_', '-')}"
     return flag if flag in known else f"--set {key}="
+
+
+def _evaluates(known: Mapping[str, bool]) -> bool:
+    """Whether a command plays an agent: of the keys it takes those of `env` only."""
+    return "--best" in known
+
+
+def _remedies(known: Mapping[str, bool]) -> Mapping[str, str]:
+    """The remedies that apply to a command with these options."""
+    if _evaluates(known):
+        return EVAL_REMEDIES
+    return REMEDIES if "--set" in known else {}
 
 
 def _argument(word: str, words: Sequence[str], known: Mapping[str, bool]) -> list[str]:

@@ -96,7 +96,7 @@ _INSTEAD_OF_EVAL: Mapping[str, str] = {
         "-i checkpoint exp-id folder load-checkpoint model model-path name run run-id"
     ),
     "`pgcli video RUN -o FILE.mp4` records an agent": (
-        "capture-video record render save-video video"
+        "capture-video record save-video video"
     ),
     "--episodes N": "-n n-timesteps steps total-timesteps",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from pgcli import versions
-from pgcli.cli.foreign import having
+from pgcli.cli.foreign import having, key_of
 from pgcli.cli.terminal.console import Terminal
 from pgcli.errors import PgcliError, UsageError
 from pgcli.runs_dir import RUNS_DIR
@@ -35,6 +35,9 @@ def from_typer(error: typer.TyperException) -> UsageError:
         help = f"did you mean `{near[0]}`?" if near else _owners(option, context, help)
     elif option is not None:
         message = f"option `{option}` needs a value"
+        params = getattr(context and context.command, "params", ())
+        for each in (each for each in params if option in each.opts):
+            help = f"{option} {each.metavar}: {each.help}"
         if versions.TYPER_NO_VALUE in error.message:
             message = f"option `{option}` takes no value"
 
@@ -59,7 +62,9 @@ def from_typer(error: typer.TyperException) -> UsageError:
 
 
 def _owners(option: str | None, context: Any, otherwise: str) -> str:
-    """The commands that have an unknown option."""
+    """The commands that have an unknown option, or the key that it sets."""
+    if key := key_of(str(option).removeprefix("--")):
+        return f"a new run sets it: `pgcli train --set {key}=…`"
     root = context.find_root()
     owners = dict(having(str(option), root.command.commands, root))
     named = " and ".join(f"`{name}`" for name in owners)
