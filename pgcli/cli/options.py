@@ -373,6 +373,13 @@ def resolve_config(
     return resolved
 
 
+def look(config: RunConfig) -> "tuple[str | None, Mapping[str, Any]]":
+    """See `pgcli.training.space_defaults`, which imports NumPy."""
+    from pgcli.training import space_defaults
+
+    return space_defaults.look(config)
+
+
 def _full_id(env_id: str) -> tuple[str, str | None]:
     """See `pgcli.envs.full_id`, which imports Gymnasium."""
     from pgcli.envs.full_id import full_id

@@ -36,9 +36,8 @@ def bench(terminal: Terminal, flags: options.Flags, seconds: Seconds = 10.0) -> 
         raise UsageError(
             f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
         )
-    from pgcli.training.space_defaults import look
 
-    resolved = options.resolve_config(terminal, flags, spaces=look)
+    resolved = options.resolve_config(terminal, flags, spaces=options.look)
     terminal.note(options.source_of(resolved, flags))
     terminal.note(f"measuring {seconds:g} s…")
     from pgcli.diagnose import bench as measuring

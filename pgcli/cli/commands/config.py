@@ -34,12 +34,12 @@ Key = Annotated[
 def show(terminal: Terminal, flags: options.Flags) -> None:
     """Show the resulting configuration as YAML, with the origin of every value."""
     from pgcli.config.load import to_mapping, to_yaml
-    from pgcli.envs.host.env_factory import close_kept
-    from pgcli.training.space_defaults import look
 
     def try_look(config: RunConfig) -> tuple[str | None, Mapping[str, Any]]:
+        from pgcli.envs.host.env_factory import close_kept
+
         try:
-            return look(config)
+            return options.look(config)
         except PgcliError as error:
             terminal.warn(f"no defaults by the environment's spaces: {error.message}")
             return None, {}

@@ -53,9 +53,10 @@ def init(
     if path.exists() and not overwrite:
         raise options.exists_already(path)
     from pgcli.envs import registry
-    from pgcli.training.space_defaults import look
 
-    resolved = options.resolve_config(terminal, {"env": env, **flags}, spaces=look)
+    resolved = options.resolve_config(
+        terminal, {"env": env, **flags}, spaces=options.look
+    )
     registry.check(resolved.config.env)
     terminal.note(options.source_of(resolved, flags))
     from pgcli.diagnose.init_file import draft

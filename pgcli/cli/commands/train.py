@@ -81,9 +81,8 @@ def train(
         )
     if resume == "auto" and overwrite:
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
-    from pgcli.training.space_defaults import look
 
-    resolved = options.resolve_config(terminal, flags, spaces=look)
+    resolved = options.resolve_config(terminal, flags, spaces=options.look)
     from pgcli.storage.run_directory import RunDirectory
 
     # what can be checked without JAX
