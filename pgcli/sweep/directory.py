@@ -88,7 +88,7 @@ class SweepDirectory:
                 where=str(self.path),
                 help="`pgcli sweep FILE.yaml` starts a sweep",
             )
-        return load(self.file)
+        return load(self.file, check=False)
 
     def prepare(self, plan: Plan, settings: Mapping[str, Any]) -> None:
         """Creates the directory, or checks that it belongs to the same sweep.

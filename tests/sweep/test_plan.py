@@ -1,5 +1,6 @@
 """Sweep files: what they mean, and every mistake with its line."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -144,3 +145,15 @@ def test_trials_without_a_preset_have_defaults_by_the_spaces(
     assert (resolved.spaces, resolved.config.normalize.obs) == ("vectors", True)
     assert resolved.config.steps == 2000
     assert made == ["one"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_example_of_the_page_is_valid_with_every_sampler(
+    tmp_path: Path, sampler: str
+) -> None:
+    page = (ROOT / "docs" / "sweeps.md").read_text()
+    [text] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    plan = load(tmp_path, text.replace("sampler: tpe", f"sampler: {sampler}"))
+    # 5 rates × 3 λ × 2 networks × (9 epochs of ppo2, and a2c), or the budget
+    assert len(plan.grid) == 5 * 3 * 2 * 10
+    assert plan.num_trials == 40
