@@ -75,6 +75,7 @@ def reproduce(
             name=run.name,
             reporter=reporter,
             on_iteration=enough,
+            init_from=(meta.get("init_from") or {}).get("checkpoint"),
             recorded=meta.get("accelerator"),
         )
     again = RunDirectory(folder / run.name)

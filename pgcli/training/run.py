@@ -18,12 +18,13 @@ from pgcli.errors import LockedError, UsageError
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import NameTakenError, RunDirectory
-from pgcli.training import machine, resume_notes, space_defaults
+from pgcli.training import initial_weights, machine, resume_notes, space_defaults
 from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.backend.memory import memory_errors
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.context import RunContext
+from pgcli.training.initial_weights import InitialWeights
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
@@ -67,6 +68,7 @@ def train(
     overwrite: bool = False,
     reporter: Reporter | None = None,
     on_iteration: OnIteration | None = None,
+    init_from: str | Path | None = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result of a new run, in a new run directory.
@@ -83,6 +85,8 @@ def train(
         as if the budget were used, None continues. What it raises ends the run after a
         checkpoint. On the device iterations are computed in chunks of about half a
         second, and it is called after the chunk.
+      init_from: a run (name or path) or checkpoint whose weights and normaliser the
+        new run begins with, as far as their shapes are equal.
       recorded: fingerprint of the accelerator of a run to be repeated, whose numbers
         of threads and devices are used again.
 
@@ -115,6 +119,11 @@ def train(
             text = space_defaults.warning(config, trainer.loop.spec.obs)
             if text is not None:
                 reporter.warn(text)
+            weights = None
+            if init_from is not None:
+                loop, source = trainer.loop, str(init_from)
+                weights = initial_weights.take_over(loop, config, source, runs_dir)
+                (reporter.warn if weights.fresh else reporter.note)(str(weights))
             try:
                 with _writable(runs_dir):
                     # the remains of a killed start are replaced
@@ -134,7 +143,7 @@ def train(
             # train while holding the lock
             with run.lock():
                 with _writable(run.path):
-                    run.write_meta(_meta(resolved, trainer))
+                    run.write_meta(_meta(resolved, trainer, weights))
                     run.write_config(to_yaml(config))
                 with _session(
                     resolved, run, trainer, reporter, stop, on_iteration
@@ -170,10 +179,6 @@ def resume(
         separate run, in a directory next to that of the run.
       reporter: receiver of reports; None for silence.
       on_iteration: see `train`.
-      on_iteration: called with a `Progress` after every iteration (of every member).
-        False ends training, None continues it. An exception ends the run after a
-        checkpoint. On the device it is called after a chunk of iterations, which
-        takes about half a second.
 
     Returns:
       The result, as `train --json` prints it.
@@ -232,7 +237,9 @@ def _stored(run: RunDirectory) -> Resolved:
     return dataclasses.replace(stored, preset=run.read_meta().get("preset"))
 
 
-def _meta(resolved: Resolved, trainer: _Trainer) -> dict[str, Any]:
+def _meta(
+    resolved: Resolved, trainer: _Trainer, weights: InitialWeights | None
+) -> dict[str, Any]:
     """The content of meta.json."""
     config = resolved.config
     return {
@@ -247,6 +254,7 @@ def _meta(resolved: Resolved, trainer: _Trainer) -> dict[str, Any]:
         "helpers": trainer.loop.helpers,
         "machine": machine.describe(),
         "versions": versions.recorded(),
+        "init_from": None if weights is None else weights._asdict(),
     }
 
 

@@ -54,6 +54,14 @@ Resume = Annotated[
         autocompletion=completers.choices("never", "auto"),
     ),
 ]
+InitFrom = Annotated[
+    str | None,
+    options.option(
+        "--init-from RUN",
+        "begin with the weights of this run or checkpoint",
+        autocompletion=completers.complete_run,
+    ),
+]
 Overwrite = Annotated[
     bool, options.option("--overwrite", "replace the run of this name")
 ]
@@ -69,6 +77,7 @@ def train(
     name: Name = None,
     runs_dir: options.RunsDir = RUNS_DIR,
     resume: Resume = "never",
+    init_from: InitFrom = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -117,6 +126,7 @@ def train(
             resume=cast(Literal["never", "auto"], resume),
             overwrite=overwrite,
             reporter=reporter,
+            init_from=init_from,
         ),
     )
     if terminal.redraws:
