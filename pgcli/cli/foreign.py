@@ -14,6 +14,7 @@ from pgcli.config.fields import fields, known_name
 from pgcli.config.other_names import OTHER_NAMES, SIZES
 from pgcli.config.schema import DEVICE_MODULES
 from pgcli.config.source import presets
+from pgcli.envs.older_ids import ATARI_GAMES
 from pgcli.errors import UsageError
 
 NOTES = "pgcli.notes"
@@ -75,7 +76,7 @@ def is_env(word: str) -> bool:
     return (
         versioned
         or word.partition(":")[0] in {*DEVICE_MODULES, "envpool"}
-        or (word in stems - {""})
+        or word in {*stems, *ATARI_GAMES} - {""}
     )
 
 

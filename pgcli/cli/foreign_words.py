@@ -128,7 +128,8 @@ _INSTEAD_OF_COMMAND: Mapping[str, str] = {
         "check env environments gym"
     ),
     "`pgcli config show`": "configure defaults hyperparams params",
-    "`pgcli doctor`": "debug info version",
+    "`pgcli doctor`": "debug info",
+    "`pgcli --version`": "version",
     "`pgcli bench`": "benchmark perf profile speed",
 }
 COMMANDS: Mapping[str, str] = {

@@ -177,6 +177,8 @@ def real_name(algo: str) -> str:
     help = f"there are {', '.join(ALGORITHM_CONFIGS)}"
     if near := similar(algo, [*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES]):
         help = f"did you mean `{ALGORITHM_ALIASES.get(near[0], near[0])}`?"
+    if "," in algo:
+        help = f"one of them; `pgcli ladder --algos {printable(algo)}` compares several"
     help = OTHER_ALGORITHMS.get(algo.lower().replace("_", "-"), help)
     raise UsageError(f"unknown algorithm `{printable(algo)}`", help=help)
 

@@ -4,19 +4,7 @@ import importlib.util
 import re
 
 from pgcli.envs import registry
-from pgcli.envs.older_ids import newest
-
-_GAMES = (
-    "Alien Amidar Assault Asterix Asteroids Atlantis BankHeist BattleZone BeamRider "
-    "Berzerk Bowling Boxing Breakout Centipede ChopperCommand CrazyClimber Defender "
-    "DemonAttack DoubleDunk Enduro FishingDerby Freeway Frostbite Gopher Gravitar Hero "
-    "IceHockey Jamesbond Kangaroo Krull KungFuMaster MontezumaRevenge MsPacman "
-    "NameThisGame Phoenix Pitfall Pong PrivateEye Qbert Riverraid RoadRunner Robotank "
-    "Seaquest Skiing Solaris SpaceInvaders StarGunner Surround Tennis TimePilot "
-    "Tutankham UpNDown Venture VideoPinball WizardOfWor YarsRevenge Zaxxon"
-)
-ATARI_GAMES = frozenset(_GAMES.split())
-"""The 57 games in use, by their names in `ALE/NAME-v5`."""
+from pgcli.envs.older_ids import ATARI_GAMES, newest
 
 _VERSION = re.compile(r"-v(\d+)$", re.IGNORECASE)
 

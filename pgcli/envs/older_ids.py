@@ -1,10 +1,22 @@
-"""Versions of Gymnasium's ids: the newest one, and the older ids of Atari games."""
+"""Versions of Gymnasium's ids, and the Atari games with their older ids."""
 
 import importlib
 import importlib.util
 import re
 
 from pgcli.errors import UsageError
+
+_GAMES = (
+    "Alien Amidar Assault Asterix Asteroids Atlantis BankHeist BattleZone BeamRider "
+    "Berzerk Bowling Boxing Breakout Centipede ChopperCommand CrazyClimber Defender "
+    "DemonAttack DoubleDunk Enduro FishingDerby Freeway Frostbite Gopher Gravitar Hero "
+    "IceHockey Jamesbond Kangaroo Krull KungFuMaster MontezumaRevenge MsPacman "
+    "NameThisGame Phoenix Pitfall Pong PrivateEye Qbert Riverraid RoadRunner Robotank "
+    "Seaquest Skiing Solaris SpaceInvaders StarGunner Surround Tennis TimePilot "
+    "Tutankham UpNDown Venture VideoPinball WizardOfWor YarsRevenge Zaxxon"
+)
+ATARI_GAMES = frozenset(_GAMES.split())
+"""The 57 games in use, by their names in `ALE/NAME-v5`."""
 
 _ATARI = "ale_py.env:AtariEnv"
 _OLDER_ATARI = re.compile(

@@ -193,8 +193,11 @@ def check_registered(env_id: str, name: str) -> None:
     except (gymnasium.error.VersionNotFound, gymnasium.error.DeprecatedEnv):
         help = f"the newest version is {newest(name)}"
         raise UsageError(f"unknown environment `{env_id}`", help=help) from None
-    except gymnasium.error.Error:  # without a version, which `make` chooses
-        return
+    except gymnasium.error.Error as error:
+        # without a version, which `make` chooses, or no id at all
+        if "Malformed" in str(error):
+            help = "one id, such as CartPole-v1; several are trained by a run each"
+            raise UsageError(f"unknown environment `{env_id}`", help=help) from None
 
 
 def registered_name(config: EnvConfig) -> str:

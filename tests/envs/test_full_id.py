@@ -9,7 +9,8 @@ import pytest
 
 from pgcli.config.load import resolve
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.full_id import ATARI_GAMES, full_id
+from pgcli.envs.full_id import full_id
+from pgcli.envs.older_ids import ATARI_GAMES
 from pgcli.envs.registry import check
 from pgcli.errors import UsageError
 from pgcli.training.configure import configure
