@@ -72,8 +72,9 @@ def compare(
                 "group": label,
                 "runs": len(values),
                 **summary(values),
+                # of single runs, it would be 0 or 1 with an interval of no width
                 "improvement": None
-                if label == baseline
+                if label == baseline or min(len(values), len(scores[baseline])) < 2
                 else _improvement(scores[baseline], values),
                 "steps_to_threshold": _steps_to(groups, label, threshold),
                 "scores": values.tolist(),

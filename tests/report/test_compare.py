@@ -86,6 +86,14 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     assert compare([here, empty])["not_evaluated"] == 1
 
 
+def test_single_runs_are_not_said_to_beat_each_other(tmp_path: Path) -> None:
+    low, high = run_of(tmp_path, "low", [1.0]), run_of(tmp_path, "high", [3.0])
+    assert [row["improvement"] for row in compare([low, high])["groups"]] == [
+        None,
+        None,
+    ]
+
+
 def test_command_prints_a_table_and_writes_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
