@@ -41,7 +41,7 @@ def test_environment_and_policy_of_a_run_give_the_returns_of_evaluate(
 ) -> None:
     # the example of the page, on a run of this name
     page = Path(__file__).parents[3] / "docs" / "python.md"
-    _, example = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    _, example, *_ = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     monkeypatch.chdir(runs_dir.parent)
     (runs_dir / "example.py").write_text(example, encoding="utf-8")
     values = runpy.run_path(str(runs_dir / "example.py"))
