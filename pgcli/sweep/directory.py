@@ -14,6 +14,9 @@ from pgcli.storage import files, json_files
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.sweep.plan import Plan, load, name_of
 
+ALL = "all-trials"
+"""Name of the run that contains all trials."""
+
 NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "lustre", "beegfs", "gpfs")
 """Kinds of file systems that several machines share, by their beginnings."""
 
@@ -52,8 +55,14 @@ class SweepDirectory:
         return self.path / "workers"
 
     def run(self, number: int) -> RunDirectory:
-        """The run of a trial."""
-        return RunDirectory(self.runs / name_of(number))
+        """The run of a trial, or that of all trials together."""
+        own, all_trials = (self.runs / name for name in (name_of(number), ALL))
+        together = all_trials.is_dir() and not own.is_dir()
+        return RunDirectory(all_trials if together else own)
+
+    def may_start_together(self) -> bool:
+        """Whether no trial has a run of its own."""
+        return not any(self.runs.glob("trial-*"))
 
     def _record(self, number: int) -> Path:
         return self.path / "trials" / f"{name_of(number)}.json"

@@ -11,6 +11,7 @@ from typing import Any
 
 from pgcli.config.dump import flow
 from pgcli.config.errors import ConfigError, Issue
+from pgcli.config.fields import fields
 from pgcli.config.load import Resolved, resolve
 from pgcli.config.schema import RunConfig
 from pgcli.envs import registry
@@ -18,12 +19,15 @@ from pgcli.envs.host.env_factory import close_kept
 from pgcli.storage.loggers import require_packages
 from pgcli.sweep import space
 from pgcli.sweep.file import SweepFile, check_grid, read
-from pgcli.sweep.space import Label, Labels
+from pgcli.sweep.space import Dimension, Label, Labels
 from pgcli.training import space_defaults
 from pgcli.training.backend import plugins
 
 PACKAGES = {"cmaes": ("cmaes", "cmaes"), "gp": ("torch", "torch")}
 """Samplers that need a further package: (module, name on the package index)."""
+
+MAX_TOGETHER = 256
+"""Members of a run that contains all trials."""
 
 MAX_CHECKED = 200
 """Trials of a grid or of random draws that are checked before the sweep starts."""
@@ -55,6 +59,29 @@ class Plan:
         size = len(self.grid)
         return size if trials is None else min(size, trials)
 
+    @property
+    def together(self) -> bool:
+        """Whether all trials are members of one run: a grid of floats on the device."""
+        file, config = self.file, self.first
+        return (
+            file.sampler == "grid"
+            and file.pruner == "none"
+            and config.env.on_device
+            and 1 < len(self.grid) == self.num_trials
+            and len(self.grid) * config.seeds <= MAX_TOGETHER
+            and all(_may_differ(each, config) for each in file.space)
+        )
+
+    def all_trials(self) -> Resolved:
+        """The configuration of all trials as one run, in their order."""
+        grid = {
+            each.key: tuple(float(str(x)) for x in each.grid())
+            for each in self.file.space
+        }
+        resolved = self.resolve(self.labels(0))
+        config = resolved.config.with_values({"grid": grid})
+        return dataclasses.replace(resolved, config=config)
+
     @cached_property
     def grid(self) -> list[dict[str, Label]]:
         """All combinations of the grid."""
@@ -83,6 +110,19 @@ class Plan:
             words += ["--set", f"{key}={flow(assignment.value)}"]
         words += ["--name", name_of(number), "--runs-dir", str(runs_dir)]
         return shlex.join([*words, "--resume", "auto", "-q", "--json"])
+
+
+def _may_differ(dimension: Dimension, config: RunConfig) -> bool:
+    """Whether members of one run may have different values of a dimension."""
+    section, _, name = dimension.key.partition(".")
+    known = fields(config.algo.name).get(dimension.key)
+    return (
+        section in ("algo", "optimizer", "normalize")
+        and bool(name)
+        and known is not None
+        and known.kind.base is float
+        and all(type(value) in (int, float) for value in dimension.grid())
+    )
 
 
 def name_of(number: int) -> str:

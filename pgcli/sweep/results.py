@@ -9,7 +9,7 @@ import numpy as np
 from pgcli.arrays.statistics import iqm_weights
 from pgcli.errors import UsageError
 from pgcli.sweep.directory import SweepDirectory
-from pgcli.sweep.plan import Plan, name_of
+from pgcli.sweep.plan import Plan
 
 if TYPE_CHECKING:
     from pgcli.sweep.study import Queue
@@ -43,7 +43,7 @@ def row_of(directory: SweepDirectory, trial: Any) -> dict[str, Any]:
     state = trial.state.name.lower()
     return {
         "trial": trial.number,
-        "run": name_of(trial.number),
+        "run": directory.run(trial.number).name,
         "state": "failed" if state == "fail" else state,
         "values": record.get("values") or {},
         "score": record.get("score"),
@@ -105,3 +105,14 @@ def scored(result: Mapping[str, Any]) -> dict[str, Any]:
     score = float(known @ weights[lost:])
     ci = result["eval"]["return_iqm_ci"]
     return {"state": "complete", "score": score, "ci": ci, "scores": scores}
+
+
+def each_scored(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """State and score of each trial, from the result of a run of all trials."""
+    members, cells = result["members"], result["cells"]
+    count, found = len(members) // len(cells), []
+    for number, cell in enumerate(cells):
+        own = members[number * count : (number + 1) * count]
+        ci = cell["eval"] and cell["eval"]["iqm_ci"]
+        found.append(scored({"members": own, "eval": {"return_iqm_ci": ci}}))
+    return found

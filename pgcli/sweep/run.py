@@ -95,13 +95,19 @@ def run(
             url = storage_url(directory)
             study.create(directory, plan, url, rebuild=rebuild)
             queue = study.Queue(directory, plan, url)
+            # one worker has all cores if all trials are one run
+            together = plan.together and directory.may_start_together()
+            workers = 1 if together else workers
             pool = LocalWorkers(directory, workers)
             watcher = Watcher(directory, plan, queue, workers, end)
             try:
                 while stop.code is None and not _is_over(queue, plan, end):
                     queue.requeue()
                     counts = queue.counts()
-                    left = counts["waiting"] + counts["running"]
+                    # a trial of another machine's worker needs none here
+                    left = counts["waiting"] and sum(
+                        counts[state] for state in ("waiting", "running")
+                    )
                     pool.fill(workers if plan.num_trials is None else left)
                     report(watcher.snapshot())
                     _check(queue, pool, counts)

@@ -14,7 +14,7 @@ from pgcli.errors import LockedError, UsageError
 from pgcli.storage.lock import is_held, locked
 from pgcli.sweep.directory import SweepDirectory
 from pgcli.sweep.plan import Plan
-from pgcli.sweep.sampling import distribution, make_sampler
+from pgcli.sweep.sampling import distribution, labels_of, make_sampler
 from pgcli.sweep.space import Labels, Space, active
 
 if TYPE_CHECKING:
@@ -118,6 +118,24 @@ class Queue:
             trial = self.study.ask()
             trial.set_user_attr(OWNER, owner.name)
             return trial
+
+    def claim_all(self, owner: Path) -> "list[Trial]":
+        """All trials that have not ended, if they are to be trained together."""
+        with self._lock():
+            self._requeue()
+            trials = self.trials()
+            if any(trial.state.name == "RUNNING" for trial in trials) or not (
+                self._directory.may_start_together()
+            ):
+                return []
+            claimed = []
+            waiting = [t.number for t in trials if t.state.name == "WAITING"]
+            for number in waiting:
+                self.study.sampler = make_sampler(self._plan, number)
+                claimed.append(self.study.ask())
+                claimed[-1].set_user_attr(OWNER, owner.name)
+                labels_of(claimed[-1], self._plan.file.space)  # by its own sampler
+            return claimed
 
     def requeue(self) -> None:
         """Puts the trials of dead workers back."""

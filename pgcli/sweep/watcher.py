@@ -7,7 +7,7 @@ from typing import Any
 
 from pgcli.storage import json_files
 from pgcli.sweep.directory import SweepDirectory
-from pgcli.sweep.plan import Plan, name_of
+from pgcli.sweep.plan import Plan
 from pgcli.sweep.results import importance, row_of
 from pgcli.sweep.study import Queue
 
@@ -22,7 +22,7 @@ class Snapshot:
       total: number of trials; None if only the time is limited.
       counts: number of trials by state.
       best: row of the best trial, or None.
-      running: name and finished share of the steps of each running trial.
+      running: name and finished share of the steps of each run in progress.
       importance: share of each dimension in the differences of the score.
       left: estimated seconds left, or None.
     """
@@ -65,20 +65,18 @@ class Watcher:
         best = max(done, key=lambda t: (t.value, -t.number), default=None)
         if self._importance[0] != len(done):
             self._importance = len(done), importance(self._queue)
-        running = [
-            (name_of(t.number), self._share(t.number))
-            for t in trials
-            if t.state.name == "RUNNING"
-        ]
+        # one run may contain all trials
+        numbers = [t.number for t in trials if t.state.name == "RUNNING"]
+        runs = {self._directory.run(n).name: n for n in numbers}
         return Snapshot(
             name=self._directory.path.resolve().name,
             sampler=self._plan.file.sampler,
             total=self._plan.num_trials,
             counts=counts,
             best=None if best is None else row_of(self._directory, best),
-            running=running,
+            running=[(name, self._share(n)) for name, n in runs.items()],
             importance=self._importance[1],
-            left=self._left(counts, [share for _, share in running]),
+            left=self._left(counts, [self._share(n) for n in numbers]),
         )
 
     def _share(self, number: int) -> float:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from pgcli.config.load import Resolved
 from pgcli.errors import ExitCode, LockedError, PgcliError
 from pgcli.storage import checkpoint, run_name
 from pgcli.storage.lock import locked
-from pgcli.sweep.directory import SweepDirectory
+from pgcli.sweep.directory import ALL, SweepDirectory
 from pgcli.sweep.plan import Plan, name_of
-from pgcli.sweep.results import scored
+from pgcli.sweep.results import each_scored, scored
 from pgcli.sweep.sampling import labels_of, make_pruner
-from pgcli.sweep.space import Labels, values
+from pgcli.sweep.space import Labels
+from pgcli.sweep.space import values as values_of
 from pgcli.sweep.study import (
     ANOTHER_PROCESS,
     BEAT_SECONDS,
@@ -69,15 +70,22 @@ def work(
     queue = Queue(directory, plan, url)
     queue.study.pruner = make_pruner(plan)
     count = 0
-    with stop_on_signal(_Exit()) as stop, _alive(directory.workers, parent) as lock:
+    with (
+        stop_on_signal(_Notes(note)) as stop,
+        _alive(directory.workers, parent) as lock,
+    ):
         worker = _Worker(directory, plan, queue, lock, note)
         while stop.code is None:
-            trial = queue.claim(lock)
+            together = queue.claim_all(lock) if plan.together else []
+            trial = together[0] if together else queue.claim(lock)
             if trial is None:
                 return count
             try:
-                worker.run(trial)
-                count += 1
+                if together:
+                    worker.run_together(together)
+                else:
+                    worker.run(trial)
+                count += len(together) or 1
             except LockedError as error:
                 queue.release(lock)
                 note(f"{name_of(trial.number)}: {error.message}")
@@ -119,19 +127,27 @@ def _alive(directory: Path, parent: int | None) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-class _Exit(Reporter):
-    """Ends the process if a request to stop is not obeyed; the trial is continued."""
+class _Notes(Reporter):
+    """A reporter of warnings; ends the process if a request to stop is not obeyed."""
+
+    def __init__(self, note: Callable[[str], None], prefix: str = "") -> None:
+        self._note, self._prefix = note, prefix
+
+    def warn(self, message: str) -> None:
+        """See `Reporter.warn`."""
+        self._note(self._prefix + message)
 
     def abandon(self, error: PgcliError) -> None:
-        """See `Reporter.abandon`."""
+        """See `Reporter.abandon`. The trial returns to the queue."""
         os._exit(int(error.exit_code))
 
 
-class _Evaluations(_Exit):
+class _Evaluations(_Notes):
     """Reports the periodic evaluations of a trial to its study."""
 
     def __init__(self, trial: "Trial", every: int, note: Callable[[str], None]) -> None:
-        self._trial, self._every, self._note = trial, every, note
+        super().__init__(note, f"{name_of(trial.number)}: ")
+        self._trial, self._every = trial, every
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """See `Reporter.evaluated`. Raises `Pruned` if the pruner decides so."""
@@ -141,10 +157,6 @@ class _Evaluations(_Exit):
             self._trial.report(value, row["steps"] // self._every)
         if self._trial.should_prune():
             raise Pruned
-
-    def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
-        self._note(f"{name_of(self._trial.number)}: {message}")
 
 
 class _Worker:
@@ -174,10 +186,8 @@ class _Worker:
         labels = labels_of(trial, self._plan.file.space)
         record = self._directory.read_record(number)
         if "state" not in record:
-            head = {"trial": number, "labels": dict(labels)}
-            head["values"] = values(self._plan.file.space, labels)
             start = time.monotonic()
-            record = self._outcome(trial, labels, head, record)
+            record = self._outcome(trial, labels)
             record["seconds"] = round(time.monotonic() - start, 3)
             reported = self._queue.trials()[number].intermediate_values
             record["evaluations"] = {str(step): x for step, x in reported.items()}
@@ -187,32 +197,71 @@ class _Worker:
         text = f"return {score:.6g}" if score is not None else record.get("error", "")
         self._note(f"{name_of(number)}: {record['state']} {text}".rstrip())
 
-    def _outcome(
-        self,
-        trial: "Trial",
-        labels: Labels,
-        head: dict[str, Any],
-        before: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """The record of a trial that has ended."""
-        # deaths of its worker since the last checkpoint
-        run = self._directory.run(trial.number)
-        saved = [path.name for path in checkpoint.committed(run.checkpoints)]
-        newest = max(saved, default=None)
+    def run_together(self, trials: "Sequence[Trial]") -> None:
+        """Trains all trials as the members of one run; raises as `run` does."""
+        plan, start = self._plan, time.monotonic()
+        heads = []
+        for trial in trials:
+            heads.append(self._head(trial.number, labels_of(trial, plan.file.space)))
+        try:
+            self._count_attempt(heads[0])
+            result = train(
+                plan.all_trials(),
+                runs_dir=self._directory.runs,
+                name=ALL,
+                resume="auto",
+                reporter=_Notes(self._note),
+            )
+            ended = each_scored(result)
+        except (LockedError, Interrupted):
+            self._forgive(heads[0])
+            raise
+        except PgcliError as error:
+            ended = [{"state": "failed", "error": error.message}] * len(plan.grid)
+        seconds = round((time.monotonic() - start) / len(trials), 3)
+        for trial, head in zip(trials, heads, strict=True):
+            record = {**head, **ended[trial.number], "seconds": seconds}
+            self._directory.write_record(trial.number, record)
+            self._tell(trial, record)
+        self._note(f"{len(trials)} trials in one run: {ALL}")
+
+    def _head(self, number: int, labels: Labels) -> dict[str, Any]:
+        """The beginning of the record of a trial."""
+        values = values_of(self._plan.file.space, labels)
+        return {"trial": number, "labels": dict(labels), "values": values}
+
+    def _count_attempt(self, head: Mapping[str, Any]) -> None:
+        """Records that a trial starts or continues.
+
+        Raises:
+          PgcliError: its worker died too often since the last checkpoint.
+        """
+        number = head["trial"]
+        before = self._directory.read_record(number)
+        saved = checkpoint.committed(self._directory.run(number).checkpoints)
+        newest = max((path.name for path in saved), default=None)
         attempts = before.get("attempts", 0) if before.get("newest") == newest else 0
         if attempts >= MAX_ATTEMPTS:
-            error = f"its worker died {attempts} times in a row at checkpoint {newest}"
-            return head | {"state": "failed", "error": error}
+            times = f"{attempts} times in a row"
+            raise PgcliError(f"its worker died {times} at checkpoint {newest}")
         counted = {"newest": newest, "attempts": attempts + 1}
-        self._directory.write_record(trial.number, head | counted)
+        self._directory.write_record(number, {**head, **counted})
 
+    def _forgive(self, head: Mapping[str, Any]) -> None:
+        """Records that a start has not ended in the death of the worker."""
+        self._directory.write_record(head["trial"], head)
+
+    def _outcome(self, trial: "Trial", labels: Labels) -> dict[str, Any]:
+        """The record of a trial that has ended."""
+        head = self._head(trial.number, labels)
         try:
+            self._count_attempt(head)
             resolved = self._plan.resolve(labels)
             self._require_settings(resolved, trial.number)
             result = train(
                 resolved,
                 runs_dir=self._directory.runs,
-                name=run.name,
+                name=name_of(trial.number),
                 resume="auto",
                 reporter=_Evaluations(
                     trial, max(1, resolved.config.eval.every or 1), self._note
@@ -221,7 +270,7 @@ class _Worker:
         except Pruned:
             return head | {"state": "pruned"}
         except (LockedError, Interrupted, SystemExit):
-            self._directory.write_record(trial.number, head | {"newest": newest})
+            self._forgive(head)
             raise
         except PgcliError as error:
             return head | {"state": "failed", "error": error.message}

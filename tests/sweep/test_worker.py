@@ -28,6 +28,15 @@ GRID = f"{CONFIG}sampler: grid\nspace: {{optimizer.lr: [1e-4, 1e-3]}}\n"
 Result = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def trials_apart(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials have runs of their own, except in tests of trials together."""
+    if "together" not in request.node.name:
+        monkeypatch.setattr(plans, "MAX_TOGETHER", 0)
+
+
 class Sweep:
     """A sweep in a directory, without a parent process."""
 
@@ -309,3 +318,72 @@ def test_signal_between_trials_ends_the_worker(
         sweep.work()
     assert stopped.value.exit_code == ExitCode.TERMINATED
     assert sweep.states() == ["COMPLETE", "WAITING"]
+
+
+def test_grid_of_floats_on_the_device_is_trained_together(tmp_path: Path) -> None:
+    text = GRID.replace("sampler", "  seeds: 2\nsampler")
+    sweep = Sweep(tmp_path, text)
+    assert sweep.work() == 2
+    assert sweep.states() == ["COMPLETE", "COMPLETE"]
+    assert [path.name for path in sweep.directory.runs.iterdir()] == ["all-trials"]
+    stored = sweep.directory.run(1).read_result()
+    assert stored is not None
+    for number, lr in enumerate((1e-4, 1e-3)):
+        members = stored["members"][2 * number : 2 * number + 2]
+        assert [member["optimizer.lr"] for member in members] == [lr, lr]
+        scores = [member["eval"]["return_mean"] for member in members]
+        record = sweep.directory.read_record(number)
+        assert record["values"] == {"optimizer.lr": lr}
+        assert record["scores"] == scores
+        assert record["score"] == sum(scores) / 2  # of two, the mean
+    rows = results(sweep.directory, sweep.queue, sweep.plan)["trials"]
+    assert [row["run"] for row in rows] == ["all-trials"] * 2
+
+
+def test_trials_together_are_told_once_each_after_a_kill(
+    tmp_path: Path, fake_train: Callable[..., list[str]]
+) -> None:
+    sweep = Sweep(tmp_path, GRID)
+    seen = []
+
+    def play(given: Mapping[str, Any]) -> Result:
+        seen.append(given)
+        if len(seen) == 1:
+            raise Interrupted(ExitCode.TERMINATED, {}, None)
+        scores = (1.0, 2.0)
+        return {
+            "members": [
+                {"diverged": None, "eval": {"return_mean": score}} for score in scores
+            ],
+            "cells": [{"eval": {"iqm_ci": [score, score]}} for score in scores],
+        }
+
+    names = fake_train(play)
+    with pytest.raises(Interrupted):
+        sweep.work()
+    assert sweep.states() == ["WAITING", "WAITING"]
+    # as if the worker had been killed when only the first trial had been reported
+    trial = sweep.queue.study.ask()
+    sweep.queue.study.tell(trial, 1.0)
+    assert sweep.work() == 1
+    assert names == ["all-trials", "all-trials"]
+    assert [trial.value for trial in sweep.queue.trials()] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sampler: grid", "sampler: random\ntrials: 2"),
+        ("sampler: grid", "sampler: grid\npruner: median"),
+        ("optimizer.lr: [1e-4, 1e-3]", "algo.num_epochs: [1, 2]"),
+        ("func:CartPole-v1", "CartPole-v1"),
+    ],
+)
+def test_other_trials_are_not_trained_together(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(GRID)
+    assert plans.load(file).together
+    file.write_text(GRID.replace(old, new))
+    assert not plans.load(file).together

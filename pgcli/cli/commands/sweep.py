@@ -135,8 +135,7 @@ def run(
         )
     terminal.answer(sweep_text.trials(result), result)
     if result["best"]:
-        path = Path(result["path"]) / "runs" / result["best"]["run"]
-        terminal.note(f"the best trial: pgcli eval {path}")
+        terminal.note(f"on fresh seeds: pgcli sweep best {where.path} --train")
 
 
 def worker(terminal: Terminal, sweep: Sweep, parent: Parent = None) -> None:

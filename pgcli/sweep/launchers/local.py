@@ -24,7 +24,7 @@ class LocalWorkers:
         self.failures = 0
 
     def fill(self, wanted: int) -> None:
-        """Removes workers that have ended and starts new ones, up to `wanted`."""
+        """Removes workers that have ended, and starts new ones up to `wanted`."""
         for slot, process in list(self._running.items()):
             code = process.poll()
             if code is None:
