@@ -30,7 +30,7 @@ LEAVES = (
     "pgcli.config.env_wrappers",
 )
 ARRAYS = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "gymnasium")
-HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib")
+HEAVY = (*ARRAYS, "pydantic", "ruamel", "matplotlib", "optuna")
 REPORTS = (
     "pgcli.sweep",
     "pgcli.ladder",

@@ -63,6 +63,8 @@ def trials(result: Mapping[str, Any]) -> str:
         (row for row in result["trials"] if row["state"] != "waiting"),
         key=lambda row: (row["score"] is None, -(row["score"] or 0), row["trial"]),
     )
+    if not rows:
+        return "no trial has started"
     keys = _keys(rows)
     lines = [
         [
@@ -120,8 +122,9 @@ class Progress:
             for key, word in (("pruned", "pruned"), ("fail", "failed"))
             if snapshot.counts[key]
         ]
-        over = snapshot.ended == snapshot.total
-        return ", ".join(words), "" if over else f"  {clock(snapshot.left)} left"
+        left = snapshot.left
+        unknown = left is None or snapshot.ended == snapshot.total
+        return ", ".join(words), "" if unknown else f"  {clock(left)} left"
 
     def lines(self, width: int) -> list[Line]:
         """The view, for a terminal of any width."""
@@ -131,7 +134,9 @@ class Progress:
         head, left = self._head(snapshot)
         lines: list[Line] = [[(head, "bold"), (f"  {snapshot.sampler}{left}", "")]]
         running = [f"{name} {share:.0%}" for name, share in snapshot.running]
-        rows = [("running", "  ".join(running) or "starting workers…")] if left else []
+        rows = [("running", "  ".join(running) or "starting workers…")]
+        if snapshot.ended == snapshot.total:
+            rows = []
         best = snapshot.best
         if best is not None:
             values = ", ".join(f"{k} {_value(x)}" for k, x in best["values"].items())
