@@ -50,9 +50,11 @@ NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES State=UP
 EOF
 stop() {
-    for file in run/slurmd.pid run/slurmctld.pid run/munged.pid; do
-        kill "$(cat "$file")" || true
+    for name in slurmd slurmctld munged; do
+        kill "$(cat "$dir/run/$name.pid")" || true
     done 2>/dev/null
+    sleep 2
+    rm -rf "$dir"
 }
 trap stop EXIT
 root/usr/sbin/munged --force --socket run/munge.sock --key-file "$dir/munge.key" \
