@@ -132,7 +132,10 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
             restore_random_numbers(env, EnvState(before, arrays))
             recording.begin(env)
             obs, _ = env.reset()
-        for action in actions.tolist() if actions.dtype.kind == "i" else actions:
+        for action in actions:
+            # as in training: NumPy's integers, or arrays, also without axes
+            if actions.ndim > 1 or actions.dtype.kind == "f":
+                action = np.array(action)
             obs = env.step(action)[0]
             recording.add(action)
     except PASSED:

@@ -28,7 +28,7 @@ from support.stateful_envs import (
 from pgcli.envs.base import EnvState, HostEnv
 from pgcli.envs.state.capture import capture, first_obs, refusal, restore
 from pgcli.envs.state.physics_engines import NotRestoredError
-from pgcli.envs.state.replay import MAX_BYTES, Recording
+from pgcli.envs.state.replay import MAX_BYTES, Recording, replay
 from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.errors import CheckpointError
 
@@ -423,6 +423,43 @@ def test_recording_of_a_long_episode_is_flat() -> None:
     record.begin(env)
     record.add(1)
     assert record.state(env, "").arrays["actions"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gymnasium.spaces.Discrete(3),
+        gymnasium.spaces.MultiBinary(3),
+        gymnasium.spaces.MultiDiscrete([2, 3], np.int16),
+        gymnasium.spaces.Box(-1, 1, (), np.float16),
+        gymnasium.spaces.Box(-1, 1, (2,), np.float32),
+    ],
+)
+def test_replayed_actions_are_those_of_the_space(space: gymnasium.Space) -> None:
+    """Another dtype in a replay would end the next save."""
+
+    class Seen(Walker):
+        action_space = space
+        valid = True
+
+        def move(self, action: Any) -> np.ndarray:
+            self.valid = self.valid and space.contains(action)
+            return super().move(int(np.sum(action)))
+
+    def step(env: Seen, record: Recording) -> None:
+        action = space.sample()
+        record.last_obs = env.step(action)[0]
+        record.add(action)
+
+    env, again, record = Seen(), Seen(), Recording(begun=False)
+    env.reset(seed=0)
+    for _ in range(4):
+        step(env, record)
+    copied = replay(again, record.state(env, ""), again.reset(seed=0)[0])
+    assert again.valid
+    step(again, copied)
+    actions = copied.state(again, "").arrays["actions"]
+    assert (len(actions), actions.dtype) == (5, np.asarray(space.sample()).dtype)
 
 
 def test_environment_that_turns_opaque_is_recorded_from_its_next_reset() -> None:

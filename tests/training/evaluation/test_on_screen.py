@@ -59,7 +59,7 @@ def shown(env_id: str, *words: str) -> int:
 def test_one_environment_is_shown_and_plays_all_episodes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert shown("Shown-v0", "--json") == ExitCode.DONE
+    assert shown("OnScreen-v0", "--json") == ExitCode.DONE
     assert Shown.made == ["human"]
     result = json.loads(capsys.readouterr().out)
     assert (result["episodes"], result["return_mean"]) == (3, 3)
@@ -86,13 +86,13 @@ def test_a_window_needs_a_display(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SDL_VIDEODRIVER")
-    assert shown("Shown-v0") == ExitCode.USAGE
+    assert shown("OnScreen-v0") == ExitCode.USAGE
     assert "`pgcli video` writes a file" in capsys.readouterr().err
     assert Shown.made == []
 
 
 def test_another_render_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["eval", "--agent", "random", "Shown-v0", "--render", "rgb_array"]
+    words = ["eval", "--agent", "random", "OnScreen-v0", "--render", "rgb_array"]
     assert main(words) == ExitCode.USAGE
     assert "expected human" in capsys.readouterr().err
 
