@@ -38,7 +38,9 @@ from pgcli.training.step import init_agent as new_agent
 NUM_ENVS, NUM_STEPS, LIMIT, CAPACITY = 4, 8, 5, 8
 CASES = ("box", "dict-recurrent")
 every_algorithm = pytest.mark.parametrize("algo", sorted(ALGORITHMS))
-every_case = pytest.mark.parametrize("name", CASES)
+FEW = ("reinforce", "trpo", "ppo2")
+"""Algorithms whose recurrent case is quick enough, one of each family."""
+MOST = ("dict-recurrent", False)
 
 
 class World(NamedTuple):
@@ -141,8 +143,15 @@ def learned(algo: str, name: str, host: bool, knobs: Knobs | None = None) -> Lea
 
 
 @pytest.mark.parametrize("host", [False, True], ids=["device", "host"])
-@every_case
-@every_algorithm
+@pytest.mark.parametrize(
+    ("algo", "name"),
+    [
+        pytest.param(algo, name, marks=pytest.mark.slow if (name, few) == MOST else ())
+        for algo in sorted(ALGORITHMS)
+        for name in CASES
+        for few in [algo in FEW]
+    ],
+)
 def test_every_algorithm_updates_once_and_stays_finite(
     algo: str, name: str, host: bool
 ) -> None:

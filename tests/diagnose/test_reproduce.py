@@ -17,7 +17,10 @@ STEPS = ("steps=192", "eval.every=64", "checkpoint.every=64")
 """Six iterations of 32 steps, with three evaluations."""
 
 
-@pytest.fixture(scope="module", params=["func:CartPole-v1", "CartPole-v1"])
+@pytest.fixture(
+    scope="module",
+    params=["func:CartPole-v1", pytest.param("CartPole-v1", marks=pytest.mark.slow)],
+)
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -55,6 +58,7 @@ def test_run_equals_itself(run: RunDirectory) -> None:
     assert found["environment"] == {}
 
 
+@pytest.mark.slow
 def test_run_that_its_caller_has_ended_is_compared_up_to_there(tmp_path: Path) -> None:
     given = resolved("func:CartPole-v1", *STEPS, "log.sinks=[csv]")
     train(given, runs_dir=tmp_path, name="first", on_iteration=lambda _: False)

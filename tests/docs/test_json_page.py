@@ -39,7 +39,7 @@ CALLS = {
     "report": ["report one two -o report.html"],
     "explain": ["explain"],
     "explain ALGO": ["explain ppo2", "explain reinforce"],
-    "init": ["init CartPole-v1 -o init.yaml", "init func:CartPole-v1 -o func.yaml"],
+    "init": ["init CartPole-v1 -o init.yaml"],
     "config show": ["config show", "config show --no-preset"],
     "config check": ["config check my.yaml"],
     "config explain": ["config explain algo.clip_eps", "config explain optimizer.lr"],

@@ -77,6 +77,7 @@ def test_metrics_page_names_the_algorithms_of_keys_of_one_algorithm() -> None:
         assert {name for name in ALGORITHMS if key in keys_of(name)} == {algo}, key
 
 
+@pytest.mark.slow
 def test_metrics_page_has_the_keys_of_the_other_logs_and_of_members(
     tmp_path: Path,
 ) -> None:

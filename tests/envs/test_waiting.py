@@ -86,7 +86,7 @@ def test_exit_of_an_environment_is_an_exception(
     assert left == [3, 4, 5]
 
 
-@pytest.mark.parametrize("end", ["make", "step"])
+@pytest.mark.parametrize("end", [pytest.param("make", marks=pytest.mark.slow), "step"])
 def test_environment_that_leaves_the_process_ends_with_an_error(
     end: str, tmp_path: Path
 ) -> None:

@@ -19,9 +19,8 @@ def short_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitted_baseline, "STEPS", 5)
 
 
-@pytest.mark.parametrize(
-    "env_id", ["func:CartPole-v1", pytest.param("Pendulum-v1", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", ["func:CartPole-v1", "Pendulum-v1"])
 def test_every_weight_is_measured_at_both_policies(env_id: str) -> None:
     messages: list[str] = []
     result = gradient_variance(

@@ -76,7 +76,7 @@ def test_registered_environment_trains_or_says_why_not(env_id: str) -> None:
         assert np.isfinite(row["kl"])
 
 
-@pytest.mark.parametrize("make", [Rooms, Lamps])
+@pytest.mark.parametrize("make", [Rooms, pytest.param(Lamps, marks=pytest.mark.slow)])
 def test_choices_bits_and_compound_observations_train(make: Any) -> None:
     envs = [make() for _ in range(2)]
     envs = [NamedParts(env) if make is Rooms else env for env in envs]

@@ -28,7 +28,7 @@ MEMBERS = {
 }
 
 # Each compiles for seconds. Both loops, kinds of action and of batch are among these.
-BY_DEFAULT = {"ppo2/CartPole-v1", "reward-to-go/func-Pendulum-v1"}
+BY_DEFAULT = {"ppo2/CartPole-v1"}
 STEPS = {"brax": ["env.num_envs=32", "rollout.num_steps=32"]}
 
 

@@ -37,6 +37,7 @@ def outputs(policy: Policy, params: Any, obs: Any) -> Any:
     return policy.apply(params, (), obs, jnp.zeros(4, bool))[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torso", SPECS)
 def test_bfloat16_outputs_are_float32_and_close_to_its(torso: str) -> None:
     half, full = policy_of(torso, "bfloat16"), policy_of(torso, "float32")

@@ -4,10 +4,9 @@ from functools import cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.toys import CONTINUOUS, TWO_KEYS, quick_jit, spec_of
+from support.toys import CONTINUOUS, quick_jit, spec_of
 
 from pgcli.config.schema import NetworkConfig
 from pgcli.nn.memory import CELLS
@@ -42,16 +41,24 @@ def reference(kind: str, params: Any, state: list, x: np.ndarray) -> list:
 
 
 @cache
-def made(kind: str, shared: bool = False) -> tuple:
-    """(policy, parameters, obs [T, N], start [T, N]) with random biases as well."""
+def begun(kind: str, shared: bool = False) -> tuple:
+    """(policy, its initial parameters as NumPy arrays)."""
     network = NetworkConfig(hidden=(4,), memory=kind, memory_size=M, shared=shared)
     policy = make_policy(spec_of(CONTINUOUS), network)
-    params = quick_jit(policy.init)(jax.random.key(0))
+    return policy, jax.device_get(quick_jit(policy.init)(jax.random.key(0)))
+
+
+@cache
+def made(kind: str, shared: bool = False) -> tuple:
+    """(policy, parameters, obs [T, N], start [T, N]) with random biases as well."""
+    policy, params = begun(kind, shared)
+    drawn = np.random.default_rng(0)
     params = jax.tree.map(
-        lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
+        lambda x: x + np.float32(0.1 * drawn.normal(size=x.shape)), params
     )
-    obs = jax.random.normal(jax.random.key(1), (T, N, 2))
-    start = jnp.zeros((T, N), bool).at[0].set(True).at[3, 1].set(True)
+    obs = drawn.normal(size=(T, N, 2)).astype(np.float32)
+    start = np.zeros((T, N), bool)
+    start[0] = start[3, 1] = True
     return policy, params, obs, start
 
 
@@ -61,15 +68,13 @@ def test_sequences_follow_the_equations_and_reset_at_starts(kind: str) -> None:
     # a state that the first start must remove
     first = jax.tree.map(lambda x: x + 0.7, policy.initial_carry(N))
     seen = quick_jit(partial(unroll, policy))(params, first, obs, start)
-    arrays = jax.device_get(params)
+    arrays = params
     for torso in ("policy", "value"):
         layer, memory = arrays[torso]["Dense_0"], arrays[f"{torso}_memory"]
         state = [np.full((N, M), 0.7) for _ in range(CELLS[kind].parts)]
         for t in range(T):
-            state = [
-                np.where(np.asarray(start[t])[:, None], 0.0, part) for part in state
-            ]
-            x = np.tanh(np.asarray(obs[t]) @ layer["kernel"] + layer["bias"])
+            state = [np.where(start[t][:, None], 0.0, part) for part in state]
+            x = np.tanh(obs[t] @ layer["kernel"] + layer["bias"])
             state = reference(kind, memory, state, x)
             for found, expected in zip(seen.carry[torso], state, strict=True):
                 np.testing.assert_allclose(found[t], expected, atol=1e-5)
@@ -100,9 +105,7 @@ def test_steps_one_by_one_give_what_the_sequence_gives(kind: str, shared: bool) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_begins_with_orthogonal_gates_and_biases_of_zero(kind: str) -> None:
-    network = NetworkConfig(hidden=(4,), memory=kind, memory_size=M)
-    policy = make_policy(spec_of(obs=TWO_KEYS), network)
-    memory = quick_jit(policy.init)(jax.random.key(0))["policy_memory"]
+    memory = begun(kind)[1]["policy_memory"]
     for gate in np.split(np.asarray(memory["recurrent"]), CELLS[kind].gates, axis=1):
         np.testing.assert_allclose(gate @ gate.T, np.eye(M), atol=1e-5)
     assert not np.any(memory["bias"])

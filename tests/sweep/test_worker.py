@@ -320,6 +320,7 @@ def test_signal_between_trials_ends_the_worker(
     assert sweep.states() == ["COMPLETE", "WAITING"]
 
 
+@pytest.mark.slow
 def test_grid_of_floats_on_the_device_is_trained_together(tmp_path: Path) -> None:
     text = GRID.replace("sampler", "  seeds: 2\nsampler")
     sweep = Sweep(tmp_path, text)

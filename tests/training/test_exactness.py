@@ -86,6 +86,7 @@ def test_restore_continues_byte_for_byte(
     assert_same_bytes(snapshot(second), undisturbed[1])
 
 
+@pytest.mark.slow
 def test_memory_is_part_of_what_is_restored() -> None:
     limits = ("env.max_episode_steps=13", f"steps={ITERATIONS * BATCH}")
     cfg = config("func:CartPole-v1", *limits, "network.memory=gru")

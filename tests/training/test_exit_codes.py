@@ -284,8 +284,8 @@ def test_whatever_leaves_a_step_exits_3_behind_a_checkpoint(
     ("workers", "number", "code"),
     [
         (0, signal.SIGTERM, 143),
-        (1, signal.SIGINT, 130),
-        ("thread", signal.SIGTERM, 143),
+        pytest.param(1, signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param("thread", signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],
 )
 def test_one_signal_ends_a_run_whose_environment_hangs(
@@ -351,7 +351,10 @@ def test_signal_ends_a_run_that_is_stuck_in_native_code(
     assert (answer["error"]["help"] is None) == (fault == "make_deadlock")
 
 
-@pytest.mark.parametrize("fault", LOST)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(x, marks=() if x == "kill" else pytest.mark.slow) for x in LOST],
+)
 def test_failing_worker_exits_3_behind_a_checkpoint_and_leaves_no_process(
     tmp_path: Path, call: Call, bad: str, fault: str
 ) -> None:

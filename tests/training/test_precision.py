@@ -69,7 +69,9 @@ def test_nan_that_is_expected_is_no_error() -> None:
         assert np.isnan(jax.jit(lambda x: 0 * x)(jnp.float32(np.inf)))
 
 
-@pytest.mark.parametrize("command", ["train", "eval"])
+@pytest.mark.parametrize(
+    "command", ["train", pytest.param("eval", marks=pytest.mark.slow)]
+)
 def test_platform_without_a_plugin_is_named_with_exit_6(
     command: str, tmp_path: Path
 ) -> None:

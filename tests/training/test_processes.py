@@ -141,6 +141,7 @@ def test_run_stopped_by_a_signal_and_resumed_ends_like_the_undisturbed(
     assert ending(run, resumed) == undisturbed
 
 
+@pytest.mark.slow
 def test_run_killed_and_started_again_ends_like_the_undisturbed(
     undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_run_killed_ten_times_ends_like_the_undisturbed(
     assert ending(run, answer) == undisturbed
 
 
+@pytest.mark.slow
 def test_host_run_interrupted_continues_exactly_and_logs_each_step_once(
     tmp_path: Path,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from support.small_runs import BATCH, resolved
 
 from pgcli.storage.run_directory import RunDirectory
@@ -23,6 +24,7 @@ def test_origins_are_recorded_and_follow_a_resume(tmp_path: Path) -> None:
     assert run.read_meta() == {**meta, "origins": {**asked.origins, "steps": "resume"}}
 
 
+@pytest.mark.slow
 def test_member_on_its_own_names_the_run_that_its_values_are_from(
     tmp_path: Path,
 ) -> None:

@@ -135,7 +135,8 @@ def test_kill_at_any_file_operation_is_made_good_by_resume_auto(
         shutil.rmtree(runs_dir)
 
 
-@pytest.mark.parametrize("lasting", [False, pytest.param(True, marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lasting", [False, True])
 def test_disk_that_fails_stops_no_training_that_has_begun(
     tmp_path: Path, lasting: bool
 ) -> None:

@@ -197,7 +197,7 @@ class Warnings(pgcli.training.reporter.Reporter):
         self.texts.append(message)
 
 
-@pytest.mark.parametrize("preset", [True, False])
+@pytest.mark.parametrize("preset", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_run_warns_of_images_in_dense_layers_and_records_the_kind(
     pixels: type[Pixels], tmp_path: Path, preset: bool
 ) -> None:

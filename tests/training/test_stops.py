@@ -185,7 +185,7 @@ def test_on_iteration_exception_ends_the_run_after_a_checkpoint(
 @pytest.mark.parametrize(
     ("env_id", "seeds"),
     [
-        ("func:CartPole-v1", 2),
+        pytest.param("func:CartPole-v1", 2, marks=pytest.mark.slow),
         ("CartPole-v1", 1),
         pytest.param("func:CartPole-v1", 1, marks=pytest.mark.slow),
         pytest.param("CartPole-v1", 2, marks=pytest.mark.slow),

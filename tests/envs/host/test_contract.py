@@ -279,6 +279,7 @@ def test_evaluation_says_of_an_observation_what_training_says(
     assert "seed 2" in str(caught.value.where)
 
 
+@pytest.mark.slow
 def test_a_run_warns_once_of_bounds_in_training_and_evaluation() -> None:
     loop = HostLoop(config("Odd-v0", "env.kwargs={obs: floats, fault: outside}"))
     with closing(loop):

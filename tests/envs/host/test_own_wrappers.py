@@ -29,7 +29,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> None:
     user_modules.use(["cases.wrappers", "cases.one_only"])
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_evaluations_report_the_return_beneath_the_wrappers(
     tmp_path: Path, seeds: int
 ) -> None:
@@ -59,6 +59,7 @@ def test_wrappers_are_the_same_in_other_processes_and_threads(workers: str) -> N
     assert first == second
 
 
+@pytest.mark.slow
 def test_run_with_a_counting_wrapper_resumes_exactly(tmp_path: Path) -> None:
     cfg = config("CartPole-v1", COUNTING, "steps=64")
     with closing(HostLoop(cfg)) as whole, closing(HostLoop(cfg, like=whole)) as half:

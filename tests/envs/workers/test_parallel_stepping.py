@@ -297,7 +297,12 @@ while True:
 
 
 @pytest.mark.parametrize(
-    ("fault", "end"), [("", signal.SIGKILL), ("sleep", signal.SIGKILL), ("", None)]
+    ("fault", "end"),
+    [
+        ("", signal.SIGKILL),
+        pytest.param("sleep", signal.SIGKILL, marks=pytest.mark.slow),
+        ("", None),
+    ],
 )
 def test_workers_die_with_their_parent(
     tmp_path: Path, fault: str, end: signal.Signals | None

@@ -13,7 +13,7 @@ from pgcli.cli.main import main
 from pgcli.errors import ExitCode
 
 
-class Shown(gymnasium.Env[Any, Any]):
+class OnScreen(gymnasium.Env[Any, Any]):
     """Notes how it was made; episodes of three steps."""
 
     metadata = {"render_modes": ["human", "rgb_array"]}  # noqa: RUF012 - as Gymnasium's
@@ -32,7 +32,7 @@ class Shown(gymnasium.Env[Any, Any]):
         return 0, 1.0, self._step == 3, False, {}
 
 
-class Blind(Shown):
+class Blind(OnScreen):
     """It has no pictures."""
 
     metadata = {"render_modes": []}  # noqa: RUF012 - as Gymnasium's
@@ -44,11 +44,11 @@ def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
-    Shown.made.clear()
-    for cls in (Shown, Blind):
+    OnScreen.made.clear()
+    for cls in (OnScreen, Blind):
         gymnasium.register(f"{cls.__name__}-v0", cls, max_episode_steps=9)
     yield
-    for cls in (Shown, Blind):
+    for cls in (OnScreen, Blind):
         gymnasium.registry.pop(f"{cls.__name__}-v0")
 
 
@@ -60,7 +60,7 @@ def test_one_environment_is_shown_and_plays_all_episodes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert shown("OnScreen-v0", "--json") == ExitCode.DONE
-    assert Shown.made == ["human"]
+    assert OnScreen.made == ["human"]
     result = json.loads(capsys.readouterr().out)
     assert (result["episodes"], result["return_mean"]) == (3, 3)
     assert result["env_changes"] == {}
@@ -88,7 +88,7 @@ def test_a_window_needs_a_display(
     monkeypatch.delenv("SDL_VIDEODRIVER")
     assert shown("OnScreen-v0") == ExitCode.USAGE
     assert "`pgcli video` writes a file" in capsys.readouterr().err
-    assert Shown.made == []
+    assert OnScreen.made == []
 
 
 def test_another_render_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,7 @@ def test_host_learner_of_images_on_two_devices_is_that_on_one() -> None:
     assert_alike(on(1, FILTERS, Pictures()), on(2, FILTERS, Pictures()), 3)
 
 
+@pytest.mark.slow
 def test_host_learner_on_two_devices_resumes_with_the_same_bytes() -> None:
     cfg = config("CartPole-v1")
     first, second = on(2, cfg), on(2, cfg)

@@ -94,8 +94,12 @@ class Pair(NamedTuple):
 
 @pytest.fixture(
     scope="module",
-    params=[("func:CartPole-v1", "ppo2"), ("func:Pendulum-v1", "a2c")],
-    ids=lambda pair: "-".join(pair),
+    params=[
+        pytest.param(("func:CartPole-v1", "ppo2"), id="cartpole"),
+        pytest.param(
+            ("func:Pendulum-v1", "a2c"), id="pendulum", marks=pytest.mark.slow
+        ),
+    ],
 )
 def pair(request: pytest.FixtureRequest) -> Pair:
     env_id, algo = request.param

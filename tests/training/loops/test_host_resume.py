@@ -136,7 +136,7 @@ def ending(runs_dir: Path, result: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("env_id", "algo", "needs"),
     [
-        ("CartPole-v1", "ppo2", None),
+        pytest.param("CartPole-v1", "ppo2", None, marks=SLOW),
         pytest.param("Pendulum-v1", "a2c", None, marks=SLOW),
         pytest.param("HalfCheetah-v5", "ppo2", "mujoco", marks=SLOW),
         pytest.param("LunarLander-v3", "ppo2", "Box2D", marks=SLOW),
@@ -205,7 +205,9 @@ class Halting(CartPoleEnv):
         return super().step(action)
 
 
-@pytest.mark.parametrize(("algo", "iterations"), [("ppo2", 2), ("reinforce", 0)])
+@pytest.mark.parametrize(
+    ("algo", "iterations"), [pytest.param("ppo2", 2, marks=SLOW), ("reinforce", 0)]
+)
 def test_rollout_that_is_given_up_is_repeated_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algo: str, iterations: int
 ) -> None:

@@ -37,7 +37,8 @@ GRID: dict[str, Any] = {"grid": {"optimizer.lr": (1e-4, 1e-2)}, "seeds": 2}
 @pytest.mark.parametrize(
     ("algo", "seeds", "devices", "block"),
     [
-        ("ppo2", 3, 2, 1024),  # a copy of the last fills the second device
+        # a copy of the last fills the second device
+        pytest.param("ppo2", 3, 2, 1024, marks=pytest.mark.slow),
         ("ppo2", 2, 1, BATCH // 2),  # one minibatch: one at a time
         pytest.param("reward-to-go", 2, 1, 1024, marks=pytest.mark.slow),
         pytest.param("ppo2", 2, 2, 1024, marks=pytest.mark.slow),
@@ -75,6 +76,7 @@ def test_members_in_groups_are_what_each_is_alone(most: int) -> None:
     np.testing.assert_array_equal(result[1]["x"], many[0]["x"])
 
 
+@pytest.mark.slow
 def test_copies_that_fill_a_device_are_seen_nowhere() -> None:
     loop = side_by_side(devices=2, seeds=3)
     assert loop._places == 4
@@ -266,6 +268,7 @@ def test_two_devices_are_one(algo: str, sets: tuple[str, ...]) -> None:
     assert [r["return_mean"] for r in split] == [r["return_mean"] for r in rows]
 
 
+@pytest.mark.slow
 def test_two_devices_resume_byte_for_byte() -> None:
     cfg = config(ENV, "algo.recompute_advantage=true")
     loop = alone(cfg, data=2)

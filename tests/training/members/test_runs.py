@@ -137,6 +137,7 @@ def test_member_that_is_not_one_is_a_mistake(
         load_agent(Path(result["checkpoint"]), member)
 
 
+@pytest.mark.slow
 def test_host_members_have_the_same_layout(runs_dir: Path) -> None:
     asked = resolved("CartPole-v1", f"steps={2 * BATCH}", "eval.every=0", "seeds=2")
     report = train(asked, runs_dir=runs_dir, name="host")
