@@ -21,7 +21,8 @@ def distribution(dimension: Dimension) -> Any:
     if dimension.kind == "integers":
         return distributions.IntDistribution(*dimension.values)
     log = dimension.kind == "log_uniform"
-    return distributions.FloatDistribution(*dimension.values, log=log)
+    low, high = dimension.values
+    return distributions.FloatDistribution(low, high, log=log)
 
 
 def labels_of(trial: "Trial", dimensions: Space) -> Labels:

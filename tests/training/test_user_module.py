@@ -12,7 +12,9 @@ import pytest
 from gymnasium import spaces
 
 from pgcli.config.load import resolve
+from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
+from pgcli.envs.make import make_device_env
 from pgcli.errors import UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.run_directory import RunDirectory
@@ -88,3 +90,17 @@ def test_a_run_on_a_users_environment_needs_its_module_again(
     assert space.contains(np.asarray(action))
     batch: Any = (np.arange(3), np.zeros((3, 2), np.int8))
     assert load_policy("runs/a")(batch).shape == (3, 2)
+
+
+def test_task_of_the_page_on_networks_hides_velocities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "networks.md"
+    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    (tmp_path / "positions.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    user_modules.use(["positions"])
+    env = make_device_env(EnvConfig("func:Positions"))
+    assert env.spec.obs.shape == (2,)
+    assert env.spec.max_episode_steps == 500
