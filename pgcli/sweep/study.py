@@ -214,8 +214,13 @@ def open_storage(url: str) -> Any:
     try:
         if scheme == "journal":
             return JournalStorage(journal.JournalFileBackend(rest))
-        wait = {"connect_args": {"timeout": BUSY_SECONDS}}
-        return RDBStorage(url, engine_kwargs=wait if scheme == "sqlite" else {})
+        if scheme != "sqlite":
+            return RDBStorage(url)
+        from sqlalchemy import NullPool
+
+        # no connection outlives its use
+        options = {"connect_args": {"timeout": BUSY_SECONDS}, "poolclass": NullPool}
+        return RDBStorage(url, engine_kwargs=options)
     except Exception as error:
         raise UsageError(
             f"the storage cannot be opened: {str(error).splitlines()[0]}",
