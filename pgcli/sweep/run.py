@@ -9,7 +9,7 @@ from pgcli.storage.lock import locked
 from pgcli.sweep import study
 from pgcli.sweep.directory import SweepDirectory
 from pgcli.sweep.launchers import slurm
-from pgcli.sweep.launchers.local import LocalWorkers
+from pgcli.sweep.launchers.base import Launch, Workers
 from pgcli.sweep.plan import Plan
 from pgcli.sweep.results import results
 from pgcli.sweep.watcher import Snapshot, Watcher
@@ -66,6 +66,7 @@ def run(
     plan: Plan,
     directory: SweepDirectory,
     *,
+    launch: Launch,
     workers: int,
     storage: str | None,
     rebuild: bool,
@@ -77,7 +78,8 @@ def run(
     Args:
       plan: the sweep.
       directory: its directory.
-      workers: number of worker processes.
+      launch: starts the workers.
+      workers: number of workers.
       storage: URL of the storage; None for that of the last start, or a file.
       rebuild: whether to make the study again from the records of the trials.
       env_modules: modules of environments that the workers may import.
@@ -98,7 +100,7 @@ def run(
             # one worker has all cores if all trials are one run
             together = plan.together and directory.may_start_together()
             workers = 1 if together else workers
-            pool = LocalWorkers(directory, workers)
+            pool = launch(directory, workers)
             watcher = Watcher(directory, plan, queue, workers, end)
             try:
                 while stop.code is None and not _is_over(queue, plan, end):
@@ -140,7 +142,7 @@ def _is_over(queue: study.Queue, plan: Plan, end: float | None) -> bool:
     return plan.num_trials is not None and not counts["waiting"] + counts["running"]
 
 
-def _check(queue: study.Queue, pool: LocalWorkers, counts: Mapping[str, int]) -> None:
+def _check(queue: study.Queue, pool: Workers, counts: Mapping[str, int]) -> None:
     """Checks that the sweep makes progress.
 
     Raises:

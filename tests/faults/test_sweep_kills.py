@@ -1,4 +1,4 @@
-"""A sweep whose workers and parent are killed at random and started again."""
+"""A sweep whose workers, parent or machine are killed."""
 
 import json
 import os
@@ -35,10 +35,12 @@ space:
 """
 
 
-def start(folder: Path, environ: Mapping[str, str]) -> "subprocess.Popen[str]":
+def start(
+    folder: Path, environ: Mapping[str, str], *options: str
+) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "pgcli", "sweep", "my.yaml", "--out", "sweep"]
     return subprocess.Popen(
-        [*command, "--workers", "2", "-q", "--json"],
+        [*command, "--workers", "2", "-q", "--json", *options],
         cwd=folder,
         env=environ,
         stdout=subprocess.PIPE,
@@ -132,3 +134,35 @@ def test_killed_sweep_has_the_results_of_an_undisturbed_one(
     assert scores(answer) == scores(wanted)
     assert logs(killed) == logs(calm)
     assert len(logs(calm)) == 3 * TRIALS
+
+
+@pytest.mark.timeout(2 * LIMIT)
+def test_lost_node_of_a_ray_cluster_changes_no_result(
+    tmp_path: Path, user_environ: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    environ = {**user_environ, "PGCLI_CACHE": os.environ["PGCLI_CACHE"]}
+    calm, lost = prepare(tmp_path / "calm"), prepare(tmp_path / "lost")
+    wanted = finish(calm, environ)
+
+    for name in os.environ.keys() - environ.keys():
+        monkeypatch.delenv(name)  # nodes pass theirs on
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        process = start(
+            lost, {**environ, "RAY_ADDRESS": cluster.address}, "--launcher", "ray"
+        )
+        while len({path.parts[-3] for path in checkpoints(lost)}) < 4:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        cluster.remove_node(second, allow_graceful=False)
+        _, err = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, err
+    finally:
+        cluster.shutdown()
+    assert logs(lost) == logs(calm)
+    assert scores(finish(lost, environ)) == scores(wanted)

@@ -1,18 +1,21 @@
 """Launchers: cores of local workers, and the script of a Slurm job."""
 
+import importlib.util
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from pgcli.cli.main import main
 from pgcli.config.errors import ConfigError
+from pgcli.errors import UsageError
 from pgcli.sweep import directory as directories
 from pgcli.sweep import plan as plans
 from pgcli.sweep.directory import SweepDirectory
-from pgcli.sweep.launchers import slurm
+from pgcli.sweep.launchers import ray, slurm
 from pgcli.sweep.launchers.local import shares
 
 TEXT = """\
@@ -99,7 +102,33 @@ def test_refusals_of_slurm_have_words(
     assert main(words) == 2
     assert "not on the PATH" in capsys.readouterr().err
     assert main([*words, "--launcher", "condor"]) == 2
-    assert "expected local or slurm" in capsys.readouterr().err
+    assert "expected local, slurm or ray" in capsys.readouterr().err
+    assert main([*words[:-1], "local", "--cpus-per-trial", "2"]) == 2
+    assert "need `--launcher ray`" in capsys.readouterr().err
+
+
+def test_cluster_of_ray_that_does_not_listen_is_refused_at_once(
+    commands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna")
+    if importlib.util.find_spec("ray") is None:
+        assert main(["sweep", "my.yaml", "-o", "out", "--launcher", "ray"]) == 2
+        assert "needs Ray, which is not installed" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no Ray cluster listens there"):
+        ray.check_address("127.0.0.1:1")
+
+
+def test_workers_of_ray_take_cores_that_are_free(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4})
+    with ray.free_cores(2) as first, ray.free_cores(2) as second:
+        assert (first, second) == ({0, 1}, {2, 3})
+        with ray.free_cores(2) as third:
+            assert third in (first, second)
+    with ray.free_cores(2) as again:
+        assert again == first
 
 
 def test_options_of_slurm_are_checked(tmp_path: Path) -> None:

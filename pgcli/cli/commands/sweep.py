@@ -17,6 +17,7 @@ from pgcli.errors import UsageError
 
 if TYPE_CHECKING:
     from pgcli.sweep.directory import SweepDirectory
+    from pgcli.sweep.launchers.base import Launch
     from pgcli.sweep.plan import Plan
 
 EXAMPLES = """\
@@ -42,7 +43,7 @@ Workers = Annotated[
     options.option(
         "--workers N",
         "worker processes",
-        "one per core; one on an accelerator; 8 tasks of Slurm",
+        "one per core; one on an accelerator; 8 tasks of Slurm; room in Ray",
         parser=options.whole_number(1, 1024),
     ),
 ]
@@ -55,7 +56,23 @@ Storage = Annotated[
 Launcher = Annotated[
     str,
     options.option(
-        "--launcher local|slurm", "processes on this machine, or a Slurm array job"
+        "--launcher local|slurm|ray",
+        "processes on this machine, a Slurm array job, or tasks of a Ray cluster",
+    ),
+]
+Cpus = Annotated[
+    int | None,
+    options.option(
+        "--cpus-per-trial N",
+        "cores of a worker of Ray",
+        "1",
+        parser=options.whole_number(1, 4096),
+    ),
+]
+Gpus = Annotated[
+    float | None,
+    options.option(
+        "--gpus-per-trial X", "accelerators of a worker of Ray, or a fraction", "0"
     ),
 ]
 DryRun = Annotated[bool, options.option("--dry-run", "list the trials and stop")]
@@ -86,6 +103,8 @@ def run(
     out: Out = None,
     workers: Workers = None,
     launcher: Launcher = "local",
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
     storage: Storage = None,
     rebuild: Rebuild = False,
     dry_run: DryRun = False,
@@ -97,8 +116,7 @@ def run(
     Trials run in worker processes and are ranked by the interquartile mean of their
     seeds. The same command continues an interrupted sweep.
     """
-    if launcher not in ("local", "slurm"):
-        raise UsageError(f"`--launcher {launcher}`: expected local or slurm")
+    _check_launcher(launcher, cpus_per_trial, gpus_per_trial)
     options.use_modules(env_modules)
     from pgcli.sweep import directory as directories
     from pgcli.sweep import plan as plans
@@ -123,11 +141,21 @@ def run(
         terminal.answer(f"job {data['job']}", data)
         terminal.note(f"its trials: pgcli sweep status {where.path}")
         return
+    launch: Launch
+    if launcher == "ray":
+        from pgcli.sweep.launchers import ray
+
+        launch, room = ray.connect(cpus_per_trial or 1, gpus_per_trial or 0)
+    else:
+        from pgcli.sweep.launchers.local import LocalWorkers
+
+        launch, room = LocalWorkers, default_workers(plan.first.accelerator)
     with contextlib.closing(sweep_text.Progress(terminal)) as progress:
         result = running.run(
             plan,
             where,
-            workers=workers or default_workers(plan.first.accelerator),
+            launch=launch,
+            workers=workers or room,
             storage=storage,
             rebuild=rebuild,
             env_modules=list(env_modules or ()),
@@ -136,6 +164,23 @@ def run(
     terminal.answer(sweep_text.trials(result), result)
     if result["best"]:
         terminal.note(f"on fresh seeds: pgcli sweep best {where.path} --train")
+
+
+def _check_launcher(name: str, cpus: int | None, gpus: float | None) -> None:
+    """Checks the launcher and its options; raises `UsageError`."""
+    if name not in ("local", "slurm", "ray"):
+        raise UsageError(f"`--launcher {name}`: expected local, slurm or ray")
+    if name != "ray" and (cpus is not None or gpus is not None):
+        help = "on this machine, --workers divides the cores"
+        if name == "slurm":
+            help = "for Slurm, write `slurm: {cpus-per-task: 2}` into the file"
+        raise UsageError(
+            "`--cpus-per-trial` and `--gpus-per-trial` need `--launcher ray`", help=help
+        )
+    if gpus is not None and (gpus < 0 or (gpus > 1 and gpus % 1)):
+        raise UsageError(
+            f"`--gpus-per-trial {gpus:g}`: expected a whole number, or one below 1"
+        )
 
 
 def worker(terminal: Terminal, sweep: Sweep, parent: Parent = None) -> None:

@@ -3,66 +3,54 @@
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 
 from pgcli.sweep.directory import SweepDirectory
-from pgcli.sweep.study import ANOTHER_PROCESS
-
-ENDS_SECONDS = 30.0
-"""Time for workers to save and end."""
+from pgcli.sweep.launchers.base import ENDS_SECONDS, Workers, worker_command
 
 
-class LocalWorkers:
+class LocalWorkers(Workers):
     """Worker processes, each on its share of the cores."""
 
     def __init__(self, directory: SweepDirectory, count: int) -> None:
         """Starts no process yet."""
-        self._directory = directory
+        super().__init__(directory, count)
         self._shares = shares(sorted(os.sched_getaffinity(0)), count)
-        self._running: dict[int, subprocess.Popen[bytes]] = {}
-        self.failures = 0
-
-    def fill(self, wanted: int) -> None:
-        """Removes workers that have ended, and starts new ones up to `wanted`."""
-        for slot, process in list(self._running.items()):
-            code = process.poll()
-            if code is None:
-                continue
-            del self._running[slot]
-            if code > 0 and code != ANOTHER_PROCESS:
-                self.failures += 1
-            elif code == 0:
-                self.failures = 0
-        for slot in range(len(self._shares)):
-            if slot not in self._running and len(self._running) < wanted:
-                self._running[slot] = self._start(slot)
-
-    def log(self, slot: int) -> str:
-        """Path of the log of a worker."""
-        return str(self._directory.workers / f"worker-{slot}.log")
 
     def _start(self, slot: int) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "pgcli", "sweep", "worker"]
-        command += [str(self._directory.path), "--parent", str(os.getpid())]
-        with open(self.log(slot), "ab") as log, _pinned(self._shares[slot]):
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,
-            )
+        command = worker_command(str(self._directory.path), os.getpid())
+        return start(command, self.log(slot), self._shares[slot])
+
+    def _code(self, worker: "subprocess.Popen[bytes]") -> int | None:
+        return worker.poll()
 
     def stop(self) -> None:
-        """Asks the workers to save and end, and waits; kills those that do not."""
+        """See `Workers.stop`."""
         for process in self._running.values():
             process.terminate()
         for process in self._running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(ENDS_SECONDS)
-            process.kill()
-            process.wait()
+            end(process)
+
+
+def start(command: list[str], log: str, cores: set[int]) -> "subprocess.Popen[bytes]":
+    """Starts a worker on some cores, with its output in a log."""
+    with open(log, "ab") as file, _pinned(cores):
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            process_group=0,
+        )
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Asks a worker to save and end, and waits; kills it if it does not."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ENDS_SECONDS)
+    process.kill()
+    process.wait()
 
 
 def shares(cores: Sequence[int], count: int) -> list[set[int]]:

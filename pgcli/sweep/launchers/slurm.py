@@ -3,12 +3,12 @@
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from pgcli.errors import ExitCode, UsageError
 from pgcli.sweep.directory import SweepDirectory
+from pgcli.sweep.launchers.base import worker_command
 
 GRACE_SECONDS = 120
 """Time before the limit of a job at which its workers save and end."""
@@ -45,11 +45,10 @@ def script(directory: SweepDirectory, tasks: int, options: Mapping[str, str]) ->
         "signal": f"TERM@{GRACE_SECONDS}",
     }
     lines = [f"#SBATCH --{key}={value}" for key, value in {**own, **options}.items()]
-    words = [sys.executable, "-m", "pgcli", "sweep", "worker", str(path)]
     return SCRIPT.format(
         stopped=int(ExitCode.TERMINATED),
         options="\n".join([*lines, "#SBATCH --requeue"]),
-        command=shlex.join(words),
+        command=shlex.join(worker_command(str(path))),
     )
 
 
