@@ -13,6 +13,8 @@ from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace, Space
 from pgcli.errors import UsageError
 from pgcli.nn.convolution import convolutions, patches
+from pgcli.nn.distributions import Distribution
+from pgcli.nn.heads import Head
 from pgcli.nn.layers import dense, orthogonal
 from pgcli.nn.memory import Memory, initial_state
 
@@ -193,14 +195,13 @@ class ActorCritic(nn.Module):
 
     config: NetworkConfig
     obs_space: Any
-    num_outputs: int
-    gaussian: bool
+    head: Head
 
     @nn.compact
     def __call__(
         self, carry: Carry, obs: Any, start: Array
-    ) -> tuple[Carry, tuple[Array, Array | None, Array]]:
-        """(carry, (head [*batch, A], log_std [A] or None, value [*batch])).
+    ) -> tuple[Carry, Distribution, Array]:
+        """(carry, π(·|s), value [*batch]).
 
         Args:
           carry: state of the memory of each torso, by name; () without memory.
@@ -222,13 +223,6 @@ class ActorCritic(nn.Module):
 
         policy = features("policy")
         value = policy if config.shared else features("value")
-        head = dense(self.num_outputs, 0.01, name="policy_head")(policy)
-        log_std = None
-        if self.gaussian:
-            log_std = self.param(
-                "log_std",
-                nn.initializers.constant(config.log_std_init),
-                (self.num_outputs,),
-            )
+        dist = self.head(self, policy, config.log_std_init)
         value = dense(1, 1.0, name="value_head")(value)[..., 0]
-        return carried or carry, (head, log_std, value)
+        return carried or carry, dist, value

@@ -1,6 +1,5 @@
 """`Policy`: the interface between algorithms and networks."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,23 +10,9 @@ from flax import struct
 
 from pgcli.arrays.shapes import Array, Bool, Float, Key
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import (
-    Box,
-    Discrete,
-    EnvSpec,
-    MultiBinary,
-    MultiDiscrete,
-    ObsSpace,
-    Space,
-)
-from pgcli.errors import EnvironmentFailed
-from pgcli.nn.distributions import (
-    Bernoulli,
-    Categorical,
-    DiagGaussian,
-    Distribution,
-    MultiCategorical,
-)
+from pgcli.envs.base import EnvSpec, ObsSpace, Space
+from pgcli.nn.distributions import Distribution
+from pgcli.nn.heads import make_head
 from pgcli.nn.networks import ActorCritic, initial_carry
 from pgcli.nn.normalize import ObsStats, normalize_obs
 
@@ -71,9 +56,7 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
     """
-    make_dist, num_outputs = make_head(spec)
-    gaussian = make_dist is DiagGaussian
-    network = ActorCritic(config, spec.obs, num_outputs, gaussian)
+    network = ActorCritic(config, spec.obs, make_head(spec))
 
     def init(key: Key[Array, ""]) -> Params:
         carry, start = initial_carry(config, 1), jnp.zeros(1, bool)
@@ -87,36 +70,10 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
         mask: Array | None = None,
     ) -> tuple[Carry, Distribution, Array]:
         outputs: Any = network.apply({"params": params}, carry, obs, start)
-        carry, (head, log_std, value) = outputs
-        if log_std is not None:
-            return carry, make_dist(head, jnp.broadcast_to(log_std, head.shape)), value
-        dist = make_dist(head)
+        carry, dist, value = outputs
         return carry, dist if mask is None else dist.masked(mask), value
 
     return Policy(init, partial(initial_carry, config), apply)
-
-
-def make_head(spec: EnvSpec) -> tuple[Callable[..., Any], int]:
-    """(network outputs -> distribution of actions, number of outputs).
-
-    Raises:
-      EnvironmentFailed: no distribution exists for the action space.
-    """
-    match spec.action:
-        case Discrete(n):
-            return Categorical, n
-        case MultiDiscrete(nvec=nvec):
-            return partial(MultiCategorical, nvec=nvec), sum(nvec)
-        case MultiBinary(shape):
-            return Bernoulli, math.prod(shape)
-        case Box(shape, dtype) if "float" in (spec.action_dtype or dtype):
-            return DiagGaussian, math.prod(shape)
-    raise EnvironmentFailed(
-        f"no action distribution for a {type(spec.action).__name__} of "
-        f"{spec.action_dtype or spec.action.dtype}",
-        where=f"environment {spec.id}",
-        help="supported: Discrete, MultiDiscrete, MultiBinary and a Box of floats",
-    )
 
 
 def zero_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:

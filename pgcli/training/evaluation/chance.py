@@ -9,7 +9,8 @@ from flax import struct
 
 from pgcli.arrays.shapes import Array, Float, Key
 from pgcli.envs.base import Box, EnvSpec
-from pgcli.nn.policy import Agent, Policy, make_head
+from pgcli.nn.heads import make_head
+from pgcli.nn.policy import Agent, Policy
 
 CHANCE = ("random", "zero")
 
@@ -50,21 +51,21 @@ def chance_policy(spec: EnvSpec, kind: str) -> Policy:
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
     """
-    make_dist, num_outputs = make_head(spec)
+    head = make_head(spec)
 
     def apply(params: Any, carry: Any, obs: Any, start: Array) -> Any:
         # equal logits: uniform samples, and the first category as the mode
-        head = jnp.zeros((*start.shape, num_outputs))
+        outputs = jnp.zeros((*start.shape, head.num_outputs))
         if not isinstance(spec.action, Box):
-            return carry, make_dist(head), head
+            return carry, head.make_dist(outputs), outputs
         if kind == "zero":
-            return carry, make_dist(head, head), head
+            return carry, head.make_dist(outputs, outputs), outputs
         low, high = (
             np.broadcast_to(bound, spec.action.shape).reshape(-1).astype(np.float32)
             for bound in spec.action.bounds()
         )
-        shape = head.shape
+        shape = outputs.shape
         dist = Uniform(jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))
-        return carry, dist, head
+        return carry, dist, outputs
 
     return Policy(lambda key: {}, lambda num_envs: (), apply)
