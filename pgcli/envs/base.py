@@ -130,6 +130,10 @@ class DeviceEnv(NamedTuple):
     cuts_at_limit_only: bool = False
     """Whether only `spec.max_episode_steps` truncates. A collector then needs room for
     fewer final observations. False is always safe."""
+    render: Callable[[Any], np.ndarray] | None = None
+    """state -> picture [H, W, 3] of bytes, on the host; None if it has no pictures."""
+    fps: float = 10.0
+    """Pictures per second at the speed of the environment."""
 
 
 class HostSlot(NamedTuple):

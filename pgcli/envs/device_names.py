@@ -30,6 +30,7 @@ GYMNAX = (
     "SpaceInvaders-MinAtar",
     "Catch-bsuite",
     "DeepSea-bsuite",
+    "MemoryChain-bsuite",
     "UmbrellaChain-bsuite",
     "DiscountingChain-bsuite",
     "SimpleBandit-bsuite",
@@ -41,8 +42,8 @@ GYMNAX = (
     "Pong-misc",
     "FrozenLake-misc",
 )
-"""All except the MNIST bandit, which downloads its images, and three whose observations
-or types differ from their declaration (in 1.0.1): two bandits and MemoryChain."""
+"""All except the MNIST bandit, which downloads its images, and two bandits whose
+observations differ from their declaration (in 1.0.1)."""
 
 XMINIGRID = (
     "MiniGrid-BlockedUnlockPickUp",

@@ -15,7 +15,7 @@ import numpy as np
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
-from pgcli.envs.host.env_factory import env_factory
+from pgcli.envs.device import functional
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
@@ -25,6 +25,7 @@ from pgcli.training.evaluation.load_policy import (
     find_checkpoint,
     load_agent,
 )
+from pgcli.training.evaluation.make_env import gymnasium_env
 from pgcli.training.seeds import env_seeds
 
 EXTRA = "video"
@@ -161,18 +162,13 @@ def rendering(config: EnvConfig, stack: contextlib.ExitStack) -> Any:
       UsageError: it does not render, or runs on the device without a twin on the host.
     """
     # the functional environments have the same states as those of Gymnasium
-    if config.backend == "func":
-        config = dataclasses.replace(config, id=config.id.partition(":")[2])
-    if config.on_device or config.backend == "envpool":
-        raise UsageError(
-            f"`{config.id}` cannot be rendered: its back end has no pictures here",
-            help="environments of Gymnasium and func: ones can be",
-        )
+    name = config.id.partition(":")[2]
+    if config.backend == "func" and name in functional.NAMES:
+        config = dataclasses.replace(config, id=name)
     if not os.environ.get("DISPLAY"):
         for name, value in HEADLESS.items():
             os.environ.setdefault(name, value)
-    kwargs = {**config.kwargs, "render_mode": "rgb_array"}
-    env = env_factory(dataclasses.replace(config, kwargs=kwargs))()
+    env = gymnasium_env(config, "rgb_array")
     stack.callback(env.close)
     return env
 

@@ -14,6 +14,7 @@ from support.small_runs import resolved
 
 from pgcli.cli.main import main
 from pgcli.config.schema import EnvConfig
+from pgcli.envs.device.pictures import grid_picture
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.report.video import CAPTION, record, rendering
 from pgcli.training.run import train
@@ -132,5 +133,29 @@ def test_environment_that_cannot_render_is_named(run: Path, tmp_path: Path) -> N
     with pytest.raises(EnvironmentFailed, match="could not be rendered: no driver"):
         record(broken, out=out)
     assert not list(tmp_path.glob("*.gif"))
-    with pytest.raises(UsageError, match="its back end has no pictures"):
-        rendering(EnvConfig("gymnax:MountainCar-v0"), contextlib.ExitStack())
+    pytest.importorskip("gymnax")
+    with pytest.raises(UsageError, match="it has no pictures"):
+        rendering(EnvConfig("gymnax:MemoryChain-bsuite"), contextlib.ExitStack())
+
+
+def test_device_environment_is_drawn_by_its_own_functions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("gymnax")
+    with contextlib.ExitStack() as stack:
+        env = rendering(EnvConfig("gymnax:Catch-bsuite"), stack)
+        obs, _ = env.reset(seed=0)
+        frame = env.render()
+        assert frame.shape == (320, 160, 3)  # 10 × 5 cells of 32 pixels
+        assert (frame[::32, ::32].any(axis=-1) == (obs > 0)).all()
+
+
+def test_each_channel_of_a_grid_has_a_colour() -> None:
+    grid = np.zeros((4, 8, 3))
+    for channel in range(3):
+        grid[channel, channel, channel] = 1
+    picture = grid_picture(grid)
+    assert picture.shape == (160, 320, 3)
+    seen = {tuple(picture[40 * i + 5, 40 * i + 5]) for i in range(4)}
+    assert len(seen) == 4  # the last cell is black
+    assert (0, 0, 0) in seen

@@ -20,6 +20,8 @@ class AsGymnasium(gymnasium.Env[Any, Any]):
         self.action_space = to_gymnasium(env.spec.action)
         self._reset, self._step = jax.jit(env.reset), jax.jit(env.step)
         self._state: Any = None
+        self.render_mode = None if env.render is None else "rgb_array"
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(env.fps)}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -37,6 +39,11 @@ class AsGymnasium(gymnasium.Env[Any, Any]):
         reward, terminated, truncated = jax.device_get(rest)
         obs = jax.tree.map(np.asarray, obs)
         return obs, float(reward), bool(terminated), bool(truncated), {}
+
+    def render(self) -> Any:
+        """A picture [H, W, 3] of the state, or None if there are none."""
+        draw = self.device_env.render
+        return None if draw is None else draw(jax.device_get(self._state))
 
     def _key(self) -> Any:
         """Another key of the seed of the last reset that had one."""

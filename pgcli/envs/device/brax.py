@@ -23,6 +23,7 @@ from pgcli.envs.device.adapter_support import (
     unknown_kwargs,
     with_time_limit,
 )
+from pgcli.envs.device.pictures import mujoco_pictures
 from pgcli.errors import UsageError
 
 EPISODE_LENGTH = 1000
@@ -52,7 +53,13 @@ def make(
         env = envs.get_environment(name, **given)
     except (TypeError, ValueError) as error:
         raise unknown_kwargs(env_id, error) from None
-    return from_brax(env_id, env, EPISODE_LENGTH, action_repeat, max_episode_steps)
+    made = from_brax(env_id, env, EPISODE_LENGTH, action_repeat, max_episode_steps)
+
+    def positions(state: Any) -> tuple[Any, Any]:
+        return state[0].pipeline_state.q, state[0].pipeline_state.qd
+
+    fps = 1 / (float(env.dt) * action_repeat)
+    return made._replace(render=mujoco_pictures(env.sys.mj_model, positions), fps=fps)
 
 
 def from_brax(

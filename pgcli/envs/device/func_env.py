@@ -1,9 +1,11 @@
 """Any `FuncEnv` of Gymnasium's functional API as an on-device environment."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from gymnasium.experimental.functional import FuncEnv
 
 from pgcli.arrays.shapes import Array
 from pgcli.envs.base import DeviceEnv, Step
@@ -52,4 +54,19 @@ def from_func_env(
         return (after, elapsed + 1), Step(obs, reward, terminated, cut)
 
     env = from_reset_and_step(spec, reset, step)
-    return env._replace(cuts_at_limit_only=True)
+    return env._replace(cuts_at_limit_only=True, render=_pictures(func, more))
+
+
+def _pictures(func: Any, more: tuple[Any, ...]) -> Callable[[Any], Any] | None:
+    """State -> picture by the environment's own functions, or None without them."""
+    if type(func).render_image is FuncEnv.render_image:
+        return None
+    screen: list[Any] = []
+
+    def picture(state: Any) -> Any:
+        if not screen:
+            screen.append(func.render_init(*more))
+        screen[0], frame = func.render_image(state[0], screen[0], *more)
+        return frame
+
+    return picture

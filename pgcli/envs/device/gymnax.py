@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import DeviceEnv, EnvSpec, ObsSpace, Step
+from pgcli.envs.base import Box, DeviceEnv, EnvSpec, ObsSpace, Step
 from pgcli.envs.device.adapter_support import (
     box,
     discrete,
@@ -18,6 +18,16 @@ from pgcli.envs.device.adapter_support import (
     unknown_kwargs,
     unsupported,
 )
+from pgcli.envs.device.pictures import grid_picture, twin_pictures
+
+CLASSIC = {
+    "Acrobot-v1": ("joint_angle1", "joint_angle2", "velocity_1", "velocity_2"),
+    "CartPole-v1": ("x", "x_dot", "theta", "theta_dot"),
+    "MountainCar-v0": ("position", "velocity"),
+    "MountainCarContinuous-v0": ("position", "velocity"),
+    "Pendulum-v1": ("theta", "theta_dot"),
+}
+"""Fields of the states that Gymnasium's environments of the same names draw."""
 
 
 def _space(space: Any, env_id: str) -> Any:
@@ -60,7 +70,10 @@ def make(
     if max_episode_steps is not None:
         kind = type(known["max_steps_in_episode"])
         params = params.replace(max_steps_in_episode=kind(max_episode_steps))
-    obs_space: ObsSpace = _space(env.observation_space(params), env_id)
+    declared = env.observation_space(params)
+    obs_space: ObsSpace = _space(declared, env_id)
+    if name == "MemoryChain-bsuite":  # 1.0.1 declares bits from 0, and shows them as ±1
+        obs_space = box(declared.shape, -1.0, declared.high)
     spec = EnvSpec(
         env_id,
         obs_space,
@@ -77,4 +90,9 @@ def make(
         obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
         return state, Step(obs, reward, terminated, env.is_truncated(state, params))
 
-    return from_reset_and_step(spec, reset, step)
+    made = from_reset_and_step(spec, reset, step)
+    if name in CLASSIC:
+        return made._replace(render=twin_pictures(name, CLASSIC[name]), fps=30.0)
+    if isinstance(obs_space, Box) and len(obs_space.shape) in (2, 3):
+        return made._replace(render=lambda x: grid_picture(env.get_obs(x, params)))
+    return made

@@ -18,6 +18,7 @@ from pgcli.envs.device.adapter_support import (
     unknown_kwargs,
     with_time_limit,
 )
+from pgcli.envs.device.pictures import grid_picture
 
 NAMES = {
     "minatar-asterix": ("Asterix", 1000),
@@ -66,4 +67,5 @@ def make(
         state = env.step(state, action, key)
         return state, state.observation, state.rewards[0], state.terminated
 
-    return from_reset_and_step(spec, *with_time_limit(limit, reset, step))
+    env_of_game = from_reset_and_step(spec, *with_time_limit(limit, reset, step))
+    return env_of_game._replace(render=lambda state: grid_picture(state[0].observation))

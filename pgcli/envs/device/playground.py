@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device.adapter_support import quietly, unknown_kwargs
 from pgcli.envs.device.brax import from_brax
+from pgcli.envs.device.pictures import mujoco_pictures
 from pgcli.envs.device_names import ROBOTS
 from pgcli.errors import UsageError
 
@@ -62,6 +63,12 @@ def make(
         env = registry.load(name, config, changes)
     except (KeyError, TypeError, ValueError) as error:
         raise unknown_kwargs(env_id, error) from None
-    return from_brax(
+    made = from_brax(
         env_id, env, config.episode_length, config.action_repeat, max_episode_steps
     )
+
+    def positions(state: Any) -> tuple[Any, Any]:
+        return state[0].data.qpos, state[0].data.qvel
+
+    fps = 1 / (float(env.dt) * config.action_repeat)
+    return made._replace(render=mujoco_pictures(env.mj_model, positions), fps=fps)

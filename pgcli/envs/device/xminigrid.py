@@ -8,6 +8,8 @@ only truncates.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from pgcli.arrays.shapes import Array
 from pgcli.envs.base import Box, DeviceEnv, EnvSpec, Step
 from pgcli.envs.device.adapter_support import (
@@ -63,4 +65,5 @@ def make(
         truncated = after.state.step_num >= params.max_steps
         return after, Step(after.observation, after.reward, terminated, truncated)
 
-    return from_reset_and_step(spec, reset, step)
+    made = from_reset_and_step(spec, reset, step)
+    return made._replace(render=lambda state: np.asarray(env.render(params, state)))

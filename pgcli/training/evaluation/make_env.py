@@ -42,13 +42,19 @@ def make_env(
 
 def gymnasium_env(config: EnvConfig, render_mode: str | None = None) -> Any:
     """The configured environment, also one on the device, as one of Gymnasium."""
-    if config.backend == "envpool" or (config.on_device and render_mode):
-        problem = "does not render" if render_mode else "exists in vectors only"
-        raise UsageError(f"`{config.id}` {problem}")
+    if config.backend == "envpool":
+        raise UsageError(f"`{config.id}` exists in vectors only")
     if config.on_device:
         from pgcli.envs.device.as_gymnasium import AsGymnasium  # imports gymnasium
 
-        return AsGymnasium(make_device_env(config))
+        env = AsGymnasium(make_device_env(config))
+        if render_mode not in (None, env.render_mode):
+            only = "has no pictures" if env.render_mode is None else "has pictures only"
+            raise UsageError(
+                f"`{config.id}` does not render `{render_mode}`: it {only}",
+                help="`pgcli video` records pictures to a file",
+            )
+        return env
     if render_mode is not None:
         kwargs = {**config.kwargs, "render_mode": render_mode}
         config = dataclasses.replace(config, kwargs=kwargs)
