@@ -17,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import DeviceEnv, EnvSpec, random_action
+from pgcli.envs.actions import random_action
+from pgcli.envs.base import DeviceEnv, EnvSpec
 from pgcli.envs.make import make_device_env
+from pgcli.envs.obs_trees import rows
 from pgcli.errors import UsageError
 from pgcli.rollout.device_collector import begin, collect, step_and_reset
 from pgcli.rollout.device_episode_collector import collect_episodes
@@ -196,7 +198,7 @@ def _whole(loop: DeviceLoop | HostLoop) -> Callable[[], int]:
     return whole
 
 
-def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> np.ndarray:
+def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> Any:
     """Random actions [T, N, …] in the format of a policy."""
     generator = np.random.default_rng(0)
     return random_action(spec.action, (num_steps, num_envs), generator)
@@ -209,7 +211,8 @@ def _on_device(config: RunConfig, env: DeviceEnv, loop: DeviceLoop, mesh: Any) -
     key = jax.random.key(0)
     agent = jax.jit(partial(init_agent, setup))(key)
     first = jax.jit(lambda key: begin(env, policy, key, num_envs))(key)
-    actions = jnp.asarray(_random_actions(env.spec, num_steps, num_envs))
+    drawn = _random_actions(env.spec, num_steps, num_envs)
+    actions = jax.tree.map(jnp.asarray, drawn)
 
     # environment steps without a policy
     @jax.jit
@@ -268,8 +271,8 @@ def _on_host(config: RunConfig, loop: HostLoop, mesh: Any, stack: ExitStack) -> 
     to_step.reset(slot.obs)
 
     def bare() -> int:
-        for action in actions:
-            to_step.step(action, slot)
+        for t in range(num_steps):
+            to_step.step(rows(actions, t), slot)
         return num_steps * num_envs
 
     # copied: the collector writes into its buffers again

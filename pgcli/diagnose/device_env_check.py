@@ -10,7 +10,8 @@ import numpy as np
 
 from pgcli.diagnose.host_env_check import Speed
 from pgcli.diagnose.random_episodes import Finding, Wrong
-from pgcli.envs.base import Box, DeviceEnv, ObsSpace, limits, random_action
+from pgcli.envs.actions import random_action
+from pgcli.envs.base import Box, DeviceEnv, ObsSpace, limits
 from pgcli.envs.device.contract import check_contract
 from pgcli.envs.failures import PASSED, place
 from pgcli.errors import EnvironmentFailed
@@ -62,7 +63,7 @@ def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], An
     def run(key: Any) -> Any:
         state, obs = jax.vmap(env.reset)(env_keys(key, num_envs))
         keys = jax.random.split(key, num_steps)
-        inputs = (jnp.asarray(drawn), keys)
+        inputs = (jax.tree.map(jnp.asarray, drawn), keys)
         return obs, jax.lax.scan(one, (state, obs), inputs)[1]
 
     return jax.jit(run)

@@ -131,7 +131,7 @@ def _why_not_exact(config: RunConfig) -> str | None:
         if reason is not None:
             return reason
         seen = collector.collect(agent, keys[2])
-        return host_env_checkpoint.mismatch(config, states, seen, "steps")
+        return host_env_checkpoint.mismatch(config, policy, states, seen, "steps")
 
 
 def _suggest(factory: EnvFactory, speed: Speed) -> list[str]:

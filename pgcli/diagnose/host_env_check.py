@@ -7,7 +7,7 @@ its wrappers, as training does.
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ NUM_STEPS = 400
 
 SHORT = 3
 """A short time limit, to check what happens after it."""
+
+RESCALE = "env.wrappers: [{RescaleAction: {min_action: -1.0, max_action: 1.0}}]"
 
 IGNORED_WARNINGS = (
     "This is probably too",  # bounds of ±∞, which most environments have
@@ -236,12 +238,19 @@ def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
 def _actions(factory: EnvFactory) -> Iterator[Finding]:
     """Checks the bounds: an untrained policy is a standard normal distribution."""
     space = spec_of(factory).action
-    if not isinstance(space, Box):
-        return
+    if isinstance(space, Box):
+        yield from _bounds(space, "")
+    elif isinstance(space, Mapping):
+        for name, part in space.items():
+            if isinstance(part, Box):
+                yield from _bounds(part, f" `{name}`")
+
+
+def _bounds(space: Box, name: str) -> Iterator[Finding]:
     low, high = (np.atleast_1d(x) for x in space.bounds())
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         yield Finding(
-            "warning", "the action space has no bounds: actions are not clipped"
+            "warning", f"the action space{name} has no bounds: actions are not clipped"
         )
         return
     # a standard normal rarely leaves ±5 and rarely stays within ±0.2
@@ -250,9 +259,9 @@ def _actions(factory: EnvFactory) -> Iterator[Finding]:
     if reach > 5 or reach < 0.2 or off_centre:
         yield Finding(
             "warning",
-            f"actions range from {low.min():g} to {high.max():g}, but an untrained "
-            "policy is a standard normal distribution",
-            "env.wrappers: [{RescaleAction: {min_action: -1.0, max_action: 1.0}}]",
+            f"actions{name} range from {low.min():g} to {high.max():g}, but an "
+            "untrained policy is a standard normal distribution",
+            None if name else RESCALE,
         )
 
 

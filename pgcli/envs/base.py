@@ -1,6 +1,5 @@
 """The contract of environments: their spaces, and the results of a step."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -80,6 +79,7 @@ class MultiBinary:
 
 Space = Box | Discrete | MultiDiscrete | MultiBinary
 ObsSpace = Space | Mapping[str, Space]
+ActionSpace = Space | Mapping[str, Space]
 
 
 @cache
@@ -100,10 +100,12 @@ class EnvSpec:
 
     id: str
     obs: ObsSpace
-    action: Space
+    action: ActionSpace
     max_episode_steps: int | None = None
-    action_dtype: str | None = None
+    action_dtype: str | Mapping[str, str] | None = None
     """dtype of the environment's own action space; None for that of `action`."""
+    action_structure: Any = None
+    """The environment's own Dict or Tuple of actions (`actions.Structure`), or None."""
 
 
 class Step(NamedTuple):
@@ -125,8 +127,9 @@ class DeviceEnv(NamedTuple):
     spec: EnvSpec
     reset: Callable[["Array"], tuple[Any, Any]]
     """key -> (state, obs). Consumes the key."""
-    step: Callable[["Array", Any, "Array"], tuple[Any, Step]]
-    """(key, state, action) -> (state, Step). Consumes the key."""
+    step: Callable[["Array", Any, Any], tuple[Any, Step]]
+    """(key, state, action) -> (state, Step). Consumes the key. The action is as from
+    `actions.env_action`."""
     cuts_at_limit_only: bool = False
     """Whether only `spec.max_episode_steps` truncates. A collector then needs room for
     fewer final observations. False is always safe."""
@@ -163,12 +166,12 @@ class HostEnv(Protocol):
         """Begins an episode in each environment; writes the observations into `obs`."""
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """Steps all environments; those whose episode ended begin a new one.
 
         Args:
-          action: one row per environment.
+          action: one row per environment, in a policy's format (`actions`).
           slot: buffers for the results.
           active: environments with an unfinished episode; the others need not be
             stepped, and an episode that ends is not followed by another. None: all
@@ -212,47 +215,3 @@ def where_is(env: HostEnv, n: int) -> str:
     """The name of environment `n` in errors: its id, and its seed if it has one."""
     seeds: list[int] | None = getattr(env, "seeds", None)
     return f"environment {env.spec.id}" + (f", seed {seeds[n]}" if seeds else "")
-
-
-def env_action(space: Space, action: Any) -> Any:
-    """The action that the environment gets, from the one that the policy took.
-
-    A continuous action is clipped to the bounds; the rollout stores the unclipped one.
-    `action` is [] or [N] for Discrete, else [A] or [N, A].
-    """
-    # a policy counts from 0
-    if isinstance(space, Discrete):
-        return action + space.start
-    if isinstance(space, MultiDiscrete):
-        action = action + np.asarray(space.start, np.int32).reshape(
-            *(1,) * (action.ndim - 1), -1
-        )
-    # [N, A] -> [N, *shape]
-    shaped = action.reshape((*action.shape[:-1], *space.shape))
-    if isinstance(space, MultiBinary):
-        return shaped.astype(space.dtype)
-    return shaped.clip(*space.bounds()) if isinstance(space, Box) else shaped
-
-
-def host_action(spec: EnvSpec, action: np.ndarray) -> np.ndarray:
-    """`env_action` in the dtype of the environment's own action space."""
-    dtype = spec.action_dtype or spec.action.dtype
-    converted: np.ndarray = env_action(spec.action, action).astype(dtype, copy=False)
-    return converted
-
-
-def random_action(
-    space: Space, batch: tuple[int, ...], generator: np.random.Generator
-) -> np.ndarray:
-    """Actions [*batch, …] in a policy's format: uniform, or standard normal."""
-    # shapes as from a policy: [*batch] for Discrete, else [*batch, A]
-    if isinstance(space, Box):
-        size = (*batch, math.prod(space.shape))
-        return generator.normal(size=size).astype(np.float32)
-    if isinstance(space, Discrete):
-        return generator.integers(space.n, size=batch).astype(np.int32)
-    if isinstance(space, MultiDiscrete):
-        size = (*batch, len(space.nvec))
-        return generator.integers(space.nvec, size=size).astype(np.int32)
-    size = (*batch, math.prod(space.shape))
-    return generator.integers(2, size=size).astype(np.int32)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pgcli.envs.actions import assemble, structure_of
 from pgcli.envs.base import (
     Bound,
     Box,
@@ -50,8 +51,14 @@ def make_spec(env_id: str, obs: Any, action: Any, limit: int | None) -> EnvSpec:
     Raises:
       EnvironmentFailed: no policy supports a space.
     """
-    obs_space, action_space = from_gymnasium(obs, env_id), _plain(action, env_id)
-    return EnvSpec(env_id, obs_space, action_space, limit, str(action.dtype))
+    obs_space, own = from_gymnasium(obs, env_id), dict(parts(action))
+    if not own:
+        raise unsupported(action, env_id)
+    actions = {name: _plain(x, env_id, name or None, True) for name, x in own.items()}
+    dtypes = {name: str(part.dtype) for name, part in own.items()}
+    if "" in own:
+        return EnvSpec(env_id, obs_space, actions[""], limit, dtypes[""])
+    return EnvSpec(env_id, obs_space, actions, limit, dtypes, structure_of(action))
 
 
 def from_gymnasium(space: Any, env_id: str) -> Any:
@@ -67,7 +74,9 @@ def from_gymnasium(space: Any, env_id: str) -> Any:
     return _plain(space, env_id)
 
 
-def _plain(space: Any, env_id: str, part: str | None = None) -> Space:
+def _plain(
+    space: Any, env_id: str, part: str | None = None, is_action: bool = False
+) -> Space:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
@@ -82,14 +91,17 @@ def _plain(space: Any, env_id: str, part: str | None = None) -> Space:
         return MultiDiscrete(space.nvec.shape, nvec, start)
     if isinstance(space, spaces.MultiBinary):
         return MultiBinary(space.shape)
-    raise unsupported(space, env_id, part)
+    raise unsupported(space, env_id, part, is_action)
 
 
-def unsupported(space: Any, env_id: str, part: str | None = None) -> EnvironmentFailed:
+def unsupported(
+    space: Any, env_id: str, part: str | None = None, is_action: bool = False
+) -> EnvironmentFailed:
     """The error for a space without a policy; `part` is its key in a Dict."""
     kind, help = type(space).__name__, "wrap the environment to convert it"
     if part is not None:
-        kind += f" (`{part}`)"
+        kind += f" ({'action ' * is_action}`{part}`)"
+    if part is not None and not is_action:
         help = (
             "leave it out: `env.wrappers: [{FilterObservation: {filter_keys: […]}}]` "
             "with the keys to keep"
@@ -97,8 +109,8 @@ def unsupported(space: Any, env_id: str, part: str | None = None) -> Environment
     return EnvironmentFailed(
         f"spaces of type {kind} are not supported",
         where=f"environment {env_id}",
-        help="Box, Discrete, MultiDiscrete, MultiBinary, and for observations Dict and "
-        f"Tuple of these are; {help}",
+        help="Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these "
+        f"are; {help}",
     )
 
 
@@ -119,11 +131,30 @@ def to_gymnasium(space: ObsSpace) -> Any:
     return spaces.Box(low, high, dtype=np.dtype(space.dtype).type)
 
 
-def by_part(obs: Any) -> dict[str, Any]:
-    """The plain parts of a Tuple or Dict observation, however deep, by their paths.
+def action_to_gymnasium(spec: EnvSpec) -> Any:
+    """The Gymnasium space of the actions, in the environment's own structure."""
+    from gymnasium import spaces
 
-    `a/0` is the first part of the part `a`.
-    """
+    if isinstance(spec.action, Space):
+        return to_gymnasium(spec.action)
+    leaves = {name: to_gymnasium(part) for name, part in spec.action.items()}
+    return assemble(spec.action_structure, leaves, spaces.Dict, spaces.Tuple)
+
+
+def parts(space: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, plain space) of every part; `a/0` is the first part of the part `a`."""
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        named = space.items() if isinstance(space, spaces.Dict) else enumerate(space)
+        for key, part in named:
+            yield from parts(part, f"{path}/{key}" if path else str(key))
+    else:
+        yield path, space
+
+
+def by_part(obs: Any) -> dict[str, Any]:
+    """The parts of an observation or action, however deep, named as by `parts`."""
 
     # depth first; the path of a part joins the keys and indices that lead to it
     def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -137,7 +168,11 @@ def by_part(obs: Any) -> dict[str, Any]:
     return dict(walk(obs, ""))
 
 
-def _space_to_json(space: Space) -> dict[str, Any]:
+def _space_to_json(space: ObsSpace) -> dict[str, Any]:
+    if isinstance(space, Mapping):
+        below = {name: _space_to_json(part) for name, part in space.items()}
+        return {"type": "Dict", "spaces": below}
+
     def bound(value: Any) -> Any:
         return [str(x) for x in value] if isinstance(value, tuple) else str(value)
 
@@ -146,7 +181,11 @@ def _space_to_json(space: Space) -> dict[str, Any]:
     return data | {key: bound(data[key]) for key in ("low", "high") if key in data}
 
 
-def _space_from_json(data: Mapping[str, Any]) -> Space:
+def _space_from_json(data: Mapping[str, Any]) -> Any:
+    if data["type"] == "Dict":
+        parts = data["spaces"].items()
+        return {name: _space_from_json(part) for name, part in parts}
+
     def bound(value: Any) -> Bound:
         if isinstance(value, list):
             return tuple(float(x) for x in value)
@@ -179,20 +218,13 @@ def _space_from_json(data: Mapping[str, Any]) -> Space:
 
 def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
     """The specification as plain data."""
-    obs = (
-        _space_to_json(spec.obs)
-        if isinstance(spec.obs, Space)
-        else {
-            "type": "Dict",
-            "spaces": {name: _space_to_json(part) for name, part in spec.obs.items()},
-        }
-    )
     return {
         "id": spec.id,
-        "obs": obs,
+        "obs": _space_to_json(spec.obs),
         "action": _space_to_json(spec.action),
         "max_episode_steps": spec.max_episode_steps,
         "action_dtype": spec.action_dtype,
+        "action_structure": spec.action_structure,
     }
 
 
@@ -202,16 +234,11 @@ def spec_from_json(data: Mapping[str, Any]) -> EnvSpec:
     Raises:
       KeyError, TypeError, ValueError: `data` is not a result of `spec_to_json`.
     """
-    obs = data["obs"]
-    parsed: ObsSpace = (
-        {name: _space_from_json(part) for name, part in obs["spaces"].items()}
-        if obs["type"] == "Dict"
-        else _space_from_json(obs)
-    )
     return EnvSpec(
         data["id"],
-        parsed,
+        _space_from_json(data["obs"]),
         _space_from_json(data["action"]),
         data["max_episode_steps"],
         data.get("action_dtype"),
+        data.get("action_structure"),
     )

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, MultiDiscrete, Space, env_action
+from pgcli.envs.actions import env_action
+from pgcli.envs.base import Box, Discrete, MultiDiscrete, Space
 from pgcli.errors import PgcliError
 from pgcli.nn.policy import Agent, act
 from pgcli.training.evaluation.load_policy import Trained
@@ -28,7 +29,8 @@ class ExportedPolicy(NamedTuple):
       trained: the agent.
       inputs: name of each input -> its space; `obs`, or the keys of a Dict in order,
         then the parts of a memory's state, zeros where an episode begins.
-      outputs: names of the outputs: `action`, then the parts of the next state.
+      outputs: names of the outputs: `action`, or `action/` and the path of each part of
+        a Dict or Tuple; then the parts of the next state.
       function: one array [B, …] per input -> one per output; only the actions without
         memory. Actions are as the environment takes them: counted from its first action
         and clipped to its bounds.
@@ -57,6 +59,9 @@ def exported_policy(trained: Trained) -> ExportedPolicy:
     if trained.policy.recurrent:
         memory = trained.policy.initial_carry(1)["policy"]
     states = dict(list(STATE.items())[: len(memory)])
+    actions = ["action"]
+    if not isinstance(spec.action, Space):
+        actions = [f"action/{name}" for name in spec.action]
     parts_of_obs = len(inputs)
 
     def function(*parts: Any) -> Any:
@@ -72,8 +77,13 @@ def exported_policy(trained: Trained) -> ExportedPolicy:
             obs[0] if single else dict(zip(inputs, obs, strict=False)),
             jnp.zeros(batch, bool),
         )
-        action = env_action(spec.action, dist.mode())
-        return (action, *carry["policy"]) if states else action
+        action = env_action(spec.action, trained.policy.squash(dist.mode()))
+        if not isinstance(spec.action, Space):
+            action = tuple(action[name] for name in spec.action)
+        if not states:
+            return action
+        actions = action if isinstance(action, tuple) else (action,)
+        return (*actions, *carry["policy"])
 
     return ExportedPolicy(
         trained,
@@ -82,7 +92,7 @@ def exported_policy(trained: Trained) -> ExportedPolicy:
             name: Box(tuple(memory[0].shape[1:]), "float32", *bounds)
             for name, bounds in states.items()
         },
-        ("action", *(f"next_{name}" for name in states)),
+        (*actions, *(f"next_{name}" for name in states)),
         function,
     )
 

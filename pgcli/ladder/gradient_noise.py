@@ -221,7 +221,7 @@ class Trajectories(NamedTuple):
     """Trajectories with normalised observations; rewards are 0 after their end."""
 
     obs: Any
-    action: Array
+    action: Any
     reward: Array
     weight: Array
 
@@ -238,7 +238,7 @@ class Trajectories(NamedTuple):
         weight = weight[:length]
         return cls(
             _NORMALIZE(agent.obs_stats, jax.tree.map(jnp.asarray, obs)),
-            jnp.asarray(action),
+            jax.tree.map(jnp.asarray, action),
             jnp.asarray(reward * weight),
             jnp.asarray(weight),
         )

@@ -8,7 +8,7 @@ one call: `dist.sample(dist.noise(key, batch_shape))`. `noise` reads only the sh
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,13 @@ MASKED_LOGIT = -1e9
 class Distribution(Protocol):
     """π(·|s) for a batch of states; every method keeps the batch axes."""
 
-    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Any:
         """Random numbers for `sample`, with batch axes `shape`. Consumes the key."""
 
-    def sample(self, noise: Array) -> Array:
+    def sample(self, noise: Any) -> Any:
         """An action a ~ π(·|s)."""
 
-    def log_prob(self, action: Array) -> Array:
+    def log_prob(self, action: Any) -> Array:
         """Log π(a|s), in nats."""
 
     def entropy(self) -> Array:
@@ -39,7 +39,7 @@ class Distribution(Protocol):
     def kl(self, other: Self) -> Array:
         """KL(self‖other), closed form, in nats."""
 
-    def mode(self) -> Array:
+    def mode(self) -> Any:
         """The most probable action."""
 
 

@@ -223,6 +223,6 @@ class ActorCritic(nn.Module):
 
         policy = features("policy")
         value = policy if config.shared else features("value")
-        dist = self.head(self, policy, config.log_std_init)
+        dist = self.head(self, policy)
         value = dense(1, 1.0, name="value_head")(value)[..., 0]
         return carried or carry, dist, value

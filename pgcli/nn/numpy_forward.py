@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import (
+    ActionSpace,
     Box,
     Discrete,
     MultiBinary,
@@ -20,10 +22,13 @@ from pgcli.envs.base import (
     ObsSpace,
     Space,
 )
+from pgcli.nn.heads import part_head, slices
 from pgcli.nn.normalize import EPS
 
 Forward = Callable[[Any], np.ndarray]
 """Raw observations [N, …] -> outputs of the policy head [N, A]."""
+
+Sampler = Callable[[np.ndarray, Any], Any]
 
 _GELU = math.sqrt(2 / math.pi)
 
@@ -90,27 +95,42 @@ def make_forward(
 
 
 def make_sampler(
-    params: Mapping[str, Any], action_space: Space
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """(head [N, A], noise [N, A]) -> actions, as `Distribution.sample` returns them.
+    log_std: Any, action_space: ActionSpace, config: NetworkConfig
+) -> Sampler:
+    """(head [N, A], noise [N, …]) -> actions, as `Distribution.sample` returns them.
 
     Args:
-      params: parameters of the network, as NumPy arrays.
+      log_std: the parameters of that name, or None.
       action_space: action space.
+      config: the network.
     """
-    if isinstance(action_space, Discrete):
+    if isinstance(action_space, Space):
+        return _sampler(log_std, action_space, config)
+    # each part reads its own outputs
+    parts = dict(sorted(action_space.items()))
+    heads = [part_head(part, config) for part in parts.values()]
+    log_std = np.zeros(0) if log_std is None else log_std
+    cuts = [
+        (name, own, _sampler(log_std[std], part, config))
+        for (name, part), own, std in zip(parts.items(), *slices(heads), strict=True)
+    ]
+    return lambda head, noise: {
+        name: sample(head[..., own], noise[name]) for name, own, sample in cuts
+    }
+
+
+def _sampler(log_std: Any, space: Space, config: NetworkConfig) -> Sampler:
+    if isinstance(space, Discrete):
         return lambda head, noise: (head + noise).argmax(axis=-1).astype(np.int32)
-    if isinstance(action_space, MultiBinary):
+    if isinstance(space, MultiBinary):
         return lambda head, noise: (head + noise > 0).astype(np.int32)
-    if isinstance(action_space, MultiDiscrete):
-        return _choices(action_space.nvec)
-    std = np.exp(params["log_std"])
+    if isinstance(space, MultiDiscrete):
+        return _choices(space.nvec)
+    std = np.exp(log_std)
     return lambda head, noise: head + std * noise
 
 
-def _choices(
-    nvec: tuple[int, ...],
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _choices(nvec: tuple[int, ...]) -> Sampler:
     ends = list(itertools.accumulate(nvec))
     parts = [slice(end - n, end) for n, end in zip(nvec, ends, strict=True)]
 

@@ -12,7 +12,7 @@ from pgcli.arrays.shapes import Array, Bool, Float, Key
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import EnvSpec, ObsSpace, Space
 from pgcli.nn.distributions import Distribution
-from pgcli.nn.heads import make_head
+from pgcli.nn.heads import identity, make_head
 from pgcli.nn.networks import ActorCritic, initial_carry
 from pgcli.nn.normalize import ObsStats, normalize_obs
 
@@ -31,11 +31,14 @@ class Policy(NamedTuple):
         reset. Batch axes are those of `start`: of a recurrent policy (N,) for one step
         or (T, N) for a sequence, in which case the carry is returned after every step;
         of a feed-forward policy any.
+      squash: sampled actions, NumPy or JAX -> those of the action space. They differ if
+        a squashed Gaussian, whose samples are stored before the tanh, is part of it.
     """
 
     init: Callable[[Array], Params]
     initial_carry: Callable[[int], Carry]
     apply: Callable[..., tuple[Carry, Distribution, Array]]
+    squash: Callable[[Any], Any] = identity
 
     @property
     def recurrent(self) -> bool:
@@ -56,7 +59,8 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
     """
-    network = ActorCritic(config, spec.obs, make_head(spec))
+    head = make_head(spec, config)
+    network = ActorCritic(config, spec.obs, head)
 
     def init(key: Key[Array, ""]) -> Params:
         carry, start = initial_carry(config, 1), jnp.zeros(1, bool)
@@ -73,7 +77,7 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
         carry, dist, value = outputs
         return carry, dist if mask is None else dist.masked(mask), value
 
-    return Policy(init, partial(initial_carry, config), apply)
+    return Policy(init, partial(initial_carry, config), apply, head.squash)
 
 
 def zero_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:
@@ -99,7 +103,7 @@ def draw_noise(
     obs_space: ObsSpace,
     keys: Key[Array, " N"],
     num_steps: int,
-) -> Array:
+) -> Any:
     """Sampling noise [T, N, …] of a whole rollout; environment n uses `keys[n]`."""
     prototype: Distribution = jax.eval_shape(
         lambda: act(
@@ -111,11 +115,10 @@ def draw_noise(
         )[1]
     )
 
-    def of_env(key: Array) -> Array:
+    def of_env(key: Array) -> Any:
         return prototype.noise(key, (num_steps,))
 
-    noise: Array = jax.vmap(of_env, out_axes=1)(keys)
-    return noise
+    return jax.vmap(of_env, out_axes=1)(keys)
 
 
 class Unrolled(NamedTuple):

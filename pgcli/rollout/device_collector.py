@@ -9,7 +9,8 @@ from flax import struct
 
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS, first_index, per_device
 from pgcli.arrays.shapes import Array, Bool, Key
-from pgcli.envs.base import DeviceEnv, Step, env_action
+from pgcli.envs.actions import env_action
+from pgcli.envs.base import DeviceEnv, Step
 from pgcli.nn.policy import Agent, Carry, Policy, act, draw_noise
 from pgcli.rollout.types import TRANSITION_SPECS, Transitions
 
@@ -45,25 +46,29 @@ def step_all(
     env: DeviceEnv,
     key: Key[Array, ""],
     state: Any,
-    action: Array,
+    action: Any,
     first: Array | int = 0,
 ) -> tuple[Any, Step]:
     """Steps N environments and resets none. Consumes the key."""
 
-    def one(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+    def one(key: Array, state: Any, action: Any) -> tuple[Any, Step]:
         return env.step(key, state, env_action(env.spec.action, action))
 
     after: tuple[Any, Step] = jax.vmap(one)(
-        env_keys(key, action.shape[0], first), state, action
+        env_keys(key, _rows(action), first), state, action
     )
     return after
+
+
+def _rows(action: Any) -> int:
+    return int(jax.tree.leaves(action)[0].shape[0])
 
 
 def step_and_reset(
     env: DeviceEnv,
     key: Key[Array, ""],
     state: Any,
-    action: Array,
+    action: Any,
     first: Array | int = 0,
 ) -> tuple[Any, Any, Step]:
     """Steps N environments and resets those that ended. Consumes the key.
@@ -72,7 +77,7 @@ def step_and_reset(
       (state, obs, step): the state and observation to continue from, and the outcome
       of the step before any reset.
     """
-    num_envs = action.shape[0]
+    num_envs = _rows(action)
     step_key, reset_key = jax.random.split(key)
     state, step = step_all(env, step_key, state, action, first)
     done = step.terminated | step.truncated
@@ -147,7 +152,9 @@ def _collect(
         key, noise = inputs
         carry, dist = act(policy, agent, now.carry, now.obs, now.start)
         action = dist.sample(noise)
-        state, obs, outcome = step_and_reset(env, key, now.state, action, first)
+        state, obs, outcome = step_and_reset(
+            env, key, now.state, policy.squash(action), first
+        )
         done = outcome.terminated | outcome.truncated
         return (
             DeviceEnvState(state, obs, done, carry),

@@ -34,13 +34,16 @@ def collect_episodes(
     )
     none = jnp.zeros(num_trajectories, bool)
 
+    def noise_at(t: Any) -> Any:
+        return jax.tree.map(lambda x: x[t], noise)
+
     # one row of all fields [N, …]; `over` marks trajectories that have ended
-    def step(carry: Any, t: Array, noise: Array) -> tuple[Any, dict[str, Any]]:
+    def step(carry: Any, t: Array, noise: Any) -> tuple[Any, dict[str, Any]]:
         now, over = carry
         memory, dist = act(policy, agent, now.carry, now.obs, now.start)
         action = dist.sample(noise)
         step_key = jax.random.fold_in(run_key, t)
-        state, outcome = step_all(env, step_key, now.state, action)
+        state, outcome = step_all(env, step_key, now.state, policy.squash(action))
         row = {
             "obs": now.obs,
             "action": action,
@@ -62,11 +65,11 @@ def collect_episodes(
 
     def body(loop: Any) -> Any:
         carry, t, rows = loop
-        carry, row = step(carry, t, noise[t])
+        carry, row = step(carry, t, noise_at(t))
         return carry, t + 1, jax.tree.map(lambda xs, x: xs.at[t].set(x), rows, row)
 
     start = (first, none)
-    shapes = jax.eval_shape(lambda: step(start, jnp.int32(0), noise[0]))[1]
+    shapes = jax.eval_shape(lambda: step(start, jnp.int32(0), noise_at(0)))[1]
     empty = jax.tree.map(lambda x: jnp.zeros((limit, *x.shape), x.dtype), shapes)
     (last, _), _, rows = jax.lax.while_loop(going, body, (start, jnp.int32(0), empty))
 

@@ -19,8 +19,8 @@ class Actor(Protocol):
         """Sets the agent that acts from now on."""
 
     def step(
-        self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
-    ) -> tuple[Carry, np.ndarray]:
+        self, carry: Carry, obs: Any, start: np.ndarray, noise: Any
+    ) -> tuple[Carry, Any]:
         """(carry, action) for raw observations [N, …] and the noise of one step."""
 
 
@@ -42,20 +42,19 @@ class JitActor:
         self._agent = agent
 
     def step(
-        self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
-    ) -> tuple[Carry, np.ndarray]:
+        self, carry: Carry, obs: Any, start: np.ndarray, noise: Any
+    ) -> tuple[Carry, Any]:
         """See `Actor.step`."""
         carry, action = self._step(self._agent, carry, obs, start, noise)
-        return carry, np.asarray(action)
+        return carry, jax.tree.map(np.asarray, action)
 
 
 class NumpyActor:
     """Dense networks, in NumPy."""
 
-    def __init__(self, spec: EnvSpec, activation: str) -> None:
+    def __init__(self, spec: EnvSpec, network: NetworkConfig) -> None:
         """An actor of an `ActorCritic` on the torso `mlp`."""
-        self._spec = spec
-        self._activation = activation
+        self._spec, self._network = spec, network
         self._forward: Forward
         self._sample: Any
 
@@ -63,12 +62,16 @@ class NumpyActor:
         """See `Actor.begin`."""
         # copied to NumPy once per rollout, so that a step needs no JAX
         params, stats = jax.device_get((agent.params, agent.obs_stats))
-        self._forward = make_forward(params, stats, self._spec.obs, self._activation)
-        self._sample = make_sampler(params, self._spec.action)
+        self._forward = make_forward(
+            params, stats, self._spec.obs, self._network.activation
+        )
+        self._sample = make_sampler(
+            params.get("log_std"), self._spec.action, self._network
+        )
 
     def step(
-        self, carry: Carry, obs: Any, start: np.ndarray, noise: np.ndarray
-    ) -> tuple[Carry, np.ndarray]:
+        self, carry: Carry, obs: Any, start: np.ndarray, noise: Any
+    ) -> tuple[Carry, Any]:
         """See `Actor.step`."""
         return carry, self._sample(self._forward(obs), noise)
 
@@ -85,5 +88,5 @@ def make_actor(
       policy: the policy that acts.
     """
     if host.act == "numpy":
-        return NumpyActor(spec, network.activation)
+        return NumpyActor(spec, network)
     return JitActor(policy)

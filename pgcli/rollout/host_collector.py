@@ -90,7 +90,7 @@ class HostCollector:
           state: state of a collector whose environments were in the same state.
           devices: number of devices that share the environments in learning.
         """
-        self._env = env
+        self._env, self._policy = env, policy
         self.bounded = bounded(env.spec.obs)
         self._num_steps = num_steps
         self._devices = devices
@@ -146,14 +146,14 @@ class HostCollector:
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         # noise of the whole rollout [T, N, …] by one call
-        noise = np.asarray(self._noise(agent, key))
+        noise = jax.tree.map(np.asarray, self._noise(agent, key))
         self._actor.begin(agent)
         first_carry = self._carry
         actions = []
         finals: list[tuple[int, Any]] = []
         for t in range(self._num_steps):
             self._carry, action = self._actor.step(
-                self._carry, rows(buffer.obs, t), buffer.start[t], noise[t]
+                self._carry, rows(buffer.obs, t), buffer.start[t], rows(noise, t)
             )
             actions.append(action)
             # rewards and flags go into row t, next observations into row t + 1
@@ -166,7 +166,7 @@ class HostCollector:
                 buffer.real[t],
                 None if buffer.life_lost is None else buffer.life_lost[t],
             )
-            for n, obs in self._env.step(action, slot):
+            for n, obs in self._env.step(self._policy.squash(action), slot):
                 finals.append((t * self._env.num_envs + n, obs))
         # a value continues the episodes that were cut off
         is_cut = (buffer.truncated & ~buffer.terminated).reshape(-1)
@@ -183,7 +183,7 @@ class HostCollector:
         final_obs, final_index = self._gather(cut)
         return Transitions(
             obs=buffer.obs,
-            action=np.stack(actions),
+            action=jax.tree.map(lambda *x: np.stack(x), *actions),
             reward=buffer.reward,
             terminated=buffer.terminated,
             truncated=buffer.truncated,

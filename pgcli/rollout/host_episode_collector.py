@@ -21,7 +21,7 @@ class _Row(NamedTuple):
     """One step of every environment."""
 
     obs: Any
-    action: np.ndarray
+    action: Any
     reward: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
@@ -84,7 +84,7 @@ class EpisodeCollector:
           EnvironmentFailed: an environment raised, or returned a non-finite value.
         """
         num_envs = self._env.num_envs
-        noise = np.asarray(self._noise(agent, key))
+        noise = jax.tree.map(np.asarray, self._noise(agent, key))
         self._actor.begin(agent)
 
         # one list of rows [N, …] per round; its length is that of the longest episode
@@ -127,7 +127,7 @@ class EpisodeCollector:
             first_carry=self._policy.initial_carry(num_envs * self._rounds),
         )
 
-    def _round(self, noise: np.ndarray, first: int, finals: Finals) -> list[_Row]:
+    def _round(self, noise: Any, first: int, finals: Finals) -> list[_Row]:
         """One episode of every environment; those that ended are not stepped.
 
         Args:
@@ -136,17 +136,18 @@ class EpisodeCollector:
           finals: receives their last observations.
         """
         num_envs = self._env.num_envs
-        noise = noise[:, first : first + num_envs]
+        noise = rows(noise, (slice(None), slice(first, first + num_envs)))
         obs = empty_obs(self._env.spec.obs, (num_envs,))
         self._env.reset(obs)
         active, start = np.ones(num_envs, bool), np.ones(num_envs, bool)
         carry = self._policy.initial_carry(num_envs)
         column: list[_Row] = []
         while active.any() and len(column) < self._limit:
-            carry, action = self._actor.step(carry, obs, start, noise[len(column)])
+            now = rows(noise, len(column))
+            carry, action = self._actor.step(carry, obs, start, now)
             # environments that have ended keep their last observation
             slot = empty_slot(self._env)._replace(obs=jax.tree.map(np.copy, obs))
-            self._env.step(action, slot, active)
+            self._env.step(self._policy.squash(action), slot, active)
             terminated, truncated = slot.terminated & active, slot.truncated & active
             reward = np.where(active, slot.reward, np.float32(0))
             for n in np.flatnonzero(terminated | truncated).tolist():

@@ -16,13 +16,14 @@ def difference_in_steps(env: HostEnv, seen: Transitions, limit: int) -> str | No
 
     Args:
       env: in the state of the rollout's first environments when it began.
-      seen: the rollout, [T, N] with N ≥ `env.num_envs`.
+      seen: the rollout, [T, N] with N ≥ `env.num_envs`; actions as the environments
+        took them.
       limit: steps to compare at most.
     """
     # repeat the actions of the rollout: every field must agree byte for byte
     for t in range(min(limit, len(seen.reward))):
         slot = empty_slot(env)
-        env.step(seen.action[t, : env.num_envs], slot)
+        env.step(rows(seen.action, (t, slice(env.num_envs))), slot)
         differing = _differing(
             env.num_envs,
             observation=(rows(seen.obs, t + 1), slot.obs),
@@ -42,7 +43,7 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
 
     Args:
       env: in the state of the rollout's first environments when it began.
-      seen: the rollout, [T, N·rounds] with N ≥ `env.num_envs`.
+      seen: the rollout, [T, N·rounds] with N ≥ `env.num_envs`; such actions.
       limit: steps to compare at most.
     """
     count = env.num_envs
@@ -55,7 +56,7 @@ def difference_in_episodes(env: HostEnv, seen: Transitions, limit: int) -> str |
             return None
         obs = slot.obs
         slot = empty_slot(env)
-        env.step(seen.action[t, :count], slot, active)
+        env.step(rows(seen.action, (t, slice(count))), slot, active)
         differing = _differing(
             count,
             observation=(rows(seen.obs, t), obs),

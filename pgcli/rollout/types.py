@@ -11,7 +11,7 @@ from flax import struct
 
 from pgcli.arrays.device_mesh import COLUMNS, ROWS
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import ObsSpace, Space
+from pgcli.envs.base import ActionSpace, ObsSpace
 from pgcli.nn.distributions import Distribution
 
 PER_ENV = {"spec": ROWS}
@@ -92,7 +92,7 @@ class RolloutShape(NamedTuple):
     num_steps: int
     num_envs: int
     obs: ObsSpace
-    action: Space
+    action: ActionSpace
 
 
 def shared_fields(source: Any, *classes: type) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def first_fault(transitions: Transitions, space: ObsSpace) -> Array:
     obs = [observed(part, x) for part, x in leaves_of(space, transitions.obs)]
     last = jnp.where(all_finite(transitions.final_obs), none, none - 1)
     numbers = (transitions.action, transitions.reward)
-    places = jnp.stack([*(first(bad_parts(None, x, 2)) for x in numbers), *obs, last])
+    places = jnp.stack([*(first(any_bad(x, 2)) for x in numbers), *obs, last])
     # the earliest of the fields
     field = jnp.argmin(places)
     step, column = jnp.divmod(places[field], shape[1])
@@ -79,6 +79,12 @@ def leaves_of(space: ObsSpace, obs: Any) -> list[tuple[Space, Any]]:
     if isinstance(space, Mapping):
         return [(part, obs[name]) for name, part in sorted(space.items())]
     return [(space, obs)]
+
+
+def any_bad(numbers: Any, axes: int) -> Array:
+    """`bad_parts` of an action or a reward, for any part of it: [*B]."""
+    each = [bad_parts(None, x, axes) for x in jax.tree.leaves(numbers)]
+    return jnp.stack(each).any(axis=0)
 
 
 def bad_parts(part: Space | None, x: Array, axes: int) -> Array:

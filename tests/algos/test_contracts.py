@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 from support.toys import (
-    CONTINUOUS,
     DISCRETE,
     FLAT,
+    PARTS,
     TWO_KEYS,
     OnHost,
     gated_policy,
@@ -36,7 +36,7 @@ from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 from pgcli.training.step import init_agent as new_agent
 
 NUM_ENVS, NUM_STEPS, LIMIT, CAPACITY = 4, 8, 5, 8
-CASES = ("box", "dict-recurrent")
+CASES = ("parts", "dict-recurrent")
 every_algorithm = pytest.mark.parametrize("algo", sorted(ALGORITHMS))
 FEW = ("reinforce", "trpo", "ppo2")
 """Algorithms whose recurrent case is quick enough, one of each family."""
@@ -50,8 +50,8 @@ class World(NamedTuple):
 
 @cache
 def world(name: str) -> World:
-    if name == "box":
-        env = walk(CONTINUOUS, FLAT, LIMIT)
+    if name == "parts":
+        env = walk(PARTS, FLAT, LIMIT)
         return World(env, linear_policy(env.spec))
     env = walk(DISCRETE, TWO_KEYS, LIMIT)
     return World(env, gated_policy(env.spec))
@@ -173,7 +173,7 @@ def test_every_algorithm_updates_once_and_stays_finite(
 
 @every_algorithm
 def test_every_algorithm_reports_the_common_metrics(algo: str) -> None:
-    metrics = learned(algo, "box", host=False).report.metrics
+    metrics = learned(algo, "parts", host=False).report.metrics
     common = {"policy_loss", "entropy", "grad_norm", "kl", "ratio_max", "ess", "lr"}
     common |= {"return_mean", "length_mean", "skipped"}
     if ALGORITHM_CONFIGS[algo].collects == "steps":
@@ -194,8 +194,8 @@ def floats_of(algo: str) -> list[str]:
 def test_every_algorithm_takes_other_numbers_without_compiling_again(
     algo: str,
 ) -> None:
-    learned(algo, "box", host=False)
-    run = program(algo, "box")
+    learned(algo, "parts", host=False)
+    run = program(algo, "parts")
     assert run._cache_size() > 0
     compiled = run._cache_size()
     knobs = make_knobs(config_of(algo))
@@ -205,7 +205,7 @@ def test_every_algorithm_takes_other_numbers_without_compiling_again(
             other = np.float32(0.9) * getattr(hyper.algo, key)
             hyper = hyper.replace(algo=replace(hyper.algo, **{key: other}))
     hyper = hyper.replace(optimizer=replace(hyper.optimizer, lr=np.float32(0.1)))
-    learned(algo, "box", host=False, knobs=knobs._replace(hyper=hyper))
+    learned(algo, "parts", host=False, knobs=knobs._replace(hyper=hyper))
     assert run._cache_size() == compiled
 
 

@@ -88,8 +88,8 @@ class Growing(Plain):
         return state[:2]
 
 
-class DictAction(Plain):
-    action_space = spaces.Dict(a=spaces.Discrete(2))
+class TextAction(Plain):
+    action_space = spaces.Dict(a=spaces.Discrete(2), say=spaces.Text(3))
 
 
 REFUSED = {
@@ -101,7 +101,7 @@ REFUSED = {
     Half: "the observation of a reset has dtype float32, not int32",
     Keys: "the observation of a reset has the keys ['a']; its space has ['a', 'b']",
     Growing: "the state[0] is float32[4] after a step, float32[2] after a reset",
-    DictAction: "spaces of type Dict are not supported",
+    TextAction: "spaces of type Text (action `say`) are not supported",
 }
 """Class -> the message before training."""
 

@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from pgcli.envs.spaces import by_part
+
 FLOATS = spaces.Box(-1, 1, (2,), np.float32)
 OBS: dict[str, tuple[spaces.Space[Any], Any]] = {
     "floats": (FLOATS, np.zeros(2, np.float32)),
@@ -83,6 +85,12 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "discrete": spaces.Discrete(3, start=-1),
     "choices": spaces.MultiDiscrete([3, 3], dtype=np.int8),
     "bits": spaces.MultiBinary((2, 2)),
+    "parts": spaces.Dict(
+        {
+            "b": spaces.Tuple([spaces.Box(-1, 1, ()), spaces.Discrete(3, start=-1)]),
+            "a": spaces.Box(-1, 1, (2, 2), np.float64),
+        }
+    ),
 }
 
 BAD_RETURN: dict[str, tuple[Any, str, str]] = {
@@ -141,8 +149,10 @@ class Odd(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> Any:
         sample = self.action_space.sample()
         assert self.action_space.contains(action)
-        assert type(action) is type(sample)
-        assert action.dtype == sample.dtype
+        pairs = zip(by_part(action).values(), by_part(sample).values(), strict=True)
+        for taken, drawn in ((action, sample), *pairs):
+            assert type(taken) is type(drawn)
+            assert getattr(taken, "dtype", None) == getattr(drawn, "dtype", None)
         self._step += 1
         returned = {
             "obs": self._good,

@@ -117,9 +117,12 @@ def test_native_needs_a_vector_entry_point() -> None:
 
 
 def test_spaces_without_a_policy_are_refused_by_name() -> None:
-    tuples = Scripted(action_space=spaces.Tuple([spaces.Discrete(2)]))
-    with pytest.raises(EnvironmentFailed, match="Tuple"):
-        InProcess([tuples], [0], "Scripted-v0")
+    text = spaces.Tuple([spaces.Discrete(2), spaces.Dict({"say": spaces.Text(3)})])
+    empty = spaces.Tuple([spaces.Dict()])
+    for space, named in ((text, r"Text \(action `1/say`\)"), (empty, "Tuple")):
+        with pytest.raises(EnvironmentFailed, match=named) as caught:
+            InProcess([Scripted(action_space=space)], [0], "Scripted-v0")
+        assert "FilterObservation" not in (caught.value.help or "")
 
 
 def test_parts_without_a_network_are_named() -> None:

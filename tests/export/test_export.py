@@ -40,6 +40,10 @@ def trained(
     return Trained(Path("toy"), "toy", RUN, spec, policy, agent, 1, ())
 
 
+def parts_of(space: Any) -> dict[str, Any]:
+    return space if isinstance(space, dict) else {"": space}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs_dir = tmp_path_factory.mktemp("runs")
@@ -55,6 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("dict", "choices"),
         ("discrete", "bits"),
         ("choices", "discrete"),
+        ("box", "parts"),
     ],
 )
 def test_files_act_as_their_source_on_batches_of_any_size(
@@ -65,10 +70,14 @@ def test_files_act_as_their_source_on_batches_of_any_size(
     module.write(policy, tmp_path / "policy")
     for size in (1, 7):
         batch = sample_inputs(policy, size)
-        (expected,) = outputs_of(policy, batch)
-        (actions,) = module.run(policy, tmp_path / "policy", batch)
-        np.testing.assert_allclose(actions, expected, atol=1e-6)
-        assert actions.shape == (size, *policy.trained.spec.action.shape)
+        expected = outputs_of(policy, batch)
+        found = module.run(policy, tmp_path / "policy", batch)
+        spaces = parts_of(policy.trained.spec.action)
+        for one, actions, space in zip(expected, found, spaces.values(), strict=True):
+            np.testing.assert_allclose(actions, one, atol=1e-6)
+            assert actions.shape == (size, *space.shape)
+        several = [f"action/{name}" for name in spaces]
+        assert list(policy.outputs) == (several if len(spaces) > 1 else ["action"])
 
 
 @pytest.mark.parametrize("format", FORMATS)

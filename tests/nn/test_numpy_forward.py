@@ -19,6 +19,8 @@ from support.toys import quick_jit
 
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import EnvSpec
+from pgcli.nn.distributions import DiagGaussian
+from pgcli.nn.joint import Joint
 from pgcli.nn.networks import ACTIVATIONS
 from pgcli.nn.numpy_forward import IN_PLACE, make_forward, make_sampler
 from pgcli.nn.policy import Agent, act, make_policy
@@ -28,12 +30,19 @@ class Acted(NamedTuple):
     """What the compiled policy makes of observations, and from what."""
 
     agent: Agent
-    noise: np.ndarray
-    action: np.ndarray
+    noise: Any
+    action: Any
     head: np.ndarray
 
 
 CONFIG = NetworkConfig(hidden=(8, 7))
+
+
+def outputs(dist: Any) -> list[jax.Array]:
+    """The outputs of the network that each part of a distribution reads."""
+    if isinstance(dist, Joint):
+        return [x for _, part in sorted(dist.parts.items()) for x in outputs(part)]
+    return [dist.mean if isinstance(dist, DiagGaussian) else dist.logits]
 
 
 @cache
@@ -54,7 +63,7 @@ def acted(obs: str) -> dict[tuple[str, bool], Acted]:
             policy = make_policy(specs[action], CONFIG)
             _, dist = act(policy, agent, (), seen, start)
             noise = dist.noise(jax.random.key(2), (NUM_ENVS,))
-            head = dist.mean if action == "box" else dist.logits
+            head = jnp.concatenate(outputs(dist), axis=-1)
             results[action, normalized] = Acted(agent, noise, dist.sample(noise), head)
         return results
 
@@ -70,9 +79,12 @@ def test_numpy_forward_and_sampler_act_as_the_policy(
     agent, noise, expected, expected_head = acted(obs)[action, normalized]
     seen = observations(SPACES[obs])
     head = make_forward(agent.params, agent.obs_stats, SPACES[obs], "tanh")(seen)
-    taken = make_sampler(agent.params, ACTIONS[action])(head, noise)
-    assert taken.dtype == expected.dtype
-    np.testing.assert_allclose(taken, expected, rtol=1e-5, atol=1e-5)
+    sample = make_sampler(agent.params.get("log_std"), ACTIONS[action], CONFIG)
+    taken = sample(head, noise)
+    pairs = zip(jax.tree.leaves(taken), jax.tree.leaves(expected), strict=True)
+    for found, one in pairs:
+        assert found.dtype == one.dtype
+        np.testing.assert_allclose(found, one, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(head, expected_head, rtol=1e-5, atol=1e-5)
 
 

@@ -26,6 +26,12 @@ ACTIONS: dict[str, Any] = {
     "box": Box((2,), "float32", -1.0, 1.0),
     "choices": CHOICES,
     "bits": MultiBinary((3,)),
+    "parts": {
+        "go/0": Box((2,), "float32", -1.0, 1.0),
+        "gear": Discrete(5),
+        "go/1": MultiBinary((3,)),
+        "aim": Box((), "float32", 0.0, 3.0),
+    },
 }
 NUM_ENVS = 6
 

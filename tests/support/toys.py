@@ -17,7 +17,9 @@ from pgcli.config.schema import (
     RolloutConfig,
     RunConfig,
 )
+from pgcli.envs.actions import env_action
 from pgcli.envs.base import (
+    ActionSpace,
     Box,
     DeviceEnv,
     Discrete,
@@ -28,6 +30,7 @@ from pgcli.envs.base import (
     Step,
 )
 from pgcli.nn.distributions import Categorical, DiagGaussian
+from pgcli.nn.joint import Joint
 from pgcli.nn.networks import flatten_obs
 from pgcli.nn.policy import Agent, Policy, zero_obs
 from pgcli.rollout.policy_outputs import complete
@@ -44,12 +47,13 @@ quick_jit = partial(
 
 DISCRETE = Discrete(2)
 CONTINUOUS = Box((1,), "float32", -1.0, 1.0)
+PARTS = {"moves": DISCRETE, "go": CONTINUOUS}
 FLAT = Box((2,), "float32", -np.inf, np.inf)
 TWO_KEYS = {"place": FLAT, "clock": Discrete(4, start=1)}
 
 
 def walk(
-    action: Space = DISCRETE, obs: ObsSpace = FLAT, limit: int | None = 5
+    action: ActionSpace = DISCRETE, obs: ObsSpace = FLAT, limit: int | None = 5
 ) -> DeviceEnv:
     """A walk on a line that leaves no room for chance.
 
@@ -70,6 +74,8 @@ def walk(
 
     def step(key: Any, state: Any, action: Any) -> tuple[Any, Step]:
         place, elapsed = state
+        if isinstance(action, dict):
+            action = action["go"] * action["moves"].astype(jnp.float32)
         move = action[0] if action.ndim else 2 * action.astype(jnp.float32) - 1
         place, elapsed = place + 0.4 * move, elapsed + 1
         truncated = jnp.bool_(False) if limit is None else elapsed >= limit
@@ -120,11 +126,9 @@ class OnHost:
         jax.tree.map(lambda target, value: np.copyto(target, value), obs, first)
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
-        space = self.spec.action
-        if isinstance(space, Box):
-            action = action.clip(space.low, space.high)
+        action = env_action(self.spec.action, action)
         state, outcome = self._step(self._keys, self._state, action)
         fresh, first = self._reset(self._keys)
         outcome = jax.device_get(outcome)
@@ -192,8 +196,16 @@ def gated_policy(spec: EnvSpec, width: int = 3) -> Policy:
 
 def linear_policy(spec: EnvSpec) -> Policy:
     """Logits or means, and V, linear in the observation; ten numbers in all."""
-    discrete = isinstance(spec.action, Discrete)
-    num_actions = spec.action.n if discrete else spec.action.shape[0]
+    parts = spec.action if isinstance(spec.action, dict) else {"": spec.action}
+    sizes = {
+        k: x.n if isinstance(x, Discrete) else x.shape[0] for k, x in parts.items()
+    }
+    num_actions = sum(sizes.values())
+
+    def plain(space: Space, head: Any, log_std: Any, mask: Any) -> Any:
+        if isinstance(space, Discrete):
+            return Categorical(head) if mask is None else Categorical(head).masked(mask)
+        return DiagGaussian(head, jnp.broadcast_to(log_std, head.shape))
 
     def init(key: Any) -> Any:
         head, value = jax.random.split(key)
@@ -209,11 +221,13 @@ def linear_policy(spec: EnvSpec) -> Policy:
     ) -> tuple[Any, Any, Any]:
         head = obs @ params["head"]
         value = (obs @ params["value"])[..., 0] + params["bias"][0]
-        if discrete:
-            dist = Categorical(head)
-            return carry, dist if mask is None else dist.masked(mask), value
-        log_std = jnp.broadcast_to(params["log_std"], head.shape)
-        return carry, DiagGaussian(head, log_std), value
+        dists, begin = {}, 0
+        for name, size in sizes.items():
+            own = slice(begin, begin + size)
+            log_std = params["log_std"][own]
+            dists[name] = plain(parts[name], head[..., own], log_std, mask)
+            begin += size
+        return carry, dists[""] if "" in dists else Joint(dists), value
 
     return Policy(init, lambda num_envs: (), apply)
 

@@ -11,7 +11,7 @@ from gymnasium.experimental.functional import FuncEnv
 
 
 class Rooms(gymnasium.Env[Any, Any]):
-    """Every kind of part in its observation; two choices and the room for them."""
+    """Every kind of part in its observations and its actions."""
 
     def __init__(self, size: int = 4) -> None:
         self._size = size
@@ -21,7 +21,12 @@ class Rooms(gymnasium.Env[Any, Any]):
         self.observation_space = spaces.Tuple(
             [spaces.Discrete(size), wheel, spaces.MultiBinary(2)]
         )
-        self.action_space = spaces.MultiDiscrete([2, 3], start=[0, 5])
+        hand = spaces.Tuple(
+            [spaces.Box(0, 0.1, (), np.float64), spaces.Discrete(2, start=-1)]
+        )
+        self.action_space = spaces.Dict(
+            {"door": spaces.MultiDiscrete([2, 3], start=[0, 5]), "hand": hand}
+        )
         self._step = 0
 
     def _obs(self) -> Any:
@@ -39,7 +44,7 @@ class Rooms(gymnasium.Env[Any, Any]):
         if not self.action_space.contains(action):
             raise ValueError(f"{action!r} is not in {self.action_space}")
         self._step += 1
-        return self._obs(), float(action[0]), False, False, {}
+        return self._obs(), float(action["door"][0]), False, False, {}
 
 
 class Lamps(gymnasium.Env[Any, Any]):

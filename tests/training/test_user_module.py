@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 from pgcli.config.load import resolve
 from pgcli.config.schema import EnvConfig
@@ -21,6 +20,7 @@ from pgcli.storage.run_directory import RunDirectory
 from pgcli.training import run as training
 from pgcli.training.evaluation.evaluate import evaluate
 from pgcli.training.evaluation.load_policy import load_policy
+from pgcli.training.evaluation.make_env import make_env
 
 SOURCE = Path(__file__).parents[1] / "support" / "user_module.py"
 REGISTERING = '\ngymnasium.register("Rooms-v0", Rooms, max_episode_steps=4)\n'
@@ -85,11 +85,14 @@ def test_a_run_on_a_users_environment_needs_its_module_again(
     assert played["length_mean"] == 4  # the registered time limit
 
     # a policy takes the observation of the wrapped environment, a tuple
-    action = load_policy("runs/a")((2, np.int8([0, 1])))
-    space = spaces.MultiDiscrete([2, 3], start=[0, 5])
-    assert space.contains(np.asarray(action))
+    # and returns the action of the environment, with its own Dict and Tuple
+    policy, env = load_policy("runs/a"), make_env("a")
+    assert env.action_space.contains(policy((2, np.int8([0, 1]))))
     batch: Any = (np.arange(3), np.zeros((3, 2), np.int8))
-    assert load_policy("runs/a")(batch).shape == (3, 2)
+    several = policy(batch)
+    assert several["door"].shape == (3, 2)
+    assert [part.shape for part in several["hand"]] == [(3,), (3,)]
+    assert evaluate("a", episodes=2, agent="random")["length_mean"] == 4
 
 
 def test_task_of_the_page_on_networks_hides_velocities(

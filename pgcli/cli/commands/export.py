@@ -93,6 +93,7 @@ def export(
         ("written", f"{result['path']} ({result['bytes']:,} bytes)"),
         ("from", f"{result['checkpoint']} (iteration {result['iteration']})"),
         ("inputs", inputs),
+        ("outputs", ", ".join(result["outputs"])),
         (
             "compared",
             f"{result['observations_compared']:,} observations, largest difference "

@@ -45,7 +45,7 @@ def quietly() -> Iterator[None]:
 def from_reset_and_step(
     spec: EnvSpec,
     reset: Callable[[Array], tuple[Any, Any]],
-    step: Callable[[Array, Any, Array], tuple[Any, Step]],
+    step: Callable[[Array, Any, Any], tuple[Any, Step]],
 ) -> DeviceEnv:
     """An on-device environment from foreign functions, with the dtypes of our spaces.
 
@@ -67,7 +67,7 @@ def from_reset_and_step(
     kinds = jax.eval_shape(lambda key: first(key)[0], jax.random.key(0))
 
     # a step, cast to these dtypes and to those of a Step
-    def after(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+    def after(key: Array, state: Any, action: Any) -> tuple[Any, Step]:
         with their_rules():
             state, (obs, reward, terminated, truncated) = step(key, state, action)
             return like(kinds, state), Step(

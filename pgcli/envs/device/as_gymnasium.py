@@ -6,8 +6,8 @@ import gymnasium
 import jax
 import numpy as np
 
-from pgcli.envs.base import DeviceEnv
-from pgcli.envs.spaces import to_gymnasium
+from pgcli.envs.base import DeviceEnv, Space
+from pgcli.envs.spaces import action_to_gymnasium, by_part, to_gymnasium
 
 
 class AsGymnasium(gymnasium.Env[Any, Any]):
@@ -17,7 +17,7 @@ class AsGymnasium(gymnasium.Env[Any, Any]):
         """Takes the spaces and the time limit of `env`."""
         self.device_env = env
         self.observation_space = to_gymnasium(env.spec.obs)
-        self.action_space = to_gymnasium(env.spec.action)
+        self.action_space = action_to_gymnasium(env.spec)
         self._reset, self._step = jax.jit(env.reset), jax.jit(env.step)
         self._state: Any = None
         self.render_mode = None if env.render is None else "rgb_array"
@@ -34,8 +34,12 @@ class AsGymnasium(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """The outcome of one step."""
         space = self.device_env.spec.action
-        array = np.asarray(action, space.dtype)
-        self._state, (obs, *rest) = self._step(self._key(), self._state, array)
+        if isinstance(space, Space):
+            values: Any = np.asarray(action, space.dtype)
+        else:
+            parts = by_part(action)
+            values = {k: np.asarray(parts[k], x.dtype) for k, x in space.items()}
+        self._state, (obs, *rest) = self._step(self._key(), self._state, values)
         reward, terminated, truncated = jax.device_get(rest)
         obs = jax.tree.map(np.asarray, obs)
         return obs, float(reward), bool(terminated), bool(truncated), {}

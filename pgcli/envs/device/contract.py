@@ -11,15 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgcli.envs.base import (
-    Box,
-    DeviceEnv,
-    MultiBinary,
-    ObsSpace,
-    Space,
-    env_action,
-    random_action,
-)
+from pgcli.envs.actions import env_action, random_action
+from pgcli.envs.base import Box, DeviceEnv, MultiBinary, ObsSpace, Space
 from pgcli.errors import EnvironmentFailed
 
 DECLARED = "return what observation_space declares, or correct it"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gymnasium.experimental.functional import FuncEnv
 
 from pgcli.arrays.shapes import Array
+from pgcli.envs.actions import assemble
 from pgcli.envs.base import DeviceEnv, Step
 from pgcli.envs.device.adapter_support import from_reset_and_step
 from pgcli.envs.spaces import make_spec
@@ -31,7 +32,9 @@ def from_func_env(
     """
     spec = make_spec(id, func.observation_space, func.action_space, limit)
     # in the dtype of its own space, at the width that JAX computes in
-    dtype = jax.dtypes.canonicalize_dtype(action_dtype or func.action_space.dtype)
+    dtypes = jax.tree.map(
+        jax.dtypes.canonicalize_dtype, action_dtype or spec.action_dtype
+    )
     # passed as the last argument of every function
     more = () if params is None else (params,)
 
@@ -41,11 +44,13 @@ def from_func_env(
         state = func.initial(state_key, *more)
         return (state, jnp.int32(0)), func.observation(state, obs_key, *more)
 
-    def step(key: Array, state: Any, action: Array) -> tuple[Any, Step]:
+    def step(key: Array, state: Any, action: Any) -> tuple[Any, Step]:
         # one key per function: transition, observation, terminal, reward
         inner, elapsed = state
         move, see, end, pay = jax.random.split(key, 4)
-        action = jnp.asarray(action, dtype)
+        action = jax.tree.map(jnp.asarray, action, dtypes)
+        if spec.action_structure is not None:
+            action = assemble(spec.action_structure, action)
         after = func.transition(inner, action, move, *more)
         terminated = func.terminal(after, end, *more)
         reward = func.reward(inner, action, after, pay, *more)

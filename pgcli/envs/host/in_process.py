@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, EnvState, HostSlot, host_action
+from pgcli.envs.actions import host_action, row
+from pgcli.envs.base import Box, Discrete, EnvState, HostSlot, Space
 from pgcli.envs.failures import close_quietly, failed
 from pgcli.envs.host import contract
 from pgcli.envs.host.contract import FLAGS, NUMBERS, ContractError
@@ -88,7 +89,9 @@ class InProcess:
         self.reseed(seeds)
         # actions as items of a list, which are quicker than those of an array
         action_space = self.spec.action
-        self._scalar_box = isinstance(action_space, Box) and not action_space.shape
+        self._by_row = not isinstance(action_space, Space) or (
+            isinstance(action_space, Box) and not action_space.shape
+        )
         self._choices: list[Any] | None = None
         if isinstance(action_space, Discrete) and action_space.n <= MOST_CHOICES:
             every = np.arange(action_space.n, dtype=np.int32)
@@ -155,7 +158,7 @@ class InProcess:
         self._begun = True
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         # items are as from `sample`: arrays, also without axes, or NumPy integers
@@ -165,8 +168,8 @@ class InProcess:
             actions = [choices[i] for i in action.tolist()]
         else:
             actions = host_action(self.spec, action)
-            if self._scalar_box:
-                actions = [*map(np.array, actions)]
+            if self._by_row:
+                actions = {n: row(actions, n) for n in self.rows}
         # local names, since this loop runs for every environment step
         finals = []
         recordings = self._recordings

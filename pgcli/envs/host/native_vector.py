@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import EnvState, HostSlot, host_action
+from pgcli.envs.actions import host_action
+from pgcli.envs.base import EnvState, HostSlot
 from pgcli.envs.failures import close_quietly, failed
 from pgcli.envs.host import contract
 from pgcli.envs.host.contract import ContractError
@@ -176,7 +177,7 @@ class NativeVector:
         restore(self._env, state)
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         try:
@@ -202,7 +203,7 @@ class NativeVector:
             )
         return failed(f"failed at {when}", where, error)
 
-    def _step(self, action: np.ndarray, slot: HostSlot) -> list[tuple[int, Any]]:
+    def _step(self, action: Any, slot: HostSlot) -> list[tuple[int, Any]]:
         from gymnasium.vector import AutoresetMode
 
         obs, reward, terminated, truncated, info = self._env.step(action)

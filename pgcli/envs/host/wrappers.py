@@ -6,7 +6,7 @@ wrappers of the configuration.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -16,7 +16,7 @@ from gymnasium import spaces
 from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, is_own, parse
 from pgcli.envs import user_modules
 from pgcli.envs.failures import PASSED, in_words
-from pgcli.envs.spaces import by_part
+from pgcli.envs.spaces import by_part, parts
 from pgcli.errors import UsageError
 from pgcli.extras import pip_install
 from pgcli.suggest import did_you_mean
@@ -94,16 +94,6 @@ def _own(name: str, where: str) -> Any:
             help=did_you_mean(attribute, names, f"it is looked up in {home.__file__}"),
         )
     return getattr(home, attribute)
-
-
-def parts(space: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, plain space) of every part; `a/0` is the first part of the part `a`."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        named = space.items() if isinstance(space, spaces.Dict) else enumerate(space)
-        for key, part in named:
-            yield from parts(part, f"{path}/{key}" if path else str(key))
-    else:
-        yield path, space
 
 
 class NamedParts(

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from pgcli.envs.actions import assemble, row, structure_of
 from pgcli.envs.base import EnvState
 from pgcli.envs.failures import PASSED, in_words
+from pgcli.envs.spaces import by_part, parts
 from pgcli.envs.state.capture import (
     MALFORMED,
     fingerprint,
@@ -29,6 +31,14 @@ MAX_BYTES = 2**20
 """Size of the actions above which an episode is not replayed."""
 
 
+_NO_ACTIONS = (bytearray(), np.dtype(int), ())
+
+
+def _array_name(path: str) -> str:
+    """Name of the array of an action, or of the part of one at a path."""
+    return f"actions/{path}" if path else "actions"
+
+
 class Recording:
     """The recording of an environment's present episode, of limited size.
 
@@ -41,8 +51,8 @@ class Recording:
         """A recording from the first reset on, or from the next one if `begun`."""
         self.steps = 0
         self.last_obs: Any = None
-        self._actions = bytearray()
-        self._kind: tuple[np.dtype[Any], tuple[int, ...]] = (np.dtype(int), ())
+        # bytes, dtype and shape of each part of the actions, by path
+        self._actions: dict[str, tuple[bytearray, np.dtype[Any], tuple[int, ...]]] = {}
         self._is_whole = not begun
         self._before: EnvState | None = None
 
@@ -64,10 +74,12 @@ class Recording:
         self.steps += 1
         if not self._is_whole:
             return
-        array = np.asarray(action)
-        self._kind = array.dtype, array.shape
-        self._actions += array.tobytes()
-        if len(self._actions) > MAX_BYTES:
+        for path, part in by_part(action).items():
+            array = np.asarray(part)
+            if path not in self._actions:
+                self._actions[path] = bytearray(), array.dtype, array.shape
+            self._actions[path][0].extend(array.tobytes())
+        if sum(len(data) for data, *_ in self._actions.values()) > MAX_BYTES:
             self._is_whole = False
             self._actions.clear()
 
@@ -81,9 +93,11 @@ class Recording:
         if not self._is_whole:
             return refused(f"{reason}, and its episode was not recorded or is too long")
         # actions [T, …] and generators; digests to compare with after the replay
-        dtype, shape = self._kind
-        flat = np.frombuffer(bytes(self._actions), dtype)
-        arrays = {"actions": flat.reshape(self.steps, *shape)}
+        arrays = {}
+        for path, _ in parts(env.action_space):
+            data, dtype, shape = self._actions.get(path, _NO_ACTIONS)
+            flat = np.frombuffer(bytes(data), dtype)
+            arrays[_array_name(path)] = flat.reshape(self.steps, *shape)
         if self._before is not None:
             arrays |= {f"before.{k}": x for k, x in self._before.arrays.items()}
         facts = {
@@ -115,7 +129,10 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
     facts = state.facts
     recording = Recording(begun=False)
     try:
-        before, actions = facts["before"], state.arrays["actions"]
+        before, space = facts["before"], env.action_space
+        whole = {path: state.arrays[_array_name(path)] for path, _ in parts(space)}
+        actions = assemble(structure_of(space), whole)
+        (num_steps,) = {len(part) for part in whole.values()}
         prefix = "before."
         arrays = {
             name.removeprefix(prefix): array
@@ -132,10 +149,8 @@ def replay(env: Any, state: EnvState, first: Any) -> Recording:
             restore_random_numbers(env, EnvState(before, arrays))
             recording.begin(env)
             obs, _ = env.reset()
-        for action in actions:
-            # as in training: NumPy's integers, or arrays, also without axes
-            if actions.ndim > 1 or actions.dtype.kind == "f":
-                action = np.array(action)
+        for t in range(num_steps):
+            action = row(actions, t)
             obs = env.step(action)[0]
             recording.add(action)
     except PASSED:

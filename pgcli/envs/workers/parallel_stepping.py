@@ -40,7 +40,7 @@ class Helper(Protocol):
         """Starts a reset; a call of the result waits until `obs` is written."""
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None
     ) -> Callable[[], list[tuple[int, Any]]]:
         """Starts a step; a call of the result waits and returns as `HostEnv.step`."""
 
@@ -100,7 +100,7 @@ class HelperThread:
         return self._begin(partial(self._env.reset, obs))
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None
     ) -> Callable[[], list[tuple[int, Any]]]:
         """See `Helper.step`."""
         return self._begin(partial(self._env.step, action, slot, active))
@@ -222,7 +222,7 @@ class Lanes:
         wait()
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         # the helper steps its rows while this process steps its own

@@ -115,10 +115,10 @@ class Workers:
         set_rows(obs, self._rows, self._views.obs)
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None
     ) -> Callable[[], list[tuple[int, Any]]]:
         """See `Helper.step`."""
-        self._block.action[...] = action
+        set_rows(self._block.action, ..., action)
         self._block.counts_lives[0] = slot.life_lost is not None
         if active is None:
             self._post(messages.STEP)

@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, EnvSpec, HostSlot, ObsSpace, Space
+from pgcli.envs.base import (
+    ActionSpace,
+    Box,
+    Discrete,
+    EnvSpec,
+    HostSlot,
+    ObsSpace,
+    Space,
+)
 
 ALIGNMENT = 64
 
@@ -60,6 +68,13 @@ class _Cutter:
             return self.array((num_envs,), "int32")
         return self.array((num_envs, *space.shape), space.dtype)
 
+    def action(self, space: ActionSpace, num_envs: int) -> Any:
+        """Actions [N, …] in a policy's format."""
+        if isinstance(space, Mapping):
+            return {name: self.action(part, num_envs) for name, part in space.items()}
+        shape, dtype = action_row(space)
+        return self.array((num_envs, *shape), dtype)
+
 
 class Block:
     """Inputs and results of one step of N environments.
@@ -85,8 +100,7 @@ class Block:
         self._cut(_Cutter(mmap.mmap(file, counter.used)), spec, num_envs, workers)
 
     def _cut(self, cutter: _Cutter, spec: EnvSpec, num_envs: int, workers: int) -> None:
-        shape, dtype = action_row(spec.action)
-        self.action = cutter.array((num_envs, *shape), dtype)
+        self.action = cutter.action(spec.action, num_envs)
         self.active = cutter.array((num_envs,), bool)
         self.slot = HostSlot(
             cutter.obs(spec.obs, num_envs),

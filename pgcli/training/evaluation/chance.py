@@ -1,5 +1,6 @@
 """Agents without parameters, for the return that takes no learning."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,8 +9,10 @@ import numpy as np
 from flax import struct
 
 from pgcli.arrays.shapes import Array, Float, Key
-from pgcli.envs.base import Box, EnvSpec
+from pgcli.config.schema import NetworkConfig
+from pgcli.envs.base import ActionSpace, Box, EnvSpec
 from pgcli.nn.heads import make_head
+from pgcli.nn.joint import Joint
 from pgcli.nn.policy import Agent, Policy
 
 CHANCE = ("random", "zero")
@@ -51,21 +54,29 @@ def chance_policy(spec: EnvSpec, kind: str) -> Policy:
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
     """
-    head = make_head(spec)
+    head = make_head(spec, NetworkConfig())
 
     def apply(params: Any, carry: Any, obs: Any, start: Array) -> Any:
         # equal logits: uniform samples, and the first category as the mode
         outputs = jnp.zeros((*start.shape, head.num_outputs))
-        if not isinstance(spec.action, Box):
-            return carry, head.make_dist(outputs), outputs
-        if kind == "zero":
-            return carry, head.make_dist(outputs, outputs), outputs
-        low, high = (
-            np.broadcast_to(bound, spec.action.shape).reshape(-1).astype(np.float32)
-            for bound in spec.action.bounds()
-        )
-        shape = outputs.shape
-        dist = Uniform(jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))
+        dist: Any = head.make_dist(outputs, jnp.zeros(head.num_log_std))
+        if kind == "random":
+            dist = _uniform(spec.action, dist)
         return carry, dist, outputs
 
     return Policy(lambda key: {}, lambda num_envs: (), apply)
+
+
+def _uniform(space: ActionSpace, dist: Any) -> Any:
+    """The distribution with every Box uniform."""
+    if isinstance(space, Mapping):
+        parts = dist.parts.items()
+        return Joint({name: _uniform(space[name], part) for name, part in parts})
+    if not isinstance(space, Box):
+        return dist
+    low, high = (
+        np.broadcast_to(bound, space.shape).reshape(-1).astype(np.float32)
+        for bound in space.bounds()
+    )
+    shape = dist.mean.shape
+    return Uniform(jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape))

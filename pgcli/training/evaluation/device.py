@@ -27,7 +27,7 @@ from pgcli.training.evaluation.device_bounds import (
 )
 from pgcli.training.evaluation.episodes import Episodes, not_finite
 from pgcli.training.loops.chunk_size import Pace
-from pgcli.training.rollout_faults import bad_parts, fields, leaves_of
+from pgcli.training.rollout_faults import any_bad, bad_parts, fields, leaves_of
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 CALL_SECONDS = 0.5
@@ -138,7 +138,9 @@ def play_on(
             noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
             action = dist.sample(noise)
         # step, and add up rewards until the first end of an episode
-        state, obs, outcome = step_and_reset(env, step_key, now.state, action)
+        state, obs, outcome = step_and_reset(
+            env, step_key, now.state, policy.squash(action)
+        )
         done = outcome.terminated | outcome.truncated
         reward = jnp.where(over, 0.0, outcome.reward)
         total = compensated_sum.add(*playing.total, reward)
@@ -240,7 +242,7 @@ def _strong(tree: Any) -> Any:
 
 
 def _faults(
-    space: ObsSpace, action: Array, reward: Array, obs: Any, ended: Array
+    space: ObsSpace, action: Any, reward: Array, obs: Any, ended: Array
 ) -> Array:
     """Index of the first field with a value that cannot be used, for each row: [E].
 
@@ -248,7 +250,7 @@ def _faults(
     category of their space. The observation is ignored where the episode has ended.
     """
     parts = (bad_parts(part, x, 1) for part, x in leaves_of(space, obs))
-    numbers = [bad_parts(None, x, 1) for x in (action, reward)]
+    numbers = [any_bad(x, 1) for x in (action, reward)]
     rows = jnp.stack([*numbers, *(bad & ~ended for bad in parts)])
     first = jnp.argmax(rows, axis=0).astype(jnp.int32)
     faults: Array = jnp.where(rows.any(axis=0), first, -1)

@@ -50,7 +50,7 @@ class HostEvaluator:
 
         def step(
             agent: Agent, carry: Carry, obs: Any, start: Array, key: Array
-        ) -> tuple[Carry, Array]:
+        ) -> tuple[Carry, Any]:
             carry, dist = act(policy, agent, carry, obs, start)
             if deterministic:
                 return carry, dist.mode()
@@ -120,11 +120,13 @@ class HostEvaluator:
                 agent, carry, now.obs, now.start, self._fold(key, np.uint32(step))
             )
             after.real[:] = True
-            action = np.asarray(action)
+            action = jax.tree.map(np.asarray, action)
             if not all_finite(action):
-                n = int(np.argwhere(~np.isfinite(action))[0, 0])
+                leaves = jax.tree.leaves(action)
+                bad = next(x for x in leaves if not all_finite(x))
+                n = int(np.argwhere(~np.isfinite(bad))[0, 0])
                 raise not_finite("action", n, step, where_is(env, n))
-            finals = env.step(action, after)
+            finals = env.step(self._policy.squash(action), after)
             if strays is not None:
                 strays.look(after.obs, finals)
             cut = [(n, obs) for n, obs in finals if not after.terminated[n]]

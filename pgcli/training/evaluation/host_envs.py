@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from pgcli.config.schema import EnvConfig, HostConfig
-from pgcli.envs.base import HostEnv, HostSlot, random_action
+from pgcli.envs.actions import random_action
+from pgcli.envs.base import HostEnv, HostSlot
 from pgcli.envs.failures import close_quietly
 from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.host.in_process import InProcess
@@ -188,16 +189,17 @@ class _Recorded(InProcess):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.steps: list[tuple[np.ndarray, Any, float]] = []
+        self.steps: list[tuple[Any, Any, float]] = []
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
         finals = super().step(action, slot, active)
         if len(self.steps) < CHECKED_STEPS:
             obs = copy_obs(rows(slot.obs, 0))
-            self.steps.append((action[:1].copy(), obs, float(slot.reward[0])))
+            taken = copy_obs(rows(action, slice(1)))
+            self.steps.append((taken, obs, float(slot.reward[0])))
         return finals
 
 

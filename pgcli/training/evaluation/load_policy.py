@@ -10,7 +10,8 @@ import numpy as np
 from pgcli.config.load import from_mapping
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import EnvSpec, ObsSpace, Space, host_action
+from pgcli.envs.actions import host_action, row
+from pgcli.envs.base import EnvSpec, ObsSpace, Space
 from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, PgcliError, UsageError
@@ -307,8 +308,9 @@ class LoadedPolicy:
         )
         self._start = np.zeros_like(self._start)
         self._count += 1
-        action = host_action(spec, np.asarray(action))
-        return action if batch else action[0]
+        action = jax.tree.map(np.asarray, action)
+        action = host_action(spec, self.trained.policy.squash(action))
+        return action if batch else row(action, 0)
 
     def _begin(self, count: int) -> None:
         """Prepares the state for `count` observations."""

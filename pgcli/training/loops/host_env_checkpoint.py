@@ -12,6 +12,7 @@ from pgcli.envs.state.capture import libraries, refusal
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.state_arrays import pack, unpack
 from pgcli.errors import PgcliError
+from pgcli.nn.policy import Policy
 from pgcli.rollout.host_collector import CollectorState
 from pgcli.rollout.replay_check import difference_in_episodes, difference_in_steps
 from pgcli.rollout.types import Transitions
@@ -147,7 +148,11 @@ class StoredEnv:
 
 
 def mismatch(
-    config: RunConfig, states: list[EnvState], seen: Transitions, collects: str
+    config: RunConfig,
+    policy: Policy,
+    states: list[EnvState],
+    seen: Transitions,
+    collects: str,
 ) -> str | None:
     """Difference between the first environment and a restored copy, or None.
 
@@ -156,11 +161,13 @@ def mismatch(
 
     Args:
       config: configuration of the run.
+      policy: the policy that acted.
       states: states of its environments before the rollout.
       seen: transitions of the rollout.
       collects: unit of collection: `steps` or `episodes`.
     """
     # a native vector environment has the width of the run, and one state for all
+    seen = seen.replace(action=policy.squash(seen.action))
     difference = difference_in_steps if collects == "steps" else difference_in_episodes
     try:
         vectorizer = config.host.vectorizer

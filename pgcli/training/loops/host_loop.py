@@ -256,7 +256,7 @@ class HostLoop:
         if reason is None:
             collects = self.setup.algorithm.collects
             self._unreliable = host_env_checkpoint.mismatch(
-                self._config, states, transitions, collects
+                self._config, self.setup.policy, states, transitions, collects
             )
             if self._unreliable is not None:
                 self._news.append(

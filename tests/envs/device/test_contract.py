@@ -12,7 +12,8 @@ import pytest
 from support.toys import quick_jit
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import Box, DeviceEnv, Discrete, Step, env_action
+from pgcli.envs.actions import env_action
+from pgcli.envs.base import Box, DeviceEnv, Discrete, Step
 from pgcli.envs.make import make_device_env
 from pgcli.envs.registry import DEVICE_BACKENDS
 from pgcli.nn.policy import Policy

@@ -11,7 +11,8 @@ from cases.spaces import ACTIONS, OBS
 from gymnasium import spaces
 from support.small_runs import config
 
-from pgcli.envs.base import DeviceEnv, Step, env_action, random_action
+from pgcli.envs.actions import env_action, random_action
+from pgcli.envs.base import DeviceEnv, Step
 from pgcli.envs.device.contract import check_contract
 from pgcli.envs.device.func_env import from_func_env
 from pgcli.envs.device.user_functional import make_users

@@ -14,7 +14,8 @@ from support.toys import FLAT
 
 from pgcli.config.schema import EnvConfig, NetworkConfig
 from pgcli.diagnose.host_env_check import check_host
-from pgcli.envs.base import Box, HostEnv, Space, host_action, random_action
+from pgcli.envs.actions import host_action, random_action
+from pgcli.envs.base import Box, HostEnv, Space
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.native_vector import NativeVector

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from support.user_module import Lamps, Rooms
 
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import Box, Discrete, MultiBinary, MultiDiscrete, env_action
+from pgcli.envs.actions import env_action
+from pgcli.envs.base import Box, Discrete, MultiBinary, MultiDiscrete
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.wrappers import NamedParts
@@ -90,7 +91,7 @@ def test_compound_observations_are_named_by_their_paths() -> None:
     np.testing.assert_array_equal(obs["1/gear"], [1, 2])
 
 
-def played(env: Any, action: np.ndarray) -> tuple[Any, Any]:
+def played(env: Any, action: Any) -> tuple[Any, Any]:
     """(specification, slot) after one step of one environment by our vectoriser."""
     from pgcli.envs.base import HostSlot
 
@@ -105,8 +106,12 @@ def played(env: Any, action: np.ndarray) -> tuple[Any, Any]:
 
 def test_vectorizer_steps_choices_counted_from_their_start() -> None:
     # the second choice begins at 5: the environment refuses what it does not contain
-    spec, slot = played(NamedParts(Rooms()), np.int32([[1, 2]]))
-    assert spec.action == MultiDiscrete((2,), (2, 3), (0, 5))
+    hand = {"hand/0": np.float32([[3]]), "hand/1": np.int32([1])}
+    action = {"door": np.int32([[1, 2]]), **hand}
+    spec, slot = played(NamedParts(Rooms()), action)
+    assert spec.action["door"] == MultiDiscrete((2,), (2, 3), (0, 5))
+    assert spec.action["hand/1"] == Discrete(2, -1)
+    assert spec.action_structure == {"door": "door", "hand": ["hand/0", "hand/1"]}
     assert slot.reward[0] == 1
     assert slot.obs["0"][0] == 1
 

@@ -26,6 +26,7 @@ from support.stateful_envs import (
 )
 
 from pgcli.envs.base import EnvState, HostEnv
+from pgcli.envs.spaces import by_part
 from pgcli.envs.state.capture import capture, first_obs, refusal, restore
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.state.replay import MAX_BYTES, Recording, replay
@@ -433,18 +434,22 @@ def test_recording_of_a_long_episode_is_flat() -> None:
         gymnasium.spaces.MultiDiscrete([2, 3], np.int16),
         gymnasium.spaces.Box(-1, 1, (), np.float16),
         gymnasium.spaces.Box(-1, 1, (2,), np.float32),
+        gymnasium.spaces.Dict(a=gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(3)])),
     ],
 )
 def test_replayed_actions_are_those_of_the_space(space: gymnasium.Space) -> None:
     """Another dtype in a replay would end the next save."""
 
     class Seen(Walker):
-        action_space = space
         valid = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.action_space = space
 
         def move(self, action: Any) -> np.ndarray:
             self.valid = self.valid and space.contains(action)
-            return super().move(int(np.sum(action)))
+            return super().move(int(sum(np.sum(x) for x in by_part(action).values())))
 
     def step(env: Seen, record: Recording) -> None:
         action = space.sample()
@@ -458,8 +463,10 @@ def test_replayed_actions_are_those_of_the_space(space: gymnasium.Space) -> None
     copied = replay(again, record.state(env, ""), again.reset(seed=0)[0])
     assert again.valid
     step(again, copied)
-    actions = copied.state(again, "").arrays["actions"]
-    assert (len(actions), actions.dtype) == (5, np.asarray(space.sample()).dtype)
+    stored = copied.state(again, "").arrays
+    for path, part in by_part(space.sample()).items():
+        actions = stored[f"actions/{path}" if path else "actions"]
+        assert (len(actions), actions.dtype) == (5, np.asarray(part).dtype)
 
 
 def test_environment_that_turns_opaque_is_recorded_from_its_next_reset() -> None:

@@ -15,7 +15,8 @@ from pgcli.cli.main import main
 from pgcli.config.env_values import with_values
 from pgcli.config.errors import ConfigError
 from pgcli.config.schema import EnvConfig
-from pgcli.envs.base import Discrete, EnvSpec, MultiBinary, MultiDiscrete, env_action
+from pgcli.envs.actions import env_action
+from pgcli.envs.base import Discrete, EnvSpec, MultiBinary, MultiDiscrete
 from pgcli.envs.spaces import from_gymnasium
 from pgcli.errors import CheckpointError, ExitCode, UsageError
 from pgcli.training.evaluation.chance import NO_AGENT, chance_policy
