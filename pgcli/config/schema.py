@@ -156,6 +156,16 @@ class NetworkConfig:
         64
     )
     shared: Annotated[bool, "policy and value share the torso and the memory"] = False
+    distribution: Annotated[
+        Literal["gaussian", "squashed_gaussian"],
+        "of continuous actions: a Gaussian whose samples are clipped to the bounds of "
+        "the action space, or one that a tanh maps into them",
+    ] = "gaussian"
+    log_std: Annotated[
+        Literal["free", "state"],
+        "log standard deviation of continuous actions: a parameter, or an output of "
+        "the network for each observation",
+    ] = "free"
     log_std_init: Annotated[
         float,
         bounds.LOG_STD,

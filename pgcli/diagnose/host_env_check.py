@@ -39,6 +39,7 @@ SHORT = 3
 """A short time limit, to check what happens after it."""
 
 RESCALE = "env.wrappers: [{RescaleAction: {min_action: -1.0, max_action: 1.0}}]"
+SQUASH = "network.distribution: squashed_gaussian"
 
 IGNORED_WARNINGS = (
     "This is probably too",  # bounds of ±∞, which most environments have
@@ -261,7 +262,7 @@ def _bounds(space: Box, name: str) -> Iterator[Finding]:
             "warning",
             f"actions{name} range from {low.min():g} to {high.max():g}, but an "
             "untrained policy is a standard normal distribution",
-            None if name else RESCALE,
+            SQUASH if name else f"{RESCALE}, or {SQUASH}",
         )
 
 

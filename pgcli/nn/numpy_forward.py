@@ -22,7 +22,7 @@ from pgcli.envs.base import (
     ObsSpace,
     Space,
 )
-from pgcli.nn.heads import part_head, slices
+from pgcli.nn.heads import LOG_STD_RANGE, part_head, slices
 from pgcli.nn.normalize import EPS
 
 Forward = Callable[[Any], np.ndarray]
@@ -126,6 +126,12 @@ def _sampler(log_std: Any, space: Space, config: NetworkConfig) -> Sampler:
         return lambda head, noise: (head + noise > 0).astype(np.int32)
     if isinstance(space, MultiDiscrete):
         return _choices(space.nvec)
+    if config.log_std == "state":
+        size, first = math.prod(space.shape), np.float32(config.log_std_init)
+        return lambda head, noise: (
+            head[..., :size]
+            + np.exp((first + head[..., size:]).clip(*LOG_STD_RANGE)) * noise
+        )
     std = np.exp(log_std)
     return lambda head, noise: head + std * noise
 

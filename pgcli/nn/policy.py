@@ -58,6 +58,7 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
 
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
+      UsageError: the configured one does not fit it.
     """
     head = make_head(spec, config)
     network = ActorCritic(config, spec.obs, head)

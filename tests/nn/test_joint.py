@@ -12,7 +12,7 @@ from support.toys import quick_jit
 
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec, MultiBinary
-from pgcli.errors import EnvironmentFailed
+from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.nn.distributions import Bernoulli, Categorical, DiagGaussian, Distribution
 from pgcli.nn.heads import make_head
 from pgcli.nn.joint import Joint
@@ -110,6 +110,24 @@ def test_parts_of_a_head_read_outputs_of_their_own() -> None:
     np.testing.assert_array_equal(parts["a/0"].log_std, [-1, 1])
     np.testing.assert_array_equal(parts["a/1"].logits, [2, 3, 4])
     np.testing.assert_array_equal(parts["b"].logits, [5, 6])
+
+
+@pytest.mark.parametrize(
+    ("box", "network", "message"),
+    [
+        (Box((1,), "float32", -np.inf, 1.0), {}, "`go` of toy range from -inf to 1"),
+        (Box((1,), "float32", 1.0, 1.0), {}, "`go` of toy range from 1 to 1"),
+        (Discrete(2), {}, "squashed_gaussian: the actions of toy are not continuous"),
+        (Discrete(2), {"log_std": "state"}, "and network.log_std: state"),
+    ],
+)
+def test_distribution_that_does_not_fit_the_actions_is_a_usage_error(
+    box: Any, network: Any, message: str
+) -> None:
+    spec = EnvSpec("toy", Discrete(2), {"go": box, "gear": Discrete(2)})
+    config = NetworkConfig(distribution="squashed_gaussian", **network)
+    with pytest.raises(UsageError, match=message):
+        make_head(spec, config)
 
 
 def test_integers_in_a_part_are_refused_by_name() -> None:

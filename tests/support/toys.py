@@ -17,7 +17,7 @@ from pgcli.config.schema import (
     RolloutConfig,
     RunConfig,
 )
-from pgcli.envs.actions import env_action
+from pgcli.envs.actions import env_action, random_action
 from pgcli.envs.base import (
     ActionSpace,
     Box,
@@ -243,7 +243,7 @@ def shape_of(rollout: Rollout) -> RolloutShape:
 
 
 def random_transitions(
-    action: Space, seed: int, num_steps: int, num_envs: int, carry: Any = ()
+    action: ActionSpace, seed: int, num_steps: int, num_envs: int, carry: Any = ()
 ) -> Transitions:
     """Made-up transitions in which every third step, about, ends an episode."""
     rng = np.random.default_rng(seed)
@@ -261,7 +261,7 @@ def random_transitions(
         obs=normal(num_steps + 1, num_envs, 2),
         action=rng.integers(0, 2, shape).astype(np.int32)
         if isinstance(action, Discrete)
-        else normal(*shape, 1),
+        else random_action(action, shape, rng),
         reward=normal(*shape),
         terminated=terminated,
         truncated=truncated,
