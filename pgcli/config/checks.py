@@ -1,12 +1,14 @@
 """Checks of several keys together: divisibility, and names from registries."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from pgcli.config import env_wrappers
 from pgcli.config.algorithms import ALGORITHM_CONFIGS, Complaint
 from pgcli.config.bounds import ENVS, MAX_HOST_ENVS, MAX_INT32, MAX_LAYERS, MEMBERS
+from pgcli.config.dump import flow
 from pgcli.config.layout import columns, default_shards, devices_in_use
-from pgcli.config.schema import RunConfig
+from pgcli.config.schema import TORSOS, RunConfig, is_own_network
 from pgcli.suggest import did_you_mean
 
 SINKS = (
@@ -22,7 +24,14 @@ _NUM_ENVS = ("env", "num_envs")
 _EPISODES = ("rollout", "episodes_per_env")
 _BATCH = (("algo", "num_minibatches"), _NUM_ENVS, ("rollout", "num_steps"))
 _MEMORY = ("network", "memory")
-_IN_NUMPY = (("torso", "mlp"), ("dtype", "float32"), ("memory", None))
+IN_NUMPY: tuple[tuple[str, Any], ...] = (
+    ("torso", "mlp"),
+    ("encoders", {}),
+    ("layer_norm", False),
+    ("dtype", "float32"),
+    ("memory", None),
+)
+"""Keys of `network` with the only values that the forward pass in NumPy has."""
 
 
 def complaints(config: RunConfig) -> Iterator[Complaint]:
@@ -46,14 +55,7 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
         help = f"at most {MAX_LAYERS} are possible: each lengthens compilation"
         yield [("network", "hidden")], message, help
 
-    # the forward pass in NumPy has one network only
-    if config.host.act == "numpy":
-        for key, only in _IN_NUMPY:
-            value = getattr(config.network, key)
-            if value != only:
-                message = f"`host.act: numpy` has no network.{key} `{value}`"
-                help = f"set `host.act` to jit, or `network.{key}` to {only or 'null'}"
-                yield [("host", "act"), ("network", key)], message, help
+    yield from _network_complaints(config)
 
     # stops
     if config.patience is not None and config.eval.every == 0:
@@ -74,6 +76,32 @@ def complaints(config: RunConfig) -> Iterator[Complaint]:
     yield from _worker_complaints(config)
     yield from _life_complaints(config)
     yield from _environment_complaints(config)
+
+
+def _network_complaints(config: RunConfig) -> Iterator[Complaint]:
+    """Checks that networks exist, and that the forward pass in NumPy has them."""
+    network = config.network
+    named: list[tuple[tuple[str, ...], str]] = [(("network", "torso"), network.torso)]
+    named += [(("network", "encoders", k), x) for k, x in network.encoders.items()]
+    for path, name in named:
+        if name not in TORSOS and not is_own_network(name):
+            otherwise = (
+                f"there are {', '.join(TORSOS)}; a class of your own begins with a "
+                "capital letter"
+            )
+            message = f"`{'.'.join(path)}`: no network `{name}`"
+            yield [path], message, did_you_mean(name, TORSOS, otherwise)
+    if network.encoders and is_own_network(network.torso):
+        message = f"`network.torso: {network.torso}` gets the whole observation"
+        keys = [("network", "torso"), ("network", "encoders")]
+        yield keys, message, "remove `network.encoders`, or set `network.torso` to mlp"
+    if config.host.act == "numpy":
+        for key, only in IN_NUMPY:
+            value = getattr(network, key)
+            if value != only:
+                message = f"`host.act: numpy` has no network.{key} `{flow(value)}`"
+                help = f"set `host.act` to jit, or `network.{key}` to {flow(only)}"
+                yield [("host", "act"), ("network", key)], message, help
 
 
 def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:

@@ -8,7 +8,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
@@ -16,6 +16,19 @@ from pgcli.config import bounds
 from pgcli.config.algorithms import DEFAULT_ALGORITHM, AlgoConfig, Schedule
 
 MAX_STEPS = bounds.STEPS.value + 1
+
+Torso = Literal["mlp", "grid_cnn", "nature_cnn", "impala_cnn"]
+TORSOS: tuple[str, ...] = get_args(Torso)
+"""Networks for observations, and for images among their parts."""
+
+
+def is_own_network(name: str) -> bool:
+    """Whether a network is a user's class: `MyNet`, or `my_net:MyNet`."""
+    module, _, cls = name.rpartition(":")
+    return cls[:1].isupper() and all(
+        part.isidentifier() for part in (cls, *module.split(".") * bool(module))
+    )
+
 
 STOPS = ("until_return", "patience", "max_seconds")
 """Keys that end a run before its budget of steps is used."""
@@ -135,18 +148,41 @@ class NetworkConfig:
     """The policy and value networks."""
 
     torso: Annotated[
-        Literal["mlp", "grid_cnn", "nature_cnn"],
+        Torso | str,
         "network below the heads: dense layers on the flattened observation (mlp), "
-        "after 16 filters of 3 × 3 on a small image [H, W, C] (grid_cnn), or after the "
-        "three usual convolutional layers for Atari frames (nature_cnn)",
+        "after 16 filters of 3 × 3 on a small image (grid_cnn), after the three usual "
+        "convolutional layers for Atari frames (nature_cnn), or after the residual "
+        "network of IMPALA (impala_cnn). Of a Dict, each image has its own. MyNet: a "
+        "class of a module given by --network-module, in place of all layers below "
+        "the heads and the memory",
     ] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Ge(1), bounds.WIDTH], ...],
         "widths of the hidden layers",
     ] = (64, 64)
     activation: Annotated[
-        Literal["tanh", "relu", "swish", "gelu", "elu"], "of the hidden layers"
+        Literal["tanh", "relu", "swish", "gelu", "elu"],
+        "of the hidden and convolutional layers",
     ] = "tanh"
+    encoders: Annotated[
+        Mapping[str, str],
+        "{key: network} for parts of a Dict: one of the torsos for an image, mlp to "
+        "flatten it, or a class of your own for any part; all others have the torso "
+        "if they are images, and are flattened (integers one-hot) if not",
+    ] = field(default_factory=dict)
+    channels: Annotated[
+        Literal["auto", "first", "last"],
+        "axis of the channels of images; auto: the first if it is the shortest, else "
+        "the last",
+    ] = "auto"
+    layer_norm: Annotated[
+        bool, "normalise the outputs of each hidden layer before the activation"
+    ] = False
+    init: Annotated[
+        Literal["orthogonal", "lecun"],
+        "initial weights of the torso: orthogonal with gain √2, or normal with "
+        "variance 1/inputs; heads and memory are always orthogonal",
+    ] = "orthogonal"
     memory: Annotated[
         Literal["gru", "lstm"] | None,
         "recurrent layer after the torso, reset at the start of every episode; null: "

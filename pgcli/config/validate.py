@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.checks import complaints
+from pgcli.config.checks import IN_NUMPY, complaints
 from pgcli.config.errors import ConfigError, Issue
 from pgcli.config.fields import fields, sections, suggest, unused
 from pgcli.config.issues import Places, dotted, issue_of, place_of
@@ -120,10 +120,9 @@ def _unused_keys(tree: Mapping[str, Any], algo: str, places: Places) -> Iterator
 
 def derive(config: RunConfig) -> RunConfig:
     """The configuration with nulls replaced by values derived from other keys."""
-    every, network = max(1, config.steps // 10), config.network
+    every = max(1, config.steps // 10)
     # networks whose forward pass is faster in NumPy
-    dense = network.torso == "mlp" and network.dtype == "float32"
-    dense = dense and network.memory is None
+    dense = all(getattr(config.network, key) == only for key, only in IN_NUMPY)
     derived = {
         "eval.every": every,
         "checkpoint.every": every,

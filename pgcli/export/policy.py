@@ -157,8 +157,10 @@ def sample_inputs(policy: ExportedPolicy, count: int) -> Arrays:
         if not isinstance(space, Box):
             return random.integers(0, 2, shape)
         low, high = (np.asarray(b, np.float64) for b in space.bounds())
+        mean: Any = ()
         if stats is not None and name not in STATE:
             mean, var = (m[name] if by_name else m for m in (stats.mean, stats.var))
+        if not isinstance(mean, tuple):
             return np.clip(random.normal(mean, np.sqrt(var), shape), low, high)
         bounded = np.isfinite(low) & np.isfinite(high) & (high - low < LARGE)
         uniform = random.uniform(

@@ -134,6 +134,63 @@ def convolutions(
             features = activation(filtered + bias.reshape(1, 1, 1, -1))
         return features
 
+    return _by_platform(layers, image)
+
+
+def max_pool(image: Array) -> Array:
+    """Largest values of 3 × 3 pixels, with stride 2: [B, ⌈H/2⌉, ⌈W/2⌉, C]."""
+    for axis in (1, 2):
+        size = image.shape[axis]
+        half = -(-size // 2)
+        # padded as in XLA's SAME: 2·half + 1 pixels, the odd one behind
+        before = (2 * half + 1 - size) // 2
+        widths = [(0, 0)] * 4
+        widths[axis] = before, 2 * half + 1 - size - before
+        padded = jnp.pad(image, widths, constant_values=-jnp.inf)
+        first, second, third = (
+            jax.lax.slice_in_dim(padded, i, i + 2 * half - 1, 2, axis) for i in range(3)
+        )
+        image = jnp.maximum(jnp.maximum(first, second), third)
+    return image
+
+
+def residual_convolutions(
+    image: Array,
+    kernels: Sequence[Array],
+    biases: Sequence[Array],
+    activation: Callable[[Array], Array],
+    *,
+    channels_first: bool = False,
+) -> Array:
+    """Features [B, h, w, F] of images after sections of five layers of 3 × 3 filters.
+
+    A section is one layer, a max pooling with stride 2, and two residual blocks:
+    x + layer(activation(layer(activation(x)))). Sizes are kept by padding with zeros.
+    The arguments are those of `convolutions`.
+    """
+    if image.dtype == jnp.uint8:
+        kernels = [kernels[0] / 255, *kernels[1:]]
+
+    def layers(convolve: Callable[..., Array], image: Array) -> Array:
+        weights = zip(kernels, biases, strict=True)
+
+        def layer(x: Array) -> Array:
+            kernel, bias = next(weights)
+            padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            return convolve(padded, kernel, 1) + bias.reshape(1, 1, 1, -1)
+
+        x = image.transpose(0, 2, 3, 1) if channels_first else image
+        for _ in range(len(kernels) // 5):
+            x = max_pool(layer(x))
+            for _ in range(2):
+                x = x + layer(activation(layer(activation(x))))
+        return activation(x)
+
+    return _by_platform(layers, image)
+
+
+def _by_platform(layers: Callable[..., Array], image: Array) -> Array:
+    """`layers(convolve, image)` with the form of convolution for the platform."""
     batch: object = image.shape[0]
     if not isinstance(batch, int):  # symbolic: an export, for any platform
         return layers(as_convolution, image)

@@ -33,6 +33,11 @@ def orthogonal(gain: float) -> Callable[..., Array]:
     return init
 
 
+def kernel_init(kind: str, gain: float) -> Callable[..., Array]:
+    """Initialiser of kernels: `orthogonal` with a gain, or `lecun`, which has none."""
+    return nn.initializers.lecun_normal() if kind == "lecun" else orthogonal(gain)
+
+
 # Jitted because Flax evaluates the shapes of all initialisers at every `apply`: they
 # are traced once.
 @partial(jax.jit, static_argnums=(1, 2, 3))

@@ -1,54 +1,28 @@
 """Networks of policies and values."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from pgcli.arrays.shapes import Array
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace, Space
-from pgcli.errors import UsageError
-from pgcli.nn.convolution import convolutions, patches
+from pgcli.envs.base import ObsSpace, Space
+from pgcli.envs.obs_parts import encoded_parts
 from pgcli.nn.distributions import Distribution
+from pgcli.nn.encoders import ACTIVATIONS, ENCODERS, encoders_of, flatten
 from pgcli.nn.heads import Head
-from pgcli.nn.layers import dense, orthogonal
+from pgcli.nn.layers import dense, kernel_init
 from pgcli.nn.memory import Memory, initial_state
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "swish": jax.nn.swish,
-    "gelu": jax.nn.gelu,
-    "elu": jax.nn.elu,
-}
-
-
-def _flat(space: Space, obs: Array) -> Array:
-    """One observation component as features [*batch, n]; integers one-hot."""
-    if isinstance(space, Discrete):
-        return jax.nn.one_hot(obs - space.start, space.n, dtype=jnp.float32)
-    batch = obs.shape[: obs.ndim - len(space.shape)]
-    obs = obs.reshape(*batch, math.prod(space.shape))
-    if not isinstance(space, MultiDiscrete):
-        return obs.astype(jnp.float32)
-    parts = [
-        jax.nn.one_hot(obs[..., i] - start, n, dtype=jnp.float32)
-        for i, (n, start) in enumerate(zip(space.nvec, space.start, strict=True))
-    ]
-    return jnp.concatenate(parts, axis=-1)
 
 
 def flatten_obs(space: ObsSpace, obs: Any) -> Array:
-    """All components concatenated, in the order of their names: [*batch, n]."""
+    """All parts flattened, in the order of their names: [*batch, n]."""
     if isinstance(space, Space):
-        return _flat(space, obs)
-    return jnp.concatenate(
-        [_flat(space[name], obs[name]) for name in sorted(space)], axis=-1
-    )
+        return flatten(space, obs)
+    parts = encoded_parts(space).items()
+    return jnp.concatenate([flatten(part, obs[key]) for key, part in parts], axis=-1)
 
 
 def _hidden(config: NetworkConfig, features: Array) -> Array:
@@ -56,14 +30,30 @@ def _hidden(config: NetworkConfig, features: Array) -> Array:
 
     Must be called in a module's compact method: the layers become that module's.
     """
-    activation = ACTIVATIONS[config.activation]
+    init = kernel_init(config.init, math.sqrt(2))
     for width in config.hidden:
-        features = activation(dense(width, math.sqrt(2), config.dtype)(features))
+        features = dense(width, init, config.dtype)(features)
+        if config.layer_norm:
+            features = nn.LayerNorm(dtype=jnp.dtype(config.dtype))(features)
+        features = ACTIVATIONS[config.activation](features)
     return features
 
 
-class MLP(nn.Module):
-    """Dense layers on the flattened observation."""
+class Encoder(nn.Module):
+    """Features [*batch, n] of one part of an observation."""
+
+    name_: str
+    config: NetworkConfig
+    space: Any
+
+    @nn.compact
+    def __call__(self, obs: Any) -> Array:
+        """Features [*batch, n]."""
+        return ENCODERS[self.name_](self, self.config, self.space, obs)
+
+
+class Torso(nn.Module):
+    """Encoders of the parts of an observation, then the hidden layers."""
 
     config: NetworkConfig
     obs_space: Any
@@ -71,102 +61,24 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, obs: Any) -> Array:
         """Features [*batch, hidden[-1]]."""
-        return _hidden(self.config, flatten_obs(self.obs_space, obs))
+        config, space = self.config, self.obs_space
+        encoders = encoders_of(config, space)
+        # an undivided observation: the layers of its encoder are those of the torso
+        if config.torso in ENCODERS and isinstance(space, Space):
+            features = ENCODERS[config.torso](self, config, space, obs)
+            return _hidden(config, features)
+        if set(encoders.values()) == {"mlp"}:
+            return _hidden(config, flatten_obs(space, obs))
 
+        def encode(key: str, part: Space) -> Array:
+            if encoders[key] == "mlp":
+                return flatten(part, obs[key])
+            name = f"encoder_{key}"
+            return Encoder(encoders[key], config, part, name=name)(obs[key])
 
-def image_shape(torso: str, space: ObsSpace) -> tuple[int, ...]:
-    """Shape of image observations.
-
-    Raises:
-      UsageError: the observations are not images.
-    """
-    if isinstance(space, Box) and len(space.shape) == 3:
-        return space.shape
-    actual = f"shape {list(space.shape)}" if isinstance(space, Box) else space
-    raise UsageError(
-        f"network.torso: {torso} needs images [H, W, C]; got {actual}",
-        help="set network.torso to mlp",
-    )
-
-
-def _too_small(torso: str, minimum: int, shape: tuple[int, ...]) -> UsageError:
-    return UsageError(
-        f"network.torso: {torso} needs images of at least {minimum} × {minimum} "
-        f"pixels; got shape {list(shape)}",
-        help="set network.torso to mlp",
-    )
-
-
-class GridCNN(nn.Module):
-    """16 filters of 3 × 3 on a small image [H, W, C], then dense layers.
-
-    The network of MinAtar's baselines (Young & Tian, 2019, arXiv 1903.03176).
-    """
-
-    config: NetworkConfig
-    obs_space: Any
-
-    @nn.compact
-    def __call__(self, obs: Any) -> Array:
-        """Features [*batch, hidden[-1]]."""
-        shape = image_shape("grid_cnn", self.obs_space)
-        if min(shape[:2]) < 3:
-            raise _too_small("grid_cnn", 3, shape)
-        activation, dtype = ACTIVATIONS[self.config.activation], self.config.dtype
-        windows = patches(obs.astype(dtype))
-        filtered = activation(dense(16, math.sqrt(2), dtype, "filters")(windows))
-        return _hidden(self.config, filtered.reshape(*filtered.shape[:-3], -1))
-
-
-class NatureCNN(nn.Module):
-    """Three layers of filters on stacked frames, then dense layers.
-
-    32 filters of 8 × 8 with stride 4, 64 of 4 × 4 with stride 2, 64 of 3 × 3 (Mnih et
-    al., 2015, Human-level control through deep reinforcement learning); the paper's
-    `hidden` is [512]. Images are [H, W, C], or stacked grey frames [C, H, W] if the
-    first axis is the shortest. Bytes are scaled to the range 0 to 1.
-    """
-
-    config: NetworkConfig
-    obs_space: Any
-
-    @nn.compact
-    def __call__(self, obs: Any) -> Array:
-        """Features [*batch, hidden[-1]]."""
-        shape = image_shape("nature_cnn", self.obs_space)
-        stacked = shape[0] < min(shape[1:])
-        if min(shape[1:] if stacked else shape[:2]) < 36:
-            raise _too_small("nature_cnn", 36, shape)
-        # parameters of the three layers, in float32
-        kernels, biases, channels = [], [], shape[0 if stacked else -1]
-        for i, (filters, size, _) in enumerate(NATURE_LAYERS):
-            window = (size, size, channels, filters)
-            init = orthogonal(math.sqrt(2))
-            kernels.append(self.param(f"filters_{i}", init, window))
-            zeros = nn.initializers.zeros_init()
-            biases.append(self.param(f"filters_{i}_bias", zeros, (filters,)))
-            channels = filters
-        # images [B, …] -> features [B, h, w, 64] -> [*batch, hidden[-1]]
-        features = convolutions(
-            obs.reshape(-1, *shape),
-            [kernel.astype(self.config.dtype) for kernel in kernels],
-            [bias.astype(self.config.dtype) for bias in biases],
-            [stride for _, _, stride in NATURE_LAYERS],
-            ACTIVATIONS[self.config.activation],
-            channels_first=stacked,
-        )
-        return _hidden(self.config, features.reshape(*obs.shape[:-3], -1))
-
-
-NATURE_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-"""(number of filters, size, stride) of each layer."""
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": MLP,
-    "grid_cnn": GridCNN,
-    "nature_cnn": NatureCNN,
-}
-"""Name of a torso -> its class, (config, obs_space, name=…) -> features of obs."""
+        parts = [encode(key, part) for key, part in encoded_parts(space).items()]
+        cast = [part.astype(config.dtype) for part in parts]
+        return _hidden(config, jnp.concatenate(cast, axis=-1))
 
 
 Carry = Any
@@ -212,7 +124,7 @@ class ActorCritic(nn.Module):
         carried = dict[str, Any]()
 
         def features(name: str) -> Array:
-            torso = NETWORKS[config.torso](config, self.obs_space, name=name)
+            torso = Torso(config, self.obs_space, name=name)
             output: Array = torso(obs).astype(jnp.float32)
             if config.memory is not None:
                 memory = Memory(

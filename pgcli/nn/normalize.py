@@ -4,6 +4,7 @@ They are updated once per rollout, after the learning update, from real transiti
 only, and are frozen in evaluation. Counts are exact; means and variances are float32.
 """
 
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -21,7 +22,8 @@ EPS = 1e-8
 class ObsStats(struct.PyTreeNode):
     """Mean and variance of each observation element, and the bound on scaled values.
 
-    Components other than a Box have () for both: categories are not quantities.
+    Parts that are not normalised have () for both: categories are not quantities, and
+    pictures are scaled in the network.
     """
 
     count: Array  # (high, low) words
@@ -43,15 +45,26 @@ def _is_leaf(moment: Any) -> bool:
     return isinstance(moment, tuple)
 
 
-def init_obs_stats(space: ObsSpace, clip: float) -> ObsStats:
-    """Initial statistics for observations of a space: mean 0, variance 1, count 0."""
+def init_obs_stats(
+    space: ObsSpace, clip: float, left_out: Container[str] = ()
+) -> ObsStats:
+    """Initial statistics for observations of a space: mean 0, variance 1, count 0.
+
+    Args:
+      space: the space.
+      clip: bound on normalised values, both sides.
+      left_out: keys of a Dict that are not normalised.
+    """
 
     def full(space: Any, value: float) -> Any:
         if isinstance(space, Box):
             return jnp.full(space.shape, value, jnp.float32)
         if isinstance(space, Space):
             return ()
-        return {name: full(part, value) for name, part in space.items()}
+        return {
+            name: () if name in left_out else full(part, value)
+            for name, part in space.items()
+        }
 
     return ObsStats(
         exact_count.zero(), full(space, 0.0), full(space, 1.0), jnp.float32(clip)

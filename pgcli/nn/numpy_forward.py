@@ -22,6 +22,7 @@ from pgcli.envs.base import (
     ObsSpace,
     Space,
 )
+from pgcli.envs.obs_parts import encoded_parts
 from pgcli.nn.heads import LOG_STD_RANGE, part_head, slices
 from pgcli.nn.normalize import EPS
 
@@ -165,7 +166,7 @@ def _features(space: ObsSpace, stats: Any) -> Callable[[Any], np.ndarray]:
             None if stats is None else stats.var[name],
             clip,
         )
-        for name in sorted(space)
+        for name in encoded_parts(space)
     }
     return lambda obs: np.concatenate(
         [part(obs[name]) for name, part in parts.items()], axis=-1

@@ -12,9 +12,10 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs import registry
 from pgcli.envs.base import Box, EnvSpec, ObsSpace
 from pgcli.envs.host.env_factory import close_kept, env_factory
+from pgcli.envs.obs_parts import PIXELS_FROM, encoded_parts, image_size, is_image
 from pgcli.envs.spaces import make_spec
 
-NATURE_LEAST, GRID_LEAST = 36, 3
+NATURE_LEAST, GRID_LEAST = PIXELS_FROM, 3
 """Smallest image in pixels that each convolutional torso can process."""
 
 STEPS = 1_000_000
@@ -54,12 +55,30 @@ def look(config: RunConfig) -> tuple[str, Mapping[str, Any]]:
     registry.check(config.env)
     spec = device_spec(config) if config.env.on_device else host_spec(config)
     kind = kind_of(spec.obs)
-    values = dict(BY_KIND[kind])
-    if kind == "images" and isinstance(spec.obs, Box):
-        values["normalize.obs"] = spec.obs.dtype != "uint8"  # bytes are scaled anyway
+    values = {**BY_KIND[kind], **by_part(spec.obs)}
     if config.algo.separate_policy_step:
         values.pop("network.shared", None)
     return kind, values
+
+
+def by_part(obs: ObsSpace) -> dict[str, Any]:
+    """Values that depend on every part of the observations, by dotted path."""
+    parts, kind = encoded_parts(obs), kind_of(obs)
+    values: dict[str, Any] = {}
+    if kind == "images":
+        # bytes are scaled in the network; other numbers may need it
+        values["normalize.obs"] = any(
+            part.dtype != "uint8" or image_size(part) < NATURE_LEAST
+            for part in parts.values()
+            if isinstance(part, Box)
+        )
+    # images that are too small for the network of the largest
+    smaller = {
+        key: BY_KIND[kind_of(part)].get("network.torso", "mlp")
+        for key, part in parts.items()
+        if is_image(part) and kind_of(part) != kind
+    }
+    return values | ({"network.encoders": smaller} if smaller else {})
 
 
 def host_spec(config: RunConfig) -> EnvSpec:
@@ -92,32 +111,26 @@ def device_spec(config: RunConfig) -> EnvSpec:
 
 
 def kind_of(obs: ObsSpace) -> str:
-    """The kind of observations, a key of `BY_KIND`."""
-    size = image_size(obs)
-    if size is not None and size >= NATURE_LEAST:
-        return "images"
-    if isinstance(obs, Box) and size is not None and min(obs.shape[:2]) >= GRID_LEAST:
-        return "small images"
-    parts = obs.values() if isinstance(obs, Mapping) else [obs]
+    """The kind of observations, a key of `BY_KIND`; of a Dict, by its largest image."""
+    parts = encoded_parts(obs).values()
+    size = max((image_size(part) for part in parts), default=0)
+    if size >= GRID_LEAST:
+        return "images" if size >= NATURE_LEAST else "small images"
     numbers = any(isinstance(part, Box) for part in parts)
     return "vectors" if numbers else "discrete observations"
 
 
-def image_size(obs: ObsSpace) -> int | None:
-    """Shorter side of an image [H, W, C], or of stacked frames [C, H, W], or None."""
-    if not isinstance(obs, Box) or len(obs.shape) != 3:
-        return None
-    stacked = obs.shape[0] < min(obs.shape[1:])
-    return min(obs.shape[1:] if stacked else obs.shape[:2])
-
-
 def warning(config: RunConfig, obs: ObsSpace) -> str | None:
     """A warning if the network cannot make use of the observations, or None."""
-    size = image_size(obs)
-    if config.network.torso != "mlp" or size is None or size < NATURE_LEAST:
+    if config.network.torso != "mlp":
         return None
-    return (
-        f"images of shape {list(obs.shape)} go into dense layers, which learn little "  # type: ignore[union-attr]
-        "from pixels; a convolutional network: --set network.torso=nature_cnn "
-        "--set network.hidden=[512]"
-    )
+    for key, part in encoded_parts(obs).items():
+        given = config.network.encoders.get(key, "mlp")
+        if given == "mlp" and image_size(part) >= NATURE_LEAST:
+            name = f" `{key}`" if key else ""
+            return (
+                f"images{name} of shape {list(part.shape)} go into dense layers, which "
+                "learn little from pixels; a convolutional network: --set "
+                "network.torso=nature_cnn --set network.hidden=[512]"
+            )
+    return None

@@ -12,6 +12,7 @@ from pgcli.arrays.shapes import Array, Key
 from pgcli.config.schema import NormalizeConfig, RunConfig
 from pgcli.envs.base import EnvSpec
 from pgcli.errors import UsageError
+from pgcli.nn.encoders import not_normalized
 from pgcli.nn.normalize import (
     init_obs_stats,
     init_reward_scaler,
@@ -37,6 +38,8 @@ class Setup(NamedTuple):
     num_steps: int
     """Steps of each column: exactly, or at most if whole episodes are collected."""
     normalize: NormalizeConfig
+    not_normalized: frozenset[str] = frozenset()
+    """Parts of the observations that `normalize.obs` leaves out."""
 
 
 class Knobs(NamedTuple):
@@ -83,7 +86,10 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
             )
         num_envs *= config.rollout.episodes_per_env
         num_steps = spec.max_episode_steps
-    return Setup(spec, policy, algorithm, num_envs, num_steps, config.normalize)
+    left_out = not_normalized(config.network, spec.obs)
+    return Setup(
+        spec, policy, algorithm, num_envs, num_steps, config.normalize, left_out
+    )
 
 
 def make_knobs(config: RunConfig) -> Knobs:
@@ -102,7 +108,9 @@ def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
     """An agent with initial parameters and statistics. Consumes the key."""
     stats = None
     if setup.normalize.obs:
-        stats = init_obs_stats(setup.spec.obs, setup.normalize.clip)
+        stats = init_obs_stats(
+            setup.spec.obs, setup.normalize.clip, setup.not_normalized
+        )
     return Agent(setup.policy.init(key), stats)
 
 

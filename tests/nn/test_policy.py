@@ -18,11 +18,12 @@ from support.toys import (
     spec_of,
 )
 
-from pgcli.config.schema import NetworkConfig
+from pgcli.config.schema import TORSOS, NetworkConfig
 from pgcli.envs.base import Box, Discrete, Space
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.distributions import Categorical, DiagGaussian
-from pgcli.nn.networks import ACTIVATIONS, NETWORKS, flatten_obs
+from pgcli.nn.encoders import ACTIVATIONS
+from pgcli.nn.networks import flatten_obs
 from pgcli.nn.policy import Agent, Policy, draw_noise, make_policy, unroll
 
 SMALL = NetworkConfig(hidden=(8, 8), log_std_init=-0.5)
@@ -112,7 +113,7 @@ def test_separate_networks_keep_the_value_loss_off_the_policy() -> None:
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-@pytest.mark.parametrize("torso", sorted(NETWORKS))
+@pytest.mark.parametrize("torso", sorted(TORSOS))
 def test_every_network_gives_finite_outputs(torso: str, activation: str) -> None:
     config = NetworkConfig(torso, (4,), activation)
     two_keys = {"place": jnp.ones((3, 2)), "clock": jnp.array([1, 2, 4])}
@@ -120,6 +121,7 @@ def test_every_network_gives_finite_outputs(torso: str, activation: str) -> None
         "mlp": (TWO_KEYS, two_keys),
         "grid_cnn": (Box((5, 4, 2), "float32", 0.0, 1.0), jnp.ones((3, 5, 4, 2))),
         "nature_cnn": (Box((36, 36, 1), "float32", 0.0, 1.0), jnp.ones((3, 36, 36, 1))),
+        "impala_cnn": (Box((5, 4, 2), "float32", 0.0, 1.0), jnp.ones((3, 5, 4, 2))),
     }[torso]
     policy = make_policy(spec_of(obs=space), config)
 

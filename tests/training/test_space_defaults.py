@@ -21,7 +21,7 @@ from pgcli.envs.base import Box, Discrete, EnvSpec, MultiDiscrete, ObsSpace
 from pgcli.envs.host import env_factory
 from pgcli.errors import EnvironmentFailed
 from pgcli.nn.policy import make_policy
-from pgcli.training.space_defaults import BY_KIND, kind_of, warning
+from pgcli.training.space_defaults import BY_KIND, by_part, kind_of, warning
 
 BYTES = (0.0, 255.0)
 
@@ -34,10 +34,13 @@ BYTES = (0.0, 255.0)
         (Box((36, 36, 1), "float32", *BYTES), "images"),
         (Box((35, 84, 3), "uint8", *BYTES), "small images"),
         (Box((7, 7, 3), "uint8", *BYTES), "small images"),
-        (Box((2, 7, 7), "uint8", *BYTES), "vectors"),  # no torso for it
+        (Box((2, 7, 7), "uint8", *BYTES), "small images"),  # channels first
+        (Box((2, 7, 2), "uint8", *BYTES), "vectors"),  # no torso for it
         (Box((4,), "float32", -1.0, 1.0), "vectors"),
         (Box((96, 96), "uint8", *BYTES), "vectors"),
         ({"a": Discrete(3), "b": Box((), "float32", 0.0, 1.0)}, "vectors"),
+        ({"a": Discrete(3), "b": Box((84, 84, 3), "uint8", *BYTES)}, "images"),
+        ({"a": Discrete(3), "b": Box((7, 7, 3), "uint8", *BYTES)}, "small images"),
         (Discrete(16), "discrete observations"),
         (MultiDiscrete((2,), (3, 3), (0, 0)), "discrete observations"),
     ],
@@ -56,11 +59,28 @@ def test_kind_of_observations_has_a_network_that_fits(
     jax.eval_shape(make_policy(spec, config).init, jax.random.key(0))
 
 
+def test_values_by_part_follow_from_every_part_of_a_dict() -> None:
+    picture = Box((84, 84, 3), "uint8", *BYTES)
+    grid, vector = Box((7, 7, 3), "uint8", *BYTES), Box((2,), "float32", -1.0, 1.0)
+    assert by_part(picture) == {"normalize.obs": False}
+    assert by_part({"a": picture, "b": Discrete(2)}) == {"normalize.obs": False}
+    assert by_part({"a": picture, "b": vector}) == {"normalize.obs": True}
+    assert by_part({"a": picture, "b": grid}) == {
+        "normalize.obs": True,
+        "network.encoders": {"b": "grid_cnn"},
+    }
+    assert by_part({"b": grid, "c": vector}) == {}
+    dot = Box((1, 1, 3), "uint8", *BYTES)
+    assert by_part({"b": grid, "d": dot}) == {"network.encoders": {"d": "mlp"}}
+
+
 def test_images_into_dense_layers_are_warned_of() -> None:
     pixels = Box((84, 84, 3), "uint8", *BYTES)
     text = warning(RunConfig(), pixels)
     assert text is not None
     assert "--set network.torso=nature_cnn" in text
+    part = {"camera": pixels, "speed": Box((2,), "float32", -1.0, 1.0)}
+    assert "images `camera` of shape" in str(warning(RunConfig(), part))
     assert warning(
         RunConfig().with_values({"network.torso": "nature_cnn"}), pixels
     ) is (None)

@@ -18,8 +18,8 @@ from pgcli.training.backend import accelerator
 SMALL_MINIBATCH = 512
 """Samples below which the communication of two CPU devices costs more than it gains."""
 
-MANY_THREADS = ("nature_cnn",)
-"""Torsos with products large enough for all cores, for any size of minibatch."""
+MANY_THREADS = {"nature_cnn", "impala_cnn"}
+"""Networks with products large enough for all cores, for any size of minibatch."""
 
 
 class Layout(NamedTuple):
@@ -82,7 +82,8 @@ def on_cpu(config: RunConfig, recorded: Mapping[str, Any]) -> tuple[Layout, int]
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
     large = minibatch_size(config) >= SMALL_MINIBATCH
-    large = large or config.network.torso in MANY_THREADS
+    network = config.network
+    large = large or bool(MANY_THREADS & {network.torso, *network.encoders.values()})
     threads = cores() if large or layout.devices > 1 else 1
     return layout, int(recorded.get("cpu_threads", threads))
 
