@@ -130,6 +130,10 @@ def _environment_complaints(config: RunConfig) -> Iterator[Complaint]:
             f"most {MAX_HOST_ENVS:,} are possible"
         )
         yield [_NUM_ENVS, id], message, "each is an object of Python: lower it"
+    if env.obs_keys and "native" in (host.vectorizer, env.default_vectorizer):
+        message = "`env.obs_keys` is for environments that are stepped one by one"
+        keys = [("env", "obs_keys"), ("host", "vectorizer"), id]
+        yield keys, message, "remove it, or set `host.vectorizer` to in_process"
     if host.vectorizer == "in_process" and env.backend == "envpool":
         message = (
             "`host.vectorizer: in_process` steps environments that EnvPool does not"

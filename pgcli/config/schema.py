@@ -68,7 +68,15 @@ class EnvConfig:
         tuple[Any, ...] | None,
         "wrappers around a host environment, the innermost first: names, {NAME: "
         "{argument: value}} or {name: NAME, kwargs: {…}}, your own as MODULE:NAME; "
-        "null: what its family needs (MiniGrid: ImgObsWrapper)",
+        "null: what its family needs (MiniGrid: ImgObsWrapper, unless env.obs_keys is "
+        "set)",
+    ] = None
+
+    obs_keys: Annotated[
+        tuple[str, ...] | None,
+        MinLen(1),
+        "parts of a Dict or Tuple observation that the policy gets, such as [image, "
+        "direction]; a part of a part is key/part; null: all",
     ] = None
 
     @property
@@ -96,7 +104,7 @@ class EnvConfig:
     def default_vectorizer(self) -> Literal["in_process", "native"]:
         """The vectoriser if `host.vectorizer` is null."""
         native = self.backend == "envpool" or (
-            self.backend == "atari" and not self.wrappers
+            self.backend == "atari" and not (self.wrappers or self.obs_keys)
         )
         return "native" if native else "in_process"
 

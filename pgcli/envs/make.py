@@ -1,18 +1,20 @@
 """Environments of a configuration, with the helpers that step them."""
 
+import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs import registry
-from pgcli.envs.base import DeviceEnv, HostEnv
+from pgcli.envs.base import DeviceEnv, HostEnv, Space, Step
 from pgcli.envs.host.atari_vector import make_atari
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.envpool import make_envpool
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.host.native_vector import NativeVector
+from pgcli.envs.obs_parts import chosen_parts
 from pgcli.envs.workers.parallel_stepping import Lanes
 from pgcli.envs.workers.worker_count import choose_workers
 from pgcli.errors import UsageError
@@ -39,9 +41,31 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
     )
     # exceptions of the library become errors that name the environment
     try:
-        return backend.make(name, config.kwargs, config.max_episode_steps)
+        env = backend.make(name, config.kwargs, config.max_episode_steps)
     except BaseException as error:
         raise registry.unusable(config.id, error) from error
+    return env if config.obs_keys is None else _with_keys(env, config.obs_keys)
+
+
+def _with_keys(env: DeviceEnv, keys: Sequence[str]) -> DeviceEnv:
+    """The environment with some parts of its observations only."""
+    space = env.spec.obs
+    names = [] if isinstance(space, Space) else list(space)
+    chosen = chosen_parts(names, keys, env.spec.id)
+
+    def keep(parts: Any) -> Any:
+        return {name: parts[name] for name in chosen}
+
+    def reset(key: Any) -> tuple[Any, Any]:
+        state, obs = env.reset(key)
+        return state, keep(obs)
+
+    def step(key: Any, state: Any, action: Any) -> tuple[Any, Step]:
+        state, step = env.step(key, state, action)
+        return state, step._replace(obs=keep(step.obs))
+
+    spec = dataclasses.replace(env.spec, obs=keep(space))
+    return env._replace(spec=spec, reset=reset, step=step)
 
 
 def keep_device_env(config: EnvConfig) -> DeviceEnv:
@@ -52,7 +76,7 @@ def keep_device_env(config: EnvConfig) -> DeviceEnv:
 
 
 def _key(config: EnvConfig) -> tuple[Any, ...]:
-    return config.id, config.kwargs, config.max_episode_steps
+    return config.id, config.kwargs, config.max_episode_steps, config.obs_keys
 
 
 _KEPT: list[tuple[tuple[Any, ...], DeviceEnv]] = []

@@ -1,8 +1,11 @@
 """The parts of an observation that networks get, and which of them are images."""
 
+from collections.abc import Collection, Sequence
 from typing import Any, TypeGuard
 
 from pgcli.envs.base import Box, ObsSpace, Space
+from pgcli.errors import UsageError
+from pgcli.suggest import did_you_mean
 
 PIXELS_FROM = 36
 """Shorter side from which an image of bytes is a picture, not a grid of codes."""
@@ -13,6 +16,31 @@ def encoded_parts(space: ObsSpace) -> dict[str, Space]:
     if isinstance(space, Space):
         return {"": space}
     return {name: space[name] for name in sorted(space)}
+
+
+def chosen_parts(names: Collection[str], keys: Sequence[str], env_id: str) -> list[str]:
+    """Names of the parts that `env.obs_keys` chooses; a key stands for all its parts.
+
+    Args:
+      names: all parts; empty if the observations are undivided.
+      keys: the chosen keys.
+      env_id: id of the environment, in errors.
+
+    Raises:
+      UsageError: there is no such part.
+    """
+    where = f"environment {env_id}"
+    if not names:
+        message = "env.obs_keys: the observations are neither a Dict nor a Tuple"
+        raise UsageError(message, where=where, help="remove env.obs_keys")
+    for key in keys:
+        if not any(f"{name}/".startswith(f"{key}/") for name in names):
+            raise UsageError(
+                f"env.obs_keys: the observations have no part `{key}`",
+                where=where,
+                help=did_you_mean(key, names, f"there are {', '.join(names)}"),
+            )
+    return [n for n in names if any(f"{n}/".startswith(f"{key}/") for key in keys)]
 
 
 def is_image(space: Any) -> TypeGuard[Box]:

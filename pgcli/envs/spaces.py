@@ -1,6 +1,6 @@
 """Conversion of Gymnasium spaces to ours, and of ours to and from JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,7 +54,9 @@ def make_spec(env_id: str, obs: Any, action: Any, limit: int | None) -> EnvSpec:
     obs_space, own = from_gymnasium(obs, env_id), dict(parts(action))
     if not own:
         raise unsupported(action, env_id)
-    actions = {name: _plain(x, env_id, name or None, True) for name, x in own.items()}
+    actions = {
+        name: _plain(x, env_id, name or None, is_action=True) for name, x in own.items()
+    }
     dtypes = {name: str(part.dtype) for name, part in own.items()}
     if "" in own:
         return EnvSpec(env_id, obs_space, actions[""], limit, dtypes[""])
@@ -70,12 +72,26 @@ def from_gymnasium(space: Any, env_id: str) -> Any:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Dict):
-        return {name: _plain(part, env_id, name) for name, part in space.items()}
+        plain = (
+            spaces.Box,
+            spaces.Discrete,
+            spaces.MultiDiscrete,
+            spaces.MultiBinary,
+        )
+        usable = [name for name, part in space.items() if isinstance(part, plain)]
+        return {
+            name: _plain(part, env_id, name, usable) for name, part in space.items()
+        }
     return _plain(space, env_id)
 
 
 def _plain(
-    space: Any, env_id: str, part: str | None = None, is_action: bool = False
+    space: Any,
+    env_id: str,
+    part: str | None = None,
+    usable: Sequence[str] = (),
+    *,
+    is_action: bool = False,
 ) -> Space:
     from gymnasium import spaces
 
@@ -91,21 +107,26 @@ def _plain(
         return MultiDiscrete(space.nvec.shape, nvec, start)
     if isinstance(space, spaces.MultiBinary):
         return MultiBinary(space.shape)
-    raise unsupported(space, env_id, part, is_action)
+    raise unsupported(space, env_id, part, usable, is_action=is_action)
 
 
 def unsupported(
-    space: Any, env_id: str, part: str | None = None, is_action: bool = False
+    space: Any,
+    env_id: str,
+    part: str | None = None,
+    usable: Sequence[str] = (),
+    *,
+    is_action: bool = False,
 ) -> EnvironmentFailed:
-    """The error for a space without a policy; `part` is its key in a Dict."""
+    """The error for a space without a policy.
+
+    `part` is its key in a Dict; of observations, the `usable` keys have one.
+    """
     kind, help = type(space).__name__, "wrap the environment to convert it"
     if part is not None:
         kind += f" ({'action ' * is_action}`{part}`)"
-    if part is not None and not is_action:
-        help = (
-            "leave it out: `env.wrappers: [{FilterObservation: {filter_keys: […]}}]` "
-            "with the keys to keep"
-        )
+    if usable:
+        help = f"without it: --set env.obs_keys=[{','.join(usable)}]"
     return EnvironmentFailed(
         f"spaces of type {kind} are not supported",
         where=f"environment {env_id}",

@@ -132,7 +132,7 @@ def test_parts_without_a_network_are_named() -> None:
     )
     with pytest.raises(EnvironmentFailed, match=r"Text \(`say`\)") as caught:
         InProcess([env], [0], "Scripted-v0")
-    assert "FilterObservation" in (caught.value.help or "")
+    assert "--set env.obs_keys=[map]" in (caught.value.help or "")
 
 
 def test_list_names_the_extra_that_an_environment_needs() -> None:

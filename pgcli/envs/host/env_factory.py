@@ -35,6 +35,7 @@ class EnvFactory:
       kwargs: keyword arguments of its constructor.
       max_episode_steps: time limit; None for the registered one.
       wrappers: the innermost first, as in `env.wrappers`.
+      obs_keys: parts of the observations to keep; None for all.
       atari: whether it is an Atari game with the usual preprocessing.
       raw_returns: whether it lists the returns beneath its wrappers.
     """
@@ -45,6 +46,7 @@ class EnvFactory:
     max_episode_steps: int | None
     wrappers: tuple[Any, ...]
     atari: bool
+    obs_keys: tuple[str, ...] | None = None
     raw_returns: bool = False
 
     def for_evaluation(self) -> "EnvFactory":
@@ -69,9 +71,10 @@ class EnvFactory:
         with Waits(self):
             env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
             if not self.raw_returns:
-                return wrap(env, self.wrappers, self.id)
+                return wrap(env, self.wrappers, self.id, self.obs_keys)
             rewards = RawRewards(env)
-            return RawReturns(wrap(rewards, self.wrappers, self.id), rewards)
+            wrapped = wrap(rewards, self.wrappers, self.id, self.obs_keys)
+            return RawReturns(wrapped, rewards)
 
     def keep_one(self) -> Any:
         """A new environment, not to be reset, which the next call returns again.
@@ -119,7 +122,9 @@ class EnvFactory:
 
             spec = EnvSpec.from_json(data["registered"])
             gymnasium.registry.setdefault(spec.id, spec)
-        return cls(**{**values, "wrappers": tuple(values["wrappers"])})
+        for key in ("wrappers", "obs_keys"):
+            values[key] = None if values[key] is None else tuple(values[key])
+        return cls(**values)
 
 
 _KEPT: list[tuple[EnvFactory, Any]] = []
@@ -142,7 +147,9 @@ def env_factory(config: EnvConfig) -> EnvFactory:
     # wrappers: as configured, else those of the family
     name = registered_name(config)
     wrappers = config.wrappers
-    if wrappers is None:
+    if wrappers is None and config.obs_keys is not None:
+        wrappers = ()
+    elif wrappers is None:
         wrappers = next((w for key, w in FAMILIES.items() if name.startswith(key)), ())
     return EnvFactory(
         config.id,
@@ -151,6 +158,7 @@ def env_factory(config: EnvConfig) -> EnvFactory:
         config.max_episode_steps,
         wrappers,
         config.backend == "atari",
+        config.obs_keys,
     )
 
 

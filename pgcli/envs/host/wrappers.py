@@ -16,29 +16,37 @@ from gymnasium import spaces
 from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, is_own, parse
 from pgcli.envs import user_modules
 from pgcli.envs.failures import PASSED, in_words
+from pgcli.envs.obs_parts import chosen_parts
 from pgcli.envs.spaces import by_part, parts
 from pgcli.errors import UsageError
 from pgcli.extras import pip_install
 from pgcli.suggest import did_you_mean
 
 
-def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
+def wrap(
+    env: Any, items: Sequence[Any], env_id: str, obs_keys: Sequence[str] | None = None
+) -> Any:
     """`env` in its wrappers, with observations of plain parts.
 
     Args:
       env: a Gymnasium environment.
       items: the wrappers, the innermost first, as in `env.wrappers`.
       env_id: its id in errors.
+      obs_keys: parts of its observations to keep; None for all.
 
     Raises:
-      UsageError: a wrapper does not fit the environment, or lacks its package.
+      UsageError: a wrapper does not fit the environment, or lacks its package, or a
+        key is no part of the observations.
     """
     for item in items:
         env = _wrapped(env, *parse(item), env_id)
     # nested parts have a `/` in their path, and parts of a Tuple are numbers
     space = env.observation_space
     compound = isinstance(space, spaces.Tuple | spaces.Dict)
-    if compound and any("/" in path or path.isdigit() for path, _ in parts(space)):
+    names = [path for path, _ in parts(space)] if compound else []
+    if obs_keys is not None:
+        return NamedParts(env, chosen_parts(names, obs_keys, env_id))
+    if any("/" in name or name.isdigit() for name in names):
         return NamedParts(env)
     return env
 
@@ -102,15 +110,18 @@ class NamedParts(
 ):
     """The observation as one Dict of its plain parts, named by their paths."""
 
-    def __init__(self, env: Any) -> None:
-        """Wraps `env`."""
-        gymnasium.utils.RecordConstructorArgs.__init__(self)
+    def __init__(self, env: Any, names: Sequence[str] | None = None) -> None:
+        """Wraps `env`; `names` are the parts to keep, None for all."""
+        gymnasium.utils.RecordConstructorArgs.__init__(self, names=names)
         gymnasium.ObservationWrapper.__init__(self, env)
-        self.observation_space = spaces.Dict(dict(parts(env.observation_space)))
+        known = dict(parts(env.observation_space))
+        self._names = tuple(known if names is None else names)
+        self.observation_space = spaces.Dict({n: known[n] for n in self._names})
 
     def observation(self, observation: Any) -> dict[str, Any]:
         """The parts of one observation."""
-        return by_part(observation)
+        found = by_part(observation)
+        return {name: found[name] for name in self._names}
 
 
 class RawRewards(gymnasium.Wrapper[Any, Any, Any, Any]):

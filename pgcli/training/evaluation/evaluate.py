@@ -209,7 +209,9 @@ def _environment(
     if env_id is not None and env_id != env.id:
         other = EnvConfig(env_id)
         wraps = not other.on_device and other.backend != "envpool"
-        env = EnvConfig(env_id, wrappers=env.wrappers if wraps else None)
+        env = EnvConfig(
+            env_id, wrappers=env.wrappers if wraps else None, obs_keys=env.obs_keys
+        )
     else:
         for trained in subject.trained:
             user_modules.require(trained.env_modules, str(trained.path))

@@ -292,6 +292,8 @@ class LoadedPolicy:
         spec = self.trained.spec
         if not isinstance(spec.obs, Space):
             obs = by_part(obs)
+            if self.trained.config.env.obs_keys is not None:
+                obs = {key: obs[key] for key in spec.obs if key in obs}
         batch = _batch(spec.obs, obs)
         problem = complaint(spec.obs, obs, batch)
         if problem is not None:
