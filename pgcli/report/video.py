@@ -15,6 +15,7 @@ import numpy as np
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs import user_modules
+from pgcli.envs.actions import row
 from pgcli.envs.device import functional
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.extras import pip_install
@@ -234,8 +235,9 @@ def _together(
         if all(cell.done for cell in cells):
             return
         obs = jax.tree.map(lambda *each: np.stack(each), *(cell.obs for cell in cells))
-        for cell, action in zip(cells, policy(obs), strict=True):
-            cell.step(action)
+        actions = policy(obs)
+        for n, cell in enumerate(cells):
+            cell.step(row(actions, n))
 
 
 class Mp4:

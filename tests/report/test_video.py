@@ -27,7 +27,9 @@ class Shown(gymnasium.Env[np.ndarray, Any]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     observation_space = gymnasium.spaces.Box(-1, 1, (2,))
-    action_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Dict(
+        go=gymnasium.spaces.Discrete(2), aim=gymnasium.spaces.Box(-1, 1, ())
+    )
 
     def __init__(self, render_mode: str | None = None, fail: bool = False) -> None:
         self.render_mode, self._fail = render_mode, fail
@@ -38,6 +40,7 @@ class Shown(gymnasium.Env[np.ndarray, Any]):
         return np.zeros(2, np.float32), {}
 
     def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
         self._step += 1
         ended = self._step == self._left
         return np.zeros(2, np.float32), 1.0, ended, False, {}
