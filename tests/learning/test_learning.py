@@ -8,6 +8,7 @@ import pytest
 
 import pgcli
 from pgcli.config.load import resolve
+from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.training.evaluation.evaluate import evaluate
 from pgcli.training.loops.device_loop import DeviceLoop
@@ -69,6 +70,27 @@ def test_ppo2_preset_reaches_what_is_claimed(
         assert result["eval"]["episodes"] == 100
         reached.append(result["eval"]["return_mean"])
     assert np.mean(reached) >= target, reached
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("env_id", ["Hybrid-v0", "func:HybridFunctional"])
+def test_compound_actions_are_learned_to_their_optimum(
+    env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Dict of a Discrete and a Tuple of a Box and a MultiBinary; the best is 8.
+
+    Measured: 7.9 on each of 3 seeds, on both loops; random actions get 0.5.
+    """
+    monkeypatch.setattr(user_modules, "NAMED", [])
+    user_modules.use(["support.hybrid"])
+    sets = ["host.workers=0", "optimizer.lr=1e-3", "steps=200000", "seeds=3"]
+    flags = {"env.id": (env_id, "--env")}
+    asked = resolve(file=None, flags=flags, sets=sets, use_preset=False)
+    result = pgcli.train(asked, runs_dir=tmp_path, name="hybrid")
+    reached = [member["eval"]["return_mean"] for member in result["members"]]
+    assert len(reached) == 3
+    assert min(reached) >= 7.7, reached
 
 
 @pytest.mark.slow
