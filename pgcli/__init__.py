@@ -7,7 +7,8 @@ The public Python API, imported on first use so that `import pgcli` stays cheap:
 - `evaluate`: returns of a saved agent over a fixed number of episodes;
 - `load_policy`: a saved agent as a function from observations to actions;
 - `make_env`: the environment of a run, as one Gymnasium environment;
-- `use_env_modules`: allows environments from your own modules.
+- `use_env_modules`, `use_network_modules`: allow environments and networks from your
+  own modules.
 
 Errors of the user are subclasses of `pgcli.errors.PgcliError`.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgcli.envs.user_modules import use as use_env_modules
+    from pgcli.envs.user_modules import use_networks as use_network_modules
     from pgcli.training.configure import configure as configure
     from pgcli.training.evaluation.evaluate import evaluate as evaluate
     from pgcli.training.evaluation.load_policy import load_policy as load_policy
@@ -34,6 +36,7 @@ __all__ = [
     "resume",
     "train",
     "use_env_modules",
+    "use_network_modules",
 ]
 
 _LAZY = {
@@ -44,6 +47,7 @@ _LAZY = {
     "resume": ("pgcli.training.run", "resume"),
     "train": ("pgcli.training.run", "train"),
     "use_env_modules": ("pgcli.envs.user_modules", "use"),
+    "use_network_modules": ("pgcli.envs.user_modules", "use_networks"),
 }
 """Public name: (module, name in the module)."""
 

@@ -186,6 +186,12 @@ EnvModules = Annotated[
         "--env-module MODULE", "import a module that registers environments, repeatable"
     ),
 ]
+NetworkModules = Annotated[
+    list[str] | None,
+    option(
+        "--network-module MODULE", "import a module of your own networks, repeatable"
+    ),
+]
 EnvKwargs = Annotated[
     list[str] | None,
     option(
@@ -256,6 +262,7 @@ CONFIG_FLAGS: Mapping[str, ConfigFlag] = {
         autocompletion=complete_env,
     ),
     "env_modules": ConfigFlag(EnvModules, None, "--env-module", whole),
+    "network_modules": ConfigFlag(NetworkModules, None, "--network-module", whole),
     "env_kwargs": ConfigFlag(EnvKwargs, None, "--env-kwargs", whole),
     "config": _flag(
         "-c,--config FILE",
@@ -358,7 +365,7 @@ def resolve_config(
     if first is not None:
         given["seed"] = first, "--seed"
 
-    use_modules(flags.get("env_modules"))
+    use_modules(flags.get("env_modules"), flags.get("network_modules"))
     resolved = resolve(
         file=flags.get("config"),
         flags=given,
@@ -407,12 +414,13 @@ def source_of(resolved: "Resolved", flags: Flags) -> str:
     return f"configuration: {text}"
 
 
-def use_modules(names: list[str] | None) -> None:
-    """Allows imports of these modules for environments, for the whole process.
+def use_modules(names: list[str] | None, networks: list[str] | None = None) -> None:
+    """Allows imports of modules of environments and networks, for the whole process.
 
     Raises:
       UsageError: a module does not exist.
     """
-    from pgcli.envs.user_modules import use
+    from pgcli.envs.user_modules import use, use_networks
 
     use(names or ())
+    use_networks(networks or ())

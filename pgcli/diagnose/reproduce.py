@@ -56,7 +56,7 @@ def reproduce(
     # a run that the clock or its caller has ended is compared up to there
     cut = ("max_seconds", "on_iteration")
     whole = count == last and result and result["stopped"] not in cut
-    user_modules.require(meta.get("env_modules", ()), str(run.path))
+    user_modules.require_all(meta, str(run.path))
     resolved = resolve(file=run.config_yaml, flags={}, sets=[])
     changes = {"max_seconds": None, "log.sinks": ()}  # not logged a second time
     config = resolved.config.with_values(changes)

@@ -126,12 +126,12 @@ def unsupported(
     if part is not None:
         kind += f" ({'action ' * is_action}`{part}`)"
     if usable:
-        help = f"without it: --set env.obs_keys=[{','.join(usable)}]"
+        help = f"leave it out: --set env.obs_keys=[{','.join(usable)}]"
     return EnvironmentFailed(
         f"spaces of type {kind} are not supported",
         where=f"environment {env_id}",
-        help="Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these "
-        f"are; {help}",
+        help=f"{help}; supported are Box, Discrete, MultiDiscrete, MultiBinary, and "
+        "Dict and Tuple of these",
     )
 
 

@@ -1,7 +1,8 @@
-"""Modules given with `--env-module`: the only code that is imported by name.
+"""Modules given with `--env-module` or `--network-module`: the user's own code.
 
-Stored data (a configuration, a run, a checkpoint) cannot add modules. Other processes
-that make environments call `use` with `NAMED` of the parent.
+No other code is imported by name: stored data (a configuration, a run, a checkpoint)
+cannot add modules. Other processes that make environments call `use` with `NAMED` of
+the parent; networks are not needed there.
 """
 
 import importlib
@@ -9,15 +10,26 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Any
 
 from pgcli.errors import UsageError
 from pgcli.suggest import did_you_mean, similar
 
 NAMED: list[str] = []
-"""The modules named so far in this process, in order."""
+"""The modules of environments named so far in this process, in order."""
+
+NETWORKS: list[str] = []
+"""The modules of networks, likewise."""
+
+ENV, NETWORK = "--env-module", "--network-module"
+"""The flags that name modules."""
+
+
+def _named_by(flag: str) -> list[str]:
+    return NETWORKS if flag == NETWORK else NAMED
 
 
 class ModuleError(UsageError):
@@ -27,12 +39,12 @@ class ModuleError(UsageError):
       result: `traceback`, the part that lies in the module, as text.
     """
 
-    def __init__(self, name: str, error: BaseException) -> None:
+    def __init__(self, name: str, error: BaseException, flag: str) -> None:
         first = str(error).strip().splitlines()[:1]
         super().__init__(
             f"importing it failed: {type(error).__name__}"
             + (f": {first[0]}" if first else ""),
-            where=f"--env-module {name}",
+            where=f"{flag} {name}",
             help="it fails in the same way in `python -c 'import "
             f"{name}'`, from this directory",
         )
@@ -48,7 +60,16 @@ class ModuleError(UsageError):
         return "\n".join([*lines, "", f"  help: {self.help}"])
 
 
-def use(names: Sequence[str]) -> None:
+def use_networks(names: Sequence[str]) -> None:
+    """Makes these modules available to `network.torso` and `network.encoders`.
+
+    Raises:
+      UsageError: a name is not a module name, or there is no such module.
+    """
+    use(names, NETWORK)
+
+
+def use(names: Sequence[str], flag: str = ENV) -> None:
     """Makes these modules available to environment ids; they are imported on first use.
 
     The current directory is searched last, so that no file in it can shadow an
@@ -66,11 +87,11 @@ def use(names: Sequence[str]) -> None:
     for name in names:
         is_name = all(part.isidentifier() for part in name.split("."))
         if not is_name or name.endswith(".py"):
-            raise _bad_name(name)
+            raise _bad_name(name, flag)
         if name not in sys.modules and _find(name.partition(".")[0]) is None:
-            raise _not_found(name)
-        if name not in NAMED:
-            NAMED.append(name)
+            raise _not_found(name, flag)
+        if name not in _named_by(flag):
+            _named_by(flag).append(name)
 
 
 def _find(name: str) -> object | None:
@@ -80,16 +101,16 @@ def _find(name: str) -> object | None:
         return None
 
 
-def named() -> dict[str, ModuleType]:
+def named(flag: str = ENV) -> dict[str, ModuleType]:
     """The modules named so far, imported.
 
     Raises:
       UsageError: one cannot be imported; the error has the module's traceback.
     """
-    return {name: _imported(name) for name in NAMED}
+    return {name: _imported(name, flag) for name in _named_by(flag)}
 
 
-def _imported(name: str) -> ModuleType:
+def _imported(name: str, flag: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     # a missing module, as opposed to one that fails to import another
@@ -97,17 +118,17 @@ def _imported(name: str) -> ModuleType:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
-            raise _not_found(name) from None
-        raise ModuleError(name, error) from None
+            raise _not_found(name, flag) from None
+        raise ModuleError(name, error, flag) from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise ModuleError(name, error) from None
-    _check_shadowed(name, module)
+        raise ModuleError(name, error, flag) from None
+    _check_shadowed(name, module, flag)
     return module
 
 
-def _check_shadowed(name: str, module: ModuleType) -> None:
+def _check_shadowed(name: str, module: ModuleType, flag: str) -> None:
     """Raises if an installed module hides a file of that name in this directory."""
     top = name.partition(".")[0]
     here = [path for path in (Path(f"{top}.py"), Path(top)) if path.exists()]
@@ -115,29 +136,38 @@ def _check_shadowed(name: str, module: ModuleType) -> None:
     if here and file and Path.cwd() not in Path(file).resolve().parents:
         raise UsageError(
             f"`{name}` is {module.__file__}, not {here[0]} of this directory",
-            where=f"--env-module {name}",
+            where=f"{flag} {name}",
             help="give yours another name, or put this directory first: PYTHONPATH=.",
         )
 
 
-def require(recorded: Sequence[str], where: str) -> None:
+def require(recorded: Sequence[str], where: str, flag: str = ENV) -> None:
     """Raises unless the modules that a run used are named again.
 
     Args:
       recorded: the run's module names; compared, never imported.
       where: the run.
+      flag: the flag that names them.
 
     Raises:
       UsageError: one is not named.
     """
-    missing = [name for name in recorded if name not in NAMED]
+    missing = [name for name in recorded if name not in _named_by(flag)]
     if missing:
-        flags = " ".join(f"--env-module {name}" for name in missing)
+        flags = " ".join(f"{flag} {name}" for name in missing)
+        function = "use_network_modules" if flag == NETWORK else "use_env_modules"
         raise UsageError(
             f"it was trained with {flags}, and nothing that is stored imports code",
             where=where,
-            help=f"if you trust it, give it again: {flags}",
+            help=f"if you trust it, give it again: {flags}, or in Python "
+            f"pgcli.{function}({missing})",
         )
+
+
+def require_all(meta: Mapping[str, Any], where: str) -> None:
+    """`require` for both kinds of modules that the metadata of a run records."""
+    require(meta.get("network_modules", ()), where, NETWORK)
+    require(meta.get("env_modules", ()), where)
 
 
 def split(env_id: str, subject: str = "") -> tuple[str | None, str]:
@@ -165,26 +195,26 @@ def split(env_id: str, subject: str = "") -> tuple[str | None, str]:
     return module, name
 
 
-def _bad_name(name: str) -> UsageError:
+def _bad_name(name: str, flag: str) -> UsageError:
     # `pkg/env.py` suggests `pkg.env`
     path = Path(name)
     meant = ".".join(path.with_suffix("").parts).lstrip(".")
     is_path = name.endswith(".py") or os.sep in name
     return UsageError(
-        f"`--env-module {name}`: that is not the name of a module",
-        help=f"as in `import {meant}`: --env-module {meant}"
+        f"`{flag} {name}`: that is not the name of a module",
+        help=f"as in `import {meant}`: {flag} {meant}"
         if is_path and meant
-        else "as in `import my_pkg`: --env-module my_pkg",
+        else f"as in `import my_pkg`: {flag} my_pkg",
     )
 
 
-def _not_found(name: str) -> UsageError:
+def _not_found(name: str, flag: str) -> UsageError:
     # modules and packages of this directory, for a suggestion
     here = [path.stem for path in Path.cwd().glob("*.py")]
     here += [path.parent.name for path in Path.cwd().glob("*/__init__.py")]
     otherwise = "it must be installed, or lie in the current directory"
     return UsageError(
-        f"`--env-module {name}`: there is no such module",
+        f"`{flag} {name}`: there is no such module",
         help=did_you_mean(name, here, otherwise),
     )
 

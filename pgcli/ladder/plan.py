@@ -109,6 +109,8 @@ class Rung:
         arguments += more or ["--seed", str(config.seed)]
         for module in user_modules.NAMED:
             arguments += ["--env-module", module]
+        for module in user_modules.NETWORKS:
+            arguments += ["--network-module", module]
         for text in self.sets:
             arguments += ["--set", text]
         return Job(name, runs_dir, config, tuple(arguments))

@@ -72,13 +72,14 @@ def encoders_of(config: NetworkConfig, space: ObsSpace) -> dict[str, str]:
 
 def not_normalized(config: NetworkConfig, space: ObsSpace) -> frozenset[str]:
     """Parts of a Dict that are scaled in the network: pictures with an encoder."""
-    if isinstance(space, Space) or is_own_network(config.torso):
+    if isinstance(space, Space):
         return frozenset()
-    encoders = encoders_of(config, space)
+    own = is_own_network(config.torso)
+    encoders = {} if own else encoders_of(config, space)
     return frozenset(
         key
         for key, part in encoded_parts(space).items()
-        if encoders[key] != "mlp"
+        if encoders.get(key) != "mlp"
         and is_image(part)
         and part.dtype == "uint8"
         and image_size(part) >= PIXELS_FROM

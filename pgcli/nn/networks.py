@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from pgcli.arrays.shapes import Array
-from pgcli.config.schema import NetworkConfig
+from pgcli.config.schema import NetworkConfig, is_own_network
 from pgcli.envs.base import ObsSpace, Space
 from pgcli.envs.obs_parts import encoded_parts
 from pgcli.nn.distributions import Distribution
@@ -15,6 +15,7 @@ from pgcli.nn.encoders import ACTIVATIONS, ENCODERS, encoders_of, flatten
 from pgcli.nn.heads import Head
 from pgcli.nn.layers import dense, kernel_init
 from pgcli.nn.memory import Memory, initial_state
+from pgcli.nn.own_networks import own_features
 
 
 def flatten_obs(space: ObsSpace, obs: Any) -> Array:
@@ -42,14 +43,16 @@ def _hidden(config: NetworkConfig, features: Array) -> Array:
 class Encoder(nn.Module):
     """Features [*batch, n] of one part of an observation."""
 
-    name_: str
+    kind: str
     config: NetworkConfig
     space: Any
 
     @nn.compact
     def __call__(self, obs: Any) -> Array:
         """Features [*batch, n]."""
-        return ENCODERS[self.name_](self, self.config, self.space, obs)
+        if is_own_network(self.kind):
+            return own_features(self.kind, self.config, self.space, obs)
+        return ENCODERS[self.kind](self, self.config, self.space, obs)
 
 
 class Torso(nn.Module):
@@ -62,6 +65,8 @@ class Torso(nn.Module):
     def __call__(self, obs: Any) -> Array:
         """Features [*batch, hidden[-1]]."""
         config, space = self.config, self.obs_space
+        if is_own_network(config.torso):
+            return own_features(config.torso, config, space, obs)
         encoders = encoders_of(config, space)
         # an undivided observation: the layers of its encoder are those of the torso
         if config.torso in ENCODERS and isinstance(space, Space):

@@ -15,6 +15,7 @@ from pgcli.nn.distributions import Distribution
 from pgcli.nn.heads import identity, make_head
 from pgcli.nn.networks import ActorCritic, initial_carry
 from pgcli.nn.normalize import ObsStats, normalize_obs
+from pgcli.nn.own_networks import check_networks
 
 Params = Any
 Carry = Any
@@ -58,14 +59,14 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
 
     Raises:
       EnvironmentFailed: no distribution exists for the action space.
-      UsageError: the configured one does not fit it.
+      UsageError: the configuration does not fit the spaces, or a user's network fails.
     """
     head = make_head(spec, config)
     network = ActorCritic(config, spec.obs, head)
+    check_networks(config, network, one_step(config, spec.obs, 2))
 
     def init(key: Key[Array, ""]) -> Params:
-        carry, start = initial_carry(config, 1), jnp.zeros(1, bool)
-        return network.init(key, carry, zero_obs(spec.obs, (1,)), start)["params"]
+        return network.init(key, *one_step(config, spec.obs, 1))["params"]
 
     def apply(
         params: Params,
@@ -79,6 +80,14 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
         return carry, dist if mask is None else dist.masked(mask), value
 
     return Policy(init, partial(initial_carry, config), apply, head.squash)
+
+
+def one_step(
+    config: NetworkConfig, space: ObsSpace, num_envs: int
+) -> tuple[Carry, Any, Array]:
+    """Arguments (carry, obs, start) of a network, for one step."""
+    carry, start = initial_carry(config, num_envs), jnp.zeros(num_envs, bool)
+    return carry, zero_obs(space, (num_envs,)), start
 
 
 def zero_obs(space: ObsSpace, batch: tuple[int, ...]) -> Any:

@@ -31,7 +31,10 @@ def storage_url(directory: SweepDirectory) -> str:
 
 
 def prepare(
-    plan: Plan, directory: SweepDirectory, storage: str | None, env_modules: list[str]
+    plan: Plan,
+    directory: SweepDirectory,
+    storage: str | None,
+    modules: Mapping[str, list[str]],
 ) -> None:
     """Creates the directory of a sweep, or checks that it is the same sweep.
 
@@ -40,7 +43,7 @@ def prepare(
     """
     study.require_optuna()
     kept = storage or directory.read_settings().get("storage")
-    directory.prepare(plan, {"storage": kept, "env_modules": env_modules})
+    directory.prepare(plan, {"storage": kept, **modules})
 
 
 def submit(
@@ -70,7 +73,7 @@ def run(
     workers: int,
     storage: str | None,
     rebuild: bool,
-    env_modules: list[str],
+    modules: Mapping[str, list[str]],
     report: Report,
 ) -> dict[str, Any]:
     """Runs the trials that have not ended; returns the results of all.
@@ -82,7 +85,7 @@ def run(
       workers: number of workers.
       storage: URL of the storage; None for that of the last start, or a file.
       rebuild: whether to make the study again from the records of the trials.
-      env_modules: modules of environments that the workers may import.
+      modules: `env_modules` and `network_modules`, which the workers may import.
       report: receives the progress.
 
     Raises:
@@ -90,7 +93,7 @@ def run(
       LockedError: the sweep is being run by another process.
       PgcliError: workers or trials fail from the start.
     """
-    prepare(plan, directory, storage, env_modules)
+    prepare(plan, directory, storage, modules)
     end = None if plan.file.hours is None else time.monotonic() + plan.file.hours * 3600
     try:
         with locked(directory.path / "lock"), stop_on_signal() as stop:

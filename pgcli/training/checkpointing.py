@@ -9,6 +9,7 @@ from pgcli.config.load import to_mapping
 from pgcli.envs import user_modules
 from pgcli.envs.spaces import spec_to_json
 from pgcli.errors import CheckpointError, UsageError
+from pgcli.nn.own_networks import modules_of
 from pgcli.storage import checkpoint, json_files
 from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.storage.retention import Retention
@@ -207,6 +208,7 @@ class Checkpointing:
             "preset": context.resolved.preset,
             "env": spec_to_json(context.loop.spec),
             "env_modules": list(user_modules.NAMED),
+            "network_modules": modules_of(context.resolved.config.network),
             "iteration": context.loop.iteration,
             "steps": context.loop.steps,
             "best": {"checkpoint": best[0], "score": best[1]} if best else None,

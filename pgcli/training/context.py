@@ -42,6 +42,7 @@ class RunContext:
             backend="device" if config.env.on_device else "host",
             num_envs=config.env.num_envs,
             helpers=self.loop.helpers,
+            parameters=self.loop.parameters,
             seed=config.seed,
             members=config.num_members,
             accelerator=accelerator.platform,

@@ -1,9 +1,6 @@
 """The environment, the network and the devices of a run, without training."""
 
-import math
 from typing import Any
-
-import jax
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import EnvSpec
@@ -15,7 +12,7 @@ from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.fit import describe
 from pgcli.training.seeds import env_seeds
-from pgcli.training.step import init_agent, make_setup
+from pgcli.training.step import make_setup
 
 
 @in_32_bits()
@@ -33,9 +30,6 @@ def preview(config: RunConfig) -> dict[str, Any]:
     accelerator = layout.start(config).accelerator
     spec = _spec(config)
     setup = make_setup(config, spec)
-    require_memory(config, setup)
-    agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
-    leaves = jax.tree.leaves(agent.params)
     return {
         "warning": space_defaults.warning(config, spec.obs),
         "accelerator": accelerator.platform,
@@ -43,7 +37,7 @@ def preview(config: RunConfig) -> dict[str, Any]:
         "observations": describe(spec.obs),
         "actions": describe(spec.action),
         "time_limit": spec.max_episode_steps,
-        "parameters": sum(math.prod(leaf.shape) for leaf in leaves),
+        "parameters": require_memory(config, setup),
     }
 
 

@@ -27,6 +27,7 @@ class RunInfo:
     members: int = 1
     devices: int = 1
     helpers: str = ""
+    parameters: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.errors import LockedError, UsageError
+from pgcli.nn.own_networks import modules_of
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage.loggers import require_packages
 from pgcli.storage.run_directory import NameTakenError, RunDirectory
@@ -250,6 +251,7 @@ def _meta(
         "origins": dict(resolved.origins),
         "spaces": resolved.spaces,
         "env_modules": list(user_modules.NAMED),
+        "network_modules": modules_of(config.network),
         "accelerator": trainer.accelerator.fingerprint(),
         "helpers": trainer.loop.helpers,
         "machine": machine.describe(),
@@ -290,7 +292,7 @@ def _continue(
 
         # otherwise, restore and train
         meta = run.read_meta()
-        user_modules.require(meta.get("env_modules", ()), str(run.path))
+        user_modules.require_all(meta, str(run.path))
         requested = dataclasses.replace(stored, config=config)
         with (
             _trainer(config, meta.get("accelerator")) as trainer,

@@ -49,6 +49,7 @@ class _RunMeta:
     since_best: Count = 0
     evaluation_due: bool = False
     env_modules: tuple[str, ...] | None = None
+    network_modules: tuple[str, ...] = ()
 
 
 @cache

@@ -21,6 +21,7 @@ class Steady:
     groups = ("agent", "run")
     optional_groups = ()
     helpers = ""
+    parameters = 0
     scores: Sequence[float] = (1.0,)
 
     def __init__(self, config: Any, env: Any, mesh: Any = None) -> None:

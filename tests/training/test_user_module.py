@@ -99,7 +99,8 @@ def test_task_of_the_page_on_networks_hides_velocities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = Path(__file__).parents[2] / "docs" / "networks.md"
-    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    text = page.read_text(encoding="utf-8")
+    code = text.split("```python\n# positions.py\n")[1].split("```")[0]
     (tmp_path / "positions.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(user_modules, "NAMED", [])

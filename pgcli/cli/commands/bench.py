@@ -25,7 +25,15 @@ Seconds = Annotated[
     float, options.option("--seconds X", "total time of the measurement")
 ]
 FLAGS = [
-    *("algo", "env", "env_modules", "env_kwargs", "config", "no_preset"),
+    *(
+        "algo",
+        "env",
+        "env_modules",
+        "network_modules",
+        "env_kwargs",
+        "config",
+        "no_preset",
+    ),
     *("accelerator", "devices", "sets"),
 ]
 

@@ -108,7 +108,16 @@ def schema(terminal: Terminal) -> None:
 
 
 SHOWN = [
-    *("algo", "env", "env_modules", "env_kwargs", "config", "no_preset", "seed"),
+    *(
+        "algo",
+        "env",
+        "env_modules",
+        "network_modules",
+        "env_kwargs",
+        "config",
+        "no_preset",
+        "seed",
+    ),
     *("steps", *STOPS, "accelerator", "sets"),
 ]
 GROUP = Group(

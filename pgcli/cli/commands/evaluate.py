@@ -129,6 +129,7 @@ def evaluate(
     member: Member = None,
     env: OtherEnv = None,
     env_modules: options.EnvModules = None,
+    network_modules: options.NetworkModules = None,
     env_kwargs: options.EnvKwargs = None,
     sets: EnvSets = None,
     stochastic: Stochastic = False,
@@ -161,7 +162,7 @@ def evaluate(
         )
     # absolute, since an environment may change the working directory
     episodes_out = episodes_out and episodes_out.absolute()
-    options.use_modules(env_modules)
+    options.use_modules(env_modules, network_modules)
     from pgcli.cli.terminal.live_view import EpisodeLines
     from pgcli.training.evaluation import evaluate as evaluation
     from pgcli.training.evaluation import load_policy

@@ -64,6 +64,7 @@ def export(
     member: Member = None,
     overwrite: Overwrite = False,
     listed: Listed = False,
+    network_modules: options.NetworkModules = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Write the policy of a run as a file that runs without pgcli."""
@@ -76,6 +77,7 @@ def export(
         raise UsageError(
             "expected a run and `--format`", help="`pgcli export --list` shows formats"
         )
+    options.use_modules(None, network_modules)
     result = exports.export(
         target,
         format=format,

@@ -72,7 +72,7 @@ def ladder(
 
     # parse the options
 
-    options.use_modules(flags["env_modules"])
+    options.use_modules(flags["env_modules"], flags["network_modules"])
     env_id = flags["env"] or options.DEFAULTS.env.id
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", env_id)
     chosen = algorithms(algos.split(",") if algos is not None else None)
@@ -190,4 +190,6 @@ class Progress:
         self._terminal.note(f"{job.name} is being trained by another process: waiting")
 
 
-COMMAND = Command(ladder, EXAMPLES, NOTES, ["env", "env_modules", "sets"])
+COMMAND = Command(
+    ladder, EXAMPLES, NOTES, ["env", "env_modules", "network_modules", "sets"]
+)

@@ -40,10 +40,11 @@ def reproduce(
     iterations: Iterations = None,
     out: Out = None,
     env_modules: options.EnvModules = None,
+    network_modules: options.NetworkModules = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Train a run again from its configuration, and compare every row."""
-    options.use_modules(env_modules)
+    options.use_modules(env_modules, network_modules)
     from pgcli.storage.run_directory import RunDirectory
 
     directory = RunDirectory.find(run, runs_dir)

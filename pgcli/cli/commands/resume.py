@@ -64,12 +64,13 @@ def resume(
     max_seconds: MaxSeconds = None,
     require_exact: RequireExact = False,
     env_modules: options.EnvModules = None,
+    network_modules: options.NetworkModules = None,
     member: Member = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Continue a run from its newest checkpoint."""
     seconds = options.duration(max_seconds)
-    options.use_modules(env_modules)
+    options.use_modules(env_modules, network_modules)
     from pgcli.cli.terminal.live_view import watch
     from pgcli.training import run as training
 

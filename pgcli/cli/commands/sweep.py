@@ -110,6 +110,7 @@ def run(
     dry_run: DryRun = False,
     print_: Print = False,
     env_modules: options.EnvModules = None,
+    network_modules: options.NetworkModules = None,
 ) -> None:
     """Run the trials of a sweep, or those that are left: `pgcli sweep FILE` for short.
 
@@ -117,7 +118,7 @@ def run(
     seeds. The same command continues an interrupted sweep.
     """
     _check_launcher(launcher, cpus_per_trial, gpus_per_trial)
-    options.use_modules(env_modules)
+    options.use_modules(env_modules, network_modules)
     from pgcli.sweep import directory as directories
     from pgcli.sweep import plan as plans
 
@@ -133,10 +134,14 @@ def run(
         return
     from pgcli.sweep import run as running
 
+    modules = {
+        "env_modules": list(env_modules or ()),
+        "network_modules": list(network_modules or ()),
+    }
     if (warning := directories.shared_file_warning(storage, where.path)) is not None:
         terminal.warn(warning)
     if launcher == "slurm":
-        running.prepare(plan, where, storage, list(env_modules or ()))
+        running.prepare(plan, where, storage, modules)
         data = running.submit(plan, where, tasks=workers or TASKS, rebuild=rebuild)
         terminal.answer(f"job {data['job']}", data)
         terminal.note(f"its trials: pgcli sweep status {where.path}")
@@ -158,7 +163,7 @@ def run(
             workers=workers or room,
             storage=storage,
             rebuild=rebuild,
-            env_modules=list(env_modules or ()),
+            modules=modules,
             report=progress,
         )
     terminal.answer(sweep_text.trials(result), result)
@@ -189,7 +194,7 @@ def worker(terminal: Terminal, sweep: Sweep, parent: Parent = None) -> None:
 
     where = find(sweep)
     settings = where.read_settings()
-    options.use_modules(settings.get("env_modules"))
+    options.use_modules(settings.get("env_modules"), settings.get("network_modules"))
     plan = where.plan()
     from pgcli.sweep.run import storage_url
     from pgcli.sweep.worker import work
@@ -248,7 +253,8 @@ def _open(sweep: str) -> "tuple[SweepDirectory, Plan, dict[str, Any]]":
     from pgcli.sweep.study import Queue
 
     where = find(sweep)
-    options.use_modules(where.read_settings().get("env_modules"))
+    settings = where.read_settings()
+    options.use_modules(settings.get("env_modules"), settings.get("network_modules"))
     plan = where.plan()
     return (
         where,

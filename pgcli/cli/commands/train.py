@@ -12,6 +12,7 @@ from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import next_step
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
 from pgcli.config.dump import flow
+from pgcli.config.schema import is_own_network
 from pgcli.errors import UsageError
 from pgcli.runs_dir import RUNS_DIR
 
@@ -215,8 +216,12 @@ def _plan_text(data: dict[str, Any]) -> str:
     members = [("grid", f"{key} {flow(x)}") for key, x in config["grid"].items()]
     if data["members"] > 1:
         members.append(("members", f"{data['members']}, trained in one run"))
-    torso, hidden = config["network"]["torso"], flow(config["network"]["hidden"])
-    torso += "" if torso == "nature_cnn" else f" {hidden}"
+    network = config["network"]
+    torso = f"{network['torso']} {flow(network['hidden'])}"
+    if is_own_network(network["torso"]):
+        torso = network["torso"]
+    if network["encoders"]:
+        torso += f" with {flow(network['encoders'])}"
     return table(
         [
             ("algorithm", data["algo"]),

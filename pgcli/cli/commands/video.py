@@ -49,13 +49,14 @@ def video(
     stochastic: Stochastic = False,
     seed: EvalSeed = 0,
     env_modules: options.EnvModules = None,
+    network_modules: options.NetworkModules = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Record an agent in its environment, without a display."""
     shape = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", grid)
     if shape is None:
         raise UsageError(f"`--grid {grid}`: expected ROWSxCOLUMNS, such as 2x3")
-    options.use_modules(env_modules)
+    options.use_modules(env_modules, network_modules)
     from pgcli.report.video import check_path, record
 
     if out is not None:

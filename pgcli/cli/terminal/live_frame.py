@@ -61,7 +61,7 @@ def seconds_left(status: "Status") -> float | None:
 
 
 def header(info: "RunInfo") -> str:
-    """Title of a run: algorithm, environment, seed and accelerator."""
+    """Title of a run: algorithm, environment, seed, device and network."""
     backend = f"{info.backend} ×{info.num_envs}"
     if info.helpers:
         backend += f", {info.helpers}"
@@ -69,7 +69,8 @@ def header(info: "RunInfo") -> str:
     if info.members > 1:
         seeds = f"{info.members} runs from seed {info.seed}"
     device = info.accelerator + (f" ×{info.devices}" if info.devices > 1 else "")
-    return f"{info.algo} · {info.env} ({backend}) · {seeds} · {device}"
+    title = f"{info.algo} · {info.env} ({backend}) · {seeds} · {device}"
+    return title + (f" · {info.parameters:,} parameters" if info.parameters else "")
 
 
 def sparkline(values: Sequence[float], cells: int = SPARK_CELLS) -> str:

@@ -23,8 +23,8 @@ NUMBERS = 6
 """Floats of a sample besides observation and action: reward, values, weight, …"""
 
 
-def require_memory(config: RunConfig, setup: Setup) -> None:
-    """Checks that the largest arrays of a run fit in memory, before they are made.
+def require_memory(config: RunConfig, setup: Setup) -> int:
+    """Number of parameters of an agent, if the arrays of a run fit in memory.
 
     The estimate is a lower bound, so that no run that fits is refused.
 
@@ -38,11 +38,11 @@ def require_memory(config: RunConfig, setup: Setup) -> None:
     if config.env.on_device:
         rollout = max(rollout, config.eval.episodes * obs)
     agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
-    params = sum(math.prod(x.shape) for x in jax.tree.leaves(agent.params))
+    params = sum(int(math.prod(x.shape)) for x in jax.tree.leaves(agent.params))
     need = config.num_members * (rollout + 4 * COPIES * params)
     have = available()
     if need <= have:
-        return
+        return params
     several = f"{config.num_members:,} members with " if config.has_members else ""
     raise UsageError(
         f"the run needs at least {_size(need)} of memory, and there are {_size(have)}: "

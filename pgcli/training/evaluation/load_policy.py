@@ -10,6 +10,7 @@ import numpy as np
 from pgcli.config.load import from_mapping
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
+from pgcli.envs import user_modules
 from pgcli.envs.actions import host_action, row
 from pgcli.envs.base import EnvSpec, ObsSpace, Space
 from pgcli.envs.host.obs_space_check import complaint
@@ -95,6 +96,7 @@ def load_agents(path: Path) -> list[Trained]:
     """The agents of a verified checkpoint: one, or one per member.
 
     Raises:
+      UsageError: a network of the user is not named again.
       CheckpointError: it is missing, damaged, or does not fit its own configuration.
     """
     find_devices()  # raises, in words, if JAX has none
@@ -104,12 +106,16 @@ def load_agents(path: Path) -> list[Trained]:
     where, iteration = str(path), stored.meta["iteration"]
     modules = stored.meta.get("env_modules")
     env_modules = _modules_of_run(path) if modules is None else tuple(modules)
+    network_modules = stored.meta.get("network_modules", ())
+    user_modules.require(network_modules, where, user_modules.NETWORK)
     try:
         config = from_mapping(stored.meta["config"], source=where)
         spec = spec_from_json(stored.meta["env"])
         setup = make_setup(config, spec)
         template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
     except (LookupError, TypeError, ValueError, OverflowError, PgcliError) as error:
+        if network_modules and isinstance(error, UsageError):
+            raise  # a user's network that has changed
         raise not_a_run(error, stored) from None
 
     # the agents

@@ -31,6 +31,8 @@ class Loop(Protocol):
     """Spaces and limits of the environments."""
     helpers: str
     """Description of the helpers that step host environments; empty if none do."""
+    parameters: int
+    """Number of parameters of an agent."""
 
     @property
     def iteration(self) -> int:

@@ -198,7 +198,7 @@ class DeviceLoop:
         self._mesh = mesh
         self.spec = env.spec
         self.setup = make_setup(config, env.spec, policy)
-        require_memory(config, self.setup)
+        self.parameters = require_memory(config, self.setup)
         self._eval_envs = config.eval.episodes
         self._evaluate = jax.jit(
             partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True),

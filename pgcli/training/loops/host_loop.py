@@ -123,7 +123,7 @@ class HostLoop:
         )
         try:
             self.setup = make_setup(config, self.spec, policy)
-            require_memory(config, self.setup)
+            self.parameters = require_memory(config, self.setup)
             if env is None and like is None:
                 self._check_ends()
         except UsageError:

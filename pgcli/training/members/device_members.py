@@ -71,7 +71,7 @@ class DeviceMembers(Members):
         super().__init__(config)
         self.spec = env.spec
         self.setup = make_setup(config, env.spec)
-        require_memory(config, self.setup)
+        self.parameters = require_memory(config, self.setup)
         self._mesh = mesh
         devices = 1 if mesh is None else mesh.shape[SEED]
         self._places = -(-len(self.members) // devices) * devices

@@ -45,7 +45,7 @@ class HostMembers(Members):
         self._loops = [first]
         self.spec, self.setup, self.helpers = first.spec, first.setup, first.helpers
         try:
-            require_memory(config, self.setup)
+            self.parameters = require_memory(config, self.setup)
             for member in self.members[1:]:
                 alone = config_of(config, member)
                 self._loops.append(HostLoop(alone, like=first))
