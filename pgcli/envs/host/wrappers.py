@@ -7,7 +7,7 @@ wrappers of the configuration.
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -112,16 +112,17 @@ class NamedParts(
 
     def __init__(self, env: Any, names: Sequence[str] | None = None) -> None:
         """Wraps `env`; `names` are the parts to keep, None for all."""
-        gymnasium.utils.RecordConstructorArgs.__init__(self, names=names)
+        # no attribute that older checkpoints of its state lack
+        arguments: dict[str, Any] = {} if names is None else {"names": names}
+        gymnasium.utils.RecordConstructorArgs.__init__(self, **arguments)
         gymnasium.ObservationWrapper.__init__(self, env)
         known = dict(parts(env.observation_space))
-        self._names = tuple(known if names is None else names)
-        self.observation_space = spaces.Dict({n: known[n] for n in self._names})
+        self.observation_space = spaces.Dict({n: known[n] for n in names or known})
 
     def observation(self, observation: Any) -> dict[str, Any]:
         """The parts of one observation."""
-        found = by_part(observation)
-        return {name: found[name] for name in self._names}
+        found, space = by_part(observation), cast(spaces.Dict, self.observation_space)
+        return {name: found[name] for name in space}
 
 
 class RawRewards(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -106,6 +106,18 @@ def test_obs_keys_choose_parts_and_all_parts_of_a_part() -> None:
         env_factory(EnvConfig("CartPole-v1", obs_keys=("x",)))()
 
 
+def test_named_parts_add_no_state_that_older_checkpoints_lack() -> None:
+    class Older(gymnasium.ObservationWrapper, gymnasium.utils.RecordConstructorArgs):
+        def __init__(self, env: Any) -> None:
+            gymnasium.utils.RecordConstructorArgs.__init__(self)
+            gymnasium.ObservationWrapper.__init__(self, env)
+            self.observation_space = env.observation_space
+
+    older, named = vars(Older(Rooms())), vars(NamedParts(Rooms()))
+    assert named.keys() == older.keys()
+    assert named["_saved_kwargs"] == older["_saved_kwargs"] == {}
+
+
 def played(env: Any, action: Any) -> tuple[Any, Any]:
     """(specification, slot) after one step of one environment by our vectoriser."""
     from pgcli.envs.base import HostSlot
