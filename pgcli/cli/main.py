@@ -1,8 +1,10 @@
 """`pgcli`: all commands, and the exit code of every failure."""
 
+import functools
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -91,6 +93,12 @@ def build_app(completion: bool = False) -> typer.Typer:
     return app
 
 
+@functools.cache
+def _command(completion: bool) -> Any:
+    """The application as Typer runs it; several calls of `main` share one."""
+    return get_command(build_app(completion))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -102,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = ["--version"]
     try:
         completion = COMPLETE in os.environ or not COMPLETION_FLAGS.isdisjoint(words)
-        command = get_command(build_app(completion))
+        command = _command(completion)
         if completion:
             bash_completion.install()
         # Typer returns the code of `Exit`, or None if the command succeeded
