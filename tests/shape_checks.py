@@ -27,9 +27,12 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__qualname__,
         function.__code__,
         *function.__annotations__.items(),
+        function.__defaults__,
+        *(function.__kwdefaults__ or {}).items(),
     )
-    # defaults need not be hashable, and few inner functions have any
-    if function.__defaults__ or function.__kwdefaults__:
+    try:
+        hash(signature)
+    except TypeError:  # a default that is not hashable
         return beartype(function)
     if signature not in _checked:
         _checked[signature] = beartype(function)

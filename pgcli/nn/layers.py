@@ -1,5 +1,6 @@
 """Initialisers and dense layers."""
 
+import functools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ GRAM_SCHMIDT_UP_TO = 2**26
 """Largest rows × columns² of a matrix that is orthogonalised column by column."""
 
 
+@functools.cache
 def orthogonal(gain: float) -> Callable[..., Array]:
     """Initialiser of kernels with orthonormal rows or columns, times `gain`.
 
