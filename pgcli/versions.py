@@ -9,7 +9,7 @@ import contextlib
 import functools
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 TESTED: Mapping[str, tuple[str, str]] = {
@@ -34,6 +34,9 @@ XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
     "xla_cpu_use_fusion_emitters": ("0.10", "0.10"),
 }
 """(oldest, newest) series of jaxlib that accept an option of XLA."""
+
+CLUSTER_SECONDS = 60
+"""Time limit for the detection of a cluster."""
 
 PYDANTIC_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """Types of pydantic's error for an unknown key."""
@@ -125,3 +128,69 @@ def make_mesh(shape: tuple[int, ...], names: tuple[str, ...], devices: Any) -> A
 
     types = (AxisType.Auto,) * len(shape)
     return jax.make_mesh(shape, names, axis_types=types, devices=devices)
+
+
+def detect_cluster() -> tuple[str, int, int, tuple[int, ...] | None] | None:
+    """(address of process 0, processes, index of this one, its accelerators), or None.
+
+    JAX detects clusters only inside `jax.distributed.initialize`, which would wait for
+    the other processes; its detection alone has no public name.
+    """
+    from jax._src.clusters import ClusterEnv
+
+    found = ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, CLUSTER_SECONDS
+    )
+    coordinator, count, index, local = found
+    if coordinator is None or count is None or index is None:
+        return None
+    return coordinator, count, index, None if local is None else tuple(local)
+
+
+@contextlib.contextmanager
+def jax_distributed(service: Callable[..., Any], own_address: str) -> Iterator[None]:
+    """A block in which `jax.distributed` works as a run on several processes needs it.
+
+    JAX has no public name for any of it: its coordination service is made by `service`
+    instead of inside process 0; clients do not wait for the others when they are
+    destroyed; and collectives of CPUs use the address of the machine that the others
+    can reach, not that of its name. A version without these functions is left as it is.
+
+    Args:
+      service: makes the service, as `get_distributed_runtime_service` does.
+      own_address: address of this machine.
+    """
+    from jax._src.lib import _jax  # type: ignore[attr-defined]
+
+    changed: dict[str, Callable[[Any], Any]] = {
+        "get_distributed_runtime_service": lambda _: service,
+        "get_distributed_runtime_client": lambda make: functools.partial(
+            make, shutdown_on_destruction=False
+        ),
+        "make_gloo_tcp_collectives": lambda make: functools.partial(
+            make, hostname=own_address
+        ),
+    }
+    before = {name: getattr(_jax, name) for name in changed if hasattr(_jax, name)}
+    for name, function in before.items():
+        setattr(_jax, name, changed[name](function))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(_jax, name, function)
+
+
+def abandon_jax_distributed() -> None:
+    """Keeps JAX from waiting for the other processes at the end of this one.
+
+    It would wait, and then abort this one if another is lost.
+    """
+    from jax._src import distributed
+
+    state = distributed.global_state
+    _ABANDONED.extend([state.client, state.service])
+    state.client = state.service = None
+
+
+_ABANDONED: list[Any] = []

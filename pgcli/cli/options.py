@@ -211,6 +211,23 @@ Runs = Annotated[
 ]
 
 
+Distributed = Annotated[
+    str | None,
+    option(
+        "--distributed auto",
+        "one run on all processes of a Slurm, Open MPI, Kubernetes or TPU job",
+        autocompletion=choices("auto"),
+    ),
+]
+Coordinator = Annotated[
+    str | None,
+    option("--coordinator HOST:PORT", "one run on several machines: that of process 0"),
+]
+Process = Annotated[
+    str | None, option("--process I/N", "with --coordinator: process I of N, from 0")
+]
+
+
 class ConfigFlag(NamedTuple):
     """A flag of the configuration.
 

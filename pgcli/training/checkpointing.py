@@ -145,7 +145,10 @@ class Checkpointing:
 
     def _accelerator_differences(self, recorded: Mapping[str, Any] | None) -> list[str]:
         """Differences between the recorded accelerator and the one in use, as text."""
-        then, now = recorded or {}, self._context.accelerator.fingerprint()
+        then, now = (
+            {"processes": 1, **(x or {})}
+            for x in (recorded, self._context.accelerator.fingerprint())
+        )
         return [
             f"the run was computed with {key} {then.get(key, 'not recorded')}; "
             f"here it is {now.get(key, 'none')}"

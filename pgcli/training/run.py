@@ -25,6 +25,9 @@ from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.backend.memory import memory_errors
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.context import RunContext
+from pgcli.training.distributed.leader import Leader, leading
+from pgcli.training.distributed.processes import Processes
+from pgcli.training.distributed.split_run import leading_loop
 from pgcli.training.initial_weights import InitialWeights
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
@@ -71,6 +74,7 @@ def train(
     on_iteration: OnIteration | None = None,
     init_from: str | Path | None = None,
     recorded: Mapping[str, Any] | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """The result of a new run, in a new run directory.
 
@@ -90,6 +94,8 @@ def train(
         new run begins with, as far as their shapes are equal.
       recorded: fingerprint of the accelerator of a run to be repeated, whose numbers
         of threads and devices are used again.
+      processes: the processes of the run, of which this is process 0; None if it is
+        the only one.
 
     Returns:
       The result, as `train --json` prints it.
@@ -101,7 +107,10 @@ def train(
     runs_dir, reporter = Path(runs_dir).absolute(), reporter or Reporter()
     config = resolved.config
     RunDirectory.check_name(runs_dir, name, resume, overwrite)
-    with stop_on_signal(reporter) as stop:
+    with (
+        stop_on_signal(reporter) as stop,
+        leading(processes, config, reporter, stop) as leader,
+    ):
         # continue a run of that name
         run = None
         if resume == "auto" and name is not None:
@@ -111,12 +120,18 @@ def train(
             if run.config_yaml.is_file():
                 stored = _stored(run)
                 return _continue(
-                    run, stored, config, reporter, stop, on_iteration=on_iteration
+                    run,
+                    stored,
+                    config,
+                    reporter,
+                    stop,
+                    on_iteration=on_iteration,
+                    leader=leader,
                 )
 
         require_packages(config.log.sinks)
         # the loop comes first: most errors occur before a run directory is created
-        with _trainer(config, recorded) as trainer:
+        with _trainer(config, recorded, leader) as trainer:
             text = space_defaults.warning(config, trainer.loop.spec.obs)
             if text is not None:
                 reporter.warn(text)
@@ -165,6 +180,7 @@ def resume(
     member: str | None = None,
     reporter: Reporter | None = None,
     on_iteration: OnIteration | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """The result of a run that continues from its newest verified checkpoint.
 
@@ -180,6 +196,7 @@ def resume(
         separate run, in a directory next to that of the run.
       reporter: receiver of reports; None for silence.
       on_iteration: see `train`.
+      processes: see `train`.
 
     Returns:
       The result, as `train --json` prints it.
@@ -210,9 +227,19 @@ def resume(
     given = {key: value for key, value in stops.items() if value is not None}
     if given:
         config = from_mapping(to_mapping(config) | given, source="resume")
-    with stop_on_signal(reporter) as stop:
+    with (
+        stop_on_signal(reporter) as stop,
+        leading(processes, None, reporter, stop) as leader,
+    ):
         return _continue(
-            directory, stored, config, reporter, stop, require_exact, on_iteration
+            directory,
+            stored,
+            config,
+            reporter,
+            stop,
+            require_exact,
+            on_iteration,
+            leader,
         )
 
 
@@ -268,6 +295,7 @@ def _continue(
     stop: StopFlag,
     require_exact: bool = False,
     on_iteration: OnIteration | None = None,
+    leader: Leader | None = None,
 ) -> dict[str, Any]:
     """The result of a run that continues, or is finished already.
 
@@ -280,6 +308,7 @@ def _continue(
       stop: flag that signals set.
       require_exact: whether to raise an error if an exact resume is not possible.
       on_iteration: see `train`.
+      leader: connections to the other processes of the run.
     """
     resume_notes.check_same(run, stored.config, config)
     stop.path = run.path
@@ -295,7 +324,7 @@ def _continue(
         user_modules.require_all(meta, str(run.path))
         requested = dataclasses.replace(stored, config=config)
         with (
-            _trainer(config, meta.get("accelerator")) as trainer,
+            _trainer(config, meta.get("accelerator"), leader) as trainer,
             _session(requested, run, trainer, reporter, stop, on_iteration) as session,
         ):
             session.restore(require_exact)
@@ -315,18 +344,25 @@ def _continue(
 
 @contextlib.contextmanager
 def _trainer(
-    config: RunConfig, recorded: Mapping[str, Any] | None = None
+    config: RunConfig,
+    recorded: Mapping[str, Any] | None = None,
+    leader: Leader | None = None,
 ) -> Iterator[_Trainer]:
     """Yields a loop with its environments, after JAX is started; closes it at the end.
 
     Args:
       config: configuration of the run.
       recorded: recorded fingerprint of the accelerator, for a resumed run.
+      leader: connections to the other processes of the run.
 
     Raises:
       AcceleratorError: the accelerator is not available, or ran out of memory.
       UsageError: a package is missing, or the environment does not fit.
     """
+    if leader is not None:
+        with memory_errors(), leading_loop(config, recorded, leader) as (loop, used):
+            yield _Trainer(loop, RunTracker(), used)
+        return
     backend = layout.start(config, recorded)
     with memory_errors():
         loop, tracker = _make_loop(config, backend)

@@ -82,6 +82,11 @@ class StopFlag:
         self._lock = threading.Lock()
         self._over = threading.Event()
 
+    @property
+    def requested(self) -> ExitCode | None:
+        """Exit code of a signal, also if the main thread has not handled it yet."""
+        return self.code or (self._seen[1] if self._seen else None)
+
     def seconds(self) -> float:
         """Time since the request."""
         return time.monotonic() - self._since
@@ -92,7 +97,7 @@ class StopFlag:
         if self.path is not None:
             help = f"continue with: pgcli resume {self.path}"
             kept = "its last checkpoint remains"
-        code = self.code or (self._seen[1] if self._seen else ExitCode.INTERRUPTED)
+        code = self.requested or ExitCode.INTERRUPTED
         return Interrupted(code, {}, help, reason + kept)
 
     def end(self) -> None:

@@ -66,12 +66,22 @@ def resume(
     env_modules: options.EnvModules = None,
     network_modules: options.NetworkModules = None,
     member: Member = None,
+    distributed: options.Distributed = None,
+    coordinator: options.Coordinator = None,
+    process: options.Process = None,
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Continue a run from its newest checkpoint."""
     seconds = options.duration(max_seconds)
     options.use_modules(env_modules, network_modules)
-    from pgcli.cli.terminal.live_view import watch
+    from pgcli.training.distributed.processes import from_flags
+
+    processes = from_flags(distributed, coordinator, process)
+    from pgcli.cli.terminal.live_view import follow, watch
+
+    if processes is not None and processes.index > 0:
+        follow(terminal, processes, None)
+        return
     from pgcli.training import run as training
 
     result = watch(
@@ -86,6 +96,7 @@ def resume(
             require_exact=require_exact,
             member=member,
             reporter=reporter,
+            processes=processes,
         ),
     )
     terminal.note(next_step(result))

@@ -81,6 +81,9 @@ def train(
     init_from: InitFrom = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    distributed: options.Distributed = None,
+    coordinator: options.Coordinator = None,
+    process: options.Process = None,
 ) -> None:
     """Train an agent; by default, ppo2 on CartPole-v1."""
     if resume not in ("never", "auto"):
@@ -93,10 +96,16 @@ def train(
         raise UsageError("`--resume auto` and `--overwrite` exclude each other")
 
     resolved = options.resolve_config(terminal, flags, spaces=options.look)
+    from pgcli.training.distributed.processes import check, from_flags
+
+    processes = from_flags(distributed, coordinator, process)
+    if processes is not None:
+        check(resolved.config, processes.count)
     from pgcli.storage.run_directory import RunDirectory
 
     # what can be checked without JAX
-    RunDirectory.check_name(runs_dir, name, resume, overwrite)
+    if processes is None or processes.index == 0:
+        RunDirectory.check_name(runs_dir, name, resume, overwrite)
     from pgcli.envs import registry
     from pgcli.training.backend import plugins
 
@@ -114,8 +123,12 @@ def train(
         terminal.answer(_plan_text(data), data)
         return
 
-    # train
-    from pgcli.cli.terminal.live_view import watch
+    # train, or take part
+    from pgcli.cli.terminal.live_view import follow, watch
+
+    if processes is not None and processes.index > 0:
+        follow(terminal, processes, resolved.config)
+        return
     from pgcli.training import run as training
 
     result = watch(
@@ -128,6 +141,7 @@ def train(
             overwrite=overwrite,
             reporter=reporter,
             init_from=init_from,
+            processes=processes,
         ),
     )
     if terminal.redraws:

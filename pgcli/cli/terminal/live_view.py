@@ -1,11 +1,12 @@
 """Reporters for the terminal during training: a view redrawn in place, or lines."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import clock, summary
@@ -14,6 +15,10 @@ from pgcli.cli.terminal.redraw import Redrawn
 from pgcli.errors import NotSavedError, PgcliError
 from pgcli.training.advice import Advisor
 from pgcli.training.reporter import Reporter, RunInfo, Status
+
+if TYPE_CHECKING:
+    from pgcli.config.schema import RunConfig
+    from pgcli.training.distributed.processes import Processes
 
 LINE_SECONDS = 5.0
 
@@ -234,3 +239,15 @@ def watch(
         raise
     terminal.answer(summary(result), result)
     return result
+
+
+def follow(
+    terminal: Terminal, processes: "Processes", config: "RunConfig | None"
+) -> None:
+    """Takes part in a run of several processes, as another one than process 0."""
+    from pgcli.training.distributed.split_run import follow
+
+    with contextlib.closing(LineReporter(terminal)) as reporter:
+        data = follow(processes, config, reporter)
+    text = f"process {processes.index} of {processes.count}: the run has its result"
+    terminal.answer(text, data)

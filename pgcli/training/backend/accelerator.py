@@ -24,16 +24,21 @@ class Accelerator:
       kind: name of the device.
       cpu_threads: threads of XLA on the CPU; they determine the bits of an update.
       devices: number of devices used; it also determines these bits.
+      processes: number of processes that have these devices; likewise.
     """
 
     platform: str
     kind: str
     cpu_threads: int
     devices: int = 1
+    processes: int = 1
 
     def fingerprint(self) -> dict[str, Any]:
         """Values that must be equal for an exact resume."""
-        return {**dataclasses.asdict(self), "jax": jax.__version__}
+        values = {**dataclasses.asdict(self), "jax": jax.__version__}
+        if self.processes == 1:  # as in runs of older versions
+            del values["processes"]
+        return values
 
 
 def start(
@@ -71,7 +76,8 @@ def start(
     _enable_cache()
 
     devices = find_devices(requested)
-    device = devices[0]
+    # the first one of this process, if there are several processes
+    device = next(d for d in devices if d.process_index == jax.process_index())
     set_jax("jax_default_device", device)
     return Accelerator(
         device.platform, device.device_kind, int(os.environ["PJRT_NPROC"]), len(devices)

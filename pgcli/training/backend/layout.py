@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from pgcli import versions
 from pgcli.arrays.device_mesh import DATA, SEED
-from pgcli.config.layout import devices_in_use, minibatch_size
+from pgcli.config.layout import default_shards, devices_in_use, minibatch_size
 from pgcli.config.schema import RunConfig
 from pgcli.errors import AcceleratorError
 from pgcli.training.backend import accelerator
@@ -61,11 +61,11 @@ def choose(config: RunConfig, available: int, *, on_cpu: bool) -> Layout:
     return Layout(1, used if requested is not None or worthwhile else 1)
 
 
-def make_mesh(layout: Layout) -> Mesh | None:
-    """Mesh of a layout; None for a single device."""
+def make_mesh(layout: Layout, devices: list[jax.Device] | None = None) -> Mesh | None:
+    """Mesh of a layout over the given or the first devices; None for a single one."""
     if layout.devices == 1:
         return None
-    devices = jax.devices()[: layout.devices]
+    devices = devices or jax.devices()[: layout.devices]
     mesh: Mesh = versions.make_mesh((layout.seed, layout.data), (SEED, DATA), devices)
     return mesh
 
@@ -88,18 +88,25 @@ def on_cpu(config: RunConfig, recorded: Mapping[str, Any]) -> tuple[Layout, int]
     return layout, int(recorded.get("cpu_threads", threads))
 
 
-def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backend:
+def start(
+    config: RunConfig,
+    recorded: Mapping[str, Any] | None = None,
+    processes: int = 1,
+) -> Backend:
     """Starts JAX for a run.
 
     Args:
       config: resolved configuration of the run.
       recorded: recorded fingerprint of the accelerator, for a resumed run: threads and
         devices determine the bits of an update.
+      processes: number of processes whose devices the run is split over.
 
     Raises:
       AcceleratorError: the requested devices are not available.
     """
     recorded = recorded or {}
+    if processes > 1:
+        return _start_together(config, recorded, processes)
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout, threads = on_cpu(config, recorded)
     started = accelerator.start(
@@ -123,3 +130,34 @@ def start(config: RunConfig, recorded: Mapping[str, Any] | None = None) -> Backe
         layout = choose(config, available, on_cpu=started.platform == "cpu")
     used = dataclasses.replace(started, devices=layout.devices)
     return Backend(used, make_mesh(layout))
+
+
+def _start_together(
+    config: RunConfig, recorded: Mapping[str, Any], processes: int
+) -> Backend:
+    """`start` for one run on the same number of devices of every process."""
+    # a processor is one device: with more of them, collectives can block each other
+    started = accelerator.start(
+        config.accelerator,
+        host_envs=False,
+        cpu_threads=int(recorded.get("cpu_threads", cores())),
+    )
+    rows = config.parallel.shards or default_shards(config)
+    requested, most = config.parallel.devices, started.devices // processes
+    if requested is not None:
+        most = requested // processes
+        if processes * most > started.devices or requested % processes or not most:
+            raise AcceleratorError(
+                f"{requested} devices were asked for, and {processes} processes have "
+                f"{started.devices}",
+                help="lower --devices to a multiple of the number of processes, or "
+                "leave it out to take what there is",
+            )
+    each = next(n for n in range(most, 0, -1) if rows % (processes * n) == 0)
+    used = dataclasses.replace(started, devices=processes * each, processes=processes)
+    devices = [
+        device
+        for index in range(processes)
+        for device in jax.local_devices(process_index=index)[:each]
+    ]
+    return Backend(used, make_mesh(Layout(1, used.devices), devices))

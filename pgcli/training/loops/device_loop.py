@@ -243,7 +243,28 @@ class DeviceLoop:
     ) -> list[Row]:
         """See `Loop.advance`."""
         # one call; its number of iterations follows from the measured pace
-        limit = self._pace.begin(seconds)
+        limit = min(self._pace.begin(seconds), MAX_CHUNK)
+        reports, count = self.compute(until, limit)
+        self._pace.end(count)
+
+        # one row per iteration
+        rows = []
+        for i in range(count):
+            report = jax.tree.map(lambda x, i=i: x[i], reports)
+            iteration = self.iteration + i + 1
+            self._news += self._bounds.news(report.outside, iteration)
+            rows.append(to_row(report, iteration, self.spec))
+        self.iteration += len(rows)
+        self.steps = from_words(reports.steps[count - 1])
+        return rows
+
+    def compute(self, until: int, limit: int) -> tuple[Report, int]:
+        """(reports, count) of one call: the first `count` rows of reports are filled.
+
+        Args:
+          until: number of steps.
+          limit: number of iterations at most.
+        """
         with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
             self._state, reports, count = self._chunk(
                 self._knobs,
@@ -251,21 +272,10 @@ class DeviceLoop:
                 self._run_key,
                 self._budget,
                 to_words(until),
-                np.int32(min(limit, MAX_CHUNK)),
+                np.int32(limit),
             )
         reports, count = jax.device_get((reports, count))
-        self._pace.end(int(count))
-
-        # one row per iteration
-        rows = []
-        for i in range(int(count)):
-            report = jax.tree.map(lambda x, i=i: x[i], reports)
-            iteration = self.iteration + i + 1
-            self._news += self._bounds.news(report.outside, iteration)
-            rows.append(to_row(report, iteration, self.spec))
-        self.iteration += len(rows)
-        self.steps = from_words(reports.steps[int(count) - 1])
-        return rows
+        return reports, int(count)
 
     def agent(self) -> Agent:
         """The current agent."""

@@ -1,0 +1,100 @@
+"""The start of JAX on all processes, so that one program spans their devices.
+
+JAX's coordination service runs in a process of its own. Inside process 0 it would end
+the other processes by an abort as soon as process 0 is killed; so they have the time to
+notice the loss, to report it and to exit.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from pgcli import versions
+from pgcli.errors import AcceleratorError
+from pgcli.training.distributed.processes import Processes, address
+from pgcli.versions import set_jax
+
+START_SECONDS = 60
+"""Time limit for all processes to connect to the service."""
+
+HEARTBEAT_SECONDS = 100
+"""Time after which JAX notices a lost process, if the links have not long before."""
+
+LINGER_SECONDS = 15
+"""Time for which the service outlives process 0, so that the others can exit."""
+
+_SERVICE = """
+import os, signal, sys, time
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+from jaxlib import _jax
+where, count, heartbeat, linger = sys.argv[1:]
+service = _jax.get_distributed_runtime_service(
+    where, int(count), heartbeat_timeout=int(heartbeat)
+)
+print("ready", flush=True)
+sys.stdin.read()
+time.sleep(int(linger))
+os._exit(0)
+"""
+
+
+class _Service:
+    """JAX's coordination service in a process of its own, which outlives this one."""
+
+    def __init__(self, where: str, count: int, **_: Any) -> None:
+        numbers = (count, HEARTBEAT_SECONDS, LINGER_SECONDS)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVICE, where, *map(str, numbers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if self._process.stdout is None or not self._process.stdout.readline():
+            raise RuntimeError(f"the service at {where} did not start")
+
+
+@contextmanager
+def collectives(processes: Processes, port: int, own_address: str) -> Iterator[None]:
+    """A block in which `jax.devices()` are those of all processes.
+
+    Args:
+      processes: the processes of the run; all must enter the block.
+      port: free port of process 0, for JAX's service.
+      own_address: address of this machine that the others can reach.
+
+    Raises:
+      AcceleratorError: JAX cannot connect to the others.
+    """
+    set_jax("jax_enable_preemption_service", False)  # it takes SIGTERM
+    with versions.jax_distributed(_Service, own_address):
+        try:
+            _initialize(processes, port)
+            yield
+        finally:
+            versions.abandon_jax_distributed()
+
+
+def _initialize(processes: Processes, port: int) -> None:
+    local = processes.local_devices
+    try:
+        jax.distributed.initialize(
+            address(processes.host, port),
+            processes.count,
+            processes.index,
+            local_device_ids=None if local is None else list(local),
+            cluster_detection_method="deactivate",
+            initialization_timeout=START_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise AcceleratorError(
+            f"JAX cannot connect the processes of the run: {reason}",
+            help=f"process 0 uses port {port} too: check the firewall",
+        ) from None
