@@ -360,8 +360,8 @@ def _trainer(
       UsageError: a package is missing, or the environment does not fit.
     """
     if leader is not None:
-        with memory_errors(), leading_loop(config, recorded, leader) as (loop, used):
-            yield _Trainer(loop, RunTracker(), used)
+        with memory_errors(), leading_loop(config, recorded, leader) as parts:
+            yield _Trainer(*parts)
         return
     backend = layout.start(config, recorded)
     with memory_errors():

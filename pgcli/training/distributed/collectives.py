@@ -80,6 +80,13 @@ def collectives(processes: Processes, port: int, own_address: str) -> Iterator[N
             versions.abandon_jax_distributed()
 
 
+def use_only(local_devices: tuple[int, ...] | None) -> None:
+    """Hides all other accelerators of this machine; None hides none."""
+    if local_devices is not None:
+        for kind in ("cuda", "rocm"):
+            set_jax(f"jax_{kind}_visible_devices", ",".join(map(str, local_devices)))
+
+
 def _initialize(processes: Processes, port: int) -> None:
     local = processes.local_devices
     try:

@@ -10,6 +10,7 @@ from typing import Any
 from pgcli import versions
 from pgcli.config.load import from_mapping, to_mapping
 from pgcli.config.schema import RunConfig
+from pgcli.envs.waiting import Abandoned
 from pgcli.errors import ExitCode, UsageError
 from pgcli.training.distributed.leader import JOIN_SECONDS, describe, to_error
 from pgcli.training.distributed.link import (
@@ -132,7 +133,7 @@ def obey(link: Link, prepare: Prepare, reporter: Reporter, stop: StopFlag) -> No
                     commands, reply = prepare(config, data), {}
                 else:
                     reply = dict(commands[kind](**data) or {})
-            except Exception as error:
+            except (Exception, Abandoned) as error:
                 # process 0 ends the run; if it is lost, that is the explanation
                 with contextlib.suppress(ProcessLostError):
                     link.send("failed", number=number, **describe(error))

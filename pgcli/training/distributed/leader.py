@@ -113,12 +113,8 @@ class Leader:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def send(self, kind: str, **data: Any) -> None:
-        """Sends a command to all other processes."""
-        self.send_each(kind, dict.fromkeys(self.links, data))
-
-    def send_each(self, kind: str, each: Mapping[int, Mapping[str, Any]]) -> None:
-        """Sends a command with data of its own to each process."""
+    def _send(self, kind: str, each: Mapping[int, Mapping[str, Any]]) -> None:
+        """Sends a command to each process."""
         self._number += 1
         for index, data in each.items():
             link = self.links[index]
@@ -148,9 +144,17 @@ class Leader:
 
     @contextmanager
     def together(
-        self, kind: str, **data: Any
+        self,
+        kind: str,
+        each: Mapping[int, Mapping[str, Any]] | None = None,
+        **data: Any,
     ) -> Iterator[Callable[[], dict[int, dict[str, Any]]]]:
         """A block that all processes compute; it begins with a command to the others.
+
+        Args:
+          kind: the command.
+          each: data for each process, in addition to `data`.
+          **data: data for all.
 
         Yields:
           a function that returns the reply of each; it is called in any case.
@@ -161,7 +165,7 @@ class Leader:
             replies.append(self.receive())
             return replies[0]
 
-        self.send(kind, **data)
+        self._send(kind, {i: {**data, **(each or {}).get(i, {})} for i in self.links})
         self._busy = True
         try:
             yield receive

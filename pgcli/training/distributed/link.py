@@ -154,6 +154,10 @@ class Link:
                 raise self.error()
             return message
 
+    def has_news(self) -> bool:
+        """Whether a message waits to be received, or the connection is broken."""
+        return not self._messages.empty()
+
     def close(self) -> None:
         """Closes the connection."""
         self._closed.set()

@@ -82,11 +82,15 @@ def check(config: RunConfig, count: int) -> None:
     Raises:
       UsageError: it cannot.
     """
-    if config.has_members or not config.env.on_device:
-        raise UsageError(
-            "several processes train one run in an on-device environment",
-            help="for several seeds, start one run each",
-        )
+    if config.has_members:
+        if count > config.num_members:
+            raise UsageError(
+                f"{count} processes are more than the {config.num_members} members",
+                help="start one process per member at most",
+            )
+        return
+    if not config.env.on_device:
+        raise UsageError("several processes train one run in an on-device environment")
     if config.algo.collects == "episodes":
         raise UsageError(
             f"{config.algo.name} learns from whole episodes: one run of it cannot be "

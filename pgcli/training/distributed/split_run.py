@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from pgcli.config.load import to_mapping
@@ -12,22 +13,31 @@ from pgcli.training.backend import layout
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.backend.memory import memory_errors
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.distributed.collectives import collectives
+from pgcli.training.distributed.collectives import collectives, use_only
 from pgcli.training.distributed.follow import Commands, join, obey
 from pgcli.training.distributed.leader import Leader
 from pgcli.training.distributed.link import free_port
 from pgcli.training.distributed.processes import Processes, check
 from pgcli.training.distributed.split_device_loop import SplitDeviceLoop
+from pgcli.training.distributed.split_members import (
+    PartWorker,
+    SplitMembers,
+    parts_of,
+)
 from pgcli.training.loops.base import Loop
+from pgcli.training.members.device_members import DeviceMembers
+from pgcli.training.members.host_members import HostMembers
+from pgcli.training.members.tracker import MembersTracker
 from pgcli.training.reporter import Reporter
 from pgcli.training.stop_signals import stop_on_signal
+from pgcli.training.tracker import RunTracker, Tracker
 
 
 @contextmanager
 def leading_loop(
     config: RunConfig, recorded: Mapping[str, Any] | None, leader: Leader
-) -> Iterator[tuple[Loop, Accelerator]]:
-    """Yields the loop of process 0, and its accelerator; closes it at the end.
+) -> Iterator[tuple[Loop, Tracker, Accelerator]]:
+    """Yields (loop, its tracker, its accelerator) of process 0; closes it at the end.
 
     Args:
       config: configuration of the run.
@@ -36,23 +46,46 @@ def leading_loop(
     """
     check(config, leader.count)
     port, own = free_port(leader.own_address), leader.own_address
-    start = {"config": to_mapping(config), "recorded": recorded, "port": port}
+    start: dict[str, Any] = {"recorded": recorded, "port": port}
+    loop: Loop
+    tracker: Tracker
     with ExitStack() as stack:
-        with leader.together("prepare", **start):
-            stack.enter_context(collectives(leader.processes, port, own))
-            backend = layout.start(config, recorded, leader.count)
-            loop = _split_loop(config, backend, leader)
+        with leader.together("prepare", config=to_mapping(config), **start):
+            if config.has_members:
+                part, used = _part(config, recorded, leader.processes)
+                members = SplitMembers(config, part, leader)
+                loop, tracker = members, MembersTracker(members)
+            else:
+                stack.enter_context(collectives(leader.processes, port, own))
+                backend = layout.start(config, recorded, leader.count)
+                loop, tracker = _split(config, backend, leader), RunTracker()
+                used = backend.accelerator
             stack.enter_context(contextlib.closing(loop))
-        yield loop, backend.accelerator
+        yield loop, tracker, used
 
 
-def _split_loop(
+def _split(
     config: RunConfig, backend: layout.Backend, leader: Leader | None
 ) -> SplitDeviceLoop:
+    """The loop of one run, in process 0 or in another one."""
     if backend.mesh is None:
         raise RuntimeError("a mesh of several processes has several devices")
     env = make_device_env(config.env)
     return SplitDeviceLoop(config, env, backend.mesh, leader)
+
+
+def _part(
+    config: RunConfig, recorded: Mapping[str, Any] | None, processes: Processes
+) -> tuple[DeviceMembers | HostMembers, Accelerator]:
+    """The members of this process, and its accelerator."""
+    part = parts_of(config.num_members, processes.count)[processes.index]
+    use_only(processes.local_devices)
+    backend = layout.start(config, recorded)
+    used = replace(backend.accelerator, processes=processes.count)
+    if not config.env.on_device:
+        return HostMembers(config, part), used
+    env = make_device_env(config.env)
+    return DeviceMembers(config, env, backend.mesh, part), used
 
 
 @in_32_bits()
@@ -76,10 +109,14 @@ def follow(
 
         def prepare(config: RunConfig, data: Mapping[str, Any]) -> Commands:
             stack.enter_context(memory_errors())
+            recorded = data["recorded"]
+            if config.has_members:
+                part, _ = _part(config, recorded, processes)
+                stack.enter_context(contextlib.closing(part))
+                return PartWorker(part, link.has_news).commands
             port, own = data["port"], link.own_address
             stack.enter_context(collectives(processes, port, own))
-            backend = layout.start(config, data["recorded"], processes.count)
-            loop = _split_loop(config, backend, None)
+            loop = _split(config, layout.start(config, recorded, processes.count), None)
             stack.enter_context(contextlib.closing(loop))
             return loop.commands
 

@@ -6,6 +6,7 @@ that diverges is frozen, and the others continue.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,9 +20,23 @@ from pgcli.training.loops.base import SMALLER_STEPS, Row
 class Members:
     """State of the members, for both loops."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.members = members(config)
+    def __init__(self, config: RunConfig, part: range | None = None) -> None:
+        """Members before their first iteration.
+
+        Args:
+          config: configuration of the run.
+          part: indices of the members that this process trains; None for all.
+        """
+        self._part = part
+        self.members = self._members(config)
         self._before_training()
+
+    def _members(self, config: RunConfig) -> list[Member]:
+        """The members of this process, numbered from 0."""
+        every = members(config)
+        if self._part is None:
+            return every
+        return [replace(every[m], index=i) for i, m in enumerate(self._part)]
 
     def _before_training(self) -> None:
         self.diverged: dict[int, str] = {}

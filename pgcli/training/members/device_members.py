@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.arrays.shapes import Array
-from pgcli.config.members import Member, config_of, members
+from pgcli.config.members import Member, config_of
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, EnvironmentFailed
@@ -64,11 +64,15 @@ class DeviceMembers(Members):
     helpers = ""
 
     def __init__(
-        self, config: RunConfig, env: DeviceEnv, mesh: Mesh | None = None
+        self,
+        config: RunConfig,
+        env: DeviceEnv,
+        mesh: Mesh | None = None,
+        part: range | None = None,
     ) -> None:
         """Prepares the runs; training is compiled by the first `advance`."""
         # members on all devices, the last repeated as padding
-        super().__init__(config)
+        super().__init__(config, part)
         self.spec = env.spec
         self.setup = make_setup(config, env.spec)
         self.parameters = require_memory(config, self.setup)
@@ -107,7 +111,7 @@ class DeviceMembers(Members):
           config: configuration with the same number of members. Only seeds and
             floating-point values may differ, so that the compiled programs are reused.
         """
-        self.members = members(config)
+        self.members = self._members(config)
         self._before_training()
         # numbers and keys [M, …], padded to all places
         each = [make_knobs(config_of(config, member)) for member in self.members]
@@ -117,7 +121,7 @@ class DeviceMembers(Members):
         self._run_keys = self._keys("train")
         self._states: DeviceState = self._begin(self._knobs, self._keys("init"))
         self._bounds, self._news = BoundsWarning(self.spec.obs), list[str]()
-        self._pace = Pace()
+        self.pace = Pace()
 
     def _keys(self, role: Role, wave: int | None = None) -> Array:
         """Keys of all members [M], padded; of one wave of an evaluation if given."""
@@ -149,7 +153,7 @@ class DeviceMembers(Members):
     ) -> list[Row]:
         """See `Loop.advance`: a row per member and iteration."""
         # one call for all active members
-        limit = self._pace.begin(seconds)
+        limit = self.pace.begin(seconds)
         alive = np.arange(self._places) < len(self.members)
         alive[list(self.diverged)] = False
         self._states, rows, _, counts = self._chunk(
@@ -162,7 +166,7 @@ class DeviceMembers(Members):
             np.int32(min(limit, MAX_CHUNK)),
         )
         (reports, ran), counts = jax.device_get((rows, counts))
-        self._pace.end(int(counts.max()))
+        self.pace.end(int(counts.max()))
         # as nested lists of Python numbers, because rows of arrays are slow to index
         reports, ran = jax.tree.map(
             lambda x: x[: counts.max()].tolist(), (reports, ran)

@@ -35,9 +35,9 @@ class HostMembers(Members):
     groups: Collection[str] = HostLoop.groups
     optional_groups: Collection[str] = HostLoop.optional_groups
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, part: range | None = None) -> None:
         """Makes the environments of all members; the first `advance` resets them."""
-        super().__init__(config)
+        super().__init__(config, part)
         config = _without_crowding(config)
         self._failure: EnvironmentFailed | Abandoned | None = None
         # all loops use the compiled programs of the first

@@ -14,15 +14,14 @@ from pgcli.arrays.statistics import (
 )
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import Row
-from pgcli.training.members.device_members import DeviceMembers
-from pgcli.training.members.host_members import HostMembers
+from pgcli.training.members.base import Members
 from pgcli.training.tracker import MAX_SKIPPED, NOT_FINITE, Scores
 
 
 class MembersTracker:
     """Tracker of all members of a loop."""
 
-    def __init__(self, loop: DeviceMembers | HostMembers) -> None:
+    def __init__(self, loop: Members) -> None:
         """Begins without rows."""
         self._loop = loop
         self._newest: dict[int, Row] = {}

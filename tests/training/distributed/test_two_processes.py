@@ -88,6 +88,23 @@ def test_two_processes_are_one_process_with_two_devices(tmp_path: Path) -> None:
         np.testing.assert_allclose(two[key], one[key], rtol=1e-5, atol=1e-5)
 
 
+def by_member(path: Path) -> list[dict[str, Any]]:
+    return sorted(rows(path), key=lambda row: (row["iteration"], row["member"]))
+
+
+@pytest.mark.parametrize("env", ["func:Pendulum-v1", "Pendulum-v1"])
+def test_members_on_two_processes_are_those_of_one(tmp_path: Path, env: str) -> None:
+    words = ("--algo", "a2c", "--env", env, "--steps", "2000", "--seeds", "5")
+    finish(train(tmp_path, *words, name="two"))
+    finish(train(tmp_path, *words, name="one", count=1))
+    two, one = (RunDirectory(tmp_path / name) for name in ("two", "one"))
+    assert by_member(two.metrics_jsonl) == by_member(one.metrics_jsonl)
+    assert by_member(two.eval_jsonl) == by_member(one.eval_jsonl)
+    left, right = newest(two), newest(one)
+    for key in right:
+        np.testing.assert_allclose(left[key], right[key], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("who", [(0,), (1,), (0, 1)])
 def test_a_signal_to_any_process_saves_and_the_resume_is_exact(
     tmp_path: Path, who: tuple[int, ...]
