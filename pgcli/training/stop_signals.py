@@ -69,11 +69,13 @@ class StopFlag:
     Attributes:
       code: the exit code.
       path: the run directory, if there is one already.
+      follows: whether this process takes part in a run of another one, which saves it.
     """
 
     def __init__(self) -> None:
         self.code: ExitCode | None = None
         self.path: Path | None = None
+        self.follows = False
         self._since = 0.0
         self._abandoned = False
         # the first signal that the watchdog has seen: (time, code)
@@ -96,6 +98,7 @@ class StopFlag:
         help, kept = None, "no run had begun"
         if self.path is not None:
             help = f"continue with: pgcli resume {self.path}"
+        if self.path is not None or self.follows:
             kept = "its last checkpoint remains"
         code = self.requested or ExitCode.INTERRUPTED
         return Interrupted(code, {}, help, reason + kept)
@@ -119,7 +122,8 @@ class StopFlag:
             raise Abandoned
 
     def _is_impatient(self) -> bool:
-        return self.path is None or self.seconds() >= PATIENCE_SECONDS
+        begun = self.path is not None or self.follows
+        return not begun or self.seconds() >= PATIENCE_SECONDS
 
     def _watch(self, thread: int, wakeup: int, reporter: Reporter) -> None:
         """Repeats a request that has not been obeyed; runs in a thread of its own.

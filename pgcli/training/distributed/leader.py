@@ -15,6 +15,7 @@ from pgcli import versions
 from pgcli.config.dump import differences
 from pgcli.config.load import from_mapping, to_mapping
 from pgcli.config.schema import RunConfig
+from pgcli.envs.waiting import Abandoned
 from pgcli.errors import ExitCode, PgcliError, UsageError
 from pgcli.training.distributed.link import (
     GRACE_SECONDS,
@@ -124,18 +125,20 @@ class Leader:
                 raise self._lost(link) from None
 
     def receive(self) -> dict[int, dict[str, Any]]:
-        """The reply of each process to the last command.
+        """The reply of each process to the last command, in the order of processes.
 
         Raises:
           ProcessLostError: a process is lost.
           PgcliError: a process has failed.
         """
         replies = {}
-        for index, link in self.links.items():
+        for index, link in sorted(self.links.items()):
             kind, data = link.receive(self._raise_lost)
             while data.get("number") != self._number:  # of a command that was given up
                 kind, data = link.receive(self._raise_lost)
             if kind == "failed":
+                if self._stop.code is not None:  # a signal to all ended it
+                    raise Abandoned
                 if data["exit_code"] == ExitCode.UNEXPECTED:
                     self._wait_for_loss()
                 raise to_error(data, f"process {index}: ")

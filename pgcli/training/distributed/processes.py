@@ -90,7 +90,13 @@ def check(config: RunConfig, count: int) -> None:
             )
         return
     if not config.env.on_device:
-        raise UsageError("several processes train one run in an on-device environment")
+        if count > config.env.num_envs:
+            raise UsageError(
+                f"{count} processes are more than the {config.env.num_envs} "
+                "environments (env.num_envs)",
+                help="start one process per environment at most",
+            )
+        return
     if config.algo.collects == "episodes":
         raise UsageError(
             f"{config.algo.name} learns from whole episodes: one run of it cannot be "

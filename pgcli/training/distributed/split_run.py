@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pgcli.config.load import to_mapping
@@ -19,12 +20,14 @@ from pgcli.training.distributed.leader import Leader
 from pgcli.training.distributed.link import free_port
 from pgcli.training.distributed.processes import Processes, check
 from pgcli.training.distributed.split_device_loop import SplitDeviceLoop
+from pgcli.training.distributed.split_envs import EnvWorker, make_split_envs
 from pgcli.training.distributed.split_members import (
     PartWorker,
     SplitMembers,
     parts_of,
 )
 from pgcli.training.loops.base import Loop
+from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_members import DeviceMembers
 from pgcli.training.members.host_members import HostMembers
 from pgcli.training.members.tracker import MembersTracker
@@ -48,19 +51,25 @@ def leading_loop(
     port, own = free_port(leader.own_address), leader.own_address
     start: dict[str, Any] = {"recorded": recorded, "port": port}
     loop: Loop
-    tracker: Tracker
     with ExitStack() as stack:
         with leader.together("prepare", config=to_mapping(config), **start):
             if config.has_members:
                 part, used = _part(config, recorded, leader.processes)
-                members = SplitMembers(config, part, leader)
-                loop, tracker = members, MembersTracker(members)
-            else:
+            elif config.env.on_device:
                 stack.enter_context(collectives(leader.processes, port, own))
                 backend = layout.start(config, recorded, leader.count)
-                loop, tracker = _split(config, backend, leader), RunTracker()
+                loop, used = _split(config, backend, leader), backend.accelerator
+            else:
+                backend = layout.start(config, recorded)
                 used = backend.accelerator
-            stack.enter_context(contextlib.closing(loop))
+        tracker: Tracker = RunTracker()
+        if config.has_members:
+            loop = members = SplitMembers(config, part, leader)
+            tracker = MembersTracker(members)
+        elif not config.env.on_device:
+            make_envs = partial(make_split_envs, leader=leader)
+            loop = HostLoop(config, mesh=backend.mesh, make_envs=make_envs)
+        stack.enter_context(contextlib.closing(loop))
         yield loop, tracker, used
 
 
@@ -105,6 +114,7 @@ def follow(
     """
     with stop_on_signal(reporter) as stop, ExitStack() as stack:
         link = join(processes, config, reporter, stop)
+        stop.follows = True
         stack.callback(link.close)
 
         def prepare(config: RunConfig, data: Mapping[str, Any]) -> Commands:
@@ -114,6 +124,10 @@ def follow(
                 part, _ = _part(config, recorded, processes)
                 stack.enter_context(contextlib.closing(part))
                 return PartWorker(part, link.has_news).commands
+            if not config.env.on_device:
+                worker = EnvWorker(config, processes.index, processes.count)
+                stack.enter_context(contextlib.closing(worker))
+                return worker.commands
             port, own = data["port"], link.own_address
             stack.enter_context(collectives(processes, port, own))
             loop = _split(config, layout.start(config, recorded, processes.count), None)

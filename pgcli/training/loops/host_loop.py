@@ -33,18 +33,23 @@ from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup
 from pgcli.training.stop_signals import PATIENCE_SECONDS, never
 
 
-def make_train_envs(config: RunConfig, episode_set: int = 0) -> HostEnv:
+def make_train_envs(
+    config: RunConfig, episode_set: int = 0, part: range | None = None
+) -> HostEnv:
     """The training environments of a run.
 
     Args:
       config: resolved configuration of the run.
       episode_set: which of the seed sets of the run to use.
+      part: indices of the environments to make; None for all.
 
     Raises:
       UsageError, EnvironmentFailed: as `make_host_env`.
     """
     env, host = config.env, config.host
     seeds = env_seeds(config.seed, "train", env.num_envs, episode_set)
+    if part is not None:
+        seeds = seeds[part.start : part.stop]
     return make_host_env(
         env,
         seeds,
@@ -100,6 +105,7 @@ class HostLoop:
         policy: Policy | None = None,
         like: Self | None = None,
         mesh: Mesh | None = None,
+        make_envs: Callable[[RunConfig, int], HostEnv] = make_train_envs,
     ) -> None:
         """Makes the environments; the first `advance` resets them.
 
@@ -110,13 +116,15 @@ class HostLoop:
           like: a loop of the same structure whose compiled programs are reused.
           mesh: devices that the batch is split over; None for one. Actions are
             computed on the first of them.
+          make_envs: makes the environments of the configuration.
         """
         # environments and structure of the run
         self.iteration = 0
         self.steps = 0
         self._config = config
         self._episode_set = 0
-        self._env = env or make_train_envs(config)
+        self._make_envs = make_envs
+        self._env = env or make_envs(config, 0)
         self.spec, self.helpers = self._env.spec, helpers_of(self._env)
         self._eval_envs: EvaluationEnvs = (
             like._eval_envs if like else EvaluationEnvs(config.env, config.host)
@@ -357,7 +365,7 @@ class HostLoop:
         self._env.close()
         self._rollouts, self._unreliable = 0, None
         self._episode_set = episode_set
-        self._env = make_train_envs(self._config, episode_set)
+        self._env = self._make_envs(self._config, episode_set)
         self._collector = None
 
     def _begin_new_episodes(self) -> None:

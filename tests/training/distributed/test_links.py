@@ -4,23 +4,20 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
-from support.small_runs import config
+from support.processes import HERE, RUN, a_follower, a_leader, joined
 
 from pgcli import versions
-from pgcli.errors import ExitCode, PgcliError, UsageError
+from pgcli.errors import ExitCode, UsageError
 from pgcli.training.distributed import follow, leader, link
 from pgcli.training.distributed.leader import Leader
 from pgcli.training.distributed.processes import Processes, from_flags
 from pgcli.training.reporter import Reporter
 from pgcli.training.stop_signals import StopFlag
-
-RUN = config("func:Pendulum-v1", algo="a2c")
-HERE = "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -94,56 +91,6 @@ def test_without_a_cluster_the_error_names_the_other_flags(
     assert "--coordinator HOST:PORT" in str(error.value.help)
 
 
-@contextmanager
-def a_leader(count: int = 2, given: Any = RUN) -> Iterator[Leader]:
-    processes = Processes(HERE, link.free_port(HERE), 0, count)
-    lead = Leader(processes, given, Reporter(), StopFlag())
-    error: BaseException | None = None
-    try:
-        yield lead
-    except BaseException as failure:
-        error = failure
-        raise
-    finally:
-        lead.end(error)
-
-
-def joined(lead: Leader, index: int = 1, count: int = 2, given: Any = RUN) -> link.Link:
-    processes = Processes(HERE, lead.processes.port, index, count)
-    return follow.join(processes, given, Reporter(), StopFlag())
-
-
-Results = list[BaseException | None]
-
-
-@contextmanager
-def a_follower(
-    lead: Leader, commands: follow.Commands, flag: StopFlag | None = None
-) -> Iterator[Results]:
-    """Obeys in a thread; the list gets the error that ended it, or None."""
-    ends: Results = []
-
-    def obey(connection: link.Link) -> None:
-        with closing(connection):
-            try:
-                follow.obey(
-                    connection, lambda *_: commands, Reporter(), flag or StopFlag()
-                )
-            except PgcliError as error:
-                ends.append(error)
-            else:
-                ends.append(None)
-
-    thread = threading.Thread(target=obey, args=(joined(lead),))
-    thread.start()
-    lead.wait_for_all()
-    with lead.together("prepare", config={}):
-        pass
-    yield ends
-    lead.end(None)
-    thread.join(10)
-
-
 def test_commands_are_computed_by_both() -> None:
     commands = {"add": lambda a, b: {"sum": a + b}}
     with (
@@ -153,6 +100,19 @@ def test_commands_are_computed_by_both() -> None:
     ):
         assert replies() == {1: {"number": 2, "sum": 3}}
     assert ends == [None]
+
+
+def test_replies_are_in_the_order_of_processes_not_of_joining() -> None:
+    with (
+        a_leader(3) as lead,
+        closing(joined(lead, 2, 3)) as second,
+        closing(joined(lead, 1, 3)) as first,
+    ):
+        lead.wait_for_all()
+        with lead.together("x") as replies:
+            for connection in (second, first):
+                connection.send("done", number=1)
+            assert list(replies()) == [1, 2]
 
 
 def fail() -> None:

@@ -1,4 +1,4 @@
-"""Members of a run on several processes: how they are shared out."""
+"""Runs on several processes: how they are shared out, and which are refused."""
 
 import pytest
 from support.small_runs import config
@@ -19,6 +19,7 @@ def test_members_are_shared_out_in_order() -> None:
     ("env", "algo", "sets", "message"),
     [
         (DEVICE, "a2c", ("seeds=2",), "3 processes are more than the 2 members"),
+        (HOST, "a2c", ("env.num_envs=2",), "more than the 2 environments"),
         (DEVICE, "reinforce", (), "learns from whole episodes"),
         (DEVICE, "a2c", (), "the batch has 4 rows"),
     ],

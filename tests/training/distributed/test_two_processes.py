@@ -105,6 +105,25 @@ def test_members_on_two_processes_are_those_of_one(tmp_path: Path, env: str) -> 
         np.testing.assert_allclose(left[key], right[key], rtol=1e-5, atol=1e-5)
 
 
+def test_host_environments_on_any_number_of_processes_are_the_same(
+    tmp_path: Path,
+) -> None:
+    """A run of three, stopped, continued by two, is that of one without a stop."""
+    words = ("--algo", "a2c", "--env", "Pendulum-v1", "--steps", "20_000")
+    processes = train(tmp_path, *words, count=3)
+    run = RunDirectory(tmp_path / "x")
+    wait_for(run.metrics_jsonl, processes)
+    processes[2].send_signal(signal.SIGTERM)
+    finish(processes, 143, 143, 143)
+    (resumed, _) = finish(start(tmp_path, "resume", str(run.path)))
+    assert resumed["resume_level"] == "exact"
+    finish(train(tmp_path, *words, name="one", count=1))
+    one = RunDirectory(tmp_path / "one")
+    assert rows(run.metrics_jsonl) == rows(one.metrics_jsonl)
+    left, right = newest(run), newest(one)
+    assert all(left[key].tobytes() == right[key].tobytes() for key in right)
+
+
 @pytest.mark.parametrize("who", [(0,), (1,), (0, 1)])
 def test_a_signal_to_any_process_saves_and_the_resume_is_exact(
     tmp_path: Path, who: tuple[int, ...]
