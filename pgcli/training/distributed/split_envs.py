@@ -70,13 +70,13 @@ class SplitEnv:
                 set_rows(obs, self._others[i], reply["obs"])
 
     def step(
-        self, action: np.ndarray, slot: HostSlot, active: np.ndarray | None = None
+        self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
         """See `HostEnv.step`."""
 
         def of(part: slice) -> dict[str, Any]:
             return {
-                "action": action[part],
+                "action": rows(action, part),
                 "active": None if active is None else active[part],
                 "lives": slot.life_lost is not None,
             }
@@ -191,7 +191,7 @@ class EnvWorker:
         return {"obs": slot.obs}
 
     def _step(
-        self, action: np.ndarray, active: np.ndarray | None, lives: bool
+        self, action: Any, active: np.ndarray | None, lives: bool
     ) -> dict[str, Any]:
         slot = empty_slot(self._env)
         if lives:

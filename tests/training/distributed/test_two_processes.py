@@ -144,6 +144,7 @@ def test_a_signal_to_any_process_saves_and_the_resume_is_exact(
     assert all(left[key].tobytes() == right[key].tobytes() for key in right)
 
 
+@pytest.mark.timeout(3600)
 def test_a_killed_process_ends_the_others_and_damages_nothing(tmp_path: Path) -> None:
     """30 kills at random moments of one run, each followed by a resume."""
     choose = random.Random(0)
@@ -160,6 +161,7 @@ def test_a_killed_process_ends_the_others_and_damages_nothing(tmp_path: Path) ->
         begin = time.monotonic()
         ends = [process.communicate(timeout=LIMIT) for process in processes]
         late.append(time.monotonic() - begin)
+        print(f"{attempt}: process {victim} killed, {late[-1]:.1f} s")
         other = processes[1 - victim]
         assert other.returncode in (2, 6), (attempt, ends)
         assert json.loads(ends[1 - victim][0])["error"]["message"], attempt
