@@ -182,8 +182,8 @@ def _checked(
                 message = f"not plain data: {detail['msg']}"
                 raise ConfigError([Issue(message, place_of(prefix, places))]) from error
 
-            # one issue per path, and none below it
-            if any(path[:count] in seen for count in range(1, len(path) + 1)):
+            # one issue per path, and none below or above it
+            if any(path[: len(old)] == old[: len(path)] for old in seen):
                 continue
             seen.add(path)
             named = tuple(itertools.takewhile(lambda p: isinstance(p, str), path))

@@ -120,7 +120,7 @@ class SplitMembers(Members):
         self._pace = Pace()
         self.groups: Collection[str] = own.groups
         self.optional_groups: Collection[str] = own.optional_groups
-        self.spec, self.setup = own.spec, own.setup
+        self.spec, self.setup, self.parameters = own.spec, own.setup, own.parameters
         self.helpers = f"{leader.count} processes"
 
     def advance(

@@ -161,7 +161,7 @@ def test_a_killed_process_ends_the_others_and_damages_nothing(tmp_path: Path) ->
         begin = time.monotonic()
         ends = [process.communicate(timeout=LIMIT) for process in processes]
         late.append(time.monotonic() - begin)
-        print(f"{attempt}: process {victim} killed, {late[-1]:.1f} s")
+        print(f"{attempt}: process {victim} killed, {late[-1]:.1f} s")  # noqa: T201
         other = processes[1 - victim]
         assert other.returncode in (2, 6), (attempt, ends)
         assert json.loads(ends[1 - victim][0])["error"]["message"], attempt
