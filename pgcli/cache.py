@@ -1,7 +1,17 @@
-"""The directory for data that is reused between processes and can be recomputed."""
+"""Data kept for reuse: on disk for later processes, in memory for this one."""
 
 import os
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+MAX_SHARED = 64
+"""Number of results that `shared` keeps."""
+
+_results: OrderedDict[Any, Any] = OrderedDict()
 
 
 def cache_directory() -> Path | None:
@@ -14,3 +24,29 @@ def cache_directory() -> Path | None:
         return Path(chosen) if chosen else None
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "pgcli"
+
+
+def shared(make: Callable[..., T], *structure: Any) -> T:
+    """`make(*structure)`, or its result for equal arguments earlier in this process.
+
+    Runs with the same structure thus share their policy and their jitted functions,
+    which are traced and compiled once. The results used last are kept. Without a hash
+    (an observation space of several parts), there is no sharing.
+
+    Args:
+      make: a function whose result depends on its arguments only.
+      structure: the arguments. Those that are equal but look different, such as 1 and
+        1.0, are not the same.
+    """
+    key = (make, structure, repr(structure))
+    try:
+        known = key in _results
+    except TypeError:
+        return make(*structure)
+    if not known:
+        _results[key] = make(*structure)
+    _results.move_to_end(key)
+    if len(_results) > MAX_SHARED:
+        _results.popitem(last=False)
+    result: T = _results[key]
+    return result

@@ -5,12 +5,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 from support.xla_flags import xla_flags
+
+from pgcli import cache
 
 # Tests compile much and run little: without optimisation that is five times faster.
 # Small programs are not worth splitting among threads.
@@ -51,6 +55,27 @@ hypothesis.settings.register_profile(
     "pgcli", deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("pgcli")
+
+
+# Programs that are traced while something is replaced are not for other tests, nor are
+# theirs for this one.
+_setattr, _undo = pytest.MonkeyPatch.setattr, pytest.MonkeyPatch.undo
+
+
+def _set(patch: Any, *arguments: Any, **options: Any) -> None:
+    if not hasattr(patch, "results"):
+        patch.results, cache._results = cache._results, OrderedDict()
+    _setattr(patch, *arguments, **options)
+
+
+def _restore(patch: Any) -> None:
+    _undo(patch)
+    if hasattr(patch, "results"):
+        cache._results = patch.__dict__.pop("results")
+
+
+pytest.MonkeyPatch.setattr = _set  # type: ignore[method-assign,assignment]
+pytest.MonkeyPatch.undo = _restore  # type: ignore[method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,10 +1,12 @@
 """Actions for host environments: one small forward pass at every step."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
+from pgcli.cache import shared
 from pgcli.config.schema import HostConfig, NetworkConfig
 from pgcli.envs.base import EnvSpec
 from pgcli.nn.numpy_forward import Forward, make_forward, make_sampler
@@ -24,17 +26,22 @@ class Actor(Protocol):
         """(carry, action) for raw observations [N, …] and the noise of one step."""
 
 
+def _jit_step(policy: Policy) -> Callable[..., Any]:
+    """The jitted sampling of actions."""
+
+    def step(agent: Agent, carry: Carry, obs: Any, start: Any, noise: Any) -> Any:
+        carry, dist = act(policy, agent, carry, obs, start)
+        return carry, dist.sample(noise)
+
+    return jax.jit(step)
+
+
 class JitActor:
     """Any policy, by a compiled call per step."""
 
     def __init__(self, policy: Policy) -> None:
         """An actor of a policy."""
-
-        def step(agent: Agent, carry: Carry, obs: Any, start: Any, noise: Any) -> Any:
-            carry, dist = act(policy, agent, carry, obs, start)
-            return carry, dist.sample(noise)
-
-        self._step = jax.jit(step)
+        self._step = shared(_jit_step, policy)
         self._agent: Agent | None = None
 
     def begin(self, agent: Agent) -> None:

@@ -4,13 +4,15 @@ Noise for the whole rollout is drawn in advance; values, log-probabilities and
 distributions are computed for the whole rollout afterwards, inside the update.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from pgcli.arrays.shapes import Array, Key
-from pgcli.envs.base import HostEnv, HostSlot
+from pgcli.cache import shared
+from pgcli.envs.base import HostEnv, HostSlot, ObsSpace
 from pgcli.envs.obs_trees import empty_obs, rows, set_rows
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
 from pgcli.rollout.bounds import bounded
@@ -52,6 +54,17 @@ def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
         "carry": policy.initial_carry(env.num_envs),
         "capacity": np.int32(0),
     }
+
+
+def _jit_noise(
+    policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int
+) -> Callable[[Agent, Array], Array]:
+    """The jitted noise of a rollout [T, N, …]."""
+    return jax.jit(
+        lambda agent, key: draw_noise(
+            policy, agent, obs, env_keys(jax.random.split(key)[0], num_envs), num_steps
+        )
+    )
 
 
 class HostCollector:
@@ -102,15 +115,7 @@ class HostCollector:
         self._turn = 0
         self._capacity = min(env.num_envs // devices, 8)
         self._carry: Carry = policy.initial_carry(env.num_envs)
-        self._noise = jax.jit(
-            lambda agent, key: draw_noise(
-                policy,
-                agent,
-                env.spec.obs,
-                env_keys(jax.random.split(key)[0], env.num_envs),
-                num_steps,
-            )
-        )
+        self._noise = shared(_jit_noise, policy, env.spec.obs, env.num_envs, num_steps)
         self._actor = actor or JitActor(policy)
         # collection starts from the last row of the buffer that precedes the first
         first = self._buffers[1]

@@ -1,12 +1,14 @@
 """Collection of whole episodes on the host: one trajectory per column."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from pgcli.arrays.shapes import Key
-from pgcli.envs.base import HostEnv
+from pgcli.arrays.shapes import Array, Key
+from pgcli.cache import shared
+from pgcli.envs.base import HostEnv, ObsSpace
 from pgcli.envs.obs_trees import empty_obs, rows
 from pgcli.nn.policy import Agent, Policy, draw_noise
 from pgcli.rollout.bounds import bounded
@@ -26,6 +28,15 @@ class _Row(NamedTuple):
     terminated: np.ndarray
     truncated: np.ndarray
     active: np.ndarray
+
+
+def _jit_noise(
+    policy: Policy, obs: ObsSpace, columns: int, limit: int
+) -> Callable[[Agent, Array], Array]:
+    """The jitted noise of a rollout [T, N, …]."""
+    return jax.jit(
+        lambda agent, key: draw_noise(policy, agent, obs, env_keys(key, columns), limit)
+    )
 
 
 class EpisodeCollector:
@@ -59,15 +70,8 @@ class EpisodeCollector:
         self._policy = policy
         self._rounds = rounds
         self._limit = limit
-        self._noise = jax.jit(
-            lambda agent, key: draw_noise(
-                policy,
-                agent,
-                env.spec.obs,
-                env_keys(key, env.num_envs * rounds),
-                limit,
-            )
-        )
+        columns = env.num_envs * rounds
+        self._noise = shared(_jit_noise, policy, env.spec.obs, columns, limit)
         self._actor = actor or JitActor(policy)
 
     def get_state(self) -> CollectorState:

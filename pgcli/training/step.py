@@ -1,14 +1,17 @@
 """The update of one iteration, for both loops: from transitions to a new state."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pgcli.algos import ALGORITHMS
 from pgcli.algos.base import Algorithm, Hyperparameters, as_leaves
 from pgcli.arrays import exact_count
 from pgcli.arrays.shapes import Array, Key
+from pgcli.cache import shared
 from pgcli.config.schema import NormalizeConfig, RunConfig
 from pgcli.envs.base import EnvSpec
 from pgcli.errors import UsageError
@@ -72,8 +75,8 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
       UsageError: whole episodes are collected, and they have no time limit.
     """
     # network and algorithm
-    policy = policy or make_policy(spec, config.network)
-    algorithm = ALGORITHMS[config.algo.name](policy)
+    policy = policy or shared(make_policy, spec, config.network)
+    algorithm = shared(ALGORITHMS[config.algo.name], policy)
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps
 
     # shape of a rollout [T, N]; columns of whole episodes are padded to the time limit
@@ -104,6 +107,12 @@ def make_knobs(config: RunConfig) -> Knobs:
     )
 
 
+def structure(knobs: Knobs) -> Knobs:
+    """Knobs without their numbers: equal for all that share a compiled program."""
+    blank: Knobs = jax.tree.map(lambda _: np.float32(0), knobs)
+    return blank
+
+
 def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
     """An agent with initial parameters and statistics. Consumes the key."""
     stats = None
@@ -112,6 +121,16 @@ def init_agent(setup: Setup, key: Key[Array, ""]) -> Agent:
             setup.spec.obs, setup.normalize.clip, setup.not_normalized
         )
     return Agent(setup.policy.init(key), stats)
+
+
+def agent_shapes(setup: Setup) -> Agent:
+    """An agent with the shapes and dtypes of its arrays in their place."""
+    return shared(_agent_shapes, setup)
+
+
+def _agent_shapes(setup: Setup) -> Agent:
+    shapes: Agent = jax.eval_shape(partial(init_agent, setup), jax.random.key(0))
+    return shapes
 
 
 def init_run(setup: Setup, knobs: Knobs, key: Key[Array, ""]) -> RunState:

@@ -9,6 +9,7 @@ compare them with 0.5; and the time limits of the registered ids apply, 500 and 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pgcli.cache import shared
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device import user_functional
 
@@ -46,11 +47,18 @@ def make(
     Raises:
       UsageError: `kwargs` contains an unknown constant.
     """
+    if name not in NAMES:
+        return user_functional.make_users(name, kwargs, max_episode_steps)
+    return shared(_make, name, tuple(sorted(kwargs.items())), max_episode_steps)
+
+
+def _make(
+    name: str, constants: tuple[tuple[str, Any], ...], max_episode_steps: int | None
+) -> DeviceEnv:
     from pgcli.envs.device.adapter_support import unknown_kwargs  # imports JAX
     from pgcli.envs.device.func_env import from_func_env
 
-    if name not in NAMES:
-        return user_functional.make_users(name, kwargs, max_episode_steps)
+    kwargs = dict(constants)
     try:
         func, params, limit = NAMES[name](kwargs)
     except TypeError as error:

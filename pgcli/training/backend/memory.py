@@ -12,7 +12,7 @@ import numpy as np
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Discrete, ObsSpace, Space
 from pgcli.errors import AcceleratorError, UsageError
-from pgcli.training.step import Setup, init_agent
+from pgcli.training.step import Setup, agent_shapes
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -37,8 +37,8 @@ def require_memory(config: RunConfig, setup: Setup) -> int:
     rollout = samples * (obs + action + 4 * NUMBERS)
     if config.env.on_device:
         rollout = max(rollout, config.eval.episodes * obs)
-    agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
-    params = sum(int(math.prod(x.shape)) for x in jax.tree.leaves(agent.params))
+    arrays = jax.tree.leaves(agent_shapes(setup).params)
+    params = sum(int(math.prod(x.shape)) for x in arrays)
     need = config.num_members * (rollout + 4 * COPIES * params)
     have = available()
     if need <= have:

@@ -31,7 +31,7 @@ def placement(mesh: Mesh, state: Any) -> Any:
 
 
 def make_learner(
-    setup: Setup, mesh: Mesh | None, knobs: Knobs
+    setup: Setup, mesh: Mesh | None, structure: Knobs
 ) -> tuple[Callable[[Knobs, jax.Array], RunState], Learn]:
     """(function that initialises a run, function that learns from transitions).
 
@@ -41,7 +41,7 @@ def make_learner(
     Args:
       setup: static structure of the run.
       mesh: devices of the run; None for a single one.
-      knobs: numbers of the run, traced.
+      structure: of the knobs.
     """
     init, step = partial(init_run, setup), partial(learn, setup)
     # a single device
@@ -50,7 +50,7 @@ def make_learner(
 
     # several: transitions are split along the environments, the rest is replicated
     everywhere = NamedSharding(mesh, EVERYWHERE)
-    states = placement(mesh, jax.eval_shape(init, knobs, jax.random.key(0)))
+    states = placement(mesh, jax.eval_shape(init, structure, jax.random.key(0)))
     parts = jax.tree.map(lambda spec: NamedSharding(mesh, spec), TRANSITION_SPECS)
     compiled = jax.jit(
         step,

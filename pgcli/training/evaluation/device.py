@@ -10,6 +10,7 @@ import numpy as np
 
 from pgcli.arrays import compensated_sum
 from pgcli.arrays.shapes import Array, Key
+from pgcli.cache import shared
 from pgcli.envs.base import DeviceEnv, EnvSpec, ObsSpace
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.rollout.device_collector import (
@@ -187,21 +188,10 @@ class DeviceEvaluator:
     ) -> None:
         """Compiles nothing yet. Arguments as of `evaluate_on_device`."""
         self.spec = env.spec
-        begin = partial(begin_episodes, env, policy, episodes)
-
-        # resets and steps are one program, which compiles faster than two
-        def advance(
-            agent: Agent, key: Array, playing: Playing, until: Array
-        ) -> tuple[Playing, Array]:
-            playing = jax.lax.cond(
-                playing.steps == 0, lambda: _strong(begin(key)), lambda: playing
-            )
-            playing = play_on(env, policy, deterministic, agent, key, playing, until)
-            return playing, jnp.sum(playing.over)
-
-        self._blank = partial(_blank, begin)
-        self._advance = jax.jit(advance)
-        self._result = jax.jit(partial(result, env.spec.obs))
+        self._blank = partial(_blank, partial(begin_episodes, env, policy, episodes))
+        self._advance, self._result = shared(
+            _jit_player, env, policy, episodes, deterministic
+        )
 
     def play(
         self,
@@ -222,6 +212,25 @@ class DeviceEvaluator:
         played = jax.device_get(self._result(playing))
         self.outside = strays(played.outside, played.lengths)
         return checked(played, self.spec, seed)
+
+
+def _jit_player(
+    env: DeviceEnv, policy: Policy, episodes: int, deterministic: bool
+) -> tuple[Callable[..., tuple[Playing, Array]], Callable[[Playing], Played]]:
+    """(function that plays on, `result`), jitted."""
+    begin = partial(begin_episodes, env, policy, episodes)
+
+    # resets and steps are one program, which compiles faster than two
+    def advance(
+        agent: Agent, key: Array, playing: Playing, until: Array
+    ) -> tuple[Playing, Array]:
+        playing = jax.lax.cond(
+            playing.steps == 0, lambda: _strong(begin(key)), lambda: playing
+        )
+        playing = play_on(env, policy, deterministic, agent, key, playing, until)
+        return playing, jnp.sum(playing.over)
+
+    return jax.jit(advance), jax.jit(partial(result, env.spec.obs))
 
 
 def _blank(begin: Callable[[Array], Playing], key: Array) -> Playing:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from pgcli.arrays.shapes import Array
+from pgcli.cache import shared
 from pgcli.envs.base import HostEnv, where_is
 from pgcli.envs.obs_trees import all_finite, set_rows
 from pgcli.nn.policy import Agent, Carry, Policy, act
@@ -32,6 +33,22 @@ def quotas(episodes: int, num_envs: int) -> np.ndarray:
     return np.array([len(range(n, episodes, num_envs)) for n in range(num_envs)])
 
 
+def _jit_act(policy: Policy, deterministic: bool) -> Callable[..., Any]:
+    """The jitted step of a policy in N environments, its mode or sampled actions."""
+
+    def step(
+        agent: Agent, carry: Carry, obs: Any, start: Array, key: Array
+    ) -> tuple[Carry, Any]:
+        carry, dist = act(policy, agent, carry, obs, start)
+        if deterministic:
+            return carry, dist.mode()
+        keys = env_keys(key, start.shape[0])
+        noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
+        return carry, dist.sample(noise)
+
+    return jax.jit(step)
+
+
 class HostEvaluator:
     """A player of whole episodes with frozen statistics.
 
@@ -47,19 +64,8 @@ class HostEvaluator:
     def __init__(self, policy: Policy, deterministic: bool) -> None:
         """An evaluator of a policy's mode, or of sampled actions."""
         self._policy = policy
-
-        def step(
-            agent: Agent, carry: Carry, obs: Any, start: Array, key: Array
-        ) -> tuple[Carry, Any]:
-            carry, dist = act(policy, agent, carry, obs, start)
-            if deterministic:
-                return carry, dist.mode()
-            keys = env_keys(key, start.shape[0])
-            noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
-            return carry, dist.sample(noise)
-
-        self._act = jax.jit(step)
-        self._fold = jax.jit(jax.random.fold_in)
+        self._act = shared(_jit_act, policy, deterministic)
+        self._fold = shared(jax.jit, jax.random.fold_in)
 
     def play(
         self,

@@ -25,7 +25,7 @@ from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.run_meta import check_meta, not_a_run
 from pgcli.training.seeds import role_key
 from pgcli.training.state import check_finite, from_arrays
-from pgcli.training.step import init_agent, make_setup
+from pgcli.training.step import agent_shapes, make_setup
 
 
 class Trained(NamedTuple):
@@ -112,7 +112,7 @@ def load_agents(path: Path) -> list[Trained]:
         config = from_mapping(stored.meta["config"], source=where)
         spec = spec_from_json(stored.meta["env"])
         setup = make_setup(config, spec)
-        template = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
+        template = agent_shapes(setup)
     except (LookupError, TypeError, ValueError, OverflowError, PgcliError) as error:
         if network_modules and isinstance(error, UsageError):
             raise  # a user's network that has changed

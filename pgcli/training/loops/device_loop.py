@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 from pgcli.arrays import exact_count
 from pgcli.arrays.device_mesh import EVERYWHERE
 from pgcli.arrays.shapes import Array
+from pgcli.cache import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent, Policy
@@ -45,6 +46,7 @@ from pgcli.training.step import (
     learn,
     make_knobs,
     make_setup,
+    structure,
 )
 from pgcli.training.stop_signals import EvaluationStopped, never
 from pgcli.versions import compiler_options
@@ -172,6 +174,31 @@ def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
     return DeviceState(run, from_arrays(state.env, groups["env"], where))
 
 
+def _jit_evaluation(env: DeviceEnv, policy: Policy, episodes: int) -> Any:
+    """The jitted evaluation of a policy's modes."""
+    play = partial(evaluate_on_device, env, policy, episodes, True)
+    return jax.jit(play, compiler_options=RUN_SELDOM)
+
+
+def _jit_training(
+    setup: Setup, env: DeviceEnv, mesh: Mesh | None, structure: Knobs
+) -> tuple[Callable[..., DeviceState], Callable[..., Any]]:
+    """(initialisation, training), jitted for one device or split along environments."""
+    init, chunk = partial(init_device, setup, env), partial(run_chunk, setup, env)
+    if mesh is None:
+        begin = jax.jit(init, compiler_options=RUN_ONCE)
+        return begin, jax.jit(chunk, donate_argnums=1)
+    everywhere = NamedSharding(mesh, EVERYWHERE)
+    states = placement(mesh, jax.eval_shape(init, structure, jax.random.key(0)))
+    on_mesh = jax.jit(
+        chunk,
+        donate_argnums=1,
+        in_shardings=(everywhere, states, *(everywhere,) * 4),
+        out_shardings=(states, everywhere, everywhere),
+    )
+    return jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states), on_mesh
+
+
 class DeviceLoop:
     """Training on an on-device environment."""
 
@@ -200,27 +227,12 @@ class DeviceLoop:
         self.setup = make_setup(config, env.spec, policy)
         self.parameters = require_memory(config, self.setup)
         self._eval_envs = config.eval.episodes
-        self._evaluate = jax.jit(
-            partial(evaluate_on_device, env, self.setup.policy, self._eval_envs, True),
-            compiler_options=RUN_SELDOM,
+        self._evaluate = shared(
+            _jit_evaluation, env, self.setup.policy, self._eval_envs
         )
-        # initialisation and training, on one device or split along the environments
-        init = partial(init_device, self.setup, env)
-        chunk = partial(run_chunk, self.setup, env)
-        if mesh is None:
-            self._chunk = jax.jit(chunk, donate_argnums=1)
-            self._begin = jax.jit(init, compiler_options=RUN_ONCE)
-        else:
-            everywhere = NamedSharding(mesh, EVERYWHERE)
-            key = role_key(config.seed, "init")
-            states = placement(mesh, jax.eval_shape(init, make_knobs(config), key))
-            self._chunk = jax.jit(
-                chunk,
-                donate_argnums=1,
-                in_shardings=(everywhere, states, *(everywhere,) * 4),
-                out_shardings=(states, everywhere, everywhere),
-            )
-            self._begin = jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states)
+        self._begin, self._chunk = shared(
+            _jit_training, self.setup, env, mesh, structure(make_knobs(config))
+        )
         self.restart(config)
 
     def restart(self, config: RunConfig) -> None:

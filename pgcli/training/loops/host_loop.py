@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from pgcli.cache import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
 from pgcli.envs.make import helpers_of, make_host_env
@@ -29,7 +30,13 @@ from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
-from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup
+from pgcli.training.step import (
+    Setup,
+    iteration_keys,
+    make_knobs,
+    make_setup,
+    structure,
+)
 from pgcli.training.stop_signals import PATIENCE_SECONDS, never
 
 
@@ -151,8 +158,10 @@ class HostLoop:
 
         # compiled programs
         if like is None:
-            self._keys = jax.jit(iteration_keys)
-            self._begin, self._learn = make_learner(self.setup, mesh, self._knobs)
+            self._keys = shared(jax.jit, iteration_keys)
+            self._begin, self._learn = shared(
+                make_learner, self.setup, mesh, structure(self._knobs)
+            )
             self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
             self._bounds = BoundsWarning(self.spec.obs)
         else:

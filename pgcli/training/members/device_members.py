@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.arrays.shapes import Array
+from pgcli.cache import shared
 from pgcli.config.members import Member, config_of
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
@@ -46,7 +47,7 @@ from pgcli.training.loops.device_loop import (
 from pgcli.training.members.base import Members
 from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
-from pgcli.training.step import Report, make_knobs, make_setup
+from pgcli.training.step import Report, Setup, make_knobs, make_setup
 from pgcli.training.stop_signals import EvaluationStopped, never
 
 
@@ -54,6 +55,44 @@ def report_of(reports: Report, i: int, m: int) -> Report:
     """The report of member m in row i; leaves of `reports` are nested lists [i][m]."""
     metrics = {name: values[i][m] for name, values in reports.metrics.items()}
     return Report(metrics, *(values[i][m] for values in reports[1:]))
+
+
+def _programs(
+    setup: Setup, env: DeviceEnv, mesh: Mesh | None, episodes: int
+) -> tuple[Callable[..., DeviceState], Callable[..., Any], Callable[..., Played]]:
+    """(initialisation, training, evaluation) of members [M, …], jitted.
+
+    Each device computes its own members.
+    """
+
+    def program(
+        function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
+    ) -> Callable[..., Any]:
+        if mesh is None:
+            return jax.jit(function, **options)
+        local = jax.shard_map(
+            function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
+        )
+        place = jax.tree.map(
+            lambda spec: NamedSharding(mesh, spec),
+            (inputs, outputs),
+            is_leaf=lambda x: isinstance(x, PartitionSpec),
+        )
+        return jax.jit(local, in_shardings=place[0], out_shardings=place[1], **options)
+
+    pair = (STACKED, STACKED)
+    begin = jax.vmap(partial(init_device, setup, env))
+    play = jax.vmap(partial(evaluate_on_device, env, setup.policy, episodes, True))
+    return (
+        program(begin, pair, STACKED, compiler_options=RUN_ONCE),
+        program(
+            partial(run_members, setup, env),
+            (*pair, *pair, EVERYWHERE, EVERYWHERE, EVERYWHERE),
+            (STACKED, STACKED_ROWS, STACKED, STACKED),
+            donate_argnums=1,
+        ),
+        program(play, pair, STACKED, compiler_options=RUN_SELDOM),
+    )
 
 
 class DeviceMembers(Members):
@@ -76,31 +115,12 @@ class DeviceMembers(Members):
         self.spec = env.spec
         self.setup = make_setup(config, env.spec)
         self.parameters = require_memory(config, self.setup)
-        self._mesh = mesh
         devices = 1 if mesh is None else mesh.shape[SEED]
         self._places = -(-len(self.members) // devices) * devices
 
-        # programs of training, evaluation and initialisation
-        over = (STACKED, STACKED, STACKED, STACKED)
-        self._chunk = self._program(
-            partial(run_members, self.setup, env),
-            (*over, EVERYWHERE, EVERYWHERE, EVERYWHERE),
-            (STACKED, STACKED_ROWS, STACKED, STACKED),
-            donate_argnums=1,
-        )
         self._eval_envs = config.eval.episodes
-        play = partial(evaluate_on_device, env, self.setup.policy, self._eval_envs)
-        self._evaluate = self._program(
-            jax.vmap(partial(play, True)),
-            (STACKED, STACKED),
-            STACKED,
-            compiler_options=RUN_SELDOM,
-        )
-        self._begin = self._program(
-            jax.vmap(partial(init_device, self.setup, env)),
-            (STACKED, STACKED),
-            STACKED,
-            compiler_options=RUN_ONCE,
+        self._begin, self._chunk, self._evaluate = shared(
+            _programs, self.setup, env, mesh, self._eval_envs
         )
         self.restart(config)
 
@@ -130,23 +150,6 @@ class DeviceMembers(Members):
             keys = [jax.random.fold_in(key, wave) for key in keys]
         every: Array = fill(jnp.stack(keys), self._places)
         return every
-
-    def _program(
-        self, function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
-    ) -> Callable[..., Any]:
-        """A compiled function of members [M, …]; each device computes its own part."""
-        if self._mesh is None:
-            return jax.jit(function, **options)
-        mesh = self._mesh
-        local = jax.shard_map(
-            function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
-        )
-        place = jax.tree.map(
-            lambda spec: NamedSharding(mesh, spec),
-            (inputs, outputs),
-            is_leaf=lambda x: isinstance(x, PartitionSpec),
-        )
-        return jax.jit(local, in_shardings=place[0], out_shardings=place[1], **options)
 
     def advance(
         self, until: int, seconds: float, stop: Callable[[], bool] = never
