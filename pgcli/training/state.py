@@ -190,7 +190,7 @@ def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> 
                 f"{expected.dtype}{list(expected.shape)} in this configuration",
                 where=where,
             )
-        array = jnp.array(stored)
+        array = jax.device_put(stored, may_alias=False)  # compiles nothing
         return jax.random.wrap_key_data(array) if is_key else array
 
     restored = [
