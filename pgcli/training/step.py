@@ -23,6 +23,7 @@ from pgcli.nn.normalize import (
     update_obs_stats,
     update_reward_scaler,
 )
+from pgcli.nn.own_networks import own_names
 from pgcli.nn.policy import Agent, Policy, make_policy
 from pgcli.rollout.policy_outputs import complete
 from pgcli.rollout.types import RolloutShape, Transitions
@@ -75,6 +76,8 @@ def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -
       UsageError: whole episodes are collected, and they have no time limit.
     """
     # network and algorithm
+    if policy is None and own_names(config.network):
+        policy = make_policy(spec, config.network)  # the class may have changed
     policy = policy or shared(make_policy, spec, config.network)
     algorithm = shared(ALGORITHMS[config.algo.name], policy)
     num_envs, num_steps = config.env.num_envs, config.rollout.num_steps

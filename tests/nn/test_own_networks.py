@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import small_runs
 from support.toys import quick_jit, spec_of
 
 from pgcli.config.schema import NetworkConfig, is_own_network
@@ -17,6 +18,7 @@ from pgcli.envs.base import Box, Discrete
 from pgcli.errors import UsageError
 from pgcli.nn.own_networks import modules_of
 from pgcli.nn.policy import make_policy
+from pgcli.training.step import make_setup
 
 PICTURE = Box((40, 40, 1), "uint8", 0.0, 255.0)
 VECTOR = Box((2,), "float32", -1.0, 1.0)
@@ -153,3 +155,11 @@ def test_without_a_module_the_flag_and_the_function_are_named() -> None:
 )
 def test_classes_differ_from_names_by_their_first_letter(name: str, own: bool) -> None:
     assert is_own_network(name) == own
+
+
+def test_programs_of_an_edited_network_are_compiled_again() -> None:
+    config = small_runs.config("CartPole-v1", "network.torso=Plain")
+    spec = spec_of(obs=PICTURE)
+    assert make_setup(config, spec).policy != make_setup(config, spec).policy
+    known = small_runs.config("CartPole-v1")
+    assert make_setup(known, spec).policy is make_setup(known, spec).policy
