@@ -177,7 +177,7 @@ class NetworkConfig:
         "{key: network} for parts of a Dict: one of the torsos for an image, mlp to "
         "flatten it, or a class of your own for any part; all others have the torso "
         "if they are images, and are flattened (integers one-hot) if not",
-    ] = field(default_factory=dict)
+    ] = field(default_factory=dict, hash=False)
     channels: Annotated[
         Literal["auto", "first", "last"],
         "axis of the channels of images; auto: the first if it is the shortest, else "

@@ -1,7 +1,7 @@
 """The contract of environments: their spaces, and the results of a step."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import (
     TYPE_CHECKING,
@@ -99,12 +99,12 @@ class EnvSpec:
     """Id, spaces and time limit of an environment, as recorded in checkpoints."""
 
     id: str
-    obs: ObsSpace
-    action: ActionSpace
+    obs: ObsSpace = field(hash=False)  # it may be a mapping, which has no hash
+    action: ActionSpace = field(hash=False)
     max_episode_steps: int | None = None
-    action_dtype: str | Mapping[str, str] | None = None
+    action_dtype: str | Mapping[str, str] | None = field(default=None, hash=False)
     """dtype of the environment's own action space; None for that of `action`."""
-    action_structure: Any = None
+    action_structure: Any = field(default=None, hash=False)
     """The environment's own Dict or Tuple of actions (`actions.Structure`), or None."""
 
 
