@@ -101,7 +101,7 @@ def check(config: RunConfig, count: int) -> None:
         raise UsageError(
             f"{config.algo.name} learns from whole episodes: one run of it cannot be "
             "split over processes",
-            help="use another algorithm, or start one run per seed",
+            help="use another algorithm, or share out several seeds (--seeds N)",
         )
     rows = config.parallel.shards or default_shards(config)
     if rows % count:

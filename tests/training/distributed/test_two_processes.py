@@ -68,6 +68,10 @@ def newest(run: RunDirectory) -> dict[str, np.ndarray]:
     return arrays(stored.groups)
 
 
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def wait_for(path: Path, processes: list[Process]) -> None:
     deadline = time.monotonic() + LIMIT
     while not path.exists() or not path.stat().st_size:
@@ -155,13 +159,17 @@ def test_a_killed_process_ends_the_others_and_damages_nothing(tmp_path: Path) ->
         processes = (
             start(tmp_path, *words) if words else train(tmp_path, *steps, "--overwrite")
         )
-        time.sleep(choose.uniform(0.5, 20))
+        # process 0 locks the run when the other one has joined
+        deadline = time.monotonic() + LIMIT
+        while f'"pid": {processes[0].pid},' not in read(run.path / "lock"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(choose.uniform(0, 10))
         victim = choose.randrange(2)
         processes[victim].kill()
         begin = time.monotonic()
         ends = [process.communicate(timeout=LIMIT) for process in processes]
         late.append(time.monotonic() - begin)
-        print(f"{attempt}: process {victim} killed, {late[-1]:.1f} s")  # noqa: T201
         other = processes[1 - victim]
         assert other.returncode in (2, 6), (attempt, ends)
         assert json.loads(ends[1 - victim][0])["error"]["message"], attempt
