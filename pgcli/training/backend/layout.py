@@ -136,20 +136,21 @@ def _start_together(
     config: RunConfig, recorded: Mapping[str, Any], processes: int
 ) -> Backend:
     """`start` for one run on the same number of devices of every process."""
-    # a processor is one device: with more of them, collectives can block each other
     started = accelerator.start(
         config.accelerator,
         host_envs=False,
         cpu_threads=int(recorded.get("cpu_threads", cores())),
     )
     rows = config.parallel.shards or default_shards(config)
-    requested, most = config.parallel.devices, started.devices // processes
+    # a processor is one device: with more of them, collectives can block each other
+    available = processes if started.platform == "cpu" else started.devices
+    requested, most = config.parallel.devices, available // processes
     if requested is not None:
         most = requested // processes
-        if processes * most > started.devices or requested % processes or not most:
+        if processes * most > available or requested % processes or not most:
             raise AcceleratorError(
                 f"{requested} devices were asked for, and {processes} processes have "
-                f"{started.devices}",
+                f"{available}",
                 help="lower --devices to a multiple of the number of processes, or "
                 "leave it out to take what there is",
             )

@@ -5,6 +5,8 @@ the other processes by an abort as soon as process 0 is killed; so they have the
 notice the loss, to report it and to exit.
 """
 
+import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,6 +80,25 @@ def collectives(processes: Processes, port: int, own_address: str) -> Iterator[N
             yield
         finally:
             versions.abandon_jax_distributed()
+
+
+@contextmanager
+def muted_stdout() -> Iterator[None]:
+    """Discards what native code writes to stdout inside the block.
+
+    Gloo writes a line when the first collective connects the processes.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            saved, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        except OSError:  # closed: nothing to discard
+            yield
+            return
+        for descriptor in (saved, nowhere):
+            stack.callback(os.close, descriptor)
+        stack.callback(os.dup2, saved, 1)
+        os.dup2(nowhere, 1)
+        yield
 
 
 def use_only(local_devices: tuple[int, ...] | None) -> None:

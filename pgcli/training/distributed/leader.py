@@ -100,15 +100,16 @@ class Leader:
                 raise self._stop.interrupted()
             waited = time.monotonic() - start
             names = ", ".join(map(str, sorted(missing)))
-            where = f"{self.processes.address} (processes are numbered from 0)"
             if waited > SAY_SECONDS and not said:
                 said = True
-                self._reporter.note(f"waiting for process {names} at {where}")
+                self._reporter.note(
+                    f"waiting for process {names} at {self.processes.address}"
+                )
             if waited > JOIN_SECONDS:
                 raise ProcessLostError(
                     f"{len(missing)} of {self.count} processes did not join within "
                     f"{JOIN_SECONDS:g} s: {names}",
-                    where=where,
+                    where=f"{self.processes.address}; processes are numbered from 0",
                     help="start every process with the same --coordinator and N of "
                     "--process I/N, and check the firewall",
                 )

@@ -1,8 +1,8 @@
 """One run on the devices of several processes, which all compute the same program."""
 
 import contextlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent
 from pgcli.training.backend.sharding import on_first, placement
+from pgcli.training.distributed.collectives import muted_stdout
 from pgcli.training.distributed.leader import Leader
 from pgcli.training.loops.base import Groups, Stored, to_words
 from pgcli.training.loops.device_loop import DeviceLoop, to_groups
@@ -39,13 +40,15 @@ class SplitDeviceLoop(DeviceLoop):
           mesh: devices of all processes.
           leader: connections to the other processes; None in those.
         """
-        self._leader, self._is_compiled = leader, False
+        self._leader = leader
+        self.helpers = f"{leader.count} processes" if leader else ""
+        self._is_compiled = self._is_connected = False
         super().__init__(config, env, mesh=mesh)
         self._everywhere = NamedSharding(mesh, EVERYWHERE)
         self._placement = placement(mesh, self._state)
         self.commands: Mapping[str, Callable[..., Any]] = {
             "compile": self._compile,
-            "compute": self._compute,
+            "compute": lambda **data: self._compute(**data) and None,
             "gather": lambda: self._gather() and None,
             "restore": self._restore,
         }
@@ -63,10 +66,18 @@ class SplitDeviceLoop(DeviceLoop):
             with self._together("compile"):
                 self._compile()
         with self._together("compute", until=until, limit=limit):
+            return self._compute(until, limit)
+
+    def _compute(self, until: int, limit: int) -> tuple[Report, int]:
+        with self._first_is_muted():
             return super().compute(until, limit)
 
-    def _compute(self, until: int, limit: int) -> None:
-        super().compute(until, limit)
+    @contextmanager
+    def _first_is_muted(self) -> Iterator[None]:
+        """A block for a collective, of which the first writes to stdout."""
+        with contextlib.nullcontext() if self._is_connected else muted_stdout():
+            yield
+        self._is_connected = True
 
     def _compile(self) -> None:
         arguments = (self._knobs, self._state, self._run_key, self._budget)
@@ -90,8 +101,9 @@ class SplitDeviceLoop(DeviceLoop):
 
     def _gather(self) -> Any:
         """The whole state, on a device of this process."""
-        whole = on_first(self._replicate(self._state))
-        return jax.block_until_ready(whole)  # type: ignore[no-untyped-call]
+        with self._first_is_muted():
+            whole = on_first(self._replicate(self._state))
+            return jax.block_until_ready(whole)  # type: ignore[no-untyped-call]
 
     def restore(self, groups: Stored, where: str) -> str:
         """See `Loop.restore`."""
