@@ -455,6 +455,35 @@ def test_minibatches_of_a_memory_are_whole_environments() -> None:
     assert error.help == "set `host.act` to jit, or `network.memory` to null"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "only"),
+    [
+        ("torso", "impala_cnn", "mlp"),
+        ("torso", "MyNet", "mlp"),
+        ("encoders", "{image: grid_cnn}", "{}"),
+        ("layer_norm", "true", "false"),
+    ],
+)
+def test_networks_that_numpy_does_not_have_act_by_the_compiled_one(
+    key: str, value: str, only: str
+) -> None:
+    asked = f"network.{key}={value}"
+    assert run(asked).config.host.act == "jit"
+    error = failure(asked, "host.act=numpy")
+    assert error.message == f"`host.act: numpy` has no network.{key} `{value}`"
+    assert error.help == f"set `host.act` to jit, or `network.{key}` to {only}"
+
+
+def test_networks_must_exist_or_be_classes() -> None:
+    error = failure("network.encoders={image: nature, map: GridNet}")
+    assert error.message == "`network.encoders.image`: no network `nature`"
+    assert error.help == "did you mean `nature_cnn`?"
+    error = failure("network.torso=mynet")
+    assert str(error.help).endswith("a class of your own begins with a capital letter")
+    error = failure("network.torso=MyNet", "network.encoders.image=mlp")
+    assert error.message == "`network.torso: MyNet` gets the whole observation"
+
+
 def test_environments_must_divide_into_shards() -> None:
     error = failure("env.num_envs=6", "parallel.shards=4", "rollout.num_steps=128")
     assert error.message == "num_envs (6) is not divisible by parallel.shards (4)"

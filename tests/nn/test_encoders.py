@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.toys import quick_jit, spec_of
 
+from pgcli.cache import shared
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace
 from pgcli.envs.obs_parts import image_layout
@@ -250,3 +251,18 @@ def test_encoders_of_images_are_the_torso_unless_chosen() -> None:
         "picture": "nature_cnn",
         "vector": "mlp",
     }
+
+
+def test_runs_of_one_process_share_the_policy_of_equal_configurations() -> None:
+    one, same = (
+        NetworkConfig(encoders={"a": "mlp"}),
+        NetworkConfig(encoders={"a": "mlp"}),
+    )
+    other, spec = NetworkConfig(encoders={"b": "mlp"}), spec_of()
+    assert hash(one) == hash(same)
+
+    def make(spec: Any, config: NetworkConfig) -> list[str]:
+        return [*config.encoders]
+
+    assert shared(make, spec, one) is shared(make, spec, same)
+    assert shared(make, spec, other) == ["b"]
