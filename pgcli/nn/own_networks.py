@@ -104,7 +104,7 @@ def own_features(name: str, config: NetworkConfig, space: ObsSpace, obs: Any) ->
 
 
 def check_networks(config: NetworkConfig, network: nn.Module, arguments: Any) -> None:
-    """Traces the parameters of a network that contains a user's.
+    """Traces a network that contains a user's.
 
     Args:
       config: its configuration.
@@ -119,8 +119,14 @@ def check_networks(config: NetworkConfig, network: nn.Module, arguments: Any) ->
         return
     named = " and ".join(f"`{name}`" for name in names)
     files = {sys.modules[module].__file__ for module in modules_of(config)}
+
+    def init_and_apply(key: Array) -> Any:
+        variables = network.init(key, *arguments)
+        network.apply(variables, *arguments, mutable=True)
+        return variables
+
     try:
-        found = jax.eval_shape(network.init, jax.random.key(0), *arguments)
+        found = jax.eval_shape(init_and_apply, jax.random.key(0))
     except (PgcliError, KeyboardInterrupt):
         raise
     except BaseException as error:

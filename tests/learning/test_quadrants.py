@@ -57,7 +57,7 @@ def loop_of(resolved: Resolved) -> Any:
 def test_image_and_vector_are_learned_to_the_best_return(env_id: str) -> None:
     """At least 7.5 of 8; the image alone gives 4, and random actions 2.
 
-    Measured on seeds 0 to 4 after 60,000 steps: 7.6 to 8.0.
+    Measured: 7.84 to 7.98 on the device with seeds 0 to 4, 7.9 on the host.
     """
     asked = by_spaces(env_id, "ppo2", "steps=60_000")
     assert asked.config.network.torso == "grid_cnn"

@@ -63,6 +63,12 @@ class Stateful(nn.Module):
         return nn.BatchNorm(use_running_average=False)(obs)
 
 
+class Random(nn.Module):
+    @nn.compact
+    def __call__(self, obs: Any) -> Any:
+        return nn.Dropout(0.5, deterministic=False)(obs)
+
+
 class Failing(nn.Module):
     def __call__(self, obs: Any) -> Any:
         return obs @ jnp.ones((7, 1))
@@ -117,6 +123,7 @@ def test_network_of_the_user_encodes_one_part() -> None:
         ("OneNumber", r"returns \(\) for observations \[2, …\]", "features [B, n]"),
         ("Whole_Numbers", "returns int32", "return floats"),
         ("Stateful", "a state besides its parameters: batch_stats", "LayerNorm"),
+        ("Random", "failed: InvalidRngError", "observations [B, …]"),
         ("Failing", "failed: TypeError: dot_general requires", "observations [B, …]"),
         ("Plane", "there is no network `Plane`", "did you mean `Plain`?"),
         ("Any", "there is no network `Any`", "there are Plain, Whole"),
