@@ -15,11 +15,15 @@ _KEYS: Mapping[str, str] = {
     "env.id": "env_id env_name gym_id",
     "env.max_episode_steps": "max_ep_len max_episode_length time_limit",
     "env.num_envs": "n_envs num_env num_envs_per_worker",
+    "env.obs_keys": "cnn_keys mlp_keys observation_keys",
     "eval.episodes": "eval_episodes n_eval_episodes",
     "eval.every": "eval_freq eval_frequency eval_interval",
     "log.every": "log_freq log_interval",
     "network.activation": "activation_fn",
     "network.hidden": "hidden_size hidden_sizes net_arch",
+    "network.init": "ortho_init orthogonal_init",
+    "network.layer_norm": "layer_normalization layernorm use_layer_norm",
+    "network.torso": "features_extractor features_extractor_class",
     "normalize.obs": "norm_obs normalize_obs normalize_observation",
     "normalize.reward": "norm_reward normalize_reward",
     "optimizer.eps": "adam_eps",
@@ -37,7 +41,8 @@ OTHER_NAMES: Mapping[str, str] = {
 SIZES = frozenset(
     {
         *("activation_fn", "batch_size", "hidden_size", "hidden_sizes", "lr_schedule"),
-        *("minibatch_size", "n_minibatches", "net_arch"),
+        *("minibatch_size", "n_minibatches", "net_arch", "features_extractor"),
+        *("features_extractor_class", "ortho_init", "orthogonal_init"),
     }
 )
 """Those of `OTHER_NAMES` whose values are not those of our key."""
