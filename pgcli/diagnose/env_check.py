@@ -8,12 +8,14 @@ from typing import Any
 import jax
 
 from pgcli.config.schema import NetworkConfig, RunConfig
+from pgcli.diagnose.action_bounds import action_bounds
 from pgcli.diagnose.host_env_check import Speed, check_host, measure_host, spec_of
 from pgcli.diagnose.random_episodes import Finding
 from pgcli.envs.base import EnvSpec, ObsSpace
 from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.make import make_device_env, make_host_env
-from pgcli.errors import EnvironmentFailed, PgcliError
+from pgcli.errors import PgcliError
+from pgcli.nn.heads import make_head
 from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_actor import make_actor
 from pgcli.rollout.host_collector import HostCollector
@@ -63,7 +65,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
             speed = measure_host(factory, seconds)
             suggestions = _suggest(factory, speed)
     # checks of the agent on these spaces, and of a resumed run
-    findings.append(_policy(spec))
+    findings += [*action_bounds(spec, config), _policy(spec, config.network)]
     if not device and not _failed(findings):
         findings.append(_resume(config))
     return {
@@ -87,11 +89,11 @@ def _failed(findings: list[Finding]) -> bool:
     return any(finding.level == "error" for finding in findings)
 
 
-def _policy(spec: EnvSpec) -> Finding:
+def _policy(spec: EnvSpec, network: NetworkConfig) -> Finding:
     """Checks that a policy supports the spaces."""
     try:
-        make_policy(spec, NetworkConfig())
-    except EnvironmentFailed as error:
+        make_head(spec, network)
+    except PgcliError as error:
         return Finding("error", error.message, error.help)
     return Finding("ok", "a policy supports its spaces")
 

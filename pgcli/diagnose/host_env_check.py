@@ -7,7 +7,7 @@ its wrappers, as training does.
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from pgcli.diagnose.random_episodes import (
     same,
 )
 from pgcli.diagnose.time_limit import watched
-from pgcli.envs.base import Box, EnvSpec
+from pgcli.envs.base import EnvSpec
 from pgcli.envs.failures import PASSED, close_quietly, in_words, place
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs
@@ -38,12 +38,9 @@ NUM_STEPS = 400
 SHORT = 3
 """A short time limit, to check what happens after it."""
 
-RESCALE = "env.wrappers: [{RescaleAction: {min_action: -1.0, max_action: 1.0}}]"
-SQUASH = "network.distribution: squashed_gaussian"
-
 IGNORED_WARNINGS = (
     "This is probably too",  # bounds of ±∞, which most environments have
-    "we recommend using a symmetric and normalized space",  # see `_actions`
+    "we recommend using a symmetric and normalized space",  # see `action_bounds`
 )
 """Warnings of Gymnasium's checker that do not matter for training."""
 
@@ -74,7 +71,6 @@ def check_host(factory: EnvFactory) -> list[Finding]:
         ("an episode", _episodes),
         ("seeding", _seeding),
         ("a time limit", _time_limit),
-        ("the action space", _actions),
     ]
     findings: list[Finding] = []
     # every part runs, even if an earlier one reported an error
@@ -234,36 +230,6 @@ def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"episodes are truncated after {limit} steps, then reset")
-
-
-def _actions(factory: EnvFactory) -> Iterator[Finding]:
-    """Checks the bounds: an untrained policy is a standard normal distribution."""
-    space = spec_of(factory).action
-    if isinstance(space, Box):
-        yield from _bounds(space, "")
-    elif isinstance(space, Mapping):
-        for name, part in space.items():
-            if isinstance(part, Box):
-                yield from _bounds(part, f" `{name}`")
-
-
-def _bounds(space: Box, name: str) -> Iterator[Finding]:
-    low, high = (np.atleast_1d(x) for x in space.bounds())
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        yield Finding(
-            "warning", f"the action space{name} has no bounds: actions are not clipped"
-        )
-        return
-    # a standard normal rarely leaves ±5 and rarely stays within ±0.2
-    reach = np.maximum(high, -low).max()
-    off_centre = ((low >= 0) | (high <= 0)).any()
-    if reach > 5 or reach < 0.2 or off_centre:
-        yield Finding(
-            "warning",
-            f"actions{name} range from {low.min():g} to {high.max():g}, but an "
-            "untrained policy is a standard normal distribution",
-            SQUASH if name else f"{RESCALE}, or {SQUASH}",
-        )
 
 
 def measure_host(factory: EnvFactory, seconds: float) -> Speed:

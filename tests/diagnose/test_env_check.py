@@ -15,10 +15,12 @@ from support.small_runs import config as small
 from support.user_module import Limited
 
 from pgcli.config.schema import EnvConfig
+from pgcli.diagnose.action_bounds import action_bounds
 from pgcli.diagnose.device_env_check import check_device, measure_device
 from pgcli.diagnose.env_check import check_env
 from pgcli.diagnose.host_env_check import Speed, check_host, measure_host
 from pgcli.diagnose.time_limit import time_limit
+from pgcli.envs.base import Box, Discrete, EnvSpec
 from pgcli.envs.device.func_env import from_func_env
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.make import make_device_env
@@ -35,8 +37,7 @@ class Checked(gymnasium.Env[Any, Any]):
     def __init__(self, fault: str = "") -> None:
         self._fault = fault
         self.observation_space = spaces.Box(-2, 2, (2,), np.float32)
-        high = 100.0 if fault == "wide" else 1.0
-        self.action_space = spaces.Box(-high, high, (1,), np.float32)
+        self.action_space = spaces.Box(-1, 1, (1,), np.float32)
         self._kept = np.zeros(2, np.float32)
         self._episode = 0
         self._rng = np.random.default_rng()
@@ -134,7 +135,6 @@ def test_check_finds_nothing_where_all_is_well() -> None:
         ("cut", "error", ["ValueError: the engine is still running", "in reset"]),
         ("alias", "warning", ["overwrites the observation", "copy"]),
         ("constant", "warning", ["seeds 1 and 2 give the same"]),
-        ("wide", "warning", ["-100 to 100", "RescaleAction"]),
     ],
 )
 def test_check_names_a_fault_and_its_cure(
@@ -144,6 +144,30 @@ def test_check_names_a_fault_and_its_cure(
     hits = [text for text in texts if all(word in text for word in words)]
     assert hits, texts
     assert texts[hits[0]] == level
+
+
+@pytest.mark.parametrize(
+    ("env_id", "part", "distribution", "words"),
+    [
+        ("CartPole-v1", False, "gaussian", "-100 to 100, but | RescaleAction"),
+        ("func:CartPole-v1", False, "gaussian", "-100 to 100, but | squashed"),
+        ("CartPole-v1", True, "gaussian", "`go` range from -100 | squashed"),
+        ("CartPole-v1", True, "squashed_gaussian", ""),
+    ],
+)
+def test_actions_far_from_a_standard_normal_are_named(
+    env_id: str, part: bool, distribution: str, words: str
+) -> None:
+    box = Box((1,), "float32", -100.0, 100.0)
+    action = {"go": box, "gear": Discrete(2)} if part else box
+    asked = small(env_id, f"network.distribution={distribution}")
+    found = list(action_bounds(EnvSpec("toy", box, action), asked))
+    assert len(found) == bool(words)
+    for finding in found:
+        message, help = words.split(" | ")
+        assert message in finding.message
+        assert help in str(finding.help)
+        assert ("RescaleAction" in str(finding.help)) == (help == "RescaleAction")
 
 
 def test_check_limits_the_time_of_a_call() -> None:
