@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pgcli import versions
-from pgcli.config.load import from_mapping, to_mapping
+from pgcli.config.load import from_mapping
 from pgcli.config.schema import RunConfig
 from pgcli.envs.waiting import Abandoned
 from pgcli.errors import ExitCode, UsageError
-from pgcli.training.distributed.leader import JOIN_SECONDS, describe, to_error
+from pgcli.training.distributed.greeting import (
+    JOIN_SECONDS,
+    describe,
+    hello,
+    to_error,
+)
 from pgcli.training.distributed.link import (
     GRACE_SECONDS,
     Link,
@@ -51,12 +55,6 @@ def join(
       Interrupted: a signal requested a stop.
       PgcliError: process 0 refuses this process.
     """
-    hello = {
-        "process": processes.index,
-        "processes": processes.count,
-        "versions": dict(versions.recorded()),
-        "config": None if config is None else to_mapping(config),
-    }
     reporter.note(
         f"process {processes.index} of {processes.count}: joins {processes.address}"
     )
@@ -75,7 +73,7 @@ def join(
             time.sleep(_RETRY_SECONDS)
             continue
         try:
-            write_message(sock, "hello", **hello)
+            write_message(sock, "hello", **hello(processes, config))
             kind, data = read_message(sock)
         except (OSError, ValueError) as error:
             sock.close()

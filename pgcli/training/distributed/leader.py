@@ -1,39 +1,47 @@
 """Process 0 of a run: it waits for the others, and sends them commands."""
 
 import contextlib
-import errno
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-from pgcli import versions
-from pgcli.config.dump import differences
-from pgcli.config.load import from_mapping, to_mapping
 from pgcli.config.schema import RunConfig
 from pgcli.envs.waiting import Abandoned
 from pgcli.errors import ExitCode, PgcliError, UsageError
+from pgcli.training.distributed.greeting import (
+    HELLO_SECONDS,
+    JOIN_SECONDS,
+    MAX_HELLO,
+    describe,
+    listen,
+    refusal,
+    to_error,
+)
 from pgcli.training.distributed.link import (
     GRACE_SECONDS,
-    MAX_HELLO,
     Link,
     ProcessLostError,
     read_message,
     write_message,
 )
-from pgcli.training.distributed.processes import Processes, address
+from pgcli.training.distributed.processes import Processes
 from pgcli.training.reporter import Reporter
 from pgcli.training.stop_signals import StopFlag
 
-JOIN_SECONDS = 120.0
-"""Time that all processes have to join."""
-
-HELLO_SECONDS = 5.0
-"""Time that a connected process has to introduce itself."""
+NOT_PGCLI = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)
+"""Errors of messages that are none of pgcli's; such a connection is closed."""
 
 SAY_SECONDS = 2.0
 """Time after which the user is told which processes are missing."""
@@ -68,7 +76,7 @@ class Leader:
         self._refusal: PgcliError | None = None
         self._over = threading.Event()
         self._busy, self._number = False, 0
-        self._server = _listen(processes)
+        self._server = listen(processes)
         for job in (self._accept, self._watch):
             threading.Thread(target=job, daemon=True).start()
 
@@ -236,16 +244,16 @@ class Leader:
                 return
             try:
                 self._greet(sock)
-            except (OSError, ValueError, KeyError, TypeError):
-                sock.close()  # not a process of pgcli
+            except NOT_PGCLI:
+                sock.close()
 
     def _greet(self, sock: socket.socket) -> None:
         sock.settimeout(HELLO_SECONDS)
         kind, hello = read_message(sock, MAX_HELLO)
         if kind != "hello":
             raise ValueError(kind)
-        index, count = int(hello["process"]), int(hello["processes"])
-        problem = self._problem(index, count, hello)
+        index = int(hello["process"])
+        problem = refusal(hello, self.count, self._config)
         # a process too many does not affect the run
         again = problem is None and (index in self.links or not index)
         if again:
@@ -262,117 +270,11 @@ class Leader:
         write_message(sock, "welcome")
         self.links[index] = Link(sock, f"process {index}", self._on_signal)
 
-    def _problem(
-        self, index: int, count: int, hello: Mapping[str, Any]
-    ) -> PgcliError | None:
-        """The reason why a process cannot take part, or None."""
-        if count != self.count or not 0 <= index < count:
-            return UsageError(
-                f"process {index} was started as one of {count}, and process 0 as one "
-                f"of {self.count}",
-                help="N of --process I/N must be the same for all",
-            )
-        ours, theirs = versions.recorded(), hello["versions"]
-        differing = [
-            f"{name} {theirs.get(name, 'missing')} there and {version} here"
-            for name, version in ours.items()
-            if theirs.get(name) != version
-        ]
-        if differing:
-            return UsageError(
-                f"process {index} has other versions than process 0: "
-                + ", ".join(differing),
-                help="install the same versions on all machines",
-            )
-        if (self._config is None) != (hello["config"] is None):
-            return UsageError(
-                f"process {index} was started with another command than process 0",
-                help="start all with `pgcli train`, or all with `pgcli resume`",
-            )
-        if self._config is None or to_mapping(self._config) == hello["config"]:
-            return None
-        other = from_mapping(hello["config"], source=f"process {index}")
-        keys = [
-            f"{key} is {now} there and {before} here"
-            for key, before, now in differences(self._config, other)
-        ]
-        return UsageError(
-            f"process {index} was started with another configuration than process 0: "
-            + "; ".join(keys[:5]),
-            help="start all with the same options and files",
-        )
-
     def _on_signal(self, code: int) -> None:
         """Stops the run as if this process had received the signal."""
         if self._stop.code is None:
             interrupted = code == ExitCode.INTERRUPTED
             os.kill(os.getpid(), signal.SIGINT if interrupted else signal.SIGTERM)
-
-
-def _listen(processes: Processes) -> socket.socket:
-    """A socket that waits for connections.
-
-    Raises:
-      UsageError: the address is not one of this machine, or the port is taken.
-    """
-    host, port = processes.host, processes.port
-    with ExitStack() as unless_listening:
-        try:
-            family, kind, *_, where = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM
-            )[0]
-            server = socket.socket(family, kind)
-            unless_listening.callback(server.close)
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind(where)
-            server.listen(processes.count + 8)
-        except OSError as error:
-            raise _no_address(error, host, port) from None
-        unless_listening.pop_all()
-    server.settimeout(_POLL_SECONDS)
-    return server
-
-
-def _no_address(error: OSError, host: str, port: int) -> UsageError:
-    where = address(host, port)
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(
-            f"port {port} of {host} is taken by another program or run",
-            help="choose another port for --coordinator, the same on all machines",
-        )
-    if isinstance(error, socket.gaierror):
-        return UsageError(f"{host} is not the name of a machine: {error.strerror}")
-    reason = error.strerror or str(error)
-    return UsageError(
-        f"process 0 cannot listen at {where}: {reason}",
-        help="the address of --coordinator must be one of the machine of process 0",
-    )
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """An error as plain data."""
-    if isinstance(error, PgcliError):
-        return {
-            "exit_code": int(error.exit_code),
-            "message": error.message,
-            "where": error.where,
-            "help": error.help,
-        }
-    return {"exit_code": 1, "message": f"{type(error).__name__}: {error}"}
-
-
-def to_error(data: Mapping[str, Any], prefix: str = "") -> PgcliError:
-    """The error of another process."""
-    code = ExitCode(int(data.get("exit_code", 1)))
-    kind = next((x for x in PgcliError.__subclasses__() if x.exit_code == code), None)
-    message = prefix + str(data.get("message", "it has failed"))
-    where, help = data.get("where"), data.get("help")
-    try:
-        error = (kind or PgcliError)(message, where=where, help=help)
-    except TypeError:  # a class with other arguments
-        error = PgcliError(message, where=where, help=help)
-    error.exit_code = code
-    return error
 
 
 @contextmanager

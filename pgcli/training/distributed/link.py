@@ -20,9 +20,6 @@ SILENCE_SECONDS = 20.0
 GRACE_SECONDS = 5.0
 """Time for a computation to notice a lost process, before this one ends."""
 
-MAX_HELLO = 2**20
-"""Largest message, in bytes, of a process that has not been accepted yet."""
-
 PART_BYTES = 2**20
 """Bytes that are sent or received at a time."""
 

@@ -12,12 +12,16 @@ import pytest
 from support.processes import HERE, RUN, a_follower, a_leader, joined
 
 from pgcli import versions
+from pgcli.envs.workers.messages import encode
 from pgcli.errors import ExitCode, UsageError
 from pgcli.training.distributed import follow, leader, link
+from pgcli.training.distributed.greeting import hello
 from pgcli.training.distributed.leader import Leader
 from pgcli.training.distributed.processes import Processes, from_flags
 from pgcli.training.reporter import Reporter
 from pgcli.training.stop_signals import StopFlag
+
+PROCESS = Processes(HERE, 1, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +231,22 @@ def test_missing_processes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         follow.join(Processes(HERE, port, 1, 2), RUN, Reporter(), StopFlag())
 
 
+def framed(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
 @pytest.mark.parametrize(
     "noise",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 8, b"\x05" + b"\x00" * 7 + b"hello", b""],
+    [
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(8),
+        framed(b"hello"),
+        framed(b"[" * 100_000),
+        framed(b'["hello", {"process": 1, "processes": 2, "versions": []}]'),
+        framed(encode(["hello", {**hello(PROCESS, RUN), "config": {"algo": 3}}])),
+    ],
+    ids=range(7),
 )
 def test_noise_on_the_port_is_ignored(noise: bytes) -> None:
     with a_leader() as lead:
