@@ -88,6 +88,8 @@ def test_a_run_on_a_users_environment_needs_its_module_again(
     # and returns the action of the environment, with its own Dict and Tuple
     policy, env = load_policy("runs/a"), make_env("a")
     assert env.action_space.contains(policy((2, np.int8([0, 1]))))
+    with pytest.raises(ValueError, match="has the keys 0; its space has 0, 1"):
+        load_policy("runs/a")({"0": 2})
     batch: Any = (np.arange(3), np.zeros((3, 2), np.int8))
     several = policy(batch)
     assert several["door"].shape == (3, 2)

@@ -1,6 +1,6 @@
 """Loading of agents from checkpoints, for evaluation and for users' programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -231,6 +231,8 @@ def _batch(space: ObsSpace, obs: Any) -> tuple[int, ...]:
     """
     if not isinstance(space, Space):
         name = next(iter(space))
+        if not isinstance(obs, Mapping) or name not in obs:
+            return ()  # the complaint about it names the keys
         return _batch(space[name], obs[name])
     shape = space.shape
     given: tuple[int, ...] = np.asarray(obs).shape
