@@ -1,5 +1,6 @@
 """The parts of an observation that networks get, and which of them are images."""
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, TypeGuard
 
@@ -44,20 +45,33 @@ def chosen_parts(names: Collection[str], keys: Sequence[str], env_id: str) -> li
 
 
 def is_image(space: Any) -> TypeGuard[Box]:
-    """Whether a part of an observation has the three axes of an image."""
-    return isinstance(space, Box) and len(space.shape) == 3
+    """Whether a part is an image [H, W, C] or [C, H, W].
+
+    Pictures of bytes may also be grey, [H, W], or stacked, [K, H, W, C] or
+    [K, C, H, W].
+    """
+    if not isinstance(space, Box) or len(space.shape) not in (2, 3, 4):
+        return False
+    if len(space.shape) == 3:
+        return True
+    return space.dtype == "uint8" and min(image_layout(space)[0][:2]) >= PIXELS_FROM
 
 
 def image_layout(
     space: Box, channels: str = "auto"
 ) -> tuple[tuple[int, int, int], bool]:
-    """((height, width, channels), whether the channels are the first axis)."""
-    shape = space.shape
+    """((height, width, channels), whether the channels are the first axis).
+
+    Channels of stacked images are counted together.
+    """
+    if len(space.shape) == 2:
+        return (*space.shape, 1), False
+    *stacked, front, middle, back = space.shape
     first = channels == "first"
     if channels == "auto":
-        first = shape[0] < min(shape[1:])
-    height, width, depth = (*shape[1:], shape[0]) if first else shape
-    return (height, width, depth), first
+        first = front < min(middle, back)
+    height, width, depth = (middle, back, front) if first else (front, middle, back)
+    return (height, width, math.prod(stacked) * depth), first
 
 
 def image_size(part: Space) -> int:

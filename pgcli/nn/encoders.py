@@ -94,22 +94,6 @@ def _no_image(key: str, name: str, space: ObsSpace) -> UsageError:
     )
 
 
-def _layout(
-    name: str, least: int, config: NetworkConfig, space: Space
-) -> tuple[tuple[int, int, int], bool]:
-    """The layout of an image of at least `least` × `least` pixels."""
-    if not is_image(space):
-        raise _no_image("network.torso", name, space)
-    shape, first = image_layout(space, config.channels)
-    if min(shape[:2]) < least:
-        raise UsageError(
-            f"{name} needs images of at least {least} × {least} pixels; got shape "
-            f"{list(space.shape)}",
-            help="set network.torso to mlp; of a Dict, network.encoders={key: mlp}",
-        )
-    return shape, first
-
-
 def flatten(space: Space, obs: Array) -> Array:
     """One part of an observation as features [*batch, n]; integers one-hot."""
     if isinstance(space, Discrete):
@@ -125,12 +109,50 @@ def flatten(space: Space, obs: Array) -> Array:
     return jnp.concatenate(parts, axis=-1)
 
 
-def grid_cnn(module: nn.Module, config: NetworkConfig, space: Box, obs: Array) -> Array:
+def encode_image(
+    name: str, module: nn.Module, config: NetworkConfig, space: Space, obs: Array
+) -> Array:
+    """Features [*batch, n] of images by one of `ENCODERS`.
+
+    Must be called in the compact method of `module`, whose parameters become the
+    encoder's.
+
+    Raises:
+      UsageError: the space is none of images, or they are too small.
+    """
+    if not is_image(space):
+        raise _no_image("network.torso", name, space)
+    shape, channels_first = image_layout(space, config.channels)
+    least = LEAST.get(name, 1)
+    if min(shape[:2]) < least:
+        raise UsageError(
+            f"{name} needs images of at least {least} × {least} pixels; got shape "
+            f"{list(space.shape)}",
+            help="set network.torso to mlp; of a Dict, network.encoders={key: mlp}",
+        )
+    # grey and stacked images [*batch, …] with an axis of channels
+    height, width, channels = shape
+    batch = obs.shape[: obs.ndim - len(space.shape)]
+    if len(space.shape) == 2:
+        obs = obs[..., None]
+    elif len(space.shape) == 4 and channels_first:
+        obs = obs.reshape(*batch, channels, height, width)
+    elif len(space.shape) == 4:
+        obs = jnp.moveaxis(obs, -4, -2).reshape(*batch, height, width, channels)
+    return ENCODERS[name](module, config, channels, obs, channels_first)
+
+
+def grid_cnn(
+    module: nn.Module,
+    config: NetworkConfig,
+    channels: int,
+    obs: Array,
+    channels_first: bool,
+) -> Array:
     """16 filters of 3 × 3 on a small image.
 
     The network of MinAtar's baselines (Young & Tian, 2019, arXiv 1903.03176).
     """
-    _, channels_first = _layout("grid_cnn", 3, config, space)
     image = jnp.moveaxis(obs, -3, -1) if channels_first else obs
     windows = patches(image.astype(config.dtype))
     init = kernel_init(config.init, math.sqrt(2))
@@ -157,7 +179,11 @@ def _filters(
 
 
 def nature_cnn(
-    module: nn.Module, config: NetworkConfig, space: Box, obs: Array
+    module: nn.Module,
+    config: NetworkConfig,
+    channels: int,
+    obs: Array,
+    channels_first: bool,
 ) -> Array:
     """Three layers of filters on stacked frames.
 
@@ -165,15 +191,14 @@ def nature_cnn(
     al., 2015, Human-level control through deep reinforcement learning); the paper's
     `hidden` is [512]. Bytes are scaled to the range 0 to 1.
     """
-    shape, channels_first = _layout("nature_cnn", 36, config, space)
-    depths = [shape[2], *(filters for filters, _, _ in NATURE_LAYERS)]
+    depths = [channels, *(filters for filters, _, _ in NATURE_LAYERS)]
     layers = [
-        (size, channels, filters)
-        for (filters, size, _), channels in zip(NATURE_LAYERS, depths, strict=False)
+        (size, depth, filters)
+        for (filters, size, _), depth in zip(NATURE_LAYERS, depths, strict=False)
     ]
     # images [B, …] -> features [B, h, w, 64] -> [*batch, n]
     features = convolutions(
-        obs.reshape(-1, *space.shape),
+        obs.reshape(-1, *obs.shape[-3:]),
         *_filters(module, config, layers),
         [stride for _, _, stride in NATURE_LAYERS],
         ACTIVATIONS[config.activation],
@@ -183,7 +208,11 @@ def nature_cnn(
 
 
 def impala_cnn(
-    module: nn.Module, config: NetworkConfig, space: Box, obs: Array
+    module: nn.Module,
+    config: NetworkConfig,
+    channels: int,
+    obs: Array,
+    channels_first: bool,
 ) -> Array:
     """The residual network of IMPALA, for images of any size.
 
@@ -191,13 +220,12 @@ def impala_cnn(
     residual blocks (Espeholt et al., 2018, arXiv 1802.01561, figure 3); the paper's
     `hidden` is [256]. Bytes are scaled to the range 0 to 1.
     """
-    shape, channels_first = _layout("impala_cnn", 1, config, space)
-    layers, channels = [], shape[2]
+    layers = []
     for filters in IMPALA_SECTIONS:
         layers += [(3, channels, filters), *[(3, filters, filters)] * 4]
         channels = filters
     features = residual_convolutions(
-        obs.reshape(-1, *space.shape),
+        obs.reshape(-1, *obs.shape[-3:]),
         *_filters(module, config, layers),
         ACTIVATIONS[config.activation],
         channels_first=channels_first,
@@ -205,12 +233,16 @@ def impala_cnn(
     return features.reshape(*obs.shape[:-3], -1)
 
 
-ENCODERS: Mapping[str, Callable[[nn.Module, NetworkConfig, Any, Array], Array]] = {
+ENCODERS: Mapping[str, Callable[..., Array]] = {
     "grid_cnn": grid_cnn,
     "nature_cnn": nature_cnn,
     "impala_cnn": impala_cnn,
 }
-"""Name -> (module, configuration, space, obs [*batch, …]) -> features [*batch, n].
+"""Name -> features [*batch, n] of images, see `encode_image`.
 
-Called in the compact method of `module`, whose parameters become the encoder's.
+The arguments are module, configuration, number of channels, images [*batch, H, W, C] or
+[*batch, C, H, W], and whether they are of the second form.
 """
+
+LEAST = {"grid_cnn": 3, "nature_cnn": 36}
+"""Shorter side of the smallest image in pixels."""

@@ -11,7 +11,13 @@ from pgcli.config.schema import NetworkConfig, is_own_network
 from pgcli.envs.base import ObsSpace, Space
 from pgcli.envs.obs_parts import encoded_parts
 from pgcli.nn.distributions import Distribution
-from pgcli.nn.encoders import ACTIVATIONS, ENCODERS, encoders_of, flatten
+from pgcli.nn.encoders import (
+    ACTIVATIONS,
+    ENCODERS,
+    encode_image,
+    encoders_of,
+    flatten,
+)
 from pgcli.nn.heads import Head
 from pgcli.nn.layers import dense, kernel_init
 from pgcli.nn.memory import Memory, initial_state
@@ -52,7 +58,7 @@ class Encoder(nn.Module):
         """Features [*batch, n]."""
         if is_own_network(self.kind):
             return own_features(self.kind, self.config, self.space, obs)
-        return ENCODERS[self.kind](self, self.config, self.space, obs)
+        return encode_image(self.kind, self, self.config, self.space, obs)
 
 
 class Torso(nn.Module):
@@ -70,7 +76,7 @@ class Torso(nn.Module):
         encoders = encoders_of(config, space)
         # an undivided observation: the layers of its encoder are those of the torso
         if config.torso in ENCODERS and isinstance(space, Space):
-            features = ENCODERS[config.torso](self, config, space, obs)
+            features = encode_image(config.torso, self, config, space, obs)
             return _hidden(config, features)
         if set(encoders.values()) == {"mlp"}:
             return _hidden(config, flatten_obs(space, obs))

@@ -114,6 +114,10 @@ def test_pictures_with_an_encoder_are_not_normalized_and_stay_bytes() -> None:
         ((3, 3, 3), "auto", ((3, 3, 3), False)),
         ((20, 7, 7), "first", ((7, 7, 20), True)),
         ((4, 84, 84), "last", ((4, 84, 84), False)),
+        ((84, 96), "auto", ((84, 96, 1), False)),
+        ((84, 96), "first", ((84, 96, 1), False)),
+        ((4, 84, 96, 3), "auto", ((84, 96, 12), False)),
+        ((4, 3, 84, 96), "auto", ((84, 96, 12), True)),
     ],
 )
 def test_channels_are_the_first_axis_if_it_is_the_shortest(
@@ -141,6 +145,38 @@ def test_small_images_have_the_same_features_in_either_layout() -> None:
     by_first, by_last = values(jax.random.key(0))
     np.testing.assert_allclose(by_first, by_last, rtol=1e-5)
     assert np.std(by_first) > 0
+
+
+def test_grey_and_stacked_images_are_images_of_one_and_more_channels() -> None:
+    grey, plain = (
+        dataclasses.replace(PICTURE, shape=x) for x in ((36, 40), (36, 40, 1))
+    )
+    stack = dataclasses.replace(PICTURE, shape=(2, 36, 40, 3))
+    first = dataclasses.replace(PICTURE, shape=(2, 3, 36, 40))
+    joined = dataclasses.replace(PICTURE, shape=(36, 40, 6))
+    key = jax.random.key(0)
+    frames = jax.random.randint(key, (1, 2, 36, 40, 3), 0, 256).astype(jnp.uint8)
+    cases = [
+        (plain, frames[:, 0, ..., :1]),
+        (grey, frames[:, 0, ..., 0]),
+        (joined, jnp.concatenate([frames[:, 0], frames[:, 1]], axis=-1)),
+        (stack, frames),
+        (first, frames.transpose(0, 1, 4, 2, 3)),
+    ]
+
+    @quick_jit
+    def values(key: Any) -> list[Any]:
+        policies = [policy_of(space, "grid_cnn") for space, _ in cases]
+        params = [policies[i].init(key) for i in (0, 2)]
+        return [
+            policy.apply(params[i > 1], (), obs, jnp.zeros(1, bool))[2]
+            for i, (policy, (_, obs)) in enumerate(zip(policies, cases, strict=True))
+        ]
+
+    one, same, two, both, other = values(key)
+    np.testing.assert_allclose(same, one, rtol=1e-5)
+    np.testing.assert_allclose([both, other], [two, two], rtol=1e-5)
+    assert abs(two) > 1e-4
 
 
 @pytest.mark.parametrize(

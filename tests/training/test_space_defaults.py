@@ -37,7 +37,11 @@ BYTES = (0.0, 255.0)
         (Box((2, 7, 7), "uint8", *BYTES), "small images"),  # channels first
         (Box((2, 7, 2), "uint8", *BYTES), "vectors"),  # no torso for it
         (Box((4,), "float32", -1.0, 1.0), "vectors"),
-        (Box((96, 96), "uint8", *BYTES), "vectors"),
+        (Box((96, 96), "uint8", *BYTES), "images"),
+        (Box((4, 96, 96, 3), "uint8", *BYTES), "images"),
+        (Box((4, 3, 96, 96), "uint8", *BYTES), "images"),
+        (Box((96, 96), "float32", *BYTES), "vectors"),
+        (Box((8, 8), "uint8", *BYTES), "vectors"),
         ({"a": Discrete(3), "b": Box((), "float32", 0.0, 1.0)}, "vectors"),
         ({"a": Discrete(3), "b": Box((84, 84, 3), "uint8", *BYTES)}, "images"),
         ({"a": Discrete(3), "b": Box((7, 7, 3), "uint8", *BYTES)}, "small images"),
