@@ -38,7 +38,7 @@ def evaluate(policy: Policy, params: Params, batch: Batch) -> EvaluatedBatch:
 
 def _outputs(policy: Policy, params: Params, batch: Batch) -> Unrolled:
     """The policy's outputs for a batch, with the batch's axes."""
-    inputs: Any = (batch.obs, batch.start, batch.action_mask)
+    inputs: Any = (batch.obs, batch.start)
     if not batch.recurrent:
         return unroll(policy, params, batch.first_carry, *inputs)
     # sequences [*B, T, …] as the policy takes them: [T, N, …]

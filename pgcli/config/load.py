@@ -5,8 +5,8 @@ flags < `--set`. All mistakes are reported at once, as a `ConfigError`.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pgcli.config.fields import (
 )
 from pgcli.config.issues import say, section_issue
 from pgcli.config.merge import Merged
-from pgcli.config.schema import EnvConfig, RunConfig
+from pgcli.config.schema import NO_MASK, EnvConfig, RunConfig
 from pgcli.config.source import families, presets
 from pgcli.config.source.command_line import (
     Assignment,
@@ -40,7 +40,9 @@ from pgcli.errors import UsageError
 __all__ = [
     "ConfigError",
     "Resolved",
+    "from_checkpoint",
     "from_mapping",
+    "of_run",
     "resolve",
     "to_mapping",
     "to_yaml",
@@ -159,6 +161,40 @@ def resolve(
         note="; ".join(notes) or None,
         unused_preset=None if unused in used else unused,
     )
+
+
+EARLIER: Mapping[str, Any] = {"env.action_mask": NO_MASK}
+"""Values of keys that configurations of runs of earlier versions do not have.
+
+They keep what those runs did, if it is not what the default does.
+"""
+
+
+def of_run(path: Path) -> Resolved:
+    """The configuration in the config.yaml of a run.
+
+    Raises:
+      ConfigError: the file is wrong; it lists all mistakes.
+    """
+    stored = resolve(file=path, flags={}, sets=[])
+    missing = {k: x for k, x in EARLIER.items() if stored.origins[k] == "default"}
+    return replace(stored, config=stored.config.with_values(missing))
+
+
+def from_checkpoint(tree: Any, source: str) -> RunConfig:
+    """As `from_mapping` for the configuration in a checkpoint, perhaps an earlier one.
+
+    Raises:
+      ConfigError: the tree is wrong; it lists all mistakes.
+    """
+    config = from_mapping(tree, source=source)
+    stored = {f"{section}.{key}" for section, x in tree.items() for key in _keys_of(x)}
+    missing = {key: x for key, x in EARLIER.items() if key not in stored}
+    return config.with_values(missing)
+
+
+def _keys_of(section: Any) -> Collection[str]:
+    return section if isinstance(section, Mapping) else ()
 
 
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:

@@ -45,6 +45,10 @@ DEVICE_MODULES: Mapping[str, str | None] = {
 any."""
 
 
+AUTO_MASK, NO_MASK = "auto", "off"
+"""Values of `env.action_mask` that are no source of masks."""
+
+
 @dataclass(frozen=True)
 class EnvConfig:
     """The environment, and its number of copies."""
@@ -78,6 +82,13 @@ class EnvConfig:
         "parts of a Dict or Tuple observation that the policy gets, such as [image, "
         "direction]; a part of a part is key/part; null: all",
     ] = None
+    action_mask: Annotated[
+        str,
+        MinLen(1),
+        "source of the valid actions: a key of the observations or else of info, or a "
+        "method as NAME(); auto: action_mask or action_masks() if there is one; off: "
+        "none",
+    ] = AUTO_MASK
 
     @property
     def backend(self) -> str:

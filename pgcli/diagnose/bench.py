@@ -18,7 +18,7 @@ import numpy as np
 
 from pgcli.config.schema import RunConfig
 from pgcli.envs.actions import random_action
-from pgcli.envs.base import DeviceEnv, EnvSpec
+from pgcli.envs.base import DeviceEnv, EnvSpec, split_mask
 from pgcli.envs.make import make_device_env
 from pgcli.envs.obs_trees import rows
 from pgcli.errors import UsageError
@@ -269,10 +269,15 @@ def _on_host(config: RunConfig, loop: HostLoop, mesh: Any, stack: ExitStack) -> 
     actions = _random_actions(setup.spec, num_steps, num_envs)
     slot = empty_slot(to_step)
     to_step.reset(slot.obs)
+    random = np.random.default_rng(0)
 
     def bare() -> int:
         for t in range(num_steps):
-            to_step.step(rows(actions, t), slot)
+            mask = split_mask(setup.spec.obs, slot.obs)[1]
+            action = rows(actions, t)
+            if mask is not None:
+                action = random_action(setup.spec.action, (num_envs,), random, mask)
+            to_step.step(action, slot)
         return num_steps * num_envs
 
     # copied: the collector writes into its buffers again

@@ -11,11 +11,13 @@ import numpy as np
 from pgcli.diagnose.host_env_check import Speed
 from pgcli.diagnose.random_episodes import Finding, Wrong
 from pgcli.envs.actions import random_action
-from pgcli.envs.base import Box, DeviceEnv, ObsSpace, limits
+from pgcli.envs.base import Box, DeviceEnv, ObsSpace, limits, mask_key
 from pgcli.envs.device.contract import check_contract
 from pgcli.envs.failures import PASSED, place
 from pgcli.errors import EnvironmentFailed
+from pgcli.nn.policy import act, draw_noise
 from pgcli.rollout.bounds import BoundsWarning, outside
+from pgcli.training.evaluation.chance import NO_AGENT, chance_policy
 
 NUM_ENVS, NUM_STEPS = 16, 128
 
@@ -50,13 +52,21 @@ def _runner(env: DeviceEnv, num_envs: int, num_steps: int) -> Callable[[Any], An
     """A jitted function of a key: (first obs, steps [T, N, …]) with random actions."""
     from pgcli.rollout.device_collector import env_keys, step_and_reset
 
-    drawn = random_action(
+    drawn: Any = random_action(
         env.spec.action, (num_steps, num_envs), np.random.default_rng(0)
     )
+    policy = chance_policy(env.spec, "random")
+    masked = mask_key(env.spec.obs) is not None
+    if masked:  # noise, from which valid actions follow
+        keys = env_keys(jax.random.key(0), num_envs)
+        drawn = draw_noise(policy, NO_AGENT, env.spec.obs, keys, num_steps)
 
     def one(carry: Any, inputs: Any) -> Any:
-        state, _ = carry
+        state, obs = carry
         action, key = inputs
+        if masked:
+            dist = act(policy, NO_AGENT, (), obs, jnp.zeros(num_envs, bool))[1]
+            action = dist.sample(action)
         state, obs, step = step_and_reset(env, key, state, action)
         return (state, obs), step
 

@@ -11,7 +11,7 @@ from pgcli.config.schema import NetworkConfig, RunConfig
 from pgcli.diagnose.action_bounds import action_bounds
 from pgcli.diagnose.host_env_check import Speed, check_host, measure_host, spec_of
 from pgcli.diagnose.random_episodes import Finding
-from pgcli.envs.base import EnvSpec, ObsSpace
+from pgcli.envs.base import EnvSpec, ObsSpace, mask_source
 from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import PgcliError
@@ -66,6 +66,8 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
             suggestions = _suggest(factory, speed)
     # checks of the agent on these spaces, and of a resumed run
     findings += [*action_bounds(spec, config), _policy(spec, config.network)]
+    if (source := mask_source(spec.obs)) is not None:
+        findings.append(Finding("ok", f"{source} is the mask of valid actions"))
     if not device and not _failed(findings):
         findings.append(_resume(config))
     return {

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -22,9 +22,10 @@ from pgcli.diagnose.random_episodes import (
     check_obs,
     play,
     same,
+    valid_actions,
 )
 from pgcli.diagnose.time_limit import watched
-from pgcli.envs.base import EnvSpec
+from pgcli.envs.base import EnvSpec, mask_key
 from pgcli.envs.failures import PASSED, close_quietly, in_words, place
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.obs_trees import copy_obs
@@ -103,9 +104,12 @@ def _gymnasium(factory: EnvFactory) -> Iterator[Finding]:
         except BaseException as error:
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             help = "see the documentation of gymnasium.Env"
+            level: Literal["error", "warning"] = "error"
             if not isinstance(error, AssertionError):
                 help = f"raised at {place(error)}"
-            yield Finding("error", f"Gymnasium's checker: {first}", help)
+                if mask_key(spec_of(factory).obs) is not None:
+                    level, help = "warning", help + "; it ignores the action mask"
+            yield Finding(level, f"Gymnasium's checker: {first}", help)
             return
         finally:
             close_quietly(env)
@@ -234,30 +238,30 @@ def _time_limit(factory: EnvFactory) -> Iterator[Finding]:
 
 def measure_host(factory: EnvFactory, seconds: float) -> Speed:
     """Time of a step and of a reset: the shortest of several measurements."""
-    # a fixed set of actions, drawn before timing
     with closing(factory()) as env:
         env.action_space.seed(0)
-        actions = [env.action_space.sample() for _ in range(64)]
+        choose = valid_actions(env, 0)
         env.reset(seed=0)
         step: list[float] = []
         reset: list[float] = []
         deadline = time.perf_counter() + seconds
         while not step or time.perf_counter() < deadline:
-            # one round: a reset, every action once, and a reset after each end
-            resets = [_seconds(env.reset)]
-            stepping = 0.0
-            for action in actions:
-                start = time.perf_counter()
-                _, _, terminated, truncated, _ = env.step(action)
-                stepping += time.perf_counter() - start
-                if terminated or truncated:
-                    resets.append(_seconds(env.reset))
-            step.append(stepping / len(actions))
+            # one round: a reset, random actions, and a reset after each end
+            (obs, _), taken = _timed(env.reset)
+            resets, steps = [taken], list[float]()
+            for _ in range(64):
+                (obs, _, *ends, _), taken = _timed(env.step, choose(obs))
+                steps.append(taken)
+                if any(ends):
+                    (obs, _), taken = _timed(env.reset)
+                    resets.append(taken)
+            step.append(sum(steps) / len(steps))
             reset.append(sum(resets) / len(resets))
     return Speed(1e6 * min(step), 1e6 * min(reset))
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """(result, seconds) of a call."""
     start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    result = call(*arguments)
+    return result, time.perf_counter() - start

@@ -6,11 +6,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from pgcli.envs.base import ObsSpace
+from pgcli.envs.actions import host_action, random_action, row
+from pgcli.envs.base import ObsSpace, mask_key, split_mask
 from pgcli.envs.host import contract
 from pgcli.envs.host.contract import ContractError
 from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.obs_trees import copy_obs
+from pgcli.envs.spaces import make_spec
 
 NOT_FINITE = "training stops at such a value: look for a division by 0 or an overflow"
 
@@ -86,17 +88,33 @@ def _played(
         return Seen(copy_obs(obs), reward, ended, step)
 
     # actions are drawn from a copy: a reset may make the spaces again
-    actions = copy.deepcopy(env.action_space)
+    actions = valid_actions(env, seed)
     obs, _ = contract.first(env.reset(seed=seed))
     yield seen("the first observation", obs, 0, 0.0, False)
     for step in range(1, num_steps + 1):
-        obs, reward, terminated, truncated, info = env.step(actions.sample())
+        obs, reward, terminated, truncated, info = env.step(actions(obs))
         reward, *flags = contract.outcome(reward, terminated, truncated, info)
         ended = any(flags)
         yield seen("the observation", obs, step, reward, ended)
         if ended:
             obs, _ = contract.first(env.reset())
             yield seen("the observation of a reset", obs, step, 0.0, False)
+
+
+def valid_actions(env: Any, seed: int) -> Callable[[Any], Any]:
+    """A function from observations to random actions, valid ones if there are masks."""
+    spec = make_spec("", env.observation_space, env.action_space, None)
+    if mask_key(spec.obs) is None:
+        actions = copy.deepcopy(env.action_space)
+        return lambda obs: actions.sample()
+    random = np.random.default_rng(seed)
+
+    def action(obs: Any) -> Any:
+        mask = split_mask(spec.obs, obs)[1]
+        drawn = random_action(spec.action, (1,), random, mask[None])
+        return row(host_action(spec, drawn), 0)
+
+    return action
 
 
 def same(a: Any, b: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgcli.config.load import resolve
+from pgcli.config.load import of_run
 from pgcli.envs import user_modules
 from pgcli.errors import ExitCode, PgcliError, UsageError
 from pgcli.storage import checkpoint, json_files
@@ -57,7 +57,7 @@ def reproduce(
     cut = ("max_seconds", "on_iteration")
     whole = count == last and result and result["stopped"] not in cut
     user_modules.require_all(meta, str(run.path))
-    resolved = resolve(file=run.config_yaml, flags={}, sets=[])
+    resolved = of_run(run.config_yaml)
     changes = {"max_seconds": None, "log.sinks": ()}  # not logged a second time
     config = resolved.config.with_values(changes)
     resolved = dataclasses.replace(resolved, config=config, preset=meta.get("preset"))

@@ -19,6 +19,7 @@ from pgcli.envs.base import (
     MultiBinary,
     MultiDiscrete,
     Space,
+    component_sizes,
 )
 
 Structure = str | dict[str, Any] | list[Any]
@@ -105,12 +106,31 @@ def row(action: Any, n: int) -> Any:
 
 
 def random_action(
-    space: ActionSpace, batch: tuple[int, ...], generator: np.random.Generator
+    space: ActionSpace,
+    batch: tuple[int, ...],
+    generator: np.random.Generator,
+    mask: np.ndarray | None = None,
 ) -> Any:
-    """Actions [*batch, …] in a policy's format: uniform, or standard normal."""
+    """Actions [*batch, …] in a policy's format: uniform, or standard normal.
+
+    With a mask [*batch, L], uniform over the valid values of each component.
+    """
     if isinstance(space, Mapping):
-        parts = space.items()
-        return {name: random_action(part, batch, generator) for name, part in parts}
+        masks = dict.fromkeys(space, mask)
+        if mask is not None:
+            names = sorted(space)
+            ends = np.cumsum([sum(component_sizes(space[name])) for name in names])
+            masks = dict(zip(names, np.split(mask, ends[:-1], axis=-1), strict=True))
+        return {
+            name: random_action(part, batch, generator, masks[name])
+            for name, part in space.items()
+        }
+    if mask is not None and not isinstance(space, Box):
+        keys = np.where(mask > 0, generator.random(mask.shape), -1.0)
+        ends = np.cumsum(component_sizes(space))
+        parts = np.split(keys, ends[:-1], axis=-1)
+        chosen = [part.argmax(axis=-1).astype(np.int32) for part in parts]
+        return chosen[0] if isinstance(space, Discrete) else np.stack(chosen, -1)
     # shapes as from a policy: [*batch] for Discrete, else [*batch, A]
     if isinstance(space, Box):
         size = (*batch, math.prod(space.shape))

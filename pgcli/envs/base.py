@@ -1,5 +1,6 @@
 """The contract of environments: their spaces, and the results of a step."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -77,9 +78,64 @@ class MultiBinary:
     dtype: ClassVar[str] = "int8"
 
 
+@dataclass(frozen=True)
+class ActionMask(MultiBinary):
+    """The valid actions, 1 each: a part of an observation that networks do not get.
+
+    Its elements are the values of all components of an action, one component after the
+    other: `sizes` are those numbers of values. A component is the action of Discrete,
+    each element of MultiDiscrete, and each bit of MultiBinary, which has two values; a
+    Dict or Tuple has those of its parts, sorted by name. A Box has none.
+    """
+
+    sizes: tuple[int, ...]
+    source: str = ""
+    """Origin of the masks, for messages."""
+
+
 Space = Box | Discrete | MultiDiscrete | MultiBinary
 ObsSpace = Space | Mapping[str, Space]
 ActionSpace = Space | Mapping[str, Space]
+
+
+def component_sizes(space: ActionSpace) -> tuple[int, ...]:
+    """Number of values of each component of an action, see `ActionMask`."""
+    if isinstance(space, Mapping):
+        return sum((component_sizes(space[name]) for name in sorted(space)), ())
+    if isinstance(space, Box):
+        return ()
+    if isinstance(space, MultiBinary):
+        return (2,) * math.prod(space.shape)
+    return (space.n,) if isinstance(space, Discrete) else space.nvec
+
+
+def mask_key(space: ObsSpace) -> str | None:
+    """Key of the part of an observation that is the action mask; None without one."""
+    parts = space.items() if isinstance(space, Mapping) else ()
+    return next((name for name, x in parts if isinstance(x, ActionMask)), None)
+
+
+def mask_source(space: ObsSpace) -> str | None:
+    """Origin of the action masks in an observation; None without masks."""
+    parts = space.values() if isinstance(space, Mapping) else ()
+    return next((part.source for part in parts if isinstance(part, ActionMask)), None)
+
+
+def without_mask(space: ObsSpace) -> ObsSpace:
+    """The space of what networks get: a plain one if the mask leaves only one part."""
+    key = mask_key(space)
+    return space if key is None else _rest(space, key)
+
+
+def split_mask(space: ObsSpace, obs: Any) -> tuple[Any, Any]:
+    """(observation in `without_mask(space)`, its action mask or None)."""
+    key = mask_key(space)
+    return (obs, None) if key is None else (_rest(obs, key), obs[key])
+
+
+def _rest(parts: Any, key: str) -> Any:
+    rest = {name: part for name, part in parts.items() if name != key}
+    return rest if len(rest) > 1 else next(iter(rest.values()))
 
 
 @cache

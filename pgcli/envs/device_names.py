@@ -140,6 +140,7 @@ DEVICE_NAMES: Mapping[str, tuple[str, ...]] = {
     "playground": (*CONTROL_SUITE, *ROBOTS),
     "xminigrid": XMINIGRID,
     "pgx": (
+        "2048",
         "minatar-asterix",
         "minatar-breakout",
         "minatar-freeway",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-from pgcli.config.schema import EnvConfig, HostConfig
+from pgcli.config.schema import NO_MASK, EnvConfig, HostConfig
 from pgcli.envs import registry
-from pgcli.envs.base import DeviceEnv, HostEnv, Space, Step
+from pgcli.envs.base import DeviceEnv, HostEnv, Space, Step, mask_key
 from pgcli.envs.host.atari_vector import make_atari
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.envpool import make_envpool
@@ -42,6 +42,10 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
     # exceptions of the library become errors that name the environment
     try:
         env = backend.make(name, config.kwargs, config.max_episode_steps)
+        if config.action_mask != NO_MASK or mask_key(env.spec.obs):
+            from pgcli.envs.device.action_masks import with_masks  # imports JAX
+
+            env = with_masks(env, config.action_mask)
     except BaseException as error:
         raise registry.unusable(config.id, error) from error
     return env if config.obs_keys is None else _with_keys(env, config.obs_keys)
@@ -52,6 +56,8 @@ def _with_keys(env: DeviceEnv, keys: Sequence[str]) -> DeviceEnv:
     space = env.spec.obs
     names = [] if isinstance(space, Space) else list(space)
     chosen = chosen_parts(names, keys, env.spec.id)
+    if (mask := mask_key(space)) not in (None, *chosen):
+        chosen.append(str(mask))
 
     def keep(parts: Any) -> Any:
         return {name: parts[name] for name in chosen}
@@ -76,7 +82,8 @@ def keep_device_env(config: EnvConfig) -> DeviceEnv:
 
 
 def _key(config: EnvConfig) -> tuple[Any, ...]:
-    return config.id, config.kwargs, config.max_episode_steps, config.obs_keys
+    limit = config.max_episode_steps
+    return config.id, config.kwargs, limit, config.obs_keys, config.action_mask
 
 
 _KEPT: list[tuple[tuple[Any, ...], DeviceEnv]] = []

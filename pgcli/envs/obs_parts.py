@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any, TypeGuard
 
-from pgcli.envs.base import Box, ObsSpace, Space
+from pgcli.envs.base import ActionMask, Box, ObsSpace, Space
 from pgcli.errors import UsageError
 from pgcli.suggest import did_you_mean
 
@@ -16,7 +16,11 @@ def encoded_parts(space: ObsSpace) -> dict[str, Space]:
     """The parts that networks get, in the order of their features; `` if undivided."""
     if isinstance(space, Space):
         return {"": space}
-    return {name: space[name] for name in sorted(space)}
+    return {
+        name: space[name]
+        for name in sorted(space)
+        if not isinstance(space[name], ActionMask)
+    }
 
 
 def chosen_parts(names: Collection[str], keys: Sequence[str], env_id: str) -> list[str]:

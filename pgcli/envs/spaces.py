@@ -8,6 +8,7 @@ import numpy as np
 
 from pgcli.envs.actions import assemble, structure_of
 from pgcli.envs.base import (
+    ActionMask,
     Bound,
     Box,
     Discrete,
@@ -106,7 +107,8 @@ def _plain(
         nvec, start = (tuple(x.reshape(-1).tolist()) for x in (space.nvec, space.start))
         return MultiDiscrete(space.nvec.shape, nvec, start)
     if isinstance(space, spaces.MultiBinary):
-        return MultiBinary(space.shape)
+        mask: ActionMask | None = getattr(space, "pgcli_action_mask", None)
+        return mask or MultiBinary(space.shape)
     raise unsupported(space, env_id, part, usable, is_action=is_action)
 
 
@@ -146,10 +148,21 @@ def to_gymnasium(space: ObsSpace) -> Any:
     if isinstance(space, MultiDiscrete):
         sizes = (np.reshape(x, space.shape) for x in (space.nvec, space.start))
         return spaces.MultiDiscrete(next(sizes), np.int32, start=next(sizes))
+    if isinstance(space, ActionMask):
+        return mask_space(space)
     if isinstance(space, MultiBinary):
         return spaces.MultiBinary(space.shape)
     low, high = (np.broadcast_to(bound, space.shape) for bound in space.bounds())
     return spaces.Box(low, high, dtype=np.dtype(space.dtype).type)
+
+
+def mask_space(mask: ActionMask) -> Any:
+    """The Gymnasium space of action masks, which `from_gymnasium` recognises."""
+    from gymnasium import spaces
+
+    space = spaces.MultiBinary(mask.shape)
+    space.pgcli_action_mask = mask  # type: ignore[attr-defined]
+    return space
 
 
 def action_to_gymnasium(spec: EnvSpec) -> Any:
@@ -228,6 +241,8 @@ def _space_from_json(data: Mapping[str, Any]) -> Any:
         return MultiDiscrete(shape, whole("nvec", 1), whole("start", lowest))
     if data["type"] == "MultiBinary":
         return MultiBinary(shape)
+    if data["type"] == "ActionMask":
+        return ActionMask(shape, whole("sizes", 1), str(data["source"]))
     if data["type"] != "Box" or np.dtype(data["dtype"]).kind not in "biuf":
         raise ValueError(f"space {data['type']} of dtype {data['dtype']}")
     # earlier versions kept integers of up to 32 bits as such

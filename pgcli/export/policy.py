@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.envs.actions import env_action
-from pgcli.envs.base import Box, Discrete, MultiDiscrete, Space
+from pgcli.envs.base import ActionMask, Box, Discrete, MultiDiscrete, Space
 from pgcli.errors import PgcliError
 from pgcli.nn.policy import Agent, act
 from pgcli.training.evaluation.load_policy import Trained
@@ -154,6 +154,8 @@ def sample_inputs(policy: ExportedPolicy, count: int) -> Arrays:
             first = np.reshape(space.start, space.shape)
             count_of_each = np.reshape(space.nvec, space.shape)
             return random.integers(first, first + count_of_each, shape)
+        if isinstance(space, ActionMask):
+            return _sample_masks(space, count, random)
         if not isinstance(space, Box):
             return random.integers(0, 2, shape)
         low, high = (np.asarray(b, np.float64) for b in space.bounds())
@@ -171,6 +173,16 @@ def sample_inputs(policy: ExportedPolicy, count: int) -> Arrays:
     return tuple(
         sample(name, space).astype(space.dtype) for name, space in policy.inputs.items()
     )
+
+
+def _sample_masks(
+    space: ActionMask, count: int, random: np.random.Generator
+) -> np.ndarray:
+    """Random masks [count, L] with a valid value for each component."""
+    mask = random.integers(0, 2, (count, *space.shape))
+    for end, size in zip(np.cumsum(space.sizes), space.sizes, strict=True):
+        mask[np.arange(count), end - 1 - random.integers(0, size, count)] = 1
+    return mask
 
 
 LARGE = 1e6

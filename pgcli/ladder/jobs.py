@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgcli.config.dump import differences, to_mapping
-from pgcli.config.load import resolve
+from pgcli.config.load import of_run
 from pgcli.config.schema import RunConfig
 from pgcli.errors import ExitCode, PgcliError, UsageError
 from pgcli.storage import json_files
@@ -240,7 +240,7 @@ def check_stored(jobs: Sequence[Job]) -> None:
         run = job.run
         if not run.config_yaml.is_file():
             continue
-        stored = resolve(file=run.config_yaml, flags={}, sets=[]).config
+        stored = of_run(run.config_yaml).config
         differing = [
             f"{key} {there} there, {here} here"
             for key, there, here in differences(stored, job.config)

@@ -14,10 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pgcli.arrays.shapes import Array, Bool, Float, Int, Key
-
-MASKED_LOGIT = -1e9
-"""Logit of a forbidden action: large but finite, because −inf makes the KL NaN."""
+from pgcli.arrays.shapes import Array, Float, Int, Key
+from pgcli.nn.masks import masked_bits, masked_choices
 
 
 @runtime_checkable
@@ -77,9 +75,15 @@ class Categorical(struct.PyTreeNode):
         """The action with the largest logit."""
         return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
 
-    def masked(self, allowed: Bool[Array, "*batch A"]) -> "Categorical":
-        """The distribution with all other actions forbidden."""
-        return Categorical(jnp.where(allowed, self.logits, MASKED_LOGIT))
+    @property
+    def mask_size(self) -> int:
+        """Number L of elements of a mask."""
+        return self.logits.shape[-1]
+
+    def masked(self, mask: Int[Array, "*batch A"]) -> "Categorical":
+        """The distribution given that the action is valid."""
+        sizes = (self.logits.shape[-1],)
+        return Categorical(masked_choices(self.logits, mask, sizes, jnp))
 
 
 class MultiCategorical(struct.PyTreeNode):
@@ -124,9 +128,14 @@ class MultiCategorical(struct.PyTreeNode):
         """The value with the largest logit, for each choice."""
         return jnp.stack([dist.mode() for dist in self._each()], axis=-1)
 
-    def masked(self, allowed: Bool[Array, "*batch L"]) -> "MultiCategorical":
-        """The distribution with all other values forbidden."""
-        logits = jnp.where(allowed, self.logits, MASKED_LOGIT)
+    @property
+    def mask_size(self) -> int:
+        """Number L of elements of a mask."""
+        return self.logits.shape[-1]
+
+    def masked(self, mask: Int[Array, "*batch L"]) -> "MultiCategorical":
+        """The distribution given that all values are valid."""
+        logits = masked_choices(self.logits, mask, self.nvec, jnp)
         return MultiCategorical(logits, self.nvec)
 
 
@@ -163,9 +172,14 @@ class Bernoulli(struct.PyTreeNode):
         """1 where it is more probable than 0."""
         return (self.logits > 0).astype(jnp.int32)
 
-    def masked(self, allowed: Bool[Array, "*batch A"]) -> "Bernoulli":
-        """The distribution with all other bits 0."""
-        return Bernoulli(jnp.where(allowed, self.logits, MASKED_LOGIT))
+    @property
+    def mask_size(self) -> int:
+        """Number L of elements of a mask."""
+        return 2 * self.logits.shape[-1]
+
+    def masked(self, mask: Int[Array, "*batch L"]) -> "Bernoulli":
+        """The distribution given valid bits; the mask has (may be 0, may be 1) each."""
+        return Bernoulli(masked_bits(self.logits, mask, jnp))
 
 
 class DiagGaussian(struct.PyTreeNode):

@@ -8,13 +8,13 @@ from typing import Any
 import jax
 from flax import struct
 
-from pgcli.arrays.shapes import Array, Float, Key
+from pgcli.arrays.shapes import Array, Float, Int, Key
 
 
 class Joint(struct.PyTreeNode):
     """Independent components by name, for a Dict or Tuple of actions.
 
-    Noise, actions and masks are mappings with the same names.
+    Noise and actions are mappings with the same names; masks are concatenated.
     """
 
     parts: dict[str, Any]
@@ -53,9 +53,12 @@ class Joint(struct.PyTreeNode):
         """The most probable action of every component."""
         return self._map(lambda dist, _: dist.mode())
 
-    def masked(self, allowed: Mapping[str, Any]) -> "Joint":
-        """The distribution with masks for some components or all."""
-        masks = {name: mask for name, mask in allowed.items() if mask is not None}
-        return Joint(
-            self._map(lambda x, name: x.masked(masks[name]) if name in masks else x)
-        )
+    def masked(self, mask: Int[Array, "*batch L"]) -> "Joint":
+        """The distribution given valid actions; a Box has no part in the mask."""
+        masked, end = dict(self.parts), 0
+        for name in sorted(masked):
+            size = getattr(masked[name], "mask_size", 0)
+            if size:
+                masked[name] = masked[name].masked(mask[..., end : end + size])
+            end += size
+        return Joint(masked)

@@ -17,17 +17,21 @@ from pgcli.envs.base import (
     ActionSpace,
     Box,
     Discrete,
+    EnvSpec,
     MultiBinary,
     MultiDiscrete,
     ObsSpace,
     Space,
+    component_sizes,
+    mask_key,
 )
 from pgcli.envs.obs_parts import encoded_parts
 from pgcli.nn.heads import LOG_STD_RANGE, part_head, slices
+from pgcli.nn.masks import masked_bits, masked_choices
 from pgcli.nn.normalize import EPS
 
 Forward = Callable[[Any], np.ndarray]
-"""Raw observations [N, …] -> outputs of the policy head [N, A]."""
+"""Raw observations [N, …] -> outputs of the policy head [N, A], masked."""
 
 Sampler = Callable[[np.ndarray, Any], Any]
 
@@ -65,22 +69,22 @@ IN_PLACE: dict[str, Callable[[np.ndarray], None]] = {
 
 
 def make_forward(
-    params: Mapping[str, Any], obs_stats: Any, obs_space: ObsSpace, activation: str
+    params: Mapping[str, Any], obs_stats: Any, spec: EnvSpec, config: NetworkConfig
 ) -> Forward:
     """Policy of an `ActorCritic` with the torso `mlp`, for fixed parameters.
 
     Args:
       params: parameters of the network, as NumPy arrays.
       obs_stats: the agent's `ObsStats` as NumPy arrays, or None.
-      obs_space: observation space.
-      activation: activation of the hidden layers, a key of `IN_PLACE`.
+      spec: spaces of the environment.
+      config: the network.
     """
     torso = params["policy"]
     hidden = [torso[f"Dense_{i}"] for i in range(len(torso))]
     layers = [(layer["kernel"], layer["bias"]) for layer in hidden]
     kernel, bias = (params["policy_head"][name] for name in ("kernel", "bias"))
-    features = _features(obs_space, obs_stats)
-    activate = IN_PLACE[activation]
+    features = _features(spec.obs, obs_stats)
+    activate, key = IN_PLACE[config.activation], mask_key(spec.obs)
 
     def forward(obs: Any) -> np.ndarray:
         x = features(obs)
@@ -90,9 +94,37 @@ def make_forward(
             activate(x)
         head: np.ndarray = x @ kernel
         head += bias
-        return head
+        if key is None:
+            return head
+        masked: np.ndarray = masked_head(spec.action, head, obs[key], config)
+        return masked
 
     return forward
+
+
+def masked_head(
+    action: ActionSpace, head: np.ndarray, mask: np.ndarray, config: NetworkConfig
+) -> Any:
+    """Outputs of the policy head with invalid actions masked, as in `dist.masked`.
+
+    Args:
+      action: action space.
+      head: [N, A].
+      mask: [N, L].
+      config: the network.
+    """
+    if isinstance(action, Box):
+        return head
+    if isinstance(action, MultiBinary):
+        return masked_bits(head, mask, np)
+    if isinstance(action, Space):
+        return masked_choices(head, mask, component_sizes(action), np)
+    parts = [action[name] for name in sorted(action)]
+    outputs, _ = slices([part_head(part, config) for part in parts])
+    ends = np.cumsum([sum(component_sizes(part)) for part in parts])
+    cut = zip(parts, outputs, np.split(mask, ends[:-1], axis=-1), strict=True)
+    masked = [masked_head(part, head[..., own], x, config) for part, own, x in cut]
+    return np.concatenate(masked, axis=-1)
 
 
 def make_sampler(
@@ -152,7 +184,7 @@ def _choices(nvec: tuple[int, ...]) -> Sampler:
 def _features(space: ObsSpace, stats: Any) -> Callable[[Any], np.ndarray]:
     """Function from observations [N, …] to normalised features [N, n].
 
-    The features are in the order of `flatten_obs`.
+    The features are in the order of `flatten_obs`; action masks are no part of them.
     """
     clip = None if stats is None else float(stats.clip)
     if isinstance(space, Space):

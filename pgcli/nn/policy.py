@@ -10,7 +10,7 @@ from flax import struct
 
 from pgcli.arrays.shapes import Array, Bool, Float, Key
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import EnvSpec, ObsSpace, Space
+from pgcli.envs.base import EnvSpec, ObsSpace, Space, split_mask, without_mask
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.heads import identity, make_head
 from pgcli.nn.networks import ActorCritic, initial_carry
@@ -27,7 +27,7 @@ class Policy(NamedTuple):
     Attributes:
       init: key -> params. Consumes the key.
       initial_carry: batch size -> recurrent state [N, …]; () for feed-forward.
-      apply: (params, carry, obs, start, mask=None) -> (carry, Distribution, value).
+      apply: (params, carry, obs, start) -> (carry, Distribution, value).
         `start` marks states that begin an episode, at which a recurrent state is
         reset. Batch axes are those of `start`: of a recurrent policy (N,) for one step
         or (T, N) for a sequence, in which case the carry is returned after every step;
@@ -61,20 +61,17 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
       EnvironmentFailed: no distribution exists for the action space.
       UsageError: the configuration does not fit the spaces, or a user's network fails.
     """
-    head = make_head(spec, config)
-    network = ActorCritic(config, spec.obs, head)
-    check_networks(config, network, one_step(config, spec.obs, 2))
+    head, seen = make_head(spec, config), without_mask(spec.obs)
+    network = ActorCritic(config, seen, head)
+    check_networks(config, network, one_step(config, seen, 2))
 
     def init(key: Key[Array, ""]) -> Params:
-        return network.init(key, *one_step(config, spec.obs, 1))["params"]
+        return network.init(key, *one_step(config, seen, 1))["params"]
 
     def apply(
-        params: Params,
-        carry: Carry,
-        obs: Any,
-        start: Array,
-        mask: Array | None = None,
+        params: Params, carry: Carry, obs: Any, start: Array
     ) -> tuple[Carry, Distribution, Array]:
+        obs, mask = split_mask(spec.obs, obs)
         outputs: Any = network.apply({"params": params}, carry, obs, start)
         carry, dist, value = outputs
         return carry, dist if mask is None else dist.masked(mask), value
@@ -146,7 +143,6 @@ def unroll(
     first_carry: Carry,
     obs: Any,
     start: Bool[Array, "*batch"],
-    mask: Array | None = None,
 ) -> Unrolled:
     """Outputs of a policy for normalised observations.
 
@@ -158,7 +154,6 @@ def unroll(
       first_carry: recurrent state [N, …] before the first step; () for feed-forward.
       obs: [*batch, …]; for a recurrent policy the batch axes are (T, N).
       start: whether the step is the first of an episode.
-      mask: allowed actions [*batch, A], or None.
     """
-    carry, dist, value = policy.apply(params, first_carry, obs, start, mask)
+    carry, dist, value = policy.apply(params, first_carry, obs, start)
     return Unrolled(dist, value, carry)

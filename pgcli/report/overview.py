@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pgcli.charts import rows
-from pgcli.config.load import resolve
+from pgcli.config.load import of_run
 from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
 from pgcli.report.text import clock, interval, number, short
@@ -62,7 +62,7 @@ class Overview:
         return cls(
             run,
             summarize(run),
-            resolve(file=run.config_yaml, flags={}, sets=[]).config,
+            of_run(run.config_yaml).config,
             run.read_meta(),
             run.read_result() or {},
             run.best(),

@@ -69,9 +69,7 @@ class NumpyActor:
         """See `Actor.begin`."""
         # copied to NumPy once per rollout, so that a step needs no JAX
         params, stats = jax.device_get((agent.params, agent.obs_stats))
-        self._forward = make_forward(
-            params, stats, self._spec.obs, self._network.activation
-        )
+        self._forward = make_forward(params, stats, self._spec, self._network)
         self._sample = make_sampler(
             params.get("log_std"), self._spec.action, self._network
         )

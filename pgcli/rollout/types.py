@@ -49,7 +49,6 @@ class PolicyOutputs(struct.PyTreeNode, kw_only=True):
     dist: Distribution  # [T, N, …]: π_old(·|s)
     logp: Array  # [T, N]: log π_old(a|s)
     value: Array  # [T, N]: V(s_t)
-    action_mask: Array | None = None  # [T, N, A]
 
 
 class Transitions(Outcomes, Samples, kw_only=True):

@@ -11,7 +11,7 @@ from pgcli.charts import svg
 from pgcli.charts.base import Curve, Panel
 from pgcli.charts.rows import columns
 from pgcli.config.dump import flat, flow
-from pgcli.config.load import resolve
+from pgcli.config.load import of_run
 from pgcli.config.members import config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.errors import UsageError
@@ -93,7 +93,7 @@ def grouped(
     """
     groups: dict[str, dict[str, list[Series]]] = {key: {} for key in keys}
     for run in runs:
-        config = resolve(file=run.config_yaml, flags={}, sets=[]).config
+        config = of_run(run.config_yaml).config
         for key, series in _series(run, config, x, keys).items():
             for one in series:
                 label = one.label if group_by is None else _group_of(one, group_by)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pgcli.config.load import Resolved
+from pgcli.envs.base import mask_source
 from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.backend.accelerator import Accelerator
 from pgcli.training.loops.base import Loop
@@ -43,6 +44,7 @@ class RunContext:
             num_envs=config.env.num_envs,
             helpers=self.loop.helpers,
             parameters=self.loop.parameters,
+            action_mask=mask_source(self.loop.spec.obs) or "",
             seed=config.seed,
             members=config.num_members,
             accelerator=accelerator.platform,

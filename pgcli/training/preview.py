@@ -3,7 +3,7 @@
 from typing import Any
 
 from pgcli.config.schema import RunConfig
-from pgcli.envs.base import EnvSpec
+from pgcli.envs.base import EnvSpec, mask_source, without_mask
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.storage.loggers import require_packages
 from pgcli.training import space_defaults
@@ -21,7 +21,7 @@ def preview(config: RunConfig) -> dict[str, Any]:
 
     Returns:
       `warning` (a text or None), `accelerator, devices, observations, actions,
-      time_limit, parameters`.
+      action_mask, time_limit, parameters`.
 
     Raises:
       PgcliError: as at the start of training.
@@ -34,8 +34,9 @@ def preview(config: RunConfig) -> dict[str, Any]:
         "warning": space_defaults.warning(config, spec.obs),
         "accelerator": accelerator.platform,
         "devices": accelerator.devices,
-        "observations": describe(spec.obs),
+        "observations": describe(without_mask(spec.obs)),
         "actions": describe(spec.action),
+        "action_mask": mask_source(spec.obs),
         "time_limit": spec.max_episode_steps,
         "parameters": require_memory(config, setup),
     }

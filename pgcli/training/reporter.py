@@ -28,6 +28,7 @@ class RunInfo:
     devices: int = 1
     helpers: str = ""
     parameters: int = 0
+    action_mask: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import Box, ObsSpace, Space, limits
+from pgcli.envs.base import ActionMask, Box, ObsSpace, Space, limits
 from pgcli.rollout.types import Transitions
 
 NOT_FINITE, OUTSIDE = "is not finite", "is outside its space"
+NO_ACTION = "has no valid action, or values other than 0 and 1"
 OUTSIDE_HELP = (
     "correct observation_space, or what is returned; `pgcli envs check` shows values"
 )
@@ -26,12 +27,18 @@ def fields(space: ObsSpace) -> list[tuple[str, str]]:
     observations = [
         (
             "observation" if name is None else f"observation[{name!r}]",
-            NOT_FINITE if isinstance(part, Box) else OUTSIDE,
+            _problem(part),
         )
         for name, part in parts
     ]
     ends = ("last observation", NOT_FINITE)
     return [("action", NOT_FINITE), ("reward", NOT_FINITE), *observations, ends]
+
+
+def _problem(part: Space) -> str:
+    if isinstance(part, ActionMask):
+        return NO_ACTION
+    return NOT_FINITE if isinstance(part, Box) else OUTSIDE
 
 
 def first_fault(transitions: Transitions, space: ObsSpace) -> Array:
@@ -107,6 +114,10 @@ def bad_parts(part: Space | None, x: Array, axes: int) -> Array:
             for bound in limits(part)
         )
         bad = (flat < low) | (flat > high)
+    if isinstance(part, ActionMask):  # each component needs a valid value
+        groups = jnp.split(flat, np.cumsum(part.sizes)[:-1], axis=-1)
+        none = jnp.stack([(group <= 0).all(axis=-1) for group in groups], axis=-1)
+        bad = jnp.concatenate([bad, none], axis=-1)
     return bad.any(axis=-1)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from pgcli import versions
 from pgcli.config.bounds import STEPS
 from pgcli.config.dump import differences
-from pgcli.config.load import Resolved, from_mapping, resolve, to_mapping, to_yaml
+from pgcli.config.load import Resolved, from_mapping, of_run, to_mapping, to_yaml
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
@@ -261,7 +261,7 @@ def _stored(run: RunDirectory) -> Resolved:
     path = run.config_yaml
     if not path.is_file():
         raise UsageError("the run has no config.yaml", where=str(run.path))
-    stored = resolve(file=path, flags={}, sets=[])
+    stored = of_run(path)
     return dataclasses.replace(stored, preset=run.read_meta().get("preset"))
 
 

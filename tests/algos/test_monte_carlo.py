@@ -28,7 +28,6 @@ from support.tabular_mdp import (
     trajectories,
 )
 from support.toys import shape_of
-from support.update_cases import ascent, case, update
 
 from pgcli.algos import ALGORITHMS
 from pgcli.algos.base import Hyperparameters, as_leaves
@@ -275,15 +274,3 @@ def test_unsampled_action_loses_probability_without_a_baseline_only() -> None:
         # with b nothing pushes it either way but the difference of what was seen
         assert abs(unseen @ centred[:, action] / unseen.sum()) < 0.05
     assert (centred[missing] > 0).any()
-
-
-def test_forbidden_actions_are_no_choice() -> None:
-    # with one action allowed everywhere nothing can be learned
-    made = case("discrete")
-    mask = jnp.broadcast_to(jnp.array([True, False]), made.rollout.dist.logits.shape)
-    only = made.rollout.replace(
-        action=jnp.zeros_like(made.rollout.action), action_mask=mask
-    )
-    free = ascent(update("discrete", "reinforce", only.replace(action_mask=None))[0])
-    assert np.abs(free).max() > 0.1
-    assert not ascent(update("discrete", "reinforce", only)[0]).any()

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors import safe_open
-from support.agents import ACTIONS, SPACES, agent_of
+from support.agents import ACTIONS, SPACES, agent_of, masked_spec
 from support.small_runs import config, resolved
 
 from pgcli.cli.main import main
@@ -106,6 +106,25 @@ def test_memory_is_an_input_and_an_output(
         actions, *state = module.run(policy, tmp_path / "policy", (*batch, *state))
         np.testing.assert_array_equal(actions, loaded(whole))
         assert all((part != 0).all() for part in state)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "action", ["choices", pytest.param("bits", marks=pytest.mark.slow)]
+)
+def test_mask_is_an_input(format: str, action: str, tmp_path: Path) -> None:
+    spec = masked_spec(action)
+    agent, policy = agent_of(spec, NETWORK, True), make_policy(spec, NETWORK)
+    source = exported_policy(
+        Trained(Path("toy"), "toy", RUN, spec, policy, jax.device_put(agent), 1, ())
+    )
+    assert list(source.inputs) == ["observation", "mask"]
+    module = exports.module_of(format)
+    module.write(source, tmp_path / "policy")
+    obs, mask = sample_inputs(source, 6)
+    (actions,) = module.run(source, tmp_path / "policy", (obs, mask))
+    loaded = LoadedPolicy(source.trained, deterministic=True, seed=0)
+    np.testing.assert_array_equal(actions, loaded(obs, mask))
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -78,11 +78,12 @@ def test_numpy_forward_and_sampler_act_as_the_policy(
 ) -> None:
     agent, noise, expected, expected_head = acted(obs)[action, normalized]
     seen = observations(SPACES[obs])
-    head = make_forward(agent.params, agent.obs_stats, SPACES[obs], "tanh")(seen)
-    sample = make_sampler(
-        agent.params.get("log_std"), ACTIONS[action], config_of(action)
+    spec = EnvSpec("toy", SPACES[obs], ACTIONS[action])
+    network = config_of(action)
+    head = make_forward(agent.params, agent.obs_stats, spec, network)(seen)
+    taken = make_sampler(agent.params.get("log_std"), ACTIONS[action], network)(
+        head, noise
     )
-    taken = sample(head, noise)
     pairs = zip(jax.tree.leaves(taken), jax.tree.leaves(expected), strict=True)
     for found, one in pairs:
         assert found.dtype == one.dtype
@@ -107,5 +108,5 @@ def test_numpy_forward_leaves_observations_alone() -> None:
     params, stats = jax.device_get((agent.params, agent.obs_stats))
     seen = observations(FLAT)
     before = seen.copy()
-    make_forward(params, stats, FLAT, "relu")(seen)
+    make_forward(params, stats, spec, NetworkConfig(activation="relu"))(seen)
     np.testing.assert_array_equal(seen, before)

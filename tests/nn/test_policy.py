@@ -21,7 +21,7 @@ from support.toys import (
 from pgcli.config.schema import TORSOS, NetworkConfig
 from pgcli.envs.base import Box, Discrete, Space
 from pgcli.errors import EnvironmentFailed
-from pgcli.nn.distributions import Categorical, DiagGaussian
+from pgcli.nn.distributions import DiagGaussian
 from pgcli.nn.encoders import ACTIVATIONS
 from pgcli.nn.networks import flatten_obs
 from pgcli.nn.policy import Agent, Policy, draw_noise, make_policy, unroll
@@ -78,14 +78,6 @@ def test_gaussian_policy_begins_with_the_configured_spread_and_mean_near_zero() 
     np.testing.assert_array_equal(dist.log_std, np.full((3, 1), -0.5, np.float32))
     np.testing.assert_allclose(dist.mean, 0, atol=0.05)
     assert value.shape == (3,)
-
-
-def test_mask_reaches_the_distribution() -> None:
-    _, params, apply = made()
-    mask = np.array([[True, False], [False, True], [True, True]])
-    _, dist, _ = apply(params, (), OBS, START, mask)
-    assert isinstance(dist, Categorical)
-    np.testing.assert_array_equal(dist.logits.argmax(-1)[:2], [0, 1])
 
 
 def test_shared_networks_have_one_torso_and_separate_ones_two() -> None:

@@ -6,7 +6,15 @@ import jax
 import numpy as np
 
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import Box, Discrete, EnvSpec, MultiBinary, MultiDiscrete
+from pgcli.envs.base import (
+    ActionMask,
+    Box,
+    Discrete,
+    EnvSpec,
+    MultiBinary,
+    MultiDiscrete,
+    component_sizes,
+)
 from pgcli.nn.normalize import init_obs_stats
 from pgcli.nn.policy import Agent, make_policy
 
@@ -34,6 +42,13 @@ ACTIONS: dict[str, Any] = {
     },
 }
 NUM_ENVS = 6
+
+
+def masked_spec(action: str) -> EnvSpec:
+    """A plain observation with the mask of these actions."""
+    sizes = component_sizes(ACTIONS[action])
+    mask = ActionMask((sum(sizes),), sizes, "info")
+    return EnvSpec("toy", {"observation": FLAT, "mask": mask}, ACTIONS[action])
 
 
 def observations(space: Any) -> Any:

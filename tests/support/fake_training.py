@@ -151,6 +151,7 @@ def preview(config: Any) -> dict[str, Any]:
         "devices": 1,
         "observations": "float32[4]",
         "actions": "Discrete(2)",
+        "action_mask": None,
         "time_limit": 500,
         "parameters": 9155,
     }

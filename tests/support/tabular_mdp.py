@@ -117,7 +117,7 @@ def objective_gradient(mdp: MDP, logits: np.ndarray, step: float = 1e-5) -> np.n
     return gradient
 
 
-def apply(params: Any, carry: Any, obs: Any, start: Any, mask: Any = None) -> Any:
+def apply(params: Any, carry: Any, obs: Any, start: Any) -> Any:
     return carry, Categorical(obs @ params["logits"]), obs @ params["value"]
 
 

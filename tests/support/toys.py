@@ -169,9 +169,7 @@ def gated_policy(spec: EnvSpec, width: int = 3) -> Policy:
         }
         return params if discrete else params | {"log_std": jnp.zeros(num_actions)}
 
-    def apply(
-        params: Any, carry: Any, obs: Any, start: Any, mask: Any = None
-    ) -> tuple[Any, Any, Any]:
+    def apply(params: Any, carry: Any, obs: Any, start: Any) -> tuple[Any, Any, Any]:
         if start.ndim == 1:
             return one_step(params, carry, obs, start)
 
@@ -202,9 +200,9 @@ def linear_policy(spec: EnvSpec) -> Policy:
     }
     num_actions = sum(sizes.values())
 
-    def plain(space: Space, head: Any, log_std: Any, mask: Any) -> Any:
+    def plain(space: Space, head: Any, log_std: Any) -> Any:
         if isinstance(space, Discrete):
-            return Categorical(head) if mask is None else Categorical(head).masked(mask)
+            return Categorical(head)
         return DiagGaussian(head, jnp.broadcast_to(log_std, head.shape))
 
     def init(key: Any) -> Any:
@@ -216,16 +214,14 @@ def linear_policy(spec: EnvSpec) -> Policy:
             "log_std": jnp.full(num_actions, -0.2),
         }
 
-    def apply(
-        params: Any, carry: Any, obs: Any, start: Any, mask: Any = None
-    ) -> tuple[Any, Any, Any]:
+    def apply(params: Any, carry: Any, obs: Any, start: Any) -> tuple[Any, Any, Any]:
         head = obs @ params["head"]
         value = (obs @ params["value"])[..., 0] + params["bias"][0]
         dists, begin = {}, 0
         for name, size in sizes.items():
             own = slice(begin, begin + size)
             log_std = params["log_std"][own]
-            dists[name] = plain(parts[name], head[..., own], log_std, mask)
+            dists[name] = plain(parts[name], head[..., own], log_std)
             begin += size
         return carry, dists[""] if "" in dists else Joint(dists), value
 

@@ -104,14 +104,14 @@ def diff(
     terminal: Terminal, run: options.Run, runs_dir: options.RunsDir = RUNS_DIR
 ) -> None:
     """Show what a run changes in the preset of its environment."""
-    from pgcli.config.load import resolve
+    from pgcli.config.load import of_run
     from pgcli.config.preset_diff import preset_differences
     from pgcli.config.source import presets
     from pgcli.storage.run_directory import RunDirectory
 
     # the preset that the run started from, or else the one that there is
     directory = RunDirectory.find(run, runs_dir)
-    stored = resolve(file=directory.config_yaml, flags={}, sets=())
+    stored = of_run(directory.config_yaml)
     recorded = directory.read_meta().get("preset")
     known = recorded is not None and presets.named(recorded) is not None
     preset = recorded if known else stored.unused_preset

@@ -223,6 +223,9 @@ def _plan_text(data: dict[str, Any]) -> str:
         noun = "trajectory" if data["trajectories"] == 1 else "trajectories"
         batch = f"{data['trajectories']:,} {noun}"
 
+    actions = data["actions"]
+    if data["action_mask"] is not None:
+        actions += f", valid ones by {data['action_mask']}"
     # where values come from, members, and the shape of the network
     kind = f", defaults for {data['spaces']}" if data["spaces"] else ""
     config, limit, seed = data["config"], data["time_limit"], data["seed"]
@@ -241,7 +244,7 @@ def _plan_text(data: dict[str, Any]) -> str:
             ("algorithm", data["algo"]),
             ("environment", data["env"]),
             ("observations", data["observations"]),
-            ("actions", data["actions"]),
+            ("actions", actions),
             ("time limit", f"{limit:,} steps" if limit else "none"),
             ("network", f"{torso}, {data['parameters']:,} parameters"),
             ("preset", data["preset"] or "none" + kind),

@@ -65,6 +65,8 @@ def header(info: "RunInfo") -> str:
     backend = f"{info.backend} ×{info.num_envs}"
     if info.helpers:
         backend += f", {info.helpers}"
+    if info.action_mask:
+        backend += f", valid actions by {info.action_mask}"
     seeds = f"seed {info.seed}"
     if info.members > 1:
         seeds = f"{info.members} runs from seed {info.seed}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgcli.config.env_wrappers import may_change_returns
-from pgcli.config.schema import EnvConfig
+from pgcli.config.schema import AUTO_MASK, NO_MASK, EnvConfig
 from pgcli.envs import user_modules
 from pgcli.envs.failures import close_quietly
 from pgcli.envs.host import atari
@@ -38,6 +38,7 @@ class EnvFactory:
       obs_keys: parts of the observations to keep; None for all.
       atari: whether it is an Atari game with the usual preprocessing.
       raw_returns: whether it lists the returns beneath its wrappers.
+      action_mask: source of its action masks, as in `env.action_mask`.
     """
 
     id: str
@@ -48,6 +49,7 @@ class EnvFactory:
     atari: bool
     obs_keys: tuple[str, ...] | None = None
     raw_returns: bool = False
+    action_mask: str = NO_MASK
 
     def for_evaluation(self) -> "EnvFactory":
         """This factory, with `raw_returns` if the wrappers may change returns."""
@@ -64,17 +66,52 @@ class EnvFactory:
         """
         if _KEPT and _KEPT[0][0] == self:
             return _KEPT.pop()[1]
-        # imports gymnasium
-        from pgcli.envs.host.wrappers import RawReturns, RawRewards, wrap
+        from pgcli.envs.host.wrappers import RawReturns, with_parts  # imports gymnasium
+
+        with Waits(self):
+            source, made = self._mask_source()
+            env, rewards = made or self._in_wrappers()
+            env = with_parts(env, self.id, self.obs_keys, source)
+            return env if rewards is None else RawReturns(env, rewards)
+
+    def _in_wrappers(self) -> tuple[Any, Any]:
+        """(a new environment in the configured wrappers, its `RawRewards` or None)."""
+        from pgcli.envs.host.wrappers import RawRewards, wrap  # imports gymnasium
 
         make = atari.make_game if self.atari else make_registered
+        env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
+        rewards = RawRewards(env) if self.raw_returns else None
+        return wrap(rewards or env, self.wrappers, self.id), rewards
+
+    def _mask_source(self) -> tuple[str, Any]:
+        """(source of action masks, result of `_in_wrappers` if it was needed, or None).
+
+        If only `info` can show masks, an environment is made and reset; it is closed
+        afterwards, so that all others are new.
+        """
+        if self.action_mask != AUTO_MASK:
+            return self.action_mask, None
+        plain = dataclasses.replace(self, raw_returns=False)
+        for known, source in _SOURCES:
+            if known == plain:
+                return source, None
+        from pgcli.envs.host.action_masks import find_source  # imports gymnasium
+
+        made = self._in_wrappers()
+        source, is_new = find_source(made[0])
+        _SOURCES.append((plain, source))
+        if is_new:
+            return source, made
+        close_quietly(made[0])
+        return source, None
+
+    def with_mask_source(self) -> "EnvFactory":
+        """This factory with the source of action masks instead of `auto`."""
         with Waits(self):
-            env = make(self.id, self.name, self.kwargs, self.max_episode_steps)
-            if not self.raw_returns:
-                return wrap(env, self.wrappers, self.id, self.obs_keys)
-            rewards = RawRewards(env)
-            wrapped = wrap(rewards, self.wrappers, self.id, self.obs_keys)
-            return RawReturns(wrapped, rewards)
+            source, made = self._mask_source()
+            if made is not None:
+                close_quietly(made[0])
+        return dataclasses.replace(self, action_mask=source)
 
     def keep_one(self) -> Any:
         """A new environment, not to be reset, which the next call returns again.
@@ -100,8 +137,9 @@ class EnvFactory:
         Raises:
           TypeError: the keyword arguments are not plain data.
         """
+        json.dumps(dataclasses.asdict(self))  # raises before an environment is made
         data = {
-            "factory": dataclasses.asdict(self),
+            "factory": dataclasses.asdict(self.with_mask_source()),
             "modules": user_modules.NAMED,
             "registered": _registered(self.name),
         }
@@ -126,6 +164,9 @@ class EnvFactory:
             values[key] = None if values[key] is None else tuple(values[key])
         return cls(**values)
 
+
+_SOURCES: list[tuple[EnvFactory, str]] = []
+"""(factory with `auto`, the source of masks that was found in its environment)."""
 
 _KEPT: list[tuple[EnvFactory, Any]] = []
 """The environment that `keep_one` has made, unless it has been returned again."""
@@ -159,6 +200,8 @@ def env_factory(config: EnvConfig) -> EnvFactory:
         wrappers,
         config.backend == "atari",
         config.obs_keys,
+        # games of Atari have none
+        action_mask=NO_MASK if config.backend == "atari" else config.action_mask,
     )
 
 

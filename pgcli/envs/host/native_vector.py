@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pgcli.envs.actions import host_action
-from pgcli.envs.base import EnvState, HostSlot
+from pgcli.envs.base import EnvState, HostSlot, mask_source
 from pgcli.envs.failures import close_quietly, failed
 from pgcli.envs.host import contract
 from pgcli.envs.host.contract import ContractError
@@ -26,7 +26,7 @@ from pgcli.envs.host.lives import Lives
 from pgcli.envs.host.obs_space_check import checked_by_form, complaint
 from pgcli.envs.obs_trees import copy_obs, rows, set_rows
 from pgcli.envs.registry import unusable
-from pgcli.envs.spaces import make_spec
+from pgcli.envs.spaces import from_gymnasium, make_spec
 from pgcli.envs.state.capture import capture, malformed, restore, seed_spaces
 from pgcli.envs.waiting import Waits
 from pgcli.errors import CheckpointError, EnvironmentFailed, PgcliError, UsageError
@@ -86,11 +86,18 @@ class NativeVector:
         # one environment, for its registered time limit and entry point
         single = factory()
         spec, limit = single.spec, single.spec.max_episode_steps
+        masks = mask_source(from_gymnasium(single.observation_space, factory.id))
         single.close()
         if spec.vector_entry_point is None:
             raise UsageError(
                 f"environment `{factory.id}` has no vector entry point of its own",
                 help="set host.vectorizer to in_process",
+            )
+        if masks is not None:
+            raise UsageError(
+                f"native vector environments have no action masks, here {masks}",
+                where=f"environment {factory.id}",
+                help="set host.vectorizer to in_process, or env.action_mask to off",
             )
         # wrappers are not applied: the configuration allows none here
         kwargs = dict(factory.kwargs)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pgcli.envs.base import Box, Discrete, ObsSpace, limits
+from pgcli.envs.base import ActionMask, Box, Discrete, ObsSpace, limits
 
 _WHOLE = "biu"  # kinds of booleans and integers
 
@@ -30,7 +30,9 @@ def complaint(space: ObsSpace, obs: Any, batch: tuple[int, ...] = ()) -> str | N
             (name, complaint(part, obs[name], batch)) for name, part in space.items()
         )
         return next((f"[{name!r}] {words}" for name, words in parts if words), None)
-    # the usual case first: it occurs at every step
+    # the usual cases first: they occur at every step; masks were checked when made
+    if isinstance(space, ActionMask) and getattr(obs, "dtype", None) == np.int8:
+        return None
     if isinstance(space, Discrete) and isinstance(obs, int | np.integer) and not batch:
         inside = 0 <= obs - space.start < space.n
         return None if inside else _out_of_range(space, np.asarray(obs))

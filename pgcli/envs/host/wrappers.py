@@ -14,8 +14,10 @@ import numpy as np
 from gymnasium import spaces
 
 from pgcli.config.env_wrappers import MINIGRID, WRAPPERS, is_own, parse
+from pgcli.config.schema import NO_MASK
 from pgcli.envs import user_modules
 from pgcli.envs.failures import PASSED, in_words
+from pgcli.envs.host.action_masks import masked
 from pgcli.envs.obs_parts import chosen_parts
 from pgcli.envs.spaces import by_part, parts
 from pgcli.errors import UsageError
@@ -23,29 +25,47 @@ from pgcli.extras import pip_install
 from pgcli.suggest import did_you_mean
 
 
-def wrap(
-    env: Any, items: Sequence[Any], env_id: str, obs_keys: Sequence[str] | None = None
-) -> Any:
+def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
     """`env` in its wrappers, with observations of plain parts.
 
     Args:
       env: a Gymnasium environment.
       items: the wrappers, the innermost first, as in `env.wrappers`.
       env_id: its id in errors.
-      obs_keys: parts of its observations to keep; None for all.
 
     Raises:
-      UsageError: a wrapper does not fit the environment, or lacks its package, or a
-        key is no part of the observations.
+      UsageError: a wrapper does not fit the environment, or lacks its package.
     """
     for item in items:
         env = _wrapped(env, *parse(item), env_id)
+    return env
+
+
+def with_parts(
+    env: Any,
+    env_id: str,
+    obs_keys: Sequence[str] | None = None,
+    mask: str = NO_MASK,
+) -> Any:
+    """`env` with observations of plain parts, one of which is the action mask.
+
+    Args:
+      env: an environment in its wrappers.
+      env_id: its id in errors.
+      obs_keys: parts of its observations to keep besides the mask; None for all.
+      mask: source of its action masks, as in `env.action_mask`, without `auto`.
+
+    Raises:
+      UsageError: the masks do not exist, or a key is no part of the observations.
+    """
+    env, key = masked(env, mask, env_id)
     # nested parts have a `/` in their path, and parts of a Tuple are numbers
     space = env.observation_space
     compound = isinstance(space, spaces.Tuple | spaces.Dict)
     names = [path for path, _ in parts(space)] if compound else []
     if obs_keys is not None:
-        return NamedParts(env, chosen_parts(names, obs_keys, env_id))
+        kept = chosen_parts(names, obs_keys, env_id)
+        return NamedParts(env, kept if key in (None, *kept) else [*kept, str(key)])
     if any("/" in name or name.isdigit() for name in names):
         return NamedParts(env)
     return env

@@ -22,10 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pgcli import versions
 from pgcli.cache import cache_directory
 from pgcli.envs import user_modules
-from pgcli.envs.base import HostEnv
+from pgcli.envs.actions import random_action
+from pgcli.envs.base import HostEnv, mask_key, split_mask
 from pgcli.envs.host.env_factory import EnvFactory
 from pgcli.envs.host.in_process import InProcess
 from pgcli.envs.workers.shared_memory import Block, unnamed_file
@@ -173,7 +176,7 @@ def _remembered(key: str | None, measure: Callable[[], float]) -> float:
 
 
 def _stepper(env: HostEnv) -> Callable[[], Any]:
-    """A function that steps environments with a constant action, after a reset."""
+    """A function that steps environments with valid actions, after a reset."""
     # buffers of one step
     file = unnamed_file("pgcli-measure")
     try:
@@ -181,7 +184,16 @@ def _stepper(env: HostEnv) -> Callable[[], Any]:
     finally:
         os.close(file)
     env.reset(block.slot.obs)
-    return functools.partial(env.step, block.action, block.slot)
+    if mask_key(env.spec.obs) is None:
+        return functools.partial(env.step, block.action, block.slot)
+    generator = np.random.default_rng(0)
+
+    def step() -> Any:
+        mask, batch = split_mask(env.spec.obs, block.slot.obs)[1], (env.num_envs,)
+        action = random_action(env.spec.action, batch, generator, mask)
+        return env.step(action, block.slot)
+
+    return step
 
 
 def _timed(step: Callable[[], Any], seconds: float) -> float:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from pgcli.config.load import resolve
+from pgcli.config.load import of_run
 from pgcli.storage import json_files
 from pgcli.storage.loggers import LOGGERS
 from pgcli.storage.loggers.base import LoggedRun, Logger, Outcome
@@ -107,7 +107,7 @@ def follow(
     path, identity = run.path / f"{name}.json", run.identity()
     state = json_files.read_object(path) or {}
     logged: dict[str, int] = state.get("logged", {})
-    config = resolve(file=run.config_yaml, flags={}, sets=[]).config
+    config = of_run(run.config_yaml).config
     logged_run = LoggedRun(run.path, config, ids=dict(state.get("ids", {})))
 
     def store() -> None:

@@ -10,7 +10,7 @@ from flax import struct
 
 from pgcli.arrays.shapes import Array, Float, Key
 from pgcli.config.schema import NetworkConfig
-from pgcli.envs.base import ActionSpace, Box, EnvSpec
+from pgcli.envs.base import ActionSpace, Box, EnvSpec, split_mask
 from pgcli.nn.heads import make_head
 from pgcli.nn.joint import Joint
 from pgcli.nn.policy import Agent, Policy
@@ -60,6 +60,8 @@ def chance_policy(spec: EnvSpec, kind: str) -> Policy:
         # equal logits: uniform samples, and the first category as the mode
         outputs = jnp.zeros((*start.shape, head.num_outputs))
         dist: Any = head.make_dist(outputs, jnp.zeros(head.num_log_std))
+        mask = split_mask(spec.obs, obs)[1]
+        dist = dist if mask is None else dist.masked(mask)
         if kind == "random":
             dist = _uniform(spec.action, dist)
         return carry, dist, outputs

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pgcli.envs.base import (
+    ActionMask,
     Box,
     Discrete,
     EnvSpec,
@@ -52,6 +53,8 @@ def describe(space: ObsSpace) -> str:
         return f"Discrete({space.n})"
     if isinstance(space, MultiDiscrete):
         return f"MultiDiscrete({list(space.nvec)})"
+    if isinstance(space, ActionMask):
+        return f"ActionMask({list(space.shape)})"
     if isinstance(space, MultiBinary):
         return f"MultiBinary({list(space.shape)})"
     parts = (f"{name}: {describe(part)}" for name, part in sorted(space.items()))

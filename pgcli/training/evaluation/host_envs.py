@@ -11,7 +11,7 @@ import numpy as np
 
 from pgcli.config.schema import EnvConfig, HostConfig
 from pgcli.envs.actions import random_action
-from pgcli.envs.base import HostEnv, HostSlot
+from pgcli.envs.base import HostEnv, HostSlot, split_mask
 from pgcli.envs.failures import close_quietly
 from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.host.in_process import InProcess
@@ -150,7 +150,8 @@ class EvaluationEnvs:
             slot, generator = empty_slot(env), np.random.default_rng(0)
             env.reset(slot.obs)
             for _ in range(LONGEST - 1):
-                env.step(random_action(env.spec.action, (1,), generator), slot)
+                mask = split_mask(env.spec.obs, slot.obs)[1]
+                env.step(random_action(env.spec.action, (1,), generator, mask), slot)
                 if slot.start[0] or time.perf_counter() > end:
                     return
         except EnvironmentFailed:  # raised again when it matters

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pgcli.config.load import from_mapping
+from pgcli.config.load import from_checkpoint
 from pgcli.config.members import Member, config_of, members
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
+from pgcli.envs.action_masks import flat_mask
 from pgcli.envs.actions import host_action, row
-from pgcli.envs.base import EnvSpec, ObsSpace, Space
+from pgcli.envs.base import EnvSpec, ObsSpace, Space, mask_key
 from pgcli.envs.host.obs_space_check import complaint
 from pgcli.envs.spaces import by_part, spec_from_json
 from pgcli.errors import CheckpointError, PgcliError, UsageError
@@ -109,7 +110,7 @@ def load_agents(path: Path) -> list[Trained]:
     network_modules = stored.meta.get("network_modules", ())
     user_modules.require(network_modules, where, user_modules.NETWORK)
     try:
-        config = from_mapping(stored.meta["config"], source=where)
+        config = from_checkpoint(stored.meta["config"], where)
         spec = spec_from_json(stored.meta["env"])
         setup = make_setup(config, spec)
         template = agent_shapes(setup)
@@ -289,15 +290,22 @@ class LoadedPolicy:
             self._start[rows] = True
 
     @in_32_bits()
-    def __call__(self, obs: Any) -> Any:
+    def __call__(self, obs: Any, mask: Any = None) -> Any:
         """The action for one observation, or the actions for a batch.
 
+        Args:
+          obs: one observation, or a batch [N, …].
+          mask: the valid actions [L] or [N, L], 1 each, if the policy was trained with
+            action masks and they are not part of the observation.
+
         Raises:
-          ValueError: the observation does not fit the space of the training, or the
-            batch has another size than before and the policy has a memory.
+          ValueError: the observation or the mask does not fit the space of the
+            training, or the batch has another size than before and the policy has a
+            memory.
         """
         # a batch of observations [N, …], of one row if there is a single one
         spec = self.trained.spec
+        obs = _with_mask(spec, obs, mask)
         if not isinstance(spec.obs, Space):
             obs = by_part(obs)
             if self.trained.config.env.obs_keys is not None:
@@ -333,6 +341,42 @@ class LoadedPolicy:
         if self._carry is None or count != len(self._start):
             self._carry = policy.initial_carry(count)
             self._start = np.ones(count, bool)
+
+
+def _with_mask(spec: EnvSpec, obs: Any, mask: Any) -> Any:
+    """The observation in the space of the training, with its action mask as a part.
+
+    Args:
+      spec: spaces of the training.
+      obs: one observation or a batch, with or without the mask.
+      mask: the mask; None if there is none, or it is part of `obs`.
+
+    Raises:
+      ValueError: there is a mask for a policy without, or none for one with masks, or
+        it does not fit.
+    """
+    key = mask_key(spec.obs)
+    if key is None or not isinstance(spec.obs, Mapping):
+        if mask is not None:
+            raise ValueError("the policy was trained without action masks")
+        return obs
+    rest = [name for name in spec.obs if name != key]
+    parts: dict[str, Any] = {rest[0]: obs}
+    if isinstance(obs, Mapping):
+        parts = dict(obs)
+    elif isinstance(obs, tuple):
+        parts = by_part(obs)
+    own = parts.pop(key, None)
+    mask = own if mask is None else mask
+    if mask is None:
+        raise ValueError("the policy needs the valid actions: policy(obs, mask)")
+    parts = by_part(parts)
+    batched = rest[0] in parts and _batch(spec.obs[rest[0]], parts[rest[0]])
+    try:
+        rows = [flat_mask(spec.action, row) for row in (mask if batched else [mask])]
+    except ValueError as error:
+        raise ValueError(f"the action mask {error}") from None
+    return {**parts, key: np.stack(rows) if batched else rows[0]}
 
 
 def _as_batch(space: ObsSpace, obs: Any, batched: bool) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pgcli.config.load import from_mapping, to_mapping, to_yaml
+from pgcli.config.load import from_checkpoint, to_mapping, to_yaml
 from pgcli.config.members import Member, config_of, members
 from pgcli.errors import UsageError
 from pgcli.storage import checkpoint
@@ -37,7 +37,7 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
     # the member
     stored, _ = checkpoint.newest_verified(run.checkpoints)
     check_meta(stored)
-    config = from_mapping(stored.meta["config"], source=str(stored.path))
+    config = from_checkpoint(stored.meta["config"], str(stored.path))
     several = members(config) if config.has_members else []
     member = find_member(several, text, str(run.path))
 

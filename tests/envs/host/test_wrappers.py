@@ -13,7 +13,7 @@ from pgcli.envs.actions import env_action
 from pgcli.envs.base import Box, Discrete, MultiBinary, MultiDiscrete
 from pgcli.envs.host.env_factory import env_factory
 from pgcli.envs.host.in_process import InProcess
-from pgcli.envs.host.wrappers import NamedParts, wrap
+from pgcli.envs.host.wrappers import NamedParts, with_parts
 from pgcli.envs.obs_trees import empty_obs
 from pgcli.envs.spaces import from_gymnasium, spec_from_json, spec_to_json
 from pgcli.envs.state.value_kinds import name_of
@@ -94,13 +94,13 @@ def test_compound_observations_are_named_by_their_paths() -> None:
 
 
 def test_obs_keys_choose_parts_and_all_parts_of_a_part() -> None:
-    env = wrap(Rooms(), (), "Rooms-v0", ["1", "0"])
+    env = with_parts(Rooms(), "Rooms-v0", ["1", "0"])
     assert list(env.observation_space) == ["0", "1/gear", "1/turn"]
     obs, _ = env.reset(seed=0)
     assert env.observation_space.contains(obs)
-    assert list(wrap(Rooms(), (), "", ["1/turn"]).observation_space) == ["1/turn"]
+    assert list(with_parts(Rooms(), "", ["1/turn"]).observation_space) == ["1/turn"]
     with pytest.raises(UsageError, match="no part `1/tun`") as raised:
-        wrap(Rooms(), (), "Rooms-v0", ["1/tun"])
+        with_parts(Rooms(), "Rooms-v0", ["1/tun"])
     assert "did you mean `1/turn`?" in str(raised.value.help)
     with pytest.raises(UsageError, match="neither a Dict nor a Tuple"):
         env_factory(EnvConfig("CartPole-v1", obs_keys=("x",)))()
