@@ -51,11 +51,11 @@ _OFF_POLICY = (
     "it is off-policy, and pgcli trains by policy gradient; its nearest is `ppo2`. "
     "Stable-Baselines3 and SBX have SAC, TD3 and DQN"
 )
-_RECURRENT = "policies have no memory here, and no action masks; sb3-contrib has both"
 _ALGORITHMS: Mapping[str, str] = {
     _OFF_POLICY: "c51 crossq d4pg ddpg ddqn dqn dqn-atari dreamer droq her iqn mpo "
     "qr-dqn qrdqn r2d2 rainbow redq sac td3 td7 tqc",
-    _RECURRENT: "maskable-ppo maskableppo ppo-lstm ppo-recurrent ppolstm ppomask "
+    "`ppo2` takes action masks by `env.action_mask`": "maskable-ppo maskableppo ppomask",
+    "`ppo2` with --set network.memory=lstm": "ppo-lstm ppo-recurrent ppolstm "
     "recurrent-ppo recurrentppo rppo",
     "`a2c` is its synchronous form": "a3c",
     "`a2c` learns from advantages over a critic": "ac actor-critic",
