@@ -72,7 +72,7 @@ class Checked(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         self._step += 1
         obs: Any = self._obs()
-        reward: Any = 1.0
+        reward: Any = 1.0 if self._fault else float(action[0])
         terminated: Any = False
         if self._step == 5:
             match self._fault:
@@ -202,7 +202,9 @@ def test_check_sees_the_environment_in_its_wrappers() -> None:
 def test_check_reports_whether_a_run_resumes_exactly(
     fault: str, level: str, words: str
 ) -> None:
-    config = small("Checked-v0", f"env.kwargs={{fault: '{fault}'}}")
+    # the copy repeats squashed actions, which are not those of the rollout
+    squashed = "network.distribution=squashed_gaussian"
+    config = small("Checked-v0", f"env.kwargs={{fault: '{fault}'}}", squashed)
     findings = check_env(config, 0.01)["findings"]
     (found,) = (x for x in findings if "a stopped run" in x["message"])
     assert found["level"] == level
