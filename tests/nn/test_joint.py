@@ -88,11 +88,13 @@ def test_entropy_and_kl_agree_with_enumeration_of_the_discrete_parts() -> None:
     np.testing.assert_allclose(found[1], (p * (logp - logq)).sum(0), atol=1e-5)
 
 
-def test_a_mask_of_one_part_leaves_the_others() -> None:
-    allowed = np.array([[True, False, False], [False, True, True]])
-    masked = JOINT.masked({"gear": jnp.asarray(allowed), "aim/0": None})
-    assert masked.parts["aim/1"] is JOINT.parts["aim/1"]
-    np.testing.assert_array_equal(quick_jit(lambda x: x.mode())(masked)["gear"], [0, 1])
+def test_parts_of_a_mask_are_in_the_order_of_names_without_boxes() -> None:
+    # of each row: two pairs (may be 0, may be 1) for the bits, then three gears
+    mask = jnp.int32([[1, 0, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 1, 1]])
+    mode = quick_jit(lambda dist: dist.masked(mask).mode())(JOINT)
+    np.testing.assert_array_equal(mode["gear"], [0, 1])
+    np.testing.assert_array_equal(mode["aim/1"], [[0, 0], [1, 0]])
+    np.testing.assert_array_equal(mode["aim/0"], MEAN)
 
 
 def test_parts_of_a_head_read_outputs_of_their_own() -> None:
