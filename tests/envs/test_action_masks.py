@@ -211,3 +211,12 @@ def test_device_masks_are_a_key_of_the_observation() -> None:
     assert off.spec.obs["action_mask"] == MultiBinary((4,))
     with pytest.raises(UsageError, match="one of several keys"):
         make_device_env(EnvConfig("func:MaskedFunc", action_mask="legal"))
+
+
+def test_obs_keys_keep_the_mask() -> None:
+    host = EnvConfig("Masked-v0", kwargs={"source": "key"}, obs_keys=("observation",))
+    with closing(make_host_env(host, SEEDS)) as env:
+        assert mask_key(env.spec.obs) == "action_mask"
+        play(env)
+    device = make_device_env(EnvConfig("func:MaskedFunc", obs_keys=("place",)))
+    assert list(device.spec.obs) == ["place", "action_mask"]
