@@ -54,7 +54,8 @@ _OFF_POLICY = (
 _ALGORITHMS: Mapping[str, str] = {
     _OFF_POLICY: "c51 crossq d4pg ddpg ddqn dqn dqn-atari dreamer droq her iqn mpo "
     "qr-dqn qrdqn r2d2 rainbow redq sac td3 td7 tqc",
-    "`ppo2` takes action masks by `env.action_mask`": "maskable-ppo maskableppo ppomask",
+    "`ppo2` takes action masks by `env.action_mask`": "maskable-ppo maskableppo "
+    "ppomask",
     "`ppo2` with --set network.memory=lstm": "ppo-lstm ppo-recurrent ppolstm "
     "recurrent-ppo recurrentppo rppo",
     "`a2c` is its synchronous form": "a3c",
