@@ -43,7 +43,7 @@ def test_runs_that_differ_in_numbers_share_their_programs(loop: str) -> None:
         setup, blank = make_setup(cfg, env.spec), structure(make_knobs(cfg))
         if loop == "host":
             return shared(make_learner, setup, None, blank)[1]
-        return shared(_jit_training, setup, env, None, blank)[1]
+        return shared(_jit_training, setup, env, None, blank, None)[1]
 
     first = program()
     assert program("optimizer.lr=1e-3", "steps=7", seed=1) is first

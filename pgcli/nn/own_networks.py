@@ -114,10 +114,7 @@ def check_networks(config: NetworkConfig, network: nn.Module, arguments: Any) ->
     Raises:
       UsageError: the user's network raises, or has a state besides its parameters.
     """
-    names = own_names(config)
-    if not names:
-        return
-    named = " and ".join(f"`{name}`" for name in names)
+    named = " and ".join(f"`{name}`" for name in own_names(config))
     files = {sys.modules[module].__file__ for module in modules_of(config)}
 
     def init_and_apply(key: Array) -> Any:

@@ -15,7 +15,7 @@ from pgcli.nn.distributions import Distribution
 from pgcli.nn.heads import identity, make_head
 from pgcli.nn.networks import ActorCritic, initial_carry
 from pgcli.nn.normalize import ObsStats, normalize_obs
-from pgcli.nn.own_networks import check_networks
+from pgcli.nn.own_networks import check_networks, own_names
 
 Params = Any
 Carry = Any
@@ -63,7 +63,8 @@ def make_policy(spec: EnvSpec, config: NetworkConfig) -> Policy:
     """
     head, seen = make_head(spec, config), without_mask(spec.obs)
     network = ActorCritic(config, seen, head)
-    check_networks(config, network, one_step(config, seen, 2))
+    if own_names(config):
+        check_networks(config, network, one_step(config, seen, 2))
 
     def init(key: Key[Array, ""]) -> Params:
         return network.init(key, *one_step(config, seen, 1))["params"]

@@ -43,6 +43,13 @@ class RunState(struct.PyTreeNode):
     reward_scaler: RewardScaler | None
 
 
+class DeviceState(struct.PyTreeNode):
+    """State of a run and of its environments."""
+
+    run: RunState
+    env: Any  # DeviceEnvState; () if every rollout begins with resets
+
+
 def init_tally(num_envs: int, collects: Collects = "steps") -> EpisodeTally:
     """A tally without episodes, with a ring for the last `RECENT`.
 

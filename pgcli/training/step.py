@@ -1,6 +1,5 @@
 """The update of one iteration, for both loops: from transitions to a new state."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -132,7 +131,7 @@ def agent_shapes(setup: Setup) -> Agent:
 
 
 def _agent_shapes(setup: Setup) -> Agent:
-    shapes: Agent = jax.eval_shape(partial(init_agent, setup), jax.random.key(0))
+    shapes: Agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
     return shapes
 
 

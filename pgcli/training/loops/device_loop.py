@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.sharding import Mesh, NamedSharding
 
 from pgcli.arrays import exact_count
@@ -23,7 +22,7 @@ from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import placement
-from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
+from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import (
@@ -35,8 +34,10 @@ from pgcli.training.loops.base import (
     to_words,
 )
 from pgcli.training.loops.chunk_size import Pace
+from pgcli.training.programs.key import description
+from pgcli.training.programs.store import kept
 from pgcli.training.seeds import Role, role_key
-from pgcli.training.state import RunState, from_arrays, to_arrays
+from pgcli.training.state import DeviceState, from_arrays, to_arrays
 from pgcli.training.step import (
     Knobs,
     Report,
@@ -59,13 +60,6 @@ RUN_SELDOM = compiler_options(xla_backend_optimization_level=1)
 
 MAX_CHUNK = 256
 """Largest number of iterations per call, whose reports are kept on the device."""
-
-
-class DeviceState(struct.PyTreeNode):
-    """State of a run and of its environments."""
-
-    run: RunState
-    env: Any  # DeviceEnvState; () if every rollout begins with resets
 
 
 def iterate(
@@ -174,20 +168,25 @@ def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
     return DeviceState(run, from_arrays(state.env, groups["env"], where))
 
 
-def _jit_evaluation(env: DeviceEnv, policy: Policy, episodes: int) -> Any:
-    """The jitted evaluation of a policy's modes."""
+def _jit_evaluation(
+    env: DeviceEnv, policy: Policy, episodes: int, described: Any
+) -> Callable[..., Played]:
+    """The jitted evaluation of a policy's modes; `described` as of `kept`."""
     play = partial(evaluate_on_device, env, policy, episodes, True)
-    return jax.jit(play, compiler_options=RUN_SELDOM)
+    return kept(play, "evaluation", described, compiler_options=RUN_SELDOM)
 
 
 def _jit_training(
-    setup: Setup, env: DeviceEnv, mesh: Mesh | None, structure: Knobs
+    setup: Setup, env: DeviceEnv, mesh: Mesh | None, structure: Knobs, described: Any
 ) -> tuple[Callable[..., DeviceState], Callable[..., Any]]:
-    """(initialisation, training), jitted for one device or split along environments."""
+    """(initialisation, training), jitted for one device or split along environments.
+
+    `described` as of `kept`.
+    """
     init, chunk = partial(init_device, setup, env), partial(run_chunk, setup, env)
     if mesh is None:
-        begin = jax.jit(init, compiler_options=RUN_ONCE)
-        return begin, jax.jit(chunk, donate_argnums=1)
+        begin = kept(init, "initialisation", described, compiler_options=RUN_ONCE)
+        return begin, kept(chunk, "training", described, donate_argnums=1)
     everywhere = NamedSharding(mesh, EVERYWHERE)
     states = placement(mesh, jax.eval_shape(init, structure, jax.random.key(0)))
     on_mesh = jax.jit(
@@ -227,11 +226,13 @@ class DeviceLoop:
         self.setup = make_setup(config, env.spec, policy)
         self.parameters = require_memory(config, self.setup)
         self._eval_envs = config.eval.episodes
+        described = None if policy or mesh else description(config, env)
         self._evaluate = shared(
-            _jit_evaluation, env, self.setup.policy, self._eval_envs
+            _jit_evaluation, env, self.setup.policy, self._eval_envs, described
         )
+        blank = structure(make_knobs(config))
         self._begin, self._chunk = shared(
-            _jit_training, self.setup, env, mesh, structure(make_knobs(config))
+            _jit_training, self.setup, env, mesh, blank, described
         )
         self.restart(config)
 

@@ -39,7 +39,6 @@ from pgcli.training.loops.device_loop import (
     MAX_CHUNK,
     RUN_ONCE,
     RUN_SELDOM,
-    DeviceState,
     from_groups,
     init_device,
     to_groups,
@@ -47,6 +46,7 @@ from pgcli.training.loops.device_loop import (
 from pgcli.training.members.base import Members
 from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
+from pgcli.training.state import DeviceState
 from pgcli.training.step import Report, Setup, make_knobs, make_setup
 from pgcli.training.stop_signals import EvaluationStopped, never
 

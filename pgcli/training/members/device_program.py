@@ -16,7 +16,8 @@ from pgcli.arrays import exact_count
 from pgcli.arrays.sample_blocks import num_together
 from pgcli.arrays.shapes import Array
 from pgcli.envs.base import DeviceEnv
-from pgcli.training.loops.device_loop import MAX_CHUNK, DeviceState, iterate
+from pgcli.training.loops.device_loop import MAX_CHUNK, iterate
+from pgcli.training.state import DeviceState
 from pgcli.training.step import Knobs, Report, Setup
 
 

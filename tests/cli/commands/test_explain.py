@@ -31,8 +31,9 @@ from pgcli.config.load import resolve
 from pgcli.envs.make import make_device_env
 from pgcli.rollout.device_collector import begin
 from pgcli.training.loops.base import to_row, to_words
-from pgcli.training.loops.device_loop import DeviceState, run_chunk
+from pgcli.training.loops.device_loop import run_chunk
 from pgcli.training.seeds import role_key
+from pgcli.training.state import DeviceState
 from pgcli.training.step import init_run, make_knobs, make_setup
 
 Run = Callable[..., Any]

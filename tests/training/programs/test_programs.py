@@ -1,0 +1,198 @@
+"""Traced programs that are kept for later processes."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import struct
+from support.shared_loops import ENV, advance
+from support.small_runs import assert_same_bytes, config, snapshot
+
+from pgcli import cache, versions
+from pgcli.algos import ALGORITHMS
+from pgcli.config.schema import RunConfig
+from pgcli.envs.make import make_device_env
+from pgcli.training.loops.device_loop import DeviceLoop
+from pgcli.training.programs import key, store
+from pgcli.training.programs.key import description, program_key, sources
+from pgcli.training.programs.store import kept
+from pgcli.training.step import make_knobs
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the programs, empty."""
+    monkeypatch.setenv("PGCLI_CACHE", str(tmp_path))
+    return tmp_path / "traced"
+
+
+def key_of(cfg: RunConfig, name: str = "training") -> str:
+    described = description(cfg, make_device_env(cfg.env))
+    assert described is not None
+    return program_key(name, described, (make_knobs(cfg), np.zeros(2, np.float32)))
+
+
+def test_key_is_that_of_every_run_with_the_same_structure() -> None:
+    other = config(ENV, "optimizer.lr=0.5", "algo.gamma=0.5", "steps=9", seed=1)
+    assert key_of(other) == key_of(config(ENV))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "network.hidden=[9]",
+        "network.log_std_init=1",
+        "rollout.num_steps=16",
+        "env.num_envs=8",
+        "env.max_episode_steps=6",
+        "env.kwargs={length: 0.4}",
+        "normalize.obs=false",
+        "eval.episodes=5",
+        "algo.num_epochs=3",
+        "optimizer.max_grad_norm=null",
+    ],
+)
+def test_key_changes_with_the_configuration(changed: str) -> None:
+    assert key_of(config(ENV, changed)) != key_of(config(ENV))
+
+
+def test_key_changes_with_program_algorithm_and_environment() -> None:
+    keys = {
+        key_of(config(ENV)),
+        key_of(config(ENV), "evaluation"),
+        key_of(config(ENV, algo="a2c")),
+        key_of(config("func:Pendulum-v1")),
+    }
+    assert len(keys) == 4
+
+
+def test_key_changes_with_shapes_dtypes_and_structure_of_arguments() -> None:
+    x = np.zeros(2, np.float32)
+    arguments: list[Any] = [x, x[:1], x.astype(np.int32), [x], {"a": x}, (x, None)]
+    keys = {program_key("p", (), (argument,)) for argument in arguments}
+    assert len(keys) == len(arguments)
+    assert program_key("p", (), (x + 1,)) in keys  # values are no part of it
+
+
+def test_key_changes_with_whatever_traces_and_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cfg, keys = config(ENV), [key_of(config(ENV))]
+    monkeypatch.setenv("XLA_FLAGS", "--another")
+    keys.append(key_of(cfg))
+    with jax.debug_nans(True):
+        keys.append(key_of(cfg))
+    monkeypatch.setattr(versions, "recorded", lambda: {"jax": "0.99"})
+    keys.append(key_of(cfg))
+    monkeypatch.setattr(key, "sources", lambda: "other sources")
+    keys.append(key_of(cfg))
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    keys.append(key_of(cfg))
+    assert len(set(keys)) == len(keys)
+
+
+def test_sources_are_names_and_contents_of_all_modules(tmp_path: Path) -> None:
+    seen = []
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b/c.py", "1"), ("x.txt", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        sources.cache_clear()
+        seen.append(sources(tmp_path))
+    sources.cache_clear()
+    assert len(set(seen)) == 3
+    assert seen[2] == seen[3]  # no module
+
+
+def test_code_outside_of_pgcli_has_no_key() -> None:
+    cfg = config(ENV)
+    env = make_device_env(cfg.env)
+    theirs = dataclasses.replace(cfg.env, id="gymnax:CartPole-v1")
+    assert description(dataclasses.replace(cfg, env=theirs), env) is None
+    network = dataclasses.replace(cfg.network, torso="MyNet")
+    assert description(dataclasses.replace(cfg, network=network), env) is None
+    assert description(cfg, env._replace(cuts_at_limit_only=False)) is None
+
+
+def never_traced(x: Any) -> Any:
+    raise AssertionError("traced")
+
+
+def test_program_of_an_earlier_process_is_not_traced(files: Path) -> None:
+    key, x = jax.random.key(0), np.float32(2)
+
+    def function(key: Any, x: Any) -> Any:
+        return {"double": 2 * x, "key": jax.random.split(key)}
+
+    first = kept(function, "p", ())(key, x)
+    again = kept(lambda *_: never_traced(x), "p", ())(key, x)
+    assert float(again["double"]) == float(first["double"]) == 4
+    assert (again["key"] == first["key"]).all()
+    assert len(list(files.iterdir())) == 1
+
+
+def test_damaged_program_is_traced_again(files: Path) -> None:
+    x = np.float32(2)
+    kept(lambda x: 2 * x, "p", ())(x)
+    (file,) = files.iterdir()
+    sound = file.read_bytes()
+    for bad in (b"", b"x" * 5000, sound[:-1], sound + b"\0"):
+        file.write_bytes(bad)
+        assert float(kept(lambda x: 2 * x, "p", ())(x)) == 4
+        assert kept(never_traced, "p", ())(x) == 4
+
+
+class Unknown(struct.PyTreeNode):
+    x: Any
+
+
+def test_program_that_cannot_be_kept_is_traced(files: Path) -> None:
+    result = kept(lambda x: Unknown(2 * x), "p", ())(np.float32(2))
+    assert float(result.x) == 4
+    assert list(files.iterdir()) == []
+
+
+def test_without_a_description_or_a_directory_nothing_is_kept(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.float32(2)
+    assert float(kept(lambda x: 2 * x, "p", None)(x)) == 4
+    assert list(files.parent.iterdir()) == []
+    files.touch()  # a file where the directory would be
+    assert float(kept(lambda x: 2 * x, "p", ())(x)) == 4
+    monkeypatch.setenv("PGCLI_CACHE", "")
+    assert float(kept(lambda x: 2 * x, "p", ())(x)) == 4
+
+
+def test_oldest_of_too_many_programs_are_removed(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_FILES", 2)
+    for size in (1, 2, 3):
+        kept(lambda x: 2 * x, "p", ())(np.zeros(size, np.float32))
+    assert len(list(files.iterdir())) == 2
+
+
+def steps(cfg: RunConfig) -> dict[str, np.ndarray]:
+    cache._results.clear()
+    loop = DeviceLoop(cfg, make_device_env(cfg.env))
+    advance(loop, 3)
+    return snapshot(loop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_kept_programs_train_byte_for_byte(
+    algo: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config(ENV, algo=algo)
+    with monkeypatch.context() as without:
+        without.setenv("PGCLI_CACHE", "")
+        plain = steps(cfg)
+    assert_same_bytes(steps(cfg), plain)
+    assert len(list(files.iterdir())) == 2  # initialisation and training
+    with monkeypatch.context() as patched:
+        patched.setattr(jax.export, "export", never_traced)
+        assert_same_bytes(steps(cfg), plain)
