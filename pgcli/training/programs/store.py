@@ -63,14 +63,16 @@ def kept(
     directory = _directory()
     if directory is None:
         return plain
-    made: dict[str, Callable[..., Any]] = {}
+    made: dict[Any, Callable[..., Any]] = {}
 
     def call(*arguments: Any) -> Any:
-        key = program_key(name, described, arguments)
-        if key not in made:
-            program = _exported(function, directory / key, arguments)
-            made[key] = plain if program is None else jax.jit(program, **options)
-        return made[key](*arguments)
+        leaves, tree = jax.tree.flatten(arguments)
+        shapes = tree, *map(jax.typeof, leaves)
+        if shapes not in made:
+            path = directory / program_key(name, described, arguments)
+            program = _exported(function, path, arguments)
+            made[shapes] = plain if program is None else jax.jit(program, **options)
+        return made[shapes](*arguments)
 
     return call
 

@@ -76,7 +76,7 @@ def test_modules_of_a_run_are_named_again(
     ("env_id", "mode", "message"),
     [
         ("envpool:Ant-v4", None, "exists in vectors only"),
-        ("func:CartPole-v1", "rgb_array", "does not render"),
+        ("func:CartPole-v1", "human", "it has pictures only"),
     ],
 )
 def test_environment_that_cannot_be_made_is_refused(
