@@ -91,16 +91,20 @@ class EnvFactory:
         """
         if self.action_mask != AUTO_MASK:
             return self.action_mask, None
-        plain = dataclasses.replace(self, raw_returns=False)
+        # a window is opened for the environment that is used only
+        kwargs, human = self.kwargs, self.kwargs.get("render_mode") == "human"
+        if human:
+            kwargs = {key: x for key, x in kwargs.items() if key != "render_mode"}
+        plain = dataclasses.replace(self, raw_returns=False, kwargs=kwargs)
         for known, source in _SOURCES:
             if known == plain:
                 return source, None
         from pgcli.envs.host.action_masks import find_source  # imports gymnasium
 
-        made = self._in_wrappers()
+        made = (plain if human else self)._in_wrappers()
         source, is_new = find_source(made[0])
         _SOURCES.append((plain, source))
-        if is_new:
+        if is_new and not human:
             return source, made
         close_quietly(made[0])
         return source, None

@@ -210,7 +210,10 @@ def _environment(
         other = EnvConfig(env_id)
         wraps = not other.on_device and other.backend != "envpool"
         env = EnvConfig(
-            env_id, wrappers=env.wrappers if wraps else None, obs_keys=env.obs_keys
+            env_id,
+            wrappers=env.wrappers if wraps else None,
+            obs_keys=env.obs_keys,
+            action_mask=env.action_mask,
         )
     else:
         for trained in subject.trained:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgcli.config.load import from_checkpoint
 from pgcli.config.members import Member, config_of, members
-from pgcli.config.schema import RunConfig
+from pgcli.config.schema import NO_MASK, RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.action_masks import flat_mask
 from pgcli.envs.actions import host_action, row
@@ -112,6 +112,8 @@ def load_agents(path: Path) -> list[Trained]:
     try:
         config = from_checkpoint(stored.meta["config"], where)
         spec = spec_from_json(stored.meta["env"])
+        if mask_key(spec.obs) is None:  # no search for masks: it was trained without
+            config = config.with_values({"env.action_mask": NO_MASK})
         setup = make_setup(config, spec)
         template = agent_shapes(setup)
     except (LookupError, TypeError, ValueError, OverflowError, PgcliError) as error:

@@ -60,7 +60,7 @@ def test_one_environment_is_shown_and_plays_all_episodes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert shown("OnScreen-v0", "--json") == ExitCode.DONE
-    assert OnScreen.made == ["human"]
+    assert OnScreen.made.count("human") == 1
     result = json.loads(capsys.readouterr().out)
     assert (result["episodes"], result["return_mean"]) == (3, 3)
     assert result["env_changes"] == {}
