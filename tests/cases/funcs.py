@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
@@ -133,5 +134,7 @@ class Actions(Plain):
         self.action_space = space
 
     def reward(self, state: Any, action: Any, *more: Any) -> Any:
-        like = jnp.asarray(self.action_space.sample())
-        return jnp.float32((action.dtype, action.shape) == (like.dtype, like.shape))
+        like = jax.tree.leaves(self.action_space.sample())
+        pairs = zip(jax.tree.leaves(action), map(jnp.asarray, like), strict=True)
+        same = [(a.dtype, a.shape) == (b.dtype, b.shape) for a, b in pairs]
+        return jnp.float32(all(same))
