@@ -55,7 +55,7 @@ def test_wrappers_are_the_same_in_other_processes_and_threads(workers: str) -> N
     other = config("CartPole-v1", SCALED, f"host.workers={workers}")
     loops.append(HostLoop(other, like=loops[0]))
     with closing(loops[0]), closing(loops[1]):
-        first, second = ([loop.advance(64, 9.0)] for loop in loops)
+        first, second = ([loop.advance(64, 99.0)] for loop in loops)
     assert first == second
 
 
@@ -63,11 +63,11 @@ def test_wrappers_are_the_same_in_other_processes_and_threads(workers: str) -> N
 def test_run_with_a_counting_wrapper_resumes_exactly(tmp_path: Path) -> None:
     cfg = config("CartPole-v1", COUNTING, "steps=64")
     with closing(HostLoop(cfg)) as whole, closing(HostLoop(cfg, like=whole)) as half:
-        whole.advance(64, 9.0)
+        whole.advance(64, 99.0)
         half.advance(32, 9.0)
         with closing(HostLoop(cfg, like=whole)) as rest:
             assert rest.restore(half.snapshot(), "x") == "exact"
-            rest.advance(64, 9.0)
+            rest.advance(64, 99.0)
             assert_same_bytes(snapshot(whole), snapshot(rest))
 
 
