@@ -32,11 +32,11 @@ def env_action(space: ActionSpace, action: Any) -> Any:
     A continuous action is clipped to the bounds; the rollout stores the unclipped one.
     `action` is [] or [N] for Discrete, else [A] or [N, A], or a mapping of such parts.
     """
-    if isinstance(space, Mapping):
-        return {name: env_action(part, action[name]) for name, part in space.items()}
     # a policy counts from 0
     if isinstance(space, Discrete):
         return action + space.start
+    if not isinstance(space, Space):
+        return {name: env_action(part, action[name]) for name, part in space.items()}
     if isinstance(space, MultiDiscrete):
         action = action + np.asarray(space.start, np.int32).reshape(
             *(1,) * (action.ndim - 1), -1
@@ -51,7 +51,7 @@ def env_action(space: ActionSpace, action: Any) -> Any:
 def host_action(spec: EnvSpec, action: Any) -> Any:
     """`env_action` in the environment's own dtypes and structure: leaves [N, …]."""
     values, dtypes = env_action(spec.action, action), own_dtypes(spec)
-    if isinstance(spec.action, Space):
+    if spec.action_structure is None:
         return values.astype(dtypes, copy=False)
     parts = {name: x.astype(dtypes[name], copy=False) for name, x in values.items()}
     return assemble(spec.action_structure, parts)
@@ -59,9 +59,11 @@ def host_action(spec: EnvSpec, action: Any) -> Any:
 
 def own_dtypes(spec: EnvSpec) -> Any:
     """Dtype of the environment's own action space; for several parts, of each."""
+    if spec.action_dtype is not None:
+        return spec.action_dtype
     if isinstance(spec.action, Space):
-        return spec.action_dtype or spec.action.dtype
-    return spec.action_dtype or {name: x.dtype for name, x in spec.action.items()}
+        return spec.action.dtype
+    return {name: x.dtype for name, x in spec.action.items()}
 
 
 def structure_of(space: Any, path: str = "") -> Structure:
