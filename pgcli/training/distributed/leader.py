@@ -44,7 +44,7 @@ NOT_PGCLI = (
 """Errors of messages that are none of pgcli's; such a connection is closed."""
 
 SAY_SECONDS = 2.0
-"""Time after which the user is told which processes are missing."""
+"""Time after which a warning names the processes that are missing."""
 
 _POLL_SECONDS = 0.1
 
