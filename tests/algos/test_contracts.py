@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import jax
 import numpy as np
 import pytest
+from support.collected import LIMIT, NUM_ENVS, NUM_STEPS, collected
 from support.toys import (
     DISCRETE,
     FLAT,
     PARTS,
     TWO_KEYS,
-    OnHost,
     gated_policy,
     linear_policy,
     quick_jit,
@@ -26,16 +26,11 @@ from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.schema import NormalizeConfig, RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Policy
-from pgcli.rollout.device_collector import begin, collect
-from pgcli.rollout.device_episode_collector import collect_episodes
-from pgcli.rollout.host_collector import HostCollector
-from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
 from pgcli.training.loops.base import from_words, to_words
 from pgcli.training.step import Knobs, init_run, learn, make_knobs, make_setup
 from pgcli.training.step import init_agent as new_agent
 
-NUM_ENVS, NUM_STEPS, LIMIT, CAPACITY = 4, 8, 5, 8
 CASES = ("parts", "dict-recurrent")
 every_algorithm = pytest.mark.parametrize("algo", sorted(ALGORITHMS))
 FEW = ("reinforce", "trpo", "ppo2")
@@ -77,41 +72,7 @@ def transitions(name: str, collects: str, host: bool) -> Transitions:
     env, policy = world(name)
     setup = make_setup(config_of("ppo2"), env.spec, policy)
     agent = quick_jit(partial(new_agent, setup))(jax.random.key(0))
-    key = jax.random.key(1)
-    if host:
-        there: Any = OnHost(env, NUM_ENVS)
-        collector = (
-            HostCollector(there, policy, NUM_STEPS)
-            if collects == "steps"
-            else EpisodeCollector(there, policy, 1, LIMIT)
-        )
-        found = collector.collect(agent, key)
-    elif collects == "steps":
-        start = quick_jit(lambda key: begin(env, policy, key, NUM_ENVS))(key)
-        run = quick_jit(partial(collect, env, policy, num_steps=NUM_STEPS))
-        found = run(agent, start, key)[1]
-    else:
-        episodes = partial(collect_episodes, env, policy)
-        found = quick_jit(episodes, static_argnums=(2, 3))(agent, key, NUM_ENVS, LIMIT)
-    return with_capacity(jax.device_get(found))
-
-
-def with_capacity(found: Transitions) -> Transitions:
-    """With as many slots for final observations everywhere: one program for all."""
-    slots = len(found.final_index)
-    size = found.reward.size
-    used = min(slots, CAPACITY)
-    index = np.full(CAPACITY, size, np.int32)
-    index[:used] = found.final_index[:used]
-
-    def pad(x: np.ndarray) -> np.ndarray:
-        out = np.zeros((CAPACITY, *x.shape[1:]), x.dtype)
-        out[:used] = x[:used]
-        return out
-
-    return found.replace(
-        final_index=index, final_obs=jax.tree.map(pad, found.final_obs)
-    )
+    return collected(env, policy, agent, collects, host)
 
 
 class Learned(NamedTuple):

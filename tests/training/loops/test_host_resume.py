@@ -16,6 +16,7 @@ from support.checkpoints import digest
 from support.small_runs import BATCH, assert_same_bytes, config, resolved, snapshot
 from support.stateful_envs import Hidden, make, register
 
+from pgcli.algos import ALGORITHMS
 from pgcli.envs.state.physics_engines import NotRestoredError
 from pgcli.envs.waiting import Abandoned
 from pgcli.storage import checkpoint
@@ -68,9 +69,16 @@ def assert_continues(
     ("env_id", "sets", "algo", "needs"),
     [
         ("CartPole-v1", ("network.memory=lstm", LONGER), "ppo2", None),
-        pytest.param(
-            "CartPole-v1", ("network.memory=gru",), "reinforce", None, marks=SLOW
-        ),
+        *[
+            # as many environments as minibatches, where those cannot be fewer
+            pytest.param(
+                "CartPole-v1",
+                ("network.memory=gru", LONGER, "env.num_envs=8"),
+                *(algo, None),
+                marks=SLOW,
+            )
+            for algo in sorted(ALGORITHMS)
+        ],
         pytest.param("CartPole-v1", (), "reinforce", None, marks=SLOW),
         pytest.param("CartPole-v1", (NATIVE, LONGER), "ppo2", None, marks=SLOW),
         pytest.param("CartPole-v1", (THREAD, LONGER), "ppo2", None, marks=SLOW),
