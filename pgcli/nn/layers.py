@@ -98,11 +98,33 @@ def _dot_general(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Ar
     return jax.lax.dot_general(x, kernel, dimensions, **options)
 
 
+def row_of(index: Array) -> Callable[..., Array]:
+    """A `dot_general` for inputs that are one-hot at `index`: rows of the kernel.
+
+    On the CPU; on accelerators products are quick, and sums of gradients by row have no
+    fixed order.
+    """
+
+    def look_up(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
+        batch: object = x.shape[0]
+        if not isinstance(batch, int):  # symbolic: an export, for any platform
+            return _dot_general(x, kernel, dimensions, **options)
+        rows: Array = jax.lax.platform_dependent(
+            kernel,
+            cpu=lambda kernel: jnp.take(kernel, index, axis=0, mode="clip"),
+            default=lambda kernel: _dot_general(x, kernel, dimensions, **options),
+        )
+        return rows
+
+    return look_up
+
+
 def dense(
     width: int,
     init: float | Callable[..., Array],
     dtype: str = "float32",
     name: str | None = None,
+    dot_general: Callable[..., Array] | None = None,
 ) -> nn.Dense:
     """A dense layer that computes in `dtype`, with float32 parameters.
 
@@ -111,11 +133,12 @@ def dense(
       init: initialiser of the kernel; a number is the gain of an orthogonal one.
       dtype: dtype of the computation.
       name: name of its parameters.
+      dot_general: product of inputs and kernel, if it is a special one.
     """
     return nn.Dense(
         width,
         dtype=jnp.dtype(dtype),
         kernel_init=init if callable(init) else orthogonal(init),
         name=name,
-        dot_general=_dot_general,
+        dot_general=dot_general or _dot_general,
     )

@@ -1,6 +1,7 @@
 """Networks of policies and values."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from pgcli.arrays.shapes import Array
 from pgcli.config.schema import NetworkConfig, is_own_network
-from pgcli.envs.base import ObsSpace, Space
+from pgcli.envs.base import Discrete, ObsSpace, Space
 from pgcli.envs.obs_parts import encoded_parts
 from pgcli.nn.distributions import Distribution
 from pgcli.nn.encoders import (
@@ -19,9 +20,12 @@ from pgcli.nn.encoders import (
     flatten,
 )
 from pgcli.nn.heads import Head
-from pgcli.nn.layers import dense, kernel_init
+from pgcli.nn.layers import dense, kernel_init, row_of
 from pgcli.nn.memory import Memory, initial_state
 from pgcli.nn.own_networks import own_features
+
+ROWS_FROM = 128
+"""Values of a Discrete observation from which looking up a row beats a product."""
 
 
 def flatten_obs(space: ObsSpace, obs: Any) -> Array:
@@ -32,14 +36,22 @@ def flatten_obs(space: ObsSpace, obs: Any) -> Array:
     return jnp.concatenate([flatten(part, obs[key]) for key, part in parts], axis=-1)
 
 
-def _hidden(config: NetworkConfig, features: Array) -> Array:
+def _hidden(
+    config: NetworkConfig, features: Array, first: Callable[..., Array] | None = None
+) -> Array:
     """Outputs [*batch, hidden[-1]] of the hidden layers for features [*batch, n].
 
     Must be called in a module's compact method: the layers become that module's.
+
+    Args:
+      config: the networks.
+      features: inputs of the first layer.
+      first: product of features and kernel in the first layer, if it is a special one.
     """
     init = kernel_init(config.init, math.sqrt(2))
     for width in config.hidden:
-        features = dense(width, init, config.dtype)(features)
+        layer = dense(width, init, config.dtype, dot_general=first)
+        features, first = layer(features), None
         if config.layer_norm:
             features = nn.LayerNorm(dtype=jnp.dtype(config.dtype))(features)
         features = ACTIVATIONS[config.activation](features)
@@ -79,7 +91,9 @@ class Torso(nn.Module):
             features = encode_image(config.torso, self, config, space, obs)
             return _hidden(config, features)
         if set(encoders.values()) == {"mlp"}:
-            return _hidden(config, flatten_obs(space, obs))
+            is_index = isinstance(space, Discrete) and space.n >= ROWS_FROM
+            first = row_of(obs - space.start) if is_index else None
+            return _hidden(config, flatten_obs(space, obs), first)
 
         def encode(key: str, part: Space) -> Array:
             if encoders[key] == "mlp":

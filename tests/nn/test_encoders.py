@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from pgcli.nn import encoders
 from pgcli.nn.convolution import max_pool
 from pgcli.nn.encoders import encoders_of, not_normalized
 from pgcli.nn.layers import kernel_init
+from pgcli.nn.networks import ROWS_FROM
 from pgcli.nn.normalize import init_obs_stats, normalize_obs
 from pgcli.nn.policy import Policy, make_policy, zero_obs
 
@@ -85,6 +87,28 @@ def test_dict_without_images_or_with_mlp_has_dense_layers_only() -> None:
     assert set(shapes(policy_of(space, "mlp"))) == {"Dense_0"}
     assert set(shapes(policy_of({"i": GRID, "v": VECTOR}, "mlp"))) == {"Dense_0"}
     assert not not_normalized(NetworkConfig(), PARTS)
+
+
+def test_many_categories_are_rows_of_the_first_layer_as_one_hot_products_are() -> None:
+    spaces = Discrete(ROWS_FROM, start=2), Box((ROWS_FROM,), "float32", 0.0, 1.0)
+    policies = [policy_of(space, "mlp") for space in spaces]
+    index, start = jnp.array([2, 7, 2 + ROWS_FROM - 1, 7]), jnp.zeros(4, bool)
+    observed = index, jax.nn.one_hot(index - 2, ROWS_FROM)
+    params = policies[1].init(jax.random.key(0))
+
+    def loss(params: Any, policy: Policy, obs: Any) -> Any:
+        value = policy.apply(params, (), obs, start)[2]
+        return value @ jnp.arange(1.0, 5.0)
+
+    @quick_jit
+    def both(params: Any) -> Any:
+        pairs = zip(policies, observed, strict=True)
+        return [jax.value_and_grad(loss)(params, *pair) for pair in pairs]
+
+    rows, products = both(params)
+    # other order of sums, of 2 terms and zeros
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), rows, products)
+    assert np.any(rows[1]["policy"]["Dense_0"]["kernel"], axis=1).sum() == 3
 
 
 def test_pictures_with_an_encoder_are_not_normalized_and_stay_bytes() -> None:
