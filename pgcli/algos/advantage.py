@@ -1,8 +1,8 @@
 """Credit assignment: how good each action was. Axes: T time, N environments."""
 
-import jax
 import jax.numpy as jnp
 
+from pgcli.arrays.recursion import recur
 from pgcli.arrays.shapes import Array, Bool, Float
 from pgcli.rollout.types import Rollout
 
@@ -42,9 +42,7 @@ def gae(
         return advantage, advantage
 
     # from the last step backwards; nothing follows it
-    _, advantage = jax.lax.scan(
-        step, jnp.zeros_like(delta[0]), (delta, decay), reverse=True
-    )
+    _, advantage = recur(step, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)
     return advantage
 
 
@@ -133,9 +131,7 @@ def reward_to_go(
         return_ = reward + gamma * after
         return return_, return_
 
-    _, returns = jax.lax.scan(
-        step, jnp.zeros_like(reward[0]), reward * weight, reverse=True
-    )
+    _, returns = recur(step, jnp.zeros_like(reward[0]), reward * weight, reverse=True)
     return returns
 
 

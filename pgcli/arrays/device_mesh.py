@@ -16,6 +16,14 @@ from pgcli.arrays.shapes import Array
 DATA, SEED = "data", "seed"
 
 
+def on_cpu() -> bool:
+    """Whether programs are traced for the CPU; for GPUs and TPUs they have other forms.
+
+    The convolutions choose theirs when a program is lowered.
+    """
+    return jax.default_backend() == "cpu"
+
+
 def axis_size(name: str) -> int:
     """Number of devices along an axis of the ambient mesh; 1 without a mesh."""
     size: int = jax.sharding.get_abstract_mesh().shape.get(name, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pgcli.arrays.device_mesh import on_cpu
 from pgcli.arrays.shapes import Array
 
 BLOCK = 1024
@@ -24,7 +25,7 @@ def num_blocks(size: int) -> int:
     It is 1 if no number near the minimum divides `size`: a remainder would compile a
     second program.
     """
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return 1
     minimum = -(-size // BLOCK)
     divisors = (k for k in range(minimum, 2 * minimum) if size % k == 0)
@@ -33,7 +34,7 @@ def num_blocks(size: int) -> int:
 
 def num_together(samples: int) -> int:
     """Number of runs per block, each with a minibatch of `samples` samples."""
-    return max(1, BLOCK // samples) if jax.default_backend() == "cpu" else sys.maxsize
+    return max(1, BLOCK // samples) if on_cpu() else sys.maxsize
 
 
 def _cut(samples: Any, count: int) -> Any:

@@ -13,6 +13,7 @@ from flax import struct
 
 from pgcli.arrays import exact_count
 from pgcli.arrays.exact_count import Counter
+from pgcli.arrays.recursion import recur
 from pgcli.arrays.shapes import Array, Bool, Float
 from pgcli.envs.base import Box, ObsSpace, Space
 
@@ -167,6 +168,6 @@ def update_reward_scaler(
         total = jnp.where(weight > 0, gamma * total + reward, total)
         return jnp.where(done, 0.0, total), total
 
-    discounted, totals = jax.lax.scan(step, scaler.discounted, (reward, done, weight))
+    discounted, totals = recur(step, scaler.discounted, (reward, done, weight))
     mean, var = merge_moments(scaler.count, scaler.mean, scaler.var, totals, weight)
     return RewardScaler(_add_weight(scaler.count, weight), mean, var, discounted)

@@ -10,6 +10,7 @@ from flax import struct
 
 from pgcli.algos.base import LearnerState
 from pgcli.arrays import compensated_sum, exact_count
+from pgcli.arrays.recursion import recur
 from pgcli.arrays.shapes import Array, Bool, Float
 from pgcli.config.algorithms import Collects
 from pgcli.errors import CheckpointError
@@ -90,7 +91,7 @@ def update_tally(
         )
         return after, (return_ + remainder, length)
 
-    current, (returns, lengths) = jax.lax.scan(
+    current, (returns, lengths) = recur(
         step, (tally.return_, tally.remainder, tally.length), (reward, done, weight > 0)
     )
 

@@ -15,6 +15,7 @@ import jax
 import optax
 
 from pgcli.algos.base import LearnerState
+from pgcli.arrays.device_mesh import on_cpu
 from pgcli.cache import cache_directory
 from pgcli.nn.normalize import ObsStats, RewardScaler
 from pgcli.nn.policy import Agent
@@ -58,7 +59,7 @@ def kept(
       options: arguments of `jax.jit`.
     """
     plain = jax.jit(function, **options)
-    if described is None or jax.default_backend() != "cpu":
+    if described is None or not on_cpu():
         return plain
     directory = _directory()
     if directory is None:
