@@ -1,4 +1,4 @@
-"""`pgcli bench`: how training time is spent on this machine.
+"""`pgcli bench`: how training time is spent, and the limit of this machine.
 
 Each part is measured alone, after compilation: stepping the environments, collection,
 the update, and whole iterations. The rest of an iteration is overhead.
@@ -7,7 +7,7 @@ the update, and whole iterations. The rest of an iteration is overhead.
 import dataclasses
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgcli.arrays.device_mesh import COLUMNS, ROWS, per_device
 from pgcli.config.schema import RunConfig
+from pgcli.diagnose.limits import limits, measure, of_iteration
+from pgcli.diagnose.shares import advice, bottleneck, split
 from pgcli.envs.actions import random_action
 from pgcli.envs.base import DeviceEnv, EnvSpec, split_mask
 from pgcli.envs.make import make_device_env
@@ -51,6 +54,14 @@ class Parts(NamedTuple):
     whole: Callable[[], int]
 
 
+class Measured(NamedTuple):
+    """What is measured of a run."""
+
+    parts: Parts
+    transitions: Transitions
+    """Those that the update learns from."""
+
+
 @in_32_bits()
 def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
     """Rates of a configuration's parts, in environment steps per second.
@@ -61,8 +72,8 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
 
     Returns:
       `ok, algo, env, backend, num_envs, helpers, accelerator, devices, rates, shares,
-      act_microseconds, compile_seconds, memory_bytes, device_memory_bytes,
-      bottleneck`.
+      arithmetic, limits, act_microseconds, compile_seconds, memory_bytes,
+      device_memory_bytes, bottleneck, advice`.
 
     Raises:
       UsageError: the configuration has several members.
@@ -82,15 +93,20 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
         if device:
             env = make_device_env(config.env)
             loop = stack.enter_context(closing(DeviceLoop(config, env, mesh=mesh)))
-            parts = _on_device(config, env, loop, mesh)
+            parts, learned = _on_device(config, env, loop, mesh)
         else:
             loop = stack.enter_context(closing(HostLoop(config, mesh=mesh)))
-            parts = _on_host(config, loop, mesh, stack)
+            parts, learned = _on_host(config, loop, mesh, stack)
         # the first call compiles; its compilation time is reported alone
         parts.whole()
         compiled = clock.compile
         each = seconds / len(parts) / REPEATS
         rates = {name: rate(part, each) for name, part in parts._asdict().items()}
+        work = of_iteration(loop.setup, make_knobs(config), learned, mesh)
+        arithmetic = measure(work, mesh, rate)
+        # episodes have become longer during the measurement
+        before = loop.iteration
+        steps = parts.whole() / (loop.iteration - before)
     # shares of an iteration, and the time of acting per step of all environments
     shares = split(rates)
     memory = jax.devices()[0].memory_stats() or {}
@@ -106,11 +122,14 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
         "devices": backend.accelerator.devices,
         "rates": {name: round(value, 1) for name, value in rates.items()},
         "shares": {name: round(value, 4) for name, value in shares.items()},
+        "arithmetic": arithmetic,
+        "limits": limits(arithmetic, rates, steps),
         "act_microseconds": round(1e6 * acting * config.env.num_envs, 2),
         "compile_seconds": round(compiled, 3),
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "device_memory_bytes": memory.get("peak_bytes_in_use"),
         "bottleneck": bottleneck(shares),
+        "advice": advice(shares, config),
     }
 
 
@@ -127,37 +146,6 @@ def rate(part: Callable[[], int], seconds: float) -> float:
                 break
         best = max(best, steps / elapsed)
     return best
-
-
-def split(rates: Mapping[str, float]) -> dict[str, float]:
-    """Shares of an iteration's time: stepping, acting, update and the rest.
-
-    Parts that are slower alone than within an iteration are scaled to fill it.
-    """
-    # seconds per environment step of each part
-    collection = 1 / rates["collection"]
-    stepping = min(1 / rates["bare"], collection)
-    parts = {
-        "stepping": stepping,
-        "acting": collection - stepping,
-        "update": 1 / rates["update"],
-    }
-    # at least the sum of the parts, so that no share is negative
-    whole = max(1 / rates["whole"], sum(parts.values()))
-    shares = {name: part / whole for name, part in parts.items()}
-    return {**shares, "rest": 1 - sum(shares.values())}
-
-
-def bottleneck(shares: Mapping[str, float]) -> str:
-    """The largest share of an iteration in words."""
-    words = {
-        "stepping": "stepping the environments",
-        "acting": "acting: the policy's forward pass at every step, and storing",
-        "update": "the update",
-        "rest": "neither collection nor update: dispatch, logging, waiting",
-    }
-    name = max(shares, key=lambda name: shares[name])
-    return f"{shares[name]:.0%} of an iteration is {words[name]}"
 
 
 def wait(result: Any) -> None:
@@ -204,7 +192,9 @@ def _random_actions(spec: EnvSpec, num_steps: int, num_envs: int) -> Any:
     return random_action(spec.action, (num_steps, num_envs), generator)
 
 
-def _on_device(config: RunConfig, env: DeviceEnv, loop: DeviceLoop, mesh: Any) -> Parts:
+def _on_device(
+    config: RunConfig, env: DeviceEnv, loop: DeviceLoop, mesh: Any
+) -> Measured:
     # an untrained agent, environments at their start, and random actions [T, N, …]
     setup, policy = loop.setup, loop.setup.policy
     num_envs, num_steps = setup.columns, setup.num_steps
@@ -214,15 +204,18 @@ def _on_device(config: RunConfig, env: DeviceEnv, loop: DeviceLoop, mesh: Any) -
     drawn = _random_actions(env.spec, num_steps, num_envs)
     actions = jax.tree.map(jnp.asarray, drawn)
 
-    # environment steps without a policy
-    @jax.jit
-    def bare_steps(state: Any, actions: Any) -> Any:
+    # environment steps without a policy, on all devices
+    def steps_of_device(state: Any, actions: Any) -> Any:
         def step(state: Any, inputs: Any) -> Any:
             action, key = inputs
             state, _, outcome = step_and_reset(env, key, state, action)
             return state, outcome.reward
 
         return jax.lax.scan(step, state, (actions, jax.random.split(key, num_steps)))
+
+    bare_steps = jax.jit(
+        per_device(steps_of_device, in_specs=(ROWS, COLUMNS), out_specs=(ROWS, COLUMNS))
+    )
 
     # a rollout of the kind that the algorithm learns from
     @jax.jit
@@ -242,12 +235,13 @@ def _on_device(config: RunConfig, env: DeviceEnv, loop: DeviceLoop, mesh: Any) -
         wait(gather(agent, first))
         return steps
 
-    return Parts(
-        bare, collection, _updater(setup, config, transitions, mesh), _whole(loop)
-    )
+    update = _updater(setup, config, transitions, mesh)
+    return Measured(Parts(bare, collection, update, _whole(loop)), transitions)
 
 
-def _on_host(config: RunConfig, loop: HostLoop, mesh: Any, stack: ExitStack) -> Parts:
+def _on_host(
+    config: RunConfig, loop: HostLoop, mesh: Any, stack: ExitStack
+) -> Measured:
     # two more sets of environments, to collect and to step; closed by `stack`
     setup = loop.setup
     to_collect, to_step = (
@@ -286,6 +280,5 @@ def _on_host(config: RunConfig, loop: HostLoop, mesh: Any, stack: ExitStack) -> 
     def collection() -> int:
         return _count(collector.collect(agent, key))
 
-    return Parts(
-        bare, collection, _updater(setup, config, transitions, mesh), _whole(loop)
-    )
+    update = _updater(setup, config, transitions, mesh)
+    return Measured(Parts(bare, collection, update, _whole(loop)), transitions)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from support.small_runs import config
 
-from pgcli.diagnose.bench import bench, bottleneck, rate, split
+from pgcli.diagnose.bench import bench, rate
+from pgcli.diagnose.shares import bottleneck, split
 from pgcli.errors import UsageError
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
@@ -63,11 +64,16 @@ def test_bench_measures_every_part(
         return result
 
     monkeypatch.setattr("pgcli.diagnose.bench.rate", watched)
+    monkeypatch.setattr("pgcli.diagnose.limits.SECONDS", 0.01)
     result = bench(config(env_id, algo=algo), seconds=0.2)
     assert set(result["rates"]) == {"bare", "collection", "update", "whole"}
     assert min(result["rates"].values()) > 0
     assert sum(result["shares"].values()) == pytest.approx(1, abs=1e-3)
-    assert learned == [name == "whole" for name in result["rates"]]
+    # then the products and the functions
+    parts = [*result["rates"], "flops", "functions"]
+    assert learned == [name == "whole" for name in parts]
+    assert min(result["arithmetic"].values()) > 0
+    assert set(result["limits"]) == {"stepping", "arithmetic", "both"}
     assert result["memory_bytes"] > 2**26
     assert "of an iteration is" in result["bottleneck"]
 

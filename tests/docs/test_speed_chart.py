@@ -1,4 +1,4 @@
-"""`docs/images/speed.svg` shows figures of `docs/results.md`.
+"""`docs/images/speed.svg` shows figures of `docs/performance.md`.
 
 PGCLI_UPDATE_GOLDEN=1 draws it again.
 """
@@ -25,7 +25,7 @@ BAR, PITCH, TITLE = 16, 24, 30
 
 def rates(shape: str) -> dict[str, int]:
     """Steps per second by program, pgcli first, of one row of the table."""
-    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    text = (DOCS / "performance.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| {re.escape(shape)} \| ([\d,]+) \| (.*?) \|", text, re.M)
     assert row is not None, shape
     found = {"pgcli": row[1]} | dict(re.findall(r"([A-Z][\w ]*?) ([\d,]+)", row[2]))
@@ -56,7 +56,7 @@ def picture() -> str:
     )
 
 
-def test_chart_is_that_of_the_results() -> None:
+def test_chart_is_that_of_the_page() -> None:
     check_generated(PICTURE, picture())
 
 

@@ -21,6 +21,16 @@ NAMES = {
     "whole": "whole iterations",
 }
 
+COUNTED = {
+    "flops": ("matrix products, per iteration", "operations"),
+    "functions": ("tanh, exp, log …, per iteration", "values"),
+}
+LIMITS = {
+    "stepping": "environments only, reached by collection",
+    "arithmetic": "matrix products, tanh, exp, log … only",
+    "both": "both, reached by whole iterations",
+}
+
 Seconds = Annotated[
     float, options.option("--seconds X", "total time of the measurement")
 ]
@@ -72,10 +82,23 @@ def _text(result: Mapping[str, Any]) -> str:
         f"×{result['num_envs']}{helpers}), {result['accelerator']} ×{result['devices']}"
     )
 
+    # the limits, and the arithmetic behind them
+    limits = [
+        (LIMITS[name], f"{limit['steps_per_second']:,.0f}", f"{limit['reached']:.0%}")
+        for name, limit in result["limits"].items()
+    ]
+    done = result["arithmetic"]
+    arithmetic = [
+        (words, f"{short(done[name])} {unit} at {short(done[f'{name}_per_second'])}/s")
+        for name, (words, unit) in COUNTED.items()
+        if done[name]
+    ]
+
     # other costs
     memory = result["device_memory_bytes"]
     more = table(
         [
+            *arithmetic,
             ("acting, per step", f"{number(result['act_microseconds'])} µs"),
             ("compile", f"{number(result['compile_seconds'])} s"),
             ("memory", f"{short(result['memory_bytes'])}B resident at most")
@@ -88,7 +111,9 @@ def _text(result: Mapping[str, Any]) -> str:
         ]
     )
     rated = table(rows, header=(where, "STEPS/S", "OF AN ITERATION"))
-    return f"{rated}\n\n{more}\n\n{result['bottleneck']}"
+    limited = table(limits, header=("limits of this machine", "STEPS/S", "REACHED"))
+    said = f"{result['bottleneck']}; try: {result['advice']}"
+    return f"{rated}\n\n{limited}\n\n{more}\n\n{said}"
 
 
 COMMAND = Command(bench, EXAMPLES, flags=FLAGS)

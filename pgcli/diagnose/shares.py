@@ -1,0 +1,59 @@
+"""Shares of an iteration's time, the largest in words, and the settings to try."""
+
+from collections.abc import Mapping
+
+from pgcli.config.layout import minibatch_size
+from pgcli.config.schema import RunConfig
+from pgcli.training.backend.layout import SMALL_MINIBATCH
+
+
+def split(rates: Mapping[str, float]) -> dict[str, float]:
+    """Shares of an iteration's time: stepping, acting, update and the rest.
+
+    Parts that are slower alone than within an iteration are scaled to fill it.
+    """
+    # seconds per environment step of each part
+    collection = 1 / rates["collection"]
+    stepping = min(1 / rates["bare"], collection)
+    parts = {
+        "stepping": stepping,
+        "acting": collection - stepping,
+        "update": 1 / rates["update"],
+    }
+    # at least the sum of the parts, so that no share is negative
+    whole = max(1 / rates["whole"], sum(parts.values()))
+    shares = {name: part / whole for name, part in parts.items()}
+    return {**shares, "rest": 1 - sum(shares.values())}
+
+
+def bottleneck(shares: Mapping[str, float]) -> str:
+    """The largest share of an iteration in words."""
+    words = {
+        "stepping": "stepping the environments",
+        "acting": "acting: the policy's forward pass at every step, and storing",
+        "update": "the update",
+        "rest": "neither collection nor update: dispatch, logging, waiting",
+    }
+    name = _largest(shares)
+    return f"{shares[name]:.0%} of an iteration is {words[name]}"
+
+
+def advice(shares: Mapping[str, float], config: RunConfig) -> str:
+    """Settings to try against the largest share of an iteration."""
+    name, more = _largest(shares), f"--set env.num_envs={4 * config.env.num_envs}"
+    if name == "stepping" and not config.env.on_device:
+        return (
+            "--set host.workers=2, --set host.workers=thread, "
+            "--set host.vectorizer=native, or an environment on the device"
+        )
+    if name in ("stepping", "acting"):
+        return more
+    if name == "rest":
+        return f"{more}; `top` shows whether other processes use the cores"
+    if minibatch_size(config) < SMALL_MINIBATCH:
+        return f"minibatches of at least {SMALL_MINIBATCH} samples, for all cores"
+    return "fewer algo.num_epochs, a smaller network.hidden"
+
+
+def _largest(shares: Mapping[str, float]) -> str:
+    return max(shares, key=lambda name: shares[name])
