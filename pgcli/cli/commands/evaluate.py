@@ -10,6 +10,7 @@ import typer
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
+from pgcli.cli.quick_imports import quick_imports
 from pgcli.cli.terminal.console import Terminal, table, to_json
 from pgcli.cli.terminal.errors import newest_run
 from pgcli.cli.terminal.formatting import (
@@ -164,8 +165,10 @@ def evaluate(
     episodes_out = episodes_out and episodes_out.absolute()
     options.use_modules(env_modules, network_modules)
     from pgcli.cli.terminal.live_view import EpisodeLines
-    from pgcli.training.evaluation import evaluate as evaluation
-    from pgcli.training.evaluation import load_policy
+
+    with quick_imports():
+        from pgcli.training.evaluation import evaluate as evaluation
+        from pgcli.training.evaluation import load_policy
 
     played = target
     if agent == "trained":

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
+from pgcli.cli.quick_imports import quick_imports
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import next_step
 from pgcli.config.bounds import INT32, STEPS
@@ -82,7 +83,8 @@ def resume(
     if processes is not None and processes.index > 0:
         follow(terminal, processes, None)
         return
-    from pgcli.training import run as training
+    with quick_imports():
+        from pgcli.training import run as training
 
     result = watch(
         terminal,

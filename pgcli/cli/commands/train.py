@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
+from pgcli.cli.quick_imports import quick_imports
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import next_step
@@ -129,7 +130,8 @@ def train(
     if processes is not None and processes.index > 0:
         follow(terminal, processes, resolved.config)
         return
-    from pgcli.training import run as training
+    with quick_imports():
+        from pgcli.training import run as training
 
     result = watch(
         terminal,
