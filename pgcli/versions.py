@@ -194,3 +194,37 @@ def abandon_jax_distributed() -> None:
 
 
 _ABANDONED: list[Any] = []
+
+
+NOT_KEPT = (AttributeError, ImportError, NotImplementedError, RuntimeError, ValueError)
+"""Errors of the following functions if a version of JAX has other names."""
+
+
+def executable(compiled: Any) -> tuple[Callable[[list[Any]], list[Any]], bytes]:
+    """(function of arrays on one device, data for `load_executable`).
+
+    Args:
+      compiled: result of `jax.jit(…).lower(…).compile()`.
+    """
+    loaded = compiled.runtime_executable()
+    return functools.partial(_execute, loaded), loaded.serialize()
+
+
+def load_executable(data: bytes) -> Callable[[list[Any]], list[Any]]:
+    """An executable of another process as a function of arrays on the default device.
+
+    JAX has a public function for this, which reads pickles.
+    """
+    import jax
+    from jax._src.lib import xla_client  # type: ignore[attr-defined]
+
+    device = jax.config.jax_default_device or jax.devices()[0]  # type: ignore[attr-defined]
+    devices = xla_client.DeviceList((device,))
+    return functools.partial(
+        _execute, device.client.deserialize_executable(data, devices)
+    )
+
+
+def _execute(executable: Any, arrays: list[Any]) -> list[Any]:
+    results = executable.execute_sharded(arrays)
+    return [one for (one,) in results.disassemble_into_single_device_arrays()]

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.shapes import Array
 from pgcli.config.schema import NetworkConfig, is_own_network
 from pgcli.envs import user_modules
@@ -123,7 +124,7 @@ def check_networks(config: NetworkConfig, network: nn.Module, arguments: Any) ->
         return variables
 
     try:
-        found = jax.eval_shape(init_and_apply, jax.random.key(0))
+        found = jax.eval_shape(init_and_apply, random_keys.key(0))
     except (PgcliError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -7,9 +7,9 @@ seeds of runs.
 
 from typing import Literal
 
-import jax
 import numpy as np
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.shapes import Array
 from pgcli.errors import UsageError
 
@@ -17,15 +17,15 @@ Role = Literal["init", "train", "selection", "reporting"]
 ROLES: dict[Role, int] = {"init": 0, "train": 1, "selection": 2, "reporting": 3}
 
 
-def role_key(seed: int, role: Role) -> Array:
-    """The JAX key of a role in a run.
+def role_key(seed: int, role: Role, *numbers: int) -> Array:
+    """The JAX key of a role in a run, with further numbers folded in.
 
     Raises:
       UsageError: the seed is not in the range of seeds.
     """
     if not 0 <= seed < 2**32:
         raise UsageError(f"seed {seed} is not between 0 and 2³² − 1")
-    return jax.random.fold_in(jax.random.key(np.uint32(seed)), ROLES[role])
+    return random_keys.key(seed, ROLES[role], *numbers)
 
 
 def env_seeds(seed: int, role: Role, num_envs: int, episode_set: int = 0) -> list[int]:

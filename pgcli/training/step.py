@@ -8,7 +8,7 @@ import numpy as np
 
 from pgcli.algos import ALGORITHMS
 from pgcli.algos.base import Algorithm, Hyperparameters, as_leaves
-from pgcli.arrays import exact_count
+from pgcli.arrays import exact_count, random_keys
 from pgcli.arrays.shapes import Array, Key
 from pgcli.cache import shared
 from pgcli.config.schema import NormalizeConfig, RunConfig
@@ -131,7 +131,7 @@ def agent_shapes(setup: Setup) -> Agent:
 
 
 def _agent_shapes(setup: Setup) -> Agent:
-    shapes: Agent = jax.eval_shape(lambda: init_agent(setup, jax.random.key(0)))
+    shapes: Agent = jax.eval_shape(lambda: init_agent(setup, random_keys.key(0)))
     return shapes
 
 

@@ -1,6 +1,9 @@
 """Measurement of a run's time: total, training and compilation."""
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 
 import jax
 
@@ -9,11 +12,12 @@ _COMPILE_EVENTS = (
     "/jax/core/compile/backend_compile_duration",
 )
 _compiled = 0.0
+_thread = threading.local()
 
 
 def _listen(event: str, duration_secs: float, **_: str | int) -> None:
     global _compiled
-    if event in _COMPILE_EVENTS:
+    if not hasattr(_thread, "is_ignored") and event in _COMPILE_EVENTS:
         _compiled += duration_secs
 
 
@@ -23,6 +27,22 @@ jax.monitoring.register_event_duration_secs_listener(_listen)
 def compiled() -> float:
     """Seconds that this process has spent lowering and compiling since its start."""
     return _compiled
+
+
+def ignore_this_thread() -> None:
+    """Leaves out what this thread compiles: others work meanwhile."""
+    _thread.is_ignored = True
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """A block that waits for a compiled program, which counts as compilation."""
+    global _compiled
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        _compiled += time.perf_counter() - start
 
 
 class Clock:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.shapes import Array
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Space, Step
 from pgcli.envs.device.contract import cast_obs, cast_scalar
@@ -64,7 +65,7 @@ def from_reset_and_step(
             )
 
     # shapes and dtypes of a state after a reset
-    kinds = jax.eval_shape(lambda key: first(key)[0], jax.random.key(0))
+    kinds = jax.eval_shape(lambda key: first(key)[0], random_keys.key(0))
 
     # a step, cast to these dtypes and to those of a Step
     def after(key: Array, state: Any, action: Any) -> tuple[Any, Step]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.shapes import Array
 from pgcli.envs.base import DeviceEnv, EnvSpec, ObsSpace
 from pgcli.envs.device.adapter_support import (
@@ -91,7 +92,7 @@ def from_brax(
         raise UsageError(f"env.kwargs: {message}", where=f"environment {env_id}")
     # jit, so that the three uses of `begin` trace it once
     begin = jax.jit(env.reset)
-    shapes = jax.eval_shape(begin, jax.random.key(0)).obs
+    shapes = jax.eval_shape(begin, random_keys.key(0)).obs
     # the limit in our steps, rounded up
     limit = max_episode_steps or -(-episode_length // action_repeat)
     act = _repeated(env.step, action_repeat)

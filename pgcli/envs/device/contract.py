@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgcli.arrays import random_keys
 from pgcli.envs.actions import env_action, random_action
 from pgcli.envs.base import Box, DeviceEnv, MultiBinary, ObsSpace, Space
 from pgcli.errors import EnvironmentFailed
@@ -105,7 +106,7 @@ def check_contract(env: DeviceEnv) -> None:
         return EnvironmentFailed(f"the state{problem}", where=where, help=help)
 
     # lax.scan carries the state: structure, shapes and dtypes must stay the same
-    state, after, _ = jax.eval_shape(both, jax.random.key(0))
+    state, after, _ = jax.eval_shape(both, random_keys.key(0))
     before, later = (str(jax.tree.structure(tree)) for tree in (state, after))
     if before != later:
         raise refused(

@@ -12,6 +12,7 @@ import numpy as np
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import Discrete, ObsSpace, Space
 from pgcli.errors import AcceleratorError, UsageError
+from pgcli.nn.policy import Agent
 from pgcli.training.step import Setup, agent_shapes
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -23,10 +24,15 @@ NUMBERS = 6
 """Floats of a sample besides observation and action: reward, values, weight, …"""
 
 
-def require_memory(config: RunConfig, setup: Setup) -> int:
+def require_memory(config: RunConfig, setup: Setup, agent: Agent | None = None) -> int:
     """Number of parameters of an agent, if the arrays of a run fit in memory.
 
     The estimate is a lower bound, so that no run that fits is refused.
+
+    Args:
+      config: resolved configuration of the run.
+      setup: its static structure.
+      agent: an agent, or its shapes; None to find them.
 
     Raises:
       UsageError: they do not fit; the message has the sizes.
@@ -37,7 +43,7 @@ def require_memory(config: RunConfig, setup: Setup) -> int:
     rollout = samples * (obs + action + 4 * NUMBERS)
     if config.env.on_device:
         rollout = max(rollout, config.eval.episodes * obs)
-    arrays = jax.tree.leaves(agent_shapes(setup).params)
+    arrays = jax.tree.leaves((agent or agent_shapes(setup)).params)
     params = sum(int(math.prod(x.shape)) for x in arrays)
     need = config.num_members * (rollout + 4 * COPIES * params)
     have = available()

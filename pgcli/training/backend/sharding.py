@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.nn.policy import Agent
 from pgcli.rollout.types import TRANSITION_SPECS
@@ -50,7 +51,7 @@ def make_learner(
 
     # several: transitions are split along the environments, the rest is replicated
     everywhere = NamedSharding(mesh, EVERYWHERE)
-    states = placement(mesh, jax.eval_shape(init, structure, jax.random.key(0)))
+    states = placement(mesh, jax.eval_shape(init, structure, random_keys.key(0)))
     parts = jax.tree.map(lambda spec: NamedSharding(mesh, spec), TRANSITION_SPECS)
     compiled = jax.jit(
         step,

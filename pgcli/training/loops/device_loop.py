@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from pgcli.arrays import exact_count
+from pgcli.arrays import exact_count, random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE
 from pgcli.arrays.shapes import Array
 from pgcli.cache import shared
@@ -22,7 +22,7 @@ from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import placement
-from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
+from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import (
@@ -34,8 +34,8 @@ from pgcli.training.loops.base import (
     to_words,
 )
 from pgcli.training.loops.chunk_size import Pace
+from pgcli.training.programs.kept import Kept
 from pgcli.training.programs.key import description
-from pgcli.training.programs.store import kept
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.state import DeviceState, from_arrays, to_arrays
 from pgcli.training.step import (
@@ -170,32 +170,31 @@ def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
 
 def _jit_evaluation(
     env: DeviceEnv, policy: Policy, episodes: int, described: Any
-) -> Callable[..., Played]:
-    """The jitted evaluation of a policy's modes; `described` as of `kept`."""
+) -> Kept:
+    """The jitted evaluation of a policy's modes; `described` as of `Kept`."""
     play = partial(evaluate_on_device, env, policy, episodes, True)
-    return kept(play, "evaluation", described, compiler_options=RUN_SELDOM)
+    return Kept(play, "evaluation", described, compiler_options=RUN_SELDOM)
 
 
 def _jit_training(
     setup: Setup, env: DeviceEnv, mesh: Mesh | None, structure: Knobs, described: Any
-) -> tuple[Callable[..., DeviceState], Callable[..., Any]]:
+) -> tuple[Kept, Kept]:
     """(initialisation, training), jitted for one device or split along environments.
 
-    `described` as of `kept`.
+    `described` as of `Kept`.
     """
     init, chunk = partial(init_device, setup, env), partial(run_chunk, setup, env)
-    if mesh is None:
-        begin = kept(init, "initialisation", described, compiler_options=RUN_ONCE)
-        return begin, kept(chunk, "training", described, donate_argnums=1)
-    everywhere = NamedSharding(mesh, EVERYWHERE)
-    states = placement(mesh, jax.eval_shape(init, structure, jax.random.key(0)))
-    on_mesh = jax.jit(
-        chunk,
-        donate_argnums=1,
-        in_shardings=(everywhere, states, *(everywhere,) * 4),
-        out_shardings=(states, everywhere, everywhere),
+    once, places = {"compiler_options": RUN_ONCE}, dict[str, Any]()
+    if mesh is not None:
+        everywhere = NamedSharding(mesh, EVERYWHERE)
+        states = placement(mesh, jax.eval_shape(init, structure, random_keys.key(0)))
+        once["out_shardings"] = states
+        places["in_shardings"] = (everywhere, states, *(everywhere,) * 4)
+        places["out_shardings"] = (states, everywhere, everywhere)
+    return (
+        Kept(init, "initialisation", described, **once),
+        Kept(chunk, "training", described, donate_argnums=1, **places),
     )
-    return jax.jit(init, compiler_options=RUN_ONCE, out_shardings=states), on_mesh
 
 
 class DeviceLoop:
@@ -224,7 +223,6 @@ class DeviceLoop:
         self._mesh = mesh
         self.spec = env.spec
         self.setup = make_setup(config, env.spec, policy)
-        self.parameters = require_memory(config, self.setup)
         self._eval_envs = config.eval.episodes
         described = None if policy or mesh else description(config, env)
         self._evaluate = shared(
@@ -234,6 +232,8 @@ class DeviceLoop:
         self._begin, self._chunk = shared(
             _jit_training, self.setup, env, mesh, blank, described
         )
+        state = self._begin.eval_shape(blank, random_keys.key(0))
+        self.parameters = require_memory(config, self.setup, state.run.learner.agent)
         self.restart(config)
 
     def restart(self, config: RunConfig) -> None:
@@ -299,12 +299,12 @@ class DeviceLoop:
         self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """See `Loop.evaluate`."""
-        key, parts = role_key(seed, role), []
+        parts = []
         # one program for any number of episodes: waves of `eval.episodes`
         for wave in range(-(-episodes // self._eval_envs)):
             if stop(wave * self._eval_envs):
                 raise EvaluationStopped
-            parts.append(self._evaluate(self.agent(), jax.random.fold_in(key, wave)))
+            parts.append(self._evaluate(self.agent(), role_key(seed, role, wave)))
         played = gather(parts, episodes)
         self._news += self._bounds.news(strays(played.outside, played.lengths), None)
         return checked(played, self.spec, seed)

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.arrays.shapes import Array
 from pgcli.cache import shared
@@ -145,11 +145,10 @@ class DeviceMembers(Members):
 
     def _keys(self, role: Role, wave: int | None = None) -> Array:
         """Keys of all members [M], padded; of one wave of an evaluation if given."""
-        keys = [role_key(member.seed, role) for member in self.members]
-        if wave is not None:
-            keys = [jax.random.fold_in(key, wave) for key in keys]
-        every: Array = fill(jnp.stack(keys), self._places)
-        return every
+        numbers = () if wave is None else (wave,)
+        keys = [role_key(member.seed, role, *numbers) for member in self.members]
+        keys += keys[-1:] * (self._places - len(keys))
+        return random_keys.stack(keys)
 
     def advance(
         self, until: int, seconds: float, stop: Callable[[], bool] = never

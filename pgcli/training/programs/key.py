@@ -1,8 +1,11 @@
 """Keys of traced programs: everything that can change one is part of its key."""
 
+import contextlib
 import functools
 import hashlib
+import itertools
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,13 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device import functional
 from pgcli.nn.own_networks import own_names
+
+CPU_INFO = Path("/proc/cpuinfo")
+NAMED = ("model name", "flags", "CPU ", "Features")
+"""Lines that name a processor and its instruction sets."""
+
+VARIABLES = ("XLA_FLAGS", "PJRT_NPROC")
+"""Environment variables that XLA reads."""
 
 
 def description(config: RunConfig, env: DeviceEnv) -> tuple[Any, ...] | None:
@@ -38,22 +48,28 @@ def description(config: RunConfig, env: DeviceEnv) -> tuple[Any, ...] | None:
     )
 
 
-def program_key(
-    name: str, described: tuple[Any, ...], arguments: tuple[Any, ...]
-) -> str:
+def program_key(about: tuple[Any, ...], arguments: tuple[Any, ...]) -> str:
     """Key of a program, as a file name.
 
     Args:
-      name: which program of a run.
-      described: result of `description`.
+      about: name, description (result of `description`) and options of the program.
       arguments: its arguments, of which the shapes and the structure count.
     """
     leaves, tree = jax.tree.flatten(arguments)
     shapes = [(str(aval), aval.weak_type) for aval in map(jax.typeof, leaves)]
     settings = sorted(jax.config.values.items())
-    flags = os.environ.get("XLA_FLAGS")
-    about = (sources(), versions.recorded(), jax.default_backend(), flags, settings)
-    return _digest((name, described, str(tree), shapes, about))
+    variables = [os.environ.get(name) for name in VARIABLES]
+    here = (machine(), jax.default_backend(), variables, settings)
+    return _digest((about, str(tree), shapes, sources(), versions.recorded(), here))
+
+
+@functools.cache
+def machine() -> str:
+    """The processor for which XLA compiles: its model and instruction sets."""
+    with contextlib.suppress(OSError), CPU_INFO.open(encoding="utf-8") as lines:
+        first = itertools.takewhile(str.strip, lines)  # of several equal cores
+        return "".join(x for x in first if x.startswith(NAMED))
+    return platform.processor() or platform.machine()
 
 
 def _digest(value: Any) -> str:

@@ -1,6 +1,7 @@
-"""Traced programs that are kept for later processes."""
+"""Compiled programs that are kept for later processes."""
 
 import dataclasses
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from pgcli.algos import ALGORITHMS
 from pgcli.config.schema import RunConfig
 from pgcli.envs.make import make_device_env
 from pgcli.training.loops.device_loop import DeviceLoop
-from pgcli.training.programs import key, store
-from pgcli.training.programs.key import description, program_key, sources
-from pgcli.training.programs.store import kept
+from pgcli.training.programs import kept, key, results, store
+from pgcli.training.programs.kept import Kept
+from pgcli.training.programs.key import description, machine, program_key, sources
 from pgcli.training.step import make_knobs
 
 
@@ -26,13 +27,14 @@ from pgcli.training.step import make_knobs
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of the programs, empty."""
     monkeypatch.setenv("PGCLI_CACHE", str(tmp_path))
-    return tmp_path / "traced"
+    return tmp_path / "programs"
 
 
 def key_of(cfg: RunConfig, name: str = "training") -> str:
     described = description(cfg, make_device_env(cfg.env))
     assert described is not None
-    return program_key(name, described, (make_knobs(cfg), np.zeros(2, np.float32)))
+    about = name, described, []
+    return program_key(about, (make_knobs(cfg), np.zeros(2, np.float32)))
 
 
 def test_key_is_that_of_every_run_with_the_same_structure() -> None:
@@ -72,9 +74,9 @@ def test_key_changes_with_program_algorithm_and_environment() -> None:
 def test_key_changes_with_shapes_dtypes_and_structure_of_arguments() -> None:
     x = np.zeros(2, np.float32)
     arguments: list[Any] = [x, x[:1], x.astype(np.int32), [x], {"a": x}, (x, None)]
-    keys = {program_key("p", (), (argument,)) for argument in arguments}
+    keys = {program_key(("p",), (argument,)) for argument in arguments}
     assert len(keys) == len(arguments)
-    assert program_key("p", (), (x + 1,)) in keys  # values are no part of it
+    assert program_key(("p",), (x + 1,)) in keys  # values are no part of it
 
 
 def test_key_changes_with_whatever_traces_and_compiles(
@@ -83,15 +85,35 @@ def test_key_changes_with_whatever_traces_and_compiles(
     cfg, keys = config(ENV), [key_of(config(ENV))]
     monkeypatch.setenv("XLA_FLAGS", "--another")
     keys.append(key_of(cfg))
+    monkeypatch.setenv("PJRT_NPROC", "7")
+    keys.append(key_of(cfg))
     with jax.debug_nans(True):
         keys.append(key_of(cfg))
     monkeypatch.setattr(versions, "recorded", lambda: {"jax": "0.99"})
     keys.append(key_of(cfg))
     monkeypatch.setattr(key, "sources", lambda: "other sources")
     keys.append(key_of(cfg))
+    monkeypatch.setattr(key, "machine", lambda: "another processor")
+    keys.append(key_of(cfg))
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     keys.append(key_of(cfg))
     assert len(set(keys)) == len(keys)
+
+
+def test_key_changes_with_the_options_of_the_program() -> None:
+    options = [[], [("donate_argnums", 1)], [("donate_argnums", 0)]]
+    assert len({program_key(("p", (), each), ()) for each in options}) == 3
+
+
+def test_machine_is_model_and_instructions_of_its_first_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key, "CPU_INFO", tmp_path / "cpuinfo")
+    core = "model name: A\ncpu MHz: {}\nflags: avx\n\n"
+    key.CPU_INFO.write_text(core.format(1) + core.format(2))
+    assert machine.__wrapped__() == "model name: A\nflags: avx\n"
+    key.CPU_INFO.unlink()
+    assert machine.__wrapped__() == platform.processor() or platform.machine()
 
 
 def test_sources_are_names_and_contents_of_all_modules(tmp_path: Path) -> None:
@@ -116,54 +138,96 @@ def test_code_outside_of_pgcli_has_no_key() -> None:
     assert description(cfg, env._replace(cuts_at_limit_only=False)) is None
 
 
-def never_traced(x: Any) -> Any:
+def never_traced(*_: Any) -> Any:
     raise AssertionError("traced")
 
 
+def double(x: Any) -> Any:
+    return 2 * x
+
+
+TWO = np.float32(2)
+
+
 def test_program_of_an_earlier_process_is_not_traced(files: Path) -> None:
-    key, x = jax.random.key(0), np.float32(2)
+    keys, words = jax.random.split(jax.random.key(0)), np.zeros(2, np.float32)
 
-    def function(key: Any, x: Any) -> Any:
-        return {"double": 2 * x, "key": jax.random.split(key)}
+    def function(keys: Any, x: Any) -> Any:
+        return {
+            "double": 2 * x,
+            "none": None,
+            "pair": (x[:1], jax.random.split(keys[1])),
+        }
 
-    first = kept(function, "p", ())(key, x)
-    again = kept(lambda *_: never_traced(x), "p", ())(key, x)
-    assert float(again["double"]) == float(first["double"]) == 4
-    assert (again["key"] == first["key"]).all()
+    first = Kept(function, "p", ())(keys, words)
+    later = Kept(never_traced, "p", ())
+    again = later(keys, words)
+    assert jax.tree.structure(again) == jax.tree.structure(first)
+    for x, y in zip(jax.tree.leaves(again), jax.tree.leaves(first), strict=True):
+        assert (x == y).all()
+        assert jax.typeof(x) == jax.typeof(y)
+    shapes = later.eval_shape(keys, words)
+    assert shapes["pair"][1].dtype == keys.dtype
     assert len(list(files.iterdir())) == 1
 
 
-def test_damaged_program_is_traced_again(files: Path) -> None:
-    x = np.float32(2)
-    kept(lambda x: 2 * x, "p", ())(x)
+def test_prepared_program_is_called_with_the_arguments(files: Path) -> None:
+    program = Kept(double, "p", ())
+    program.prepare(jax.ShapeDtypeStruct((), np.float32))
+    assert float(program(TWO)) == 4
+    assert len(list(files.iterdir())) == 1
+
+
+def test_damaged_program_is_compiled_again(files: Path) -> None:
+    Kept(double, "p", ())(TWO)
     (file,) = files.iterdir()
     sound = file.read_bytes()
     for bad in (b"", b"x" * 5000, sound[:-1], sound + b"\0"):
         file.write_bytes(bad)
-        assert float(kept(lambda x: 2 * x, "p", ())(x)) == 4
-        assert kept(never_traced, "p", ())(x) == 4
+        assert float(Kept(double, "p", ())(TWO)) == 4
+        assert Kept(never_traced, "p", ())(TWO) == 4
 
 
 class Unknown(struct.PyTreeNode):
     x: Any
 
 
-def test_program_that_cannot_be_kept_is_traced(files: Path) -> None:
-    result = kept(lambda x: Unknown(2 * x), "p", ())(np.float32(2))
+def test_program_that_cannot_be_kept_is_compiled(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = Kept(lambda x: Unknown(2 * x), "p", ())(TWO)
     assert float(result.x) == 4
+    monkeypatch.setattr(versions, "executable", missing)
+    assert float(Kept(double, "p", ())(TWO)) == 4
     assert list(files.iterdir()) == []
+
+
+def missing(*_: Any) -> Any:
+    raise AttributeError("another version of JAX")
+
+
+def test_program_that_cannot_be_loaded_is_compiled(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Kept(double, "p", ())(TWO)
+    monkeypatch.setattr(versions, "load_executable", missing)
+    assert float(Kept(double, "p", ())(TWO)) == 4
+
+
+def test_result_names_no_type_but_the_known_ones() -> None:
+    with pytest.raises(KeyError):
+        results.from_json({"Popen": {}})
 
 
 def test_without_a_description_or_a_directory_nothing_is_kept(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x = np.float32(2)
-    assert float(kept(lambda x: 2 * x, "p", None)(x)) == 4
+    assert float(Kept(double, "p", None)(TWO)) == 4
     assert list(files.parent.iterdir()) == []
     files.touch()  # a file where the directory would be
-    assert float(kept(lambda x: 2 * x, "p", ())(x)) == 4
+    assert float(Kept(double, "p", ())(TWO)) == 4
     monkeypatch.setenv("PGCLI_CACHE", "")
-    assert float(kept(lambda x: 2 * x, "p", ())(x)) == 4
+    assert float(Kept(double, "p", ())(TWO)) == 4
 
 
 def test_oldest_of_too_many_programs_are_removed(
@@ -171,7 +235,7 @@ def test_oldest_of_too_many_programs_are_removed(
 ) -> None:
     monkeypatch.setattr(store, "MAX_FILES", 2)
     for size in (1, 2, 3):
-        kept(lambda x: 2 * x, "p", ())(np.zeros(size, np.float32))
+        Kept(double, "p", ())(np.zeros(size, np.float32))
     assert len(list(files.iterdir())) == 2
 
 
@@ -194,5 +258,5 @@ def test_kept_programs_train_byte_for_byte(
     assert_same_bytes(steps(cfg), plain)
     assert len(list(files.iterdir())) == 2  # initialisation and training
     with monkeypatch.context() as patched:
-        patched.setattr(jax.export, "export", never_traced)
+        patched.setattr(kept, "_compile", never_traced)
         assert_same_bytes(steps(cfg), plain)
