@@ -200,13 +200,26 @@ NOT_KEPT = (AttributeError, ImportError, NotImplementedError, RuntimeError, Valu
 """Errors of the following functions if a version of JAX has other names."""
 
 
-def executable(compiled: Any) -> tuple[Callable[[list[Any]], list[Any]], bytes]:
+def executable(lowered: Any) -> tuple[Callable[[list[Any]], list[Any]], bytes]:
     """(function of arrays on one device, data for `load_executable`).
 
+    JAX's own cache of programs is not used: XLA writes those that it has loaded without
+    their functions.
+
     Args:
-      compiled: result of `jax.jit(…).lower(…).compile()`.
+      lowered: result of `jax.jit(…).lower(…)`.
     """
-    loaded = compiled.runtime_executable()
+    from jax._src import compilation_cache
+    from jax._src.config import enable_compilation_cache
+
+    compilation_cache.reset_cache()  # JAX chooses once whether to use it
+    try:
+        with enable_compilation_cache(False):
+            loaded = lowered.compile().runtime_executable()
+            if compilation_cache.is_cache_used(loaded.client):
+                raise RuntimeError("another thread has compiled at the same time")
+    finally:
+        compilation_cache.reset_cache()
     return functools.partial(_execute, loaded), loaded.serialize()
 
 

@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[CACHE] = tempfile.mkdtemp(prefix="pgcli-tests-")
         os.environ[PROGRAMS] = os.path.join(os.environ[CACHE], "xla")
         # no directory: tracing checks shapes, and tests replace what is traced
-        Path(os.environ[CACHE], "traced").touch()
+        Path(os.environ[CACHE], "programs").touch()
 
 
 def pytest_collection_finish() -> None:

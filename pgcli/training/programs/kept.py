@@ -3,6 +3,7 @@
 A program that an earlier process has kept is neither traced nor lowered nor compiled.
 """
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from pgcli import versions
 from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import on_cpu
 from pgcli.training import timing
-from pgcli.training.programs import store
+from pgcli.training.programs import results, store
 from pgcli.training.programs.key import program_key
 from pgcli.training.programs.results import is_key
 
@@ -99,15 +100,14 @@ def _load(stored: store.Stored, otherwise: Run) -> Run:
 
 
 def _compile(lowered: Any, path: Path | None) -> Run:
+    if path is not None:
+        with contextlib.suppress(TypeError, *versions.NOT_KEPT):
+            described = results.to_json(lowered.out_info)
+            run, data = versions.executable(lowered)
+            store.write(path, described, data)
+            return _of_trees(run, lowered.out_info)
     compiled: Run = lowered.compile()
-    if path is None:
-        return compiled
-    try:
-        run, data = versions.executable(compiled)
-        store.write(path, store.Stored(lowered.out_info, data))
-    except (TypeError, *versions.NOT_KEPT):
-        return compiled
-    return _of_trees(run, lowered.out_info)
+    return compiled
 
 
 def _of_trees(run: Run, result: Any) -> Run:

@@ -53,14 +53,15 @@ def read(path: Path) -> Stored | None:
     return Stored(results.from_json(json.loads(described)), zlib.decompress(data))
 
 
-def write(path: Path, program: Stored) -> None:
+def write(path: Path, described: Any, executable: bytes) -> None:
     """Keeps a program behind its digest, and removes the oldest of too many.
 
-    Raises:
-      TypeError: its result has a node of an unknown type.
+    Args:
+      path: the file.
+      described: shapes of its result as JSON.
+      executable: the program.
     """
-    described = json.dumps(results.to_json(program.result)).encode()
-    content = described + b"\n" + zlib.compress(program.executable, 1)
+    content = json.dumps(described).encode() + b"\n" + zlib.compress(executable, 1)
     with contextlib.suppress(OSError):
         replace_bytes(path, hashlib.sha256(content).digest() + content)
         files = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)

@@ -202,6 +202,12 @@ def test_program_that_cannot_be_kept_is_compiled(
     assert list(files.iterdir()) == []
 
 
+def test_program_in_the_cache_of_jax_is_compiled_to_be_kept(files: Path) -> None:
+    jax.jit(double, keep_unused=True).lower(TWO).compile()
+    Kept(double, "p", ())(TWO)
+    assert float(Kept(never_traced, "p", ())(TWO)) == 4
+
+
 def missing(*_: Any) -> Any:
     raise AttributeError("another version of JAX")
 
