@@ -99,12 +99,9 @@ def known_to_xla(option: str) -> bool:
 
 
 def compiler_options(**options: bool | int) -> dict[str, bool | int]:
-    """The given options of `jax.jit` that the installed XLA accepts.
+    """The given options of `jax.jit`, of `XLA_OPTIONS`, that the installed XLA accepts.
 
     XLA refuses to compile with an unknown option.
-
-    Args:
-      options: name -> value; names are keys of `XLA_OPTIONS`.
     """
     return {name: value for name, value in options.items() if known_to_xla(name)}
 

@@ -20,10 +20,10 @@ LONGEST = 4096
 def columns(
     path: Path, keys: Sequence[str], width: int = 1
 ) -> Mapping[str, np.ndarray]:
-    """Values of each key by row, NaN where it is missing or null.
+    """Values of each key by row, NaN where it is missing or null; empty without a log.
 
     Args:
-      path: the log; empty columns if it does not exist.
+      path: the log.
       keys: keys of numbers; `name[0]` is the first one of a list.
       width: rows that belong together: those of all members of an iteration.
     """

@@ -26,14 +26,8 @@ def read(
 ) -> tuple[list[str], list[str]]:
     """(words in our options, notes on what was changed).
 
-    Args:
-      words: the command line behind the command.
-      known: options of the command -> whether they take a value.
-      where: the command, for errors.
-      arguments: whether the command takes arguments.
-
-    Raises:
-      UsageError: an option has no equivalent, and its remedy is known.
+    `known` are the options of the command and whether they take a value, `where` is the
+    command, for errors. Raises a UsageError for an option whose remedy is known.
     """
     ours: list[str] = []
     notes: list[str] = []
@@ -194,8 +188,7 @@ def displaced(
 ) -> list[str]:
     """Words of a group in which options of a command stand behind the command.
 
-    Raises:
-      UsageError: they are options of a command, and none is named.
+    Raises a UsageError if they are options of a command, and none is named.
     """
     kept: list[str] = []
     moved: list[str] = []

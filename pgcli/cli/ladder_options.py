@@ -80,11 +80,7 @@ Episodes = Annotated[
 
 
 def seed_range(text: str, flag: str) -> range:
-    """The seeds given as `N` or `A:B`.
-
-    Raises:
-      UsageError: the text is neither, or gives no seed.
-    """
+    """The seeds given as `N` or `A:B`; a UsageError if the text is neither."""
     first, colon, end = text.partition(":")
     try:
         seeds = range(int(first), int(end)) if colon else range(int(first))
@@ -98,11 +94,7 @@ def seed_range(text: str, flag: str) -> range:
 
 
 def positive(text: str, flag: str) -> float:
-    """The number in a text.
-
-    Raises:
-      UsageError: the text is not a finite number above 0.
-    """
+    """The finite number above 0 in a text; a UsageError if it is none."""
     value = options.real(text)
     if not isinstance(value, float) or not 0 < value < float("inf"):
         raise UsageError(f"`{flag}`: expected a number above 0, not `{text}`")
@@ -110,11 +102,7 @@ def positive(text: str, flag: str) -> float:
 
 
 def rate(text: str, chosen: Sequence[str]) -> tuple[str, float]:
-    """(rung, learning rate) of a text `ALGO=X`.
-
-    Raises:
-      UsageError: the text has another form, or the rung is not among `chosen`.
-    """
+    """(rung, learning rate) of a text `ALGO=X`; a UsageError for other texts."""
     from pgcli.ladder.plan import algorithms
 
     name, equals, value = text.partition("=")

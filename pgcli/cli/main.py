@@ -76,11 +76,7 @@ COMMANDS: Mapping[str, Mapping[str, Command | Group]] = {
 
 
 def build_app(completion: bool = False) -> typer.Typer:
-    """The application with all commands, by purpose.
-
-    Args:
-      completion: whether to add shell completion, which imports pydantic (0.1 s).
-    """
+    """The application; shell `completion` imports pydantic (0.1 s)."""
     help = "Train and evaluate policy-gradient agents in JAX."
     app = Group(help, EXAMPLES, {}).build(completion)
     app.info.context_settings = {"help_option_names": ["-h", "--help"]}

@@ -75,11 +75,7 @@ def real(text: str | None) -> float | str | None:
 
 
 def duration(text: str | None) -> float | None:
-    """Seconds in a text such as `600`, `90s`, `10m` or `1.5h`.
-
-    Raises:
-      UsageError: it is none.
-    """
+    """Seconds in a text such as `600`, `90s` or `1.5h`; a UsageError if it is none."""
     if text is None:
         return None
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
@@ -166,11 +162,7 @@ def exists_already(path: Path) -> UsageError:
 
 
 def write_new(path: Path, text: str, overwrite: bool) -> None:
-    """Writes a file; one that exists is kept unless `overwrite`.
-
-    Raises:
-      UsageError: the file exists, or cannot be written.
-    """
+    """Writes a file; without `overwrite`, a UsageError if it exists."""
     try:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(text)
@@ -432,11 +424,7 @@ def source_of(resolved: "Resolved", flags: Flags) -> str:
 
 
 def use_modules(names: list[str] | None, networks: list[str] | None = None) -> None:
-    """Allows imports of modules of environments and networks, for the whole process.
-
-    Raises:
-      UsageError: a module does not exist.
-    """
+    """Allows imports of modules in this process; a UsageError if one is missing."""
     from pgcli.envs.user_modules import use, use_networks
 
     use(names or ())

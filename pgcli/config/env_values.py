@@ -20,15 +20,9 @@ KEYS = ("id", "kwargs", "max_episode_steps", "wrappers")
 def with_values(
     env: EnvConfig, sets: Sequence[str], env_kwargs: Sequence[str]
 ) -> EnvConfig:
-    """The environment with other values of some keys.
+    """The environment with other values, as texts of `--set` and `--env-kwargs`.
 
-    Args:
-      env: the environment.
-      sets: texts `env.key=value`, as for `--set`.
-      env_kwargs: texts `name=value` or `{name: value, …}`, as for `--env-kwargs`.
-
-    Raises:
-      ConfigError: a text is wrong; it lists all mistakes.
+    Raises a ConfigError with all mistakes.
     """
     issues: list[Issue] = []
     assignments = [*from_env_kwargs(env_kwargs, issues), *from_sets(sets, issues)]

@@ -40,7 +40,6 @@ class Explanation:
     algorithms: tuple[str, ...]
 
     def __str__(self) -> str:
-        """The explanation as lines of text."""
         lines = [self.path, f"  {self.doc}", f"  type     {self.type}"]
         if self.bounds:
             lines.append(f"  bounds   {self.bounds}")
@@ -55,16 +54,10 @@ class Explanation:
 
 
 def describe(path: str, algo: str | None = None) -> Explanation:
-    """The explanation of a key: meaning, type, bounds and default.
+    """The explanation of a key such as `algo.clip_eps`; a UsageError if there is none.
 
-    Args:
-      path: dotted path of a key, such as `algo.clip_eps`.
-      algo: algorithm that the explanation is for. If None, it is for the default
-        algorithm or else for the first that has the key, and lists the defaults of the
-        others.
-
-    Raises:
-      UsageError: the key or the algorithm does not exist.
+    Without `algo` it is for the default algorithm or else for the first that has the
+    key, and lists the defaults of the others.
     """
     # the algorithm
     owners = tuple(each for each in ALGORITHM_CONFIGS if path in fields(each))

@@ -167,11 +167,7 @@ def known_name(algo: str) -> str | None:
 
 
 def real_name(algo: str) -> str:
-    """The real name of an algorithm, given its name or an alias.
-
-    Raises:
-      UsageError: the algorithm does not exist.
-    """
+    """The real name of an algorithm or alias; a UsageError if there is none."""
     if (real := known_name(algo)) is not None:
         return real
     help = f"there are {', '.join(ALGORITHM_CONFIGS)}"

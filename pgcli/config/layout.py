@@ -38,10 +38,6 @@ def devices_in_use(config: RunConfig, limit: int) -> int:
     fewest devices on which they are done the soonest: the device that has the most
     decides. Of 9 members on at most 8 devices one device has 2, and 5 devices suffice
     for that.
-
-    Args:
-      config: the run's configuration.
-      limit: how many devices there are.
     """
     if config.has_members:
         if not config.env.on_device:

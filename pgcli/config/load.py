@@ -171,22 +171,14 @@ They keep what those runs did, if it is not what the default does.
 
 
 def of_run(path: Path) -> Resolved:
-    """The configuration in the config.yaml of a run.
-
-    Raises:
-      ConfigError: the file is wrong; it lists all mistakes.
-    """
+    """The configuration in a run's config.yaml; a ConfigError lists all mistakes."""
     stored = resolve(file=path, flags={}, sets=[])
     missing = {k: x for k, x in EARLIER.items() if stored.origins[k] == "default"}
     return replace(stored, config=stored.config.with_values(missing))
 
 
 def from_checkpoint(tree: Any, source: str) -> RunConfig:
-    """As `from_mapping` for the configuration in a checkpoint, perhaps an earlier one.
-
-    Raises:
-      ConfigError: the tree is wrong; it lists all mistakes.
-    """
+    """As `from_mapping` for the configuration in a checkpoint, perhaps an older one."""
     config = from_mapping(tree, source=source)
     stored = {f"{section}.{key}" for section, x in tree.items() for key in _keys_of(x)}
     missing = {key: x for key, x in EARLIER.items() if key not in stored}
@@ -198,16 +190,10 @@ def _keys_of(section: Any) -> Collection[str]:
 
 
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:
-    """The configuration in a plain tree, such as a stored one.
+    """The configuration in a plain tree, such as a stored one; `source` is for errors.
 
-    The inverse of `to_mapping`; missing keys get their defaults.
-
-    Args:
-      tree: nested mappings.
-      source: name of the tree in errors.
-
-    Raises:
-      ConfigError: the tree is wrong; it lists all mistakes.
+    The inverse of `to_mapping`; missing keys get their defaults. Raises a ConfigError
+    with all mistakes.
     """
     place = Place(source, source, (FILE, 0))
     if not isinstance(tree, Mapping):

@@ -28,7 +28,6 @@ class Member:
         return {"member": self.index, "seed": self.seed, **self.values}
 
     def __str__(self) -> str:
-        """Seed and values as text."""
         texts = [f"seed {self.seed}"]
         return ", ".join(texts + [f"{key} {x:g}" for key, x in self.values.items()])
 

@@ -14,11 +14,8 @@ def preset_differences(
     """(key, value in the preset, value in the configuration), as YAML.
 
     Keys that follow from others, such as the interval of evaluations from the budget,
-    count only if they have another value than the derived one.
-
-    Args:
-      config: configuration of a run.
-      preset: name of a preset; None compares with the algorithm's defaults.
+    count only if they have another value than the derived one. No `preset` stands for
+    the algorithm's defaults.
     """
     base = resolve(
         file=None if preset is None else Path(preset),

@@ -53,11 +53,7 @@ def play(
 ) -> list[Seen]:
     """Steps with random actions, resetting when an episode ends.
 
-    Args:
-      env: the environment.
-      seed: seed of the first reset and of the actions.
-      num_steps: number of steps.
-      check: called with (what, obs, step) for every observation.
+    `check` gets (what, obs, step) of every observation.
     """
     # the seed determines the first reset and all actions
     env.action_space.seed(seed)

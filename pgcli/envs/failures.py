@@ -56,13 +56,8 @@ def close_quietly(env: Any) -> None:
 def failed(what: str, where: str, error: BaseException) -> PgcliError:
     """An error for an exception of an environment, with its traceback as text.
 
-    Args:
-      what: what failed and when, such as `environment 1 failed at its step 4`.
-      where: the environment's id and seed.
-      error: the exception; a `PgcliError` is returned unchanged.
-
-    Raises:
-      KeyboardInterrupt, Abandoned: it is the exception.
+    A `PgcliError` is returned unchanged; `KeyboardInterrupt` and `Abandoned` are
+    raised.
     """
     if isinstance(error, PgcliError):
         return error

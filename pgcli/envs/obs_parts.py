@@ -26,13 +26,7 @@ def encoded_parts(space: ObsSpace) -> dict[str, Space]:
 def chosen_parts(names: Collection[str], keys: Sequence[str], env_id: str) -> list[str]:
     """Names of the parts that `env.obs_keys` chooses; a key stands for all its parts.
 
-    Args:
-      names: all parts; empty if the observations are undivided.
-      keys: the chosen keys.
-      env_id: id of the environment, in errors.
-
-    Raises:
-      UsageError: there is no such part.
+    Raises a UsageError if there is no such part.
     """
     where = f"environment {env_id}"
     if not names:

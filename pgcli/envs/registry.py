@@ -161,11 +161,7 @@ def not_installed(env_id: str, extra: str) -> UsageError:
 
 
 def check(config: EnvConfig) -> None:
-    """Checks that there is such an environment, without making it.
-
-    Raises:
-      UsageError: its back end has no such environment, or is not installed.
-    """
+    """Raises a UsageError if an environment does not exist or is not installed."""
     if config.on_device:
         backend = DEVICE_BACKENDS[config.backend]
         if not backend.installed:
@@ -177,11 +173,7 @@ def check(config: EnvConfig) -> None:
 
 
 def check_registered(env_id: str, name: str) -> None:
-    """Checks that Gymnasium knows an environment of this name.
-
-    Raises:
-      UsageError: it does not.
-    """
+    """Raises a UsageError if Gymnasium knows no environment of this name."""
     import gymnasium
 
     # `full_id` says it in one line

@@ -49,8 +49,7 @@ def _inside(bound: np.ndarray, dtype: str, towards: float) -> np.ndarray:
 def make_spec(env_id: str, obs: Any, action: Any, limit: int | None) -> EnvSpec:
     """The specification of an environment with these Gymnasium spaces.
 
-    Raises:
-      EnvironmentFailed: no policy supports a space.
+    Raises an EnvironmentFailed if no policy supports a space.
     """
     obs_space, own = from_gymnasium(obs, env_id), dict(parts(action))
     if not own:
@@ -67,8 +66,7 @@ def make_spec(env_id: str, obs: Any, action: Any, limit: int | None) -> EnvSpec:
 def from_gymnasium(space: Any, env_id: str) -> Any:
     """Our description of a Gymnasium space: a plain one, or a Dict of plain ones.
 
-    Raises:
-      EnvironmentFailed: no policy supports this kind of space.
+    Raises an EnvironmentFailed if no policy supports it.
     """
     from gymnasium import spaces
 
@@ -267,8 +265,7 @@ def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
 def spec_from_json(data: Mapping[str, Any]) -> EnvSpec:
     """The inverse of `spec_to_json`.
 
-    Raises:
-      KeyError, TypeError, ValueError: `data` is not a result of `spec_to_json`.
+    Raises a KeyError, TypeError or ValueError for anything else.
     """
     return EnvSpec(
         data["id"],

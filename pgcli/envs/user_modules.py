@@ -61,11 +61,7 @@ class ModuleError(UsageError):
 
 
 def use_networks(names: Sequence[str]) -> None:
-    """Makes these modules available to `network.torso` and `network.encoders`.
-
-    Raises:
-      UsageError: a name is not a module name, or there is no such module.
-    """
+    """Makes modules available to `network.torso` and `network.encoders`; see `use`."""
     use(names, NETWORK)
 
 
@@ -73,10 +69,7 @@ def use(names: Sequence[str], flag: str = ENV) -> None:
     """Makes these modules available to environment ids; they are imported on first use.
 
     The current directory is searched last, so that no file in it can shadow an
-    installed module.
-
-    Raises:
-      UsageError: a name is not a module name, or there is no such module.
+    installed module. Raises a UsageError if there is no such module.
     """
     if names:
         # absolute, since a module may change the directory
@@ -102,11 +95,7 @@ def _find(name: str) -> object | None:
 
 
 def named(flag: str = ENV) -> dict[str, ModuleType]:
-    """The modules named so far, imported.
-
-    Raises:
-      UsageError: one cannot be imported; the error has the module's traceback.
-    """
+    """The modules named so far, imported; a UsageError if one cannot be imported."""
     return {name: _imported(name, flag) for name in _named_by(flag)}
 
 
@@ -142,15 +131,9 @@ def _check_shadowed(name: str, module: ModuleType, flag: str) -> None:
 
 
 def require(recorded: Sequence[str], where: str, flag: str = ENV) -> None:
-    """Raises unless the modules that a run used are named again.
+    """Raises a UsageError unless the recorded modules of a run are named again.
 
-    Args:
-      recorded: the run's module names; compared, never imported.
-      where: the run.
-      flag: the flag that names them.
-
-    Raises:
-      UsageError: one is not named.
+    They are compared, never imported.
     """
     missing = [name for name in recorded if name not in _named_by(flag)]
     if missing:
@@ -173,12 +156,7 @@ def require_all(meta: Mapping[str, Any], where: str) -> None:
 def split(env_id: str, subject: str = "") -> tuple[str | None, str]:
     """(module, name) of an id `my_pkg:MyEnv-v0`; (None, id) if there is no module.
 
-    Args:
-      env_id: the id, or the name of another object in that form.
-      subject: beginning of the error message.
-
-    Raises:
-      UsageError: the module is not one of `--env-module`.
+    Raises a UsageError, beginning with `subject`, if the module is not named.
     """
     module, colon, name = env_id.rpartition(":")
     if not colon:

@@ -38,15 +38,12 @@ class Waits:
     """A context in which the thread waits for `waited`; calls do not nest."""
 
     def __init__(self, waited: Waited) -> None:
-        """A context that may be entered again and again."""
         self._waited = waited
 
     def __enter__(self) -> None:
-        """The call begins."""
         CALLS[get_ident()] = self._waited
 
     def __exit__(self, *_: object) -> None:
-        """The call has returned or raised."""
         CALLS.pop(get_ident(), None)
 
 

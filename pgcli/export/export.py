@@ -126,11 +126,7 @@ def module_of(format: str) -> Any:
 
 
 def _check_known(format: str) -> None:
-    """Checks that a format exists and that its packages are installed.
-
-    Raises:
-      UsageError: it does not exist, or needs a package that is not installed.
-    """
+    """Raises a UsageError if a format does not exist, or is not installed."""
     if format not in FORMATS:
         raise UsageError(
             f"`--format {format}`: expected {', '.join(FORMATS)}",
@@ -146,8 +142,7 @@ def _check_known(format: str) -> None:
 def _difference(policy: ExportedPolicy, module: Any, path: Path) -> float:
     """Largest difference between the outputs of the file and of its source.
 
-    Raises:
-      ExportError: it is more than rounding.
+    Raises an ExportError if it is more than rounding.
     """
     batch = sample_inputs(policy, OBSERVATIONS)
     largest = 0.0

@@ -42,9 +42,8 @@ def verdict(
 def judge(areas: Mapping[str, np.ndarray], maximum: float) -> list[dict[str, Any]]:
     """The claims about two of the given rungs, each with its verdict.
 
-    Args:
-      areas: area under the training curve by rung, one per seed.
-      maximum: the largest return, to which the tolerance of `<=` is relative.
+    `areas` has one value per seed. The tolerance of `<=` is relative to the largest
+    return, `maximum`.
     """
     rows = []
     for lower, relation, upper in CLAIMS:

@@ -35,11 +35,7 @@ class Curve(NamedTuple):
 
 
 def read_curve(metrics: Path, member: int | None = None) -> Curve:
-    """The curve in a run's `metrics.jsonl`, or that of one of its members.
-
-    Raises:
-      UsageError: no episode ended in the run.
-    """
+    """The curve of a run or a member; a UsageError if no episode ended in the run."""
     rows = []
     for line in metrics.read_text(encoding="utf-8").splitlines():
         try:

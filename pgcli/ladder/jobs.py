@@ -187,8 +187,7 @@ def _stop(children: Sequence[_Child]) -> None:
 def _outcome(child: _Child) -> Outcome | None:
     """The outcome of a child that has ended; None if another process holds its run.
 
-    Raises:
-      RunFailed: the child failed.
+    Raises `RunFailed` if the child failed.
     """
     job, code = child.job, child.process.returncode
     seconds = time.perf_counter() - child.start
@@ -231,11 +230,7 @@ def finished(job: Job) -> Outcome | None:
 
 
 def check_stored(jobs: Sequence[Job]) -> None:
-    """Checks that the runs that exist have the settings of their jobs.
-
-    Raises:
-      UsageError: a run was started with another configuration.
-    """
+    """Raises a UsageError if a run that exists has other settings than its job."""
     for job in jobs:
         run = job.run
         if not run.config_yaml.is_file():

@@ -117,11 +117,7 @@ class Rung:
 
 
 def algorithms(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Rungs by name, in the order of the registry; all rungs for None.
-
-    Raises:
-      UsageError: there is no such algorithm.
-    """
+    """Rungs by name in the order of the registry, all for None; else a UsageError."""
     chosen = set(ALGORITHM_CONFIGS) if names is None else {*map(real_name, names)}
     return tuple(name for name in ALGORITHM_CONFIGS if name in chosen)
 

@@ -12,12 +12,7 @@ from pgcli.report.plot import EXTRA, is_available
 
 
 def check_path(path: Path) -> None:
-    """Checks that a picture can be written there.
-
-    Raises:
-      UsageError: the kind of file is unknown or needs matplotlib, or there is no such
-        directory.
-    """
+    """Raises a UsageError if no picture of that kind can be written there."""
     if path.suffix not in (".svg", ".png"):
         raise UsageError(f"`-o {path}`: expected a file that ends in .svg or .png")
     if path.suffix == ".png" and not is_available():
@@ -30,11 +25,7 @@ def check_path(path: Path) -> None:
 
 
 def write(panels: Sequence[Panel], path: Path) -> None:
-    """Writes the panels, below each other.
-
-    Raises:
-      UsageError: the file cannot be written.
-    """
+    """Writes the panels, below each other; a UsageError if that fails."""
     try:
         if path.suffix == ".svg":
             path.write_text(svg.chart(panels), encoding="utf-8")

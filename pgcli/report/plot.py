@@ -67,15 +67,7 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def learning_curves(result: Mapping[str, Any], out: Path) -> dict[str, str]:
-    """Draws `curves.png` and `curves.svg`: IQM over seeds with its interval, by steps.
-
-    Args:
-      result: the result of a ladder.
-      out: the directory to write to.
-
-    Returns:
-      The path of each kind of file.
-    """
+    """Draws IQM over seeds by steps; the paths of `curves.png` and `curves.svg`."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -59,12 +59,7 @@ class Writer(Protocol):
 
 
 def check_path(path: Path) -> None:
-    """Checks that a video can be written there.
-
-    Raises:
-      UsageError: the kind of file is unknown, a package is missing, or there is no such
-        directory.
-    """
+    """Raises a UsageError if no video can be written there, or a package is missing."""
     if path.suffix not in PACKAGES:
         raise UsageError(f"`-o {path}`: expected a file that ends in .mp4 or .gif")
     if not all(importlib.util.find_spec(name) for name in PACKAGES[path.suffix]):

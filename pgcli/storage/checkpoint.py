@@ -50,11 +50,7 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def require(self, groups: Collection[str]) -> None:
-        """Checks that the groups were loaded.
-
-        Raises:
-          CheckpointError: one is missing.
-        """
+        """Raises a CheckpointError if one of the groups was not loaded."""
         try:
             _check_groups(groups, self.groups)
         except CheckpointError as error:
@@ -121,11 +117,7 @@ def save(
 
 
 def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
-    """The content of a checkpoint, verified by its manifest.
-
-    Args:
-      path: directory of the checkpoint.
-      groups: names of the groups to read; None for all.
+    """The content of a checkpoint, of some groups or all, verified by its manifest.
 
     Raises:
       DamagedError: a file differs from what was written.

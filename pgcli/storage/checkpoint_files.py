@@ -73,11 +73,7 @@ def read_manifest(directory: int) -> bytes:
 
 
 def read(directory: int, name: str, held: Manifest) -> bytes:
-    """The content of a file, verified by its size and hash in the manifest.
-
-    Raises:
-      DamagedError: size or hash differ.
-    """
+    """The content of a file; a DamagedError if it is not the one in the manifest."""
     entry = held.files[name]
     data = _read_regular(directory, name, entry.size)
     actual = manifest.sha256(data)

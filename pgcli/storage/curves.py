@@ -51,11 +51,7 @@ Groups = Mapping[str, list[Series]]
 
 
 def check_x(x: str) -> None:
-    """Checks the name of the horizontal axis.
-
-    Raises:
-      UsageError: there is no such axis.
-    """
+    """Raises a UsageError if there is no such horizontal axis."""
     if x not in X_TITLES:
         raise UsageError(f"`--x {x}`: expected {', '.join(X_TITLES)}")
 
@@ -86,11 +82,7 @@ def grouped(
     keys: Sequence[str],
     group_by: str | None = None,
 ) -> dict[str, Groups]:
-    """By key, the members of all runs in groups, in the order of the runs.
-
-    Raises:
-      UsageError: the configuration has no such key to group by.
-    """
+    """By key, the members of all runs in groups, in the order of the runs."""
     groups: dict[str, dict[str, list[Series]]] = {key: {} for key in keys}
     for run in runs:
         config = of_run(run.config_yaml).config
@@ -192,11 +184,7 @@ def clock_of(run: RunDirectory) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _group_of(one: Series, key: str) -> str:
-    """The label of the group of a member.
-
-    Raises:
-      UsageError: its configuration has no such key.
-    """
+    """The label of a member's group; a UsageError if its run has no such key."""
     if key not in one.facts:
         raise UsageError(
             f"`--group-by {key}`: no such key in {one.facts['run']}",

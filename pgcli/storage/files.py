@@ -23,9 +23,7 @@ def _write(descriptor: int, data: bytes) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a new file and syncs it; the caller must sync the directory entry.
 
-    Raises:
-      FileExistsError: the file exists.
-      OSError: nothing or only a part was written.
+    Raises a FileExistsError if it exists; after other errors it may be incomplete.
     """
     # O_EXCL: an existing file is never overwritten
     descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -39,8 +37,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 def replace_bytes(path: Path, data: bytes) -> None:
     """Replaces a file atomically: it has the old content or the new, never a part.
 
-    Raises:
-      OSError: the old content remains (or the new, if the last sync failed).
+    After an OSError it has the old one (or the new, if the last sync failed).
     """
     # write and sync under a temporary name, then rename
     partial = path.with_name(f".{path.name}.partial")
@@ -62,20 +59,12 @@ def rename(path: Path, target: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Makes a new directory, exclusively.
-
-    Raises:
-      FileExistsError: the path exists.
-    """
+    """Makes a new directory; a FileExistsError if the path exists."""
     os.mkdir(path)
 
 
 def ensure_directory(path: Path) -> None:
-    """Makes a directory and its missing parents, and syncs their entries.
-
-    Raises:
-      FileExistsError: the path exists and is not a directory.
-    """
+    """Makes a directory and its missing parents, and syncs their entries."""
     if path.is_dir():
         return
     ensure_directory(path.parent)

@@ -16,12 +16,7 @@ TAIL_BYTES = 2**20
 
 
 def write_object(path: Path, tree: Mapping[str, Any]) -> None:
-    """Replaces a file by `tree` as JSON.
-
-    Raises:
-      OSError: the old content remains.
-      TypeError, ValueError: the tree contains a value that JSON cannot represent.
-    """
+    """Replaces a file by `tree` as JSON; its content remains after an OSError."""
     data = json.dumps(tree, allow_nan=False, indent=1, ensure_ascii=False)
     files.replace_bytes(path, data.encode() + b"\n")
 
@@ -29,8 +24,7 @@ def write_object(path: Path, tree: Mapping[str, Any]) -> None:
 def read_object(path: Path) -> dict[str, Any] | None:
     """The mapping in a JSON file, or None if the file does not exist.
 
-    Raises:
-      CheckpointError: it is damaged, is not a regular file, or cannot be read.
+    Raises a CheckpointError if it is damaged, or cannot be read.
     """
     # one byte more than allowed, to detect files that are too large
     where = str(path.parent)

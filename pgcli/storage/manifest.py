@@ -77,9 +77,7 @@ def sha256(data: bytes) -> str:
 def plain(value: Any, key: str = "meta") -> Any:
     """`value` as JSON types: mappings, lists, strings, finite numbers, None.
 
-    Raises:
-      TypeError: it contains another type, such as an array.
-      ValueError: it contains a number that is not finite.
+    Raises a TypeError for other types, and a ValueError for infinity and NaN.
     """
     # scalars
     if isinstance(value, np.generic):
@@ -107,12 +105,7 @@ def _dump(tree: Mapping[str, Any]) -> bytes:
 
 
 def encode(files: Mapping[str, FileEntry], meta: Mapping[str, Any]) -> bytes:
-    """The bytes of `manifest.json`.
-
-    Raises:
-      TypeError: `meta` contains a value that is not of a JSON type.
-      ValueError: `meta` contains a number that is not finite, or is too large.
-    """
+    """The bytes of `manifest.json`; a TypeError or ValueError for other metadata."""
     entries = {name: {"size": e.size, "sha256": e.sha256} for name, e in files.items()}
     body = {"format": FORMAT, "files": entries, "meta": plain(meta)}
     data = _dump({**body, "sha256": sha256(_dump(body))})
@@ -188,11 +181,7 @@ def _entry(name: str, entry: Any) -> FileEntry:
 
 
 def file_name(group: str) -> str:
-    """File name of a group of arrays.
-
-    Raises:
-      ValueError: the name contains other characters than letters, digits, `_`, `-`.
-    """
+    """File name of a group of arrays; a ValueError if the name has other characters."""
     name = group + SUFFIX
     if not _FILE.fullmatch(name):
         raise ValueError(f"{group!r} cannot name a group: use letters, digits, _ and -")

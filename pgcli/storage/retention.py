@@ -21,13 +21,10 @@ class Retention:
     """
 
     def __init__(self, directory: Path, keep: int, refers: Refers) -> None:
-        """Removes nothing yet.
+        """Keeps the newest `keep` (at least 2) verified checkpoints of a directory.
 
-        Args:
-          directory: directory of checkpoints.
-          keep: number of verified checkpoints to keep, at least 2.
-          refers: function from metadata to the names that a checkpoint refers to. These
-            are kept too: a resume may need them if newer checkpoints are damaged.
+        `refers` returns the names that a checkpoint refers to, from its metadata. These
+        are kept too: a resume may need them if newer checkpoints are damaged.
         """
         if keep < 2:
             raise ValueError(f"keep is {keep}; the two newest checkpoints always stay")
@@ -42,11 +39,7 @@ class Retention:
             self._known[path.name] = (_file_states(path), self._refers(meta))
 
     def verify(self, name: str) -> Collection[str]:
-        """The names that a checkpoint refers to, after it has been verified.
-
-        Raises:
-          CheckpointError: as `checkpoint.load`.
-        """
+        """The names that a checkpoint refers to, after it was verified as by `load`."""
         # unchanged since this process wrote or verified it
         path = self._directory / name
         states, refers = self._known.get(name, (None, ()))
@@ -60,15 +53,10 @@ class Retention:
         return self._refers(meta)
 
     def prune(self, protected: Collection[str] = ()) -> None:
-        """Removes all but the newest `keep` verified checkpoints.
+        """Removes all but the newest `keep` verified checkpoints and protected ones.
 
-        Newer checkpoints are kept even if they are damaged.
-
-        Args:
-          protected: names to keep regardless of their age, such as the best.
-
-        Raises:
-          OSError: something could not be removed; the newest `keep` are unchanged.
+        Newer checkpoints are kept even if they are damaged. If something could not be
+        removed, which raises an OSError, the newest `keep` are unchanged.
         """
         # from the newest to the oldest: verify `keep`, then remove
         self._remove_leftovers()

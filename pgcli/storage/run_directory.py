@@ -119,11 +119,7 @@ class RunDirectory:
     def check_name(
         runs_dir: Path, name: str | None, resume: str, overwrite: bool
     ) -> None:
-        """Checks what `create` will find, before anything is loaded.
-
-        Raises:
-          UsageError: the name is missing, not valid or taken.
-        """
+        """Raises a UsageError for a name that `create` would refuse."""
         if name is not None:
             run_name.check(name)
             if not overwrite and resume == "never" and os.path.lexists(runs_dir / name):
@@ -174,11 +170,7 @@ class RunDirectory:
         return False
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Holds the lock of the run inside the block, at most until the process ends.
-
-        Raises:
-          LockedError: another live process holds the lock.
-        """
+        """Holds the lock of the run inside the block, or raises `LockedError`."""
         return locked(self.lock_file)
 
     def is_locked(self) -> bool:
@@ -197,11 +189,7 @@ class RunDirectory:
         return status.st_dev, status.st_ino
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
-        """Replaces the metadata, except format, kind and time of creation.
-
-        Raises:
-          OSError: the old metadata remain.
-        """
+        """Replaces the metadata, except format, kind and time of creation."""
         fixed = {"format", "kind", "created"}
         kept = {key: item for key, item in self.read_meta().items() if key in fixed}
         json_files.write_object(self.meta_json, {**kept, **meta, **kept})
@@ -226,19 +214,11 @@ class RunDirectory:
         return meta
 
     def write_config(self, text: str) -> None:
-        """Replaces `config.yaml`.
-
-        Raises:
-          OSError: the old content remains.
-        """
+        """Replaces `config.yaml`; the old content remains after an OSError."""
         files.replace_bytes(self.config_yaml, text.encode())
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Replaces the result. Its paths are left out, as the run may be moved.
-
-        Raises:
-          OSError: the old content remains.
-        """
+        """Replaces the result. Its paths are left out, as the run may be moved."""
         stored = {key: value for key, value in result.items() if key != "path"}
         located = _with_checkpoints(stored, lambda path: Path(path).name)
         json_files.write_object(self.result_json, located)
@@ -247,10 +227,7 @@ class RunDirectory:
         """The result, or None before the run has ended.
 
         Its paths are in this directory, wherever the run was trained; checkpoints that
-        are not here are None.
-
-        Raises:
-          CheckpointError: `result.json` is damaged.
+        are not here are None. Raises a CheckpointError if it is damaged.
         """
         stored = json_files.read_object(self.result_json)
         if stored is None:
@@ -266,8 +243,7 @@ class RunDirectory:
     def best(self) -> tuple[str, float] | None:
         """(name, score) of the best checkpoint, or None if there is none yet.
 
-        Raises:
-          CheckpointError: `best.json` is damaged.
+        Raises a CheckpointError if `best.json` is damaged.
         """
         stored = json_files.read_object(self.best_json)
         if stored is None:
@@ -286,11 +262,7 @@ class RunDirectory:
         return name, float(score)
 
     def mark_best(self, name: str, score: float) -> None:
-        """Marks the committed checkpoint `name` as the best.
-
-        Raises:
-          OSError: the old mark remains.
-        """
+        """Marks the committed checkpoint `name` as the best."""
         if not _CHECKPOINT.fullmatch(name) or not math.isfinite(score):
             raise ValueError(f"{name!r} with a score of {score} cannot be the best")
         json_files.write_object(
@@ -298,11 +270,7 @@ class RunDirectory:
         )
 
     def unmark_best(self) -> None:
-        """Removes the mark of the best checkpoint.
-
-        Raises:
-          OSError: the old mark remains.
-        """
+        """Removes the mark of the best checkpoint."""
         files.remove(self.best_json)
         files.sync_directory(self.path)
 

@@ -32,17 +32,9 @@ def matching(
     status: str | None = None,
     where: Sequence[tuple[str, str]] = (),
 ) -> list[RunSummary]:
-    """The runs that fulfil all conditions.
+    """The runs that fulfil all conditions; a UsageError if no run has a key of `where`.
 
-    Args:
-      runs: the runs to choose from.
-      env: part of the id of the environment, in any case.
-      algo: name of the algorithm.
-      status: one of `STATES`.
-      where: (key, value) pairs of the configuration.
-
-    Raises:
-      UsageError: no run has such a key.
+    `env` is a part of the id, in any case; `where` has (key, value) pairs.
     """
     runs = list(runs)
     for key, _ in where:
@@ -60,12 +52,8 @@ def matching(
 def ordered(runs: Sequence[RunSummary], key: str) -> list[RunSummary]:
     """The runs by a key, the smallest first; those without a value are last.
 
-    Args:
-      runs: the runs, which keep their order where values are equal.
-      key: a name in `SORT_KEYS` or a key of the configuration, `-` in front reverses.
-
-    Raises:
-      UsageError: no run has such a key.
+    The key is in `SORT_KEYS` or of the configuration, `-` in front reverses; a
+    UsageError if no run has it.
     """
     name = key.removeprefix("-")
     if name not in SORT_KEYS:

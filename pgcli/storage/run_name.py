@@ -17,11 +17,7 @@ def is_valid(name: str) -> bool:
 
 
 def check(name: str) -> None:
-    """Checks that `name` is a valid name of a run.
-
-    Raises:
-      UsageError: it is not.
-    """
+    """Raises a UsageError if `name` is not a valid name of a run."""
     if not is_valid(name):
         raise UsageError(
             f"{name!r} is not a valid name of a run",

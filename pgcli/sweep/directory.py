@@ -86,11 +86,7 @@ class SweepDirectory:
         return json_files.read_object(self.settings) or {}
 
     def plan(self) -> Plan:
-        """The plan of the sweep.
-
-        Raises:
-          UsageError: this is not the directory of a sweep.
-        """
+        """The plan of the sweep; a UsageError if this is not the directory of one."""
         if not self.file.is_file():
             raise UsageError(
                 "this is not the directory of a sweep",
@@ -100,11 +96,7 @@ class SweepDirectory:
         return load(self.file, check=False)
 
     def prepare(self, plan: Plan, settings: Mapping[str, Any]) -> None:
-        """Creates the directory, or checks that it belongs to the same sweep.
-
-        Raises:
-          UsageError: it contains another sweep, or cannot be written.
-        """
+        """Creates the directory; a UsageError if it contains another sweep."""
         if self.file.is_file():
             _check_same(self, plan)
         try:

@@ -83,11 +83,7 @@ class SweepFile:
 
 
 def read(path: Path) -> SweepFile:
-    """The sweep in a file.
-
-    Raises:
-      ConfigError: it cannot be read, or has mistakes; all of them are listed.
-    """
+    """The sweep in a file, or a ConfigError that lists all mistakes."""
     document = yaml_file.read(path, origin=str(path), where=str(path), rank=(FILE, 1))
     tree = document.tree
     if tree is None:
@@ -222,11 +218,7 @@ def _positive(
 
 
 def check_grid(sweep: SweepFile) -> None:
-    """Checks that the grid is defined.
-
-    Raises:
-      ConfigError: a range has no grid points.
-    """
+    """Raises a ConfigError if a range has no grid points."""
     for dimension in walk(sweep.space):
         if dimension.kind in ("uniform", "log_uniform") and dimension.points is None:
             low, high = dimension.values

@@ -16,8 +16,7 @@ MOST_KEYS = 3
 def panels(results: Mapping[str, Any]) -> list[Panel]:
     """The score of each trial and the best so far, then the score by numbers.
 
-    Raises:
-      UsageError: fewer than two trials have a score.
+    Raises a UsageError if fewer than two trials have a score.
     """
     rows = [row for row in results["trials"] if row["score"] is not None]
     if len(rows) < 2:

@@ -94,11 +94,7 @@ class Plan:
         return space.draw(self.file.space, self.first.seed, number)
 
     def resolve(self, labels: Labels) -> Resolved:
-        """The configuration of a trial.
-
-        Raises:
-          ConfigError: the values are wrong, or do not fit each other.
-        """
+        """The configuration of a trial; a ConfigError if its values are wrong."""
         return _resolve(self.file, labels)
 
     def command(self, number: int, labels: Labels, runs_dir: Path) -> str:
@@ -133,13 +129,8 @@ def name_of(number: int) -> str:
 def load(path: Path, *, check: bool = True) -> Plan:
     """The plan in a sweep file, after all checks that need no training.
 
-    Args:
-      path: the file.
-      check: False for a file whose trials have been checked before.
-
-    Raises:
-      ConfigError: with the mistakes of the file.
-      UsageError: an environment or a package is missing.
+    Without `check`, trials are not resolved, as they were before. Raises a ConfigError
+    or a UsageError with the mistakes.
     """
     file = read(path)
     if file.sampler == "grid":

@@ -70,11 +70,7 @@ def importance(queue: "Queue") -> dict[str, float]:
 
 
 def best_of(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of the best trial.
-
-    Raises:
-      UsageError: no trial has a score yet.
-    """
+    """The row of the best trial; a UsageError if no trial has a score yet."""
     best: dict[str, Any] | None = results["best"]
     if best is None:
         raise UsageError("no trial has a score yet", where=results["path"])

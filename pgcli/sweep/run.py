@@ -36,11 +36,7 @@ def prepare(
     storage: str | None,
     modules: Mapping[str, list[str]],
 ) -> None:
-    """Creates the directory of a sweep, or checks that it is the same sweep.
-
-    Raises:
-      UsageError: it is another sweep, or Optuna is missing.
-    """
+    """Creates the directory; a UsageError if it contains another sweep."""
     study.require_optuna()
     kept = storage or directory.read_settings().get("storage")
     directory.prepare(plan, {"storage": kept, **modules})
@@ -146,11 +142,7 @@ def _is_over(queue: study.Queue, plan: Plan, end: float | None) -> bool:
 
 
 def _check(queue: study.Queue, pool: Workers, counts: Mapping[str, int]) -> None:
-    """Checks that the sweep makes progress.
-
-    Raises:
-      PgcliError: workers end with errors, or all of the first trials failed.
-    """
+    """Raises a PgcliError if workers, or all of the first trials, have failed."""
     if pool.failures >= MAX_FAILURES:
         raise PgcliError(
             "workers fail one after the other",

@@ -46,11 +46,7 @@ CLAIM_SECONDS = 60.0
 
 
 def require_optuna() -> None:
-    """Checks that Optuna is installed.
-
-    Raises:
-      UsageError: it is not.
-    """
+    """Raises a UsageError if Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
         raise UsageError(
             "a sweep needs Optuna, which is not installed",
@@ -71,11 +67,7 @@ class Queue:
     """
 
     def __init__(self, directory: SweepDirectory, plan: Plan, url: str) -> None:
-        """Opens the study.
-
-        Raises:
-          UsageError: the storage cannot be opened, or has no such study.
-        """
+        """Opens the study; a UsageError if the storage has none."""
         require_optuna()
         import optuna
 
@@ -203,11 +195,7 @@ def study_name(directory: SweepDirectory) -> str:
 
 
 def open_storage(url: str) -> Any:
-    """The storage at a URL of SQLAlchemy, or in a journal file.
-
-    Raises:
-      UsageError: it cannot be opened.
-    """
+    """The storage at a URL of SQLAlchemy, or in a journal file; else a UsageError."""
     from optuna.storages import JournalStorage, RDBStorage, journal
 
     scheme, _, rest = url.partition("://")
@@ -232,16 +220,9 @@ def open_storage(url: str) -> Any:
 def create(
     directory: SweepDirectory, plan: Plan, url: str, *, rebuild: bool = False
 ) -> None:
-    """Creates the study; adds trials that are missing, from their records if any.
+    """Creates the study (`rebuild`: again) and its trials, from their records if any.
 
-    Args:
-      directory: directory of the sweep.
-      plan: the sweep.
-      url: URL of the storage.
-      rebuild: whether to delete an existing study first.
-
-    Raises:
-      LockedError: workers are running, so that the study cannot be deleted.
+    Raises a LockedError if workers are running, so that the study cannot be deleted.
     """
     require_optuna()
     import optuna

@@ -15,11 +15,7 @@ from pgcli.training.run import train
 
 
 def fresh(plan: Plan, labels: Mapping[str, Any], seeds: range) -> Resolved:
-    """The configuration of a trial on other seeds.
-
-    Raises:
-      UsageError: the sweep has used some of the seeds.
-    """
+    """The configuration of a trial on other seeds; a UsageError if some were used."""
     resolved = plan.resolve(labels)
     config = resolved.config
     used = range(config.seed, config.seed + config.seeds)

@@ -231,11 +231,7 @@ class _Worker:
         return {"trial": number, "labels": dict(labels), "values": values}
 
     def _count_attempt(self, head: Mapping[str, Any]) -> None:
-        """Records that a trial starts or continues.
-
-        Raises:
-          PgcliError: its worker died too often since the last checkpoint.
-        """
+        """Counts a start of a trial; a PgcliError if its worker died too often."""
         number = head["trial"]
         before = self._directory.read_record(number)
         saved = checkpoint.committed(self._directory.run(number).checkpoints)

@@ -54,11 +54,6 @@ class Checkpointing:
     """
 
     def __init__(self, context: RunContext) -> None:
-        """Saves nothing yet.
-
-        Args:
-          context: parts of the run.
-        """
         self._context = context
         self._directory = context.directory.checkpoints
         self._warn = context.reporter.warn

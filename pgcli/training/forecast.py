@@ -12,7 +12,6 @@ class Forecast:
     """Seconds to the end of a run, from its pace and from its evaluations so far."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Without data: nothing is known before the first chunk."""
         self._config = config
         self._steps, self._pace = 0, 0.0
         self._length: float | None = None
@@ -23,10 +22,8 @@ class Forecast:
     def update(self, steps: int, pace: float, length: float | None) -> float | None:
         """Records a chunk; returns the seconds that are left.
 
-        Args:
-          steps: training steps so far.
-          pace: steps per second of all members together.
-          length: mean length of the training episodes, or None.
+        `pace` is of all members together; `length` is the mean of the episodes, or
+        None.
         """
         self._steps, self._pace, self._length = steps, pace, length
         return self.left()

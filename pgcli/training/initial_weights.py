@@ -46,12 +46,6 @@ def take_over(
     Arrays of the same name and shape are copied, to every member if there are several.
     Optimiser, schedules and all else begin as in any new run.
 
-    Args:
-      loop: a loop before its first iteration.
-      config: its configuration.
-      source: path or name of a run, or path of a checkpoint.
-      runs_dir: directory of named runs.
-
     Raises:
       UsageError: the source does not exist, or has several members.
       CheckpointError: it is damaged, or no array has the same name and shape.

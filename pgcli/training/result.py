@@ -22,16 +22,7 @@ def run_result(
     stopped: Stopped,
     evaluation: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The result of a run.
-
-    Args:
-      context: parts of the run.
-      saved: its last and best checkpoints.
-      clock: seconds since the start or resume.
-      resumed: how the run was resumed, or None.
-      stopped: reason of the end.
-      evaluation: statistics of the final evaluation, or None.
-    """
+    """The result of a run."""
     # steps of all members since the start or resume, and paths of checkpoints
     config, directory = context.resolved.config, context.directory
     trained = context.loop.steps - (resumed.step if resumed else 0)

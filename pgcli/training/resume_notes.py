@@ -45,14 +45,7 @@ def finished(name: str, result: Mapping[str, Any]) -> str:
 def raised_schedules(
     stored: RunConfig, config: RunConfig, steps: int, last: Row
 ) -> str | None:
-    """A warning about values that jump as their schedule gets a larger budget, or None.
-
-    Args:
-      stored: configuration so far.
-      config: configuration to continue with.
-      steps: number of steps so far.
-      last: the newest row of metrics.
-    """
+    """A warning about values that jump because their schedule gets longer, or None."""
     schedules = [key for key, value in flat(config).items() if value == "linear"]
     if config.steps <= stored.steps or not schedules:
         return None

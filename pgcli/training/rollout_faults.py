@@ -97,10 +97,7 @@ def any_bad(numbers: Any, axes: int) -> Array:
 def bad_parts(part: Space | None, x: Array, axes: int) -> Array:
     """Whether values [*B, …] are not finite, or no category of their space: [*B].
 
-    Args:
-      part: the space; None for actions and rewards.
-      x: the values.
-      axes: number of batch axes.
+    `part` is None for actions and rewards; `axes` is the number of batch axes.
     """
     flat = x.reshape(*x.shape[:axes], -1)
     if part is None or isinstance(part, Box):

@@ -299,16 +299,7 @@ def _continue(
 ) -> dict[str, Any]:
     """The result of a run that continues, or is finished already.
 
-    Args:
-      run: directory of the run.
-      stored: configuration at the start of the run.
-      config: configuration to continue with; only keys in
-        `resume_notes.MAY_DIFFER` may differ.
-      reporter: receiver of reports.
-      stop: flag that signals set.
-      require_exact: whether to raise an error if an exact resume is not possible.
-      on_iteration: see `train`.
-      leader: connections to the other processes of the run.
+    In `config`, only keys in `resume_notes.MAY_DIFFER` may differ from the stored one.
     """
     resume_notes.check_same(run, stored.config, config)
     stop.path = run.path
@@ -350,14 +341,7 @@ def _trainer(
 ) -> Iterator[_Trainer]:
     """Yields a loop with its environments, after JAX is started; closes it at the end.
 
-    Args:
-      config: configuration of the run.
-      recorded: recorded fingerprint of the accelerator, for a resumed run.
-      leader: connections to the other processes of the run.
-
-    Raises:
-      AcceleratorError: the accelerator is not available, or ran out of memory.
-      UsageError: a package is missing, or the environment does not fit.
+    `recorded` is the fingerprint of the accelerator of a resumed run.
     """
     if leader is not None:
         with memory_errors(), leading_loop(config, recorded, leader) as parts:

@@ -20,13 +20,6 @@ class RunLogs:
     def __init__(
         self, run: RunDirectory, config: RunConfig, reporter: Reporter
     ) -> None:
-        """Opens the JSON lines files; writes nothing yet.
-
-        Args:
-          run: directory of the run.
-          config: its interval of metrics, sinks and members.
-          reporter: receives warnings.
-        """
         self._run, self._config = run, config
         self._report = Report(reporter.warn, reporter.note)
         self._picture = RunPicture(run, config, reporter.warn)
@@ -43,11 +36,7 @@ class RunLogs:
         self._is_finished = False
 
     def open_sinks(self, after_step: int | None) -> None:
-        """Opens the sinks.
-
-        Args:
-          after_step: for a resumed run, the step after which rows are dropped.
-        """
+        """Opens the sinks, which drop rows after the step at which a run is resumed."""
         run = LoggedRun(self._run.path, self._config, after_step)
         self._sinks = Sinks(run, self._report)
 

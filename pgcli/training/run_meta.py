@@ -59,11 +59,7 @@ def _adapter() -> TypeAdapter[_RunMeta]:
 
 
 def check_meta(stored: Checkpoint) -> None:
-    """Checks the metadata of a checkpoint.
-
-    Raises:
-      CheckpointError: a key is missing, or has a value that pgcli does not write.
-    """
+    """Raises a CheckpointError for metadata that pgcli does not write."""
     try:
         _adapter().validate_json(json.dumps(stored.meta))
     except ValidationError as error:

@@ -48,7 +48,6 @@ class Session:
         stop: StopFlag,
         on_iteration: OnIteration | None = None,
     ) -> None:
-        """Begins before the first iteration; writes nothing yet."""
         self._context = context
         self._config = context.resolved.config
         self._run = context.directory
@@ -288,11 +287,7 @@ class Session:
         return float(overall["return_mean"])
 
     def _require_directory(self) -> None:
-        """Checks, before a write, that the run directory is still the same.
-
-        Raises:
-          CheckpointError: it was moved, deleted or replaced.
-        """
+        """Raises a CheckpointError if the directory was moved, deleted or replaced."""
         if self._run.identity() != self._identity:
             raise CheckpointError(
                 "the run directory was moved or deleted while it was being written",
@@ -307,8 +302,7 @@ class Session:
     def _finish(self, stopped: Stopped) -> dict[str, Any]:
         """The result, with a final evaluation on the reporting stream.
 
-        Raises:
-          NotSavedError: the last checkpoint or the result could not be written.
+        Raises a NotSavedError if the last checkpoint or the result was not written.
         """
         episodes, played = self._config.eval.final_episodes, None
         if episodes:

@@ -148,11 +148,7 @@ def to_arrays(tree: Any) -> dict[str, np.ndarray]:
 
 
 def check_finite(arrays: Mapping[str, np.ndarray], where: str) -> None:
-    """Checks the arrays of an agent, of which training stores only finite ones.
-
-    Raises:
-      CheckpointError: a value is not finite.
-    """
+    """Raises a CheckpointError if an array of an agent is not finite."""
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise CheckpointError(

@@ -64,15 +64,9 @@ class Report(NamedTuple):
 
 
 def make_setup(config: RunConfig, spec: EnvSpec, policy: Policy | None = None) -> Setup:
-    """The structure of a run on environments like `spec`.
+    """The structure of a run on environments like `spec`, perhaps with another policy.
 
-    Args:
-      config: resolved configuration of the run.
-      spec: spec of its environments.
-      policy: replaces the network of the configuration.
-
-    Raises:
-      UsageError: whole episodes are collected, and they have no time limit.
+    Raises a UsageError if whole episodes are collected, and they have no time limit.
     """
     # network and algorithm
     if policy is None and own_names(config.network):

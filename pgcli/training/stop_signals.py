@@ -153,13 +153,9 @@ class StopFlag:
 def stop_on_signal(reporter: Reporter | None = None) -> Iterator[StopFlag]:
     """A flag set by INT, TERM and USR1 inside the block; a second INT interrupts.
 
-    Outside the main thread, signals cannot be handled and the flag is never set.
-
-    Args:
-      reporter: ends the process if the block does not end in time.
-
-    Raises:
-      Interrupted: the block was left by `Abandoned`.
+    Outside the main thread, signals cannot be handled and the flag is never set. If the
+    block does not end in time, `reporter` ends the process; if `Abandoned` leaves it,
+    `Interrupted` is raised.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():

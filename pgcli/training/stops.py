@@ -47,23 +47,13 @@ class Stops:
         checkpoints: Checkpointing,
         on_iteration: OnIteration | None,
     ) -> None:
-        """Checks nothing yet.
-
-        Args:
-          config: configuration of the run.
-          path: directory of the run.
-          checkpoints: the number of evaluations since the best.
-          on_iteration: function of the caller, or None.
-        """
         self._config, self._path, self._checkpoints = config, path, checkpoints
         self._on_iteration = on_iteration
 
     def reached(self, score: float | None, seconds: float) -> Stopped | None:
         """The stop of the configuration that is reached, or None.
 
-        Args:
-          score: mean return of an evaluation that was just made, or None.
-          seconds: duration of the run.
+        `score` is the mean return of an evaluation that was just made, or None.
         """
         config = self._config
         target, patience, limit = (

@@ -27,8 +27,7 @@ class Tracker(Protocol):
     def record(self, row: Row) -> None:
         """Records a row of the loop.
 
-        Raises:
-          DivergedError: gradients were not finite in `MAX_SKIPPED` iterations in a row.
+        Raises a DivergedError after `MAX_SKIPPED` rows with gradients not finite.
         """
 
     def news(self) -> Iterable[str]:
@@ -51,7 +50,6 @@ class RunTracker:
     """Tracker of a single run."""
 
     def __init__(self) -> None:
-        """Begins without rows."""
         self.last_row: Row = {}
         self._skipped = 0
 

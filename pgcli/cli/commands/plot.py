@@ -64,8 +64,7 @@ def find_runs(
 ) -> list["RunDirectory"]:
     """The runs of a command line; other files that `runs/*` names are left out.
 
-    Raises:
-      UsageError: a run does not exist, or none is a run.
+    Raises a UsageError if a run does not exist, or none is a run.
     """
     from pgcli.storage.run_directory import RunDirectory
 

@@ -97,11 +97,7 @@ class HelpGroup(TyperGroup):
     def resolve_command(
         self, ctx: Any, args: list[str]
     ) -> tuple[str | None, Any, list[str]]:
-        """The command named by `args`.
-
-        Raises:
-          UsageError: the command does not exist.
-        """
+        """The command named by `args`; a UsageError if it does not exist."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
             raise UsageError(
                 f"unknown command `{args[0]}`",

@@ -94,11 +94,8 @@ def render(
 ) -> list[Line]:
     """Lines of the view, at most `width` wide if the contents can be cut.
 
-    Args:
-      frame: contents.
-      width: columns of the terminal.
-      unicode: False replaces bars and sparklines by ASCII.
-      now: monotonic seconds, for the spinner; None means the current time.
+    Without `unicode`, bars are of ASCII. `now` is in monotonic seconds, for the
+    spinner.
     """
     if frame.info is None:
         return []

@@ -76,11 +76,7 @@ class BackgroundWriter:
             return False
 
     def fileno(self) -> int:
-        """Descriptor of the stream.
-
-        Raises:
-          OSError: the stream has none.
-        """
+        """Descriptor of the stream; an OSError if it has none."""
         if self._descriptor is None:
             raise OSError("this stream has no file descriptor")
         return self._descriptor
@@ -177,12 +173,8 @@ class LineForwarder(io.TextIOWrapper):
     ) -> None:
         """Replaces the stream with this descriptor and name.
 
-        Args:
-          say: receiver of each line.
-          descriptor: for writers that bypass Python.
-          name: such as `<stdout>`.
-          once: whether lines written by one call, such as a warning, are forwarded
-            only the first time.
+        With `once`, lines written by one call, such as a warning, are forwarded only
+        the first time.
         """
         self._lines = _Lines(say, descriptor, name, once)
         super().__init__(io.BufferedWriter(self._lines), "utf-8", "replace")

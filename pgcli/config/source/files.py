@@ -19,13 +19,7 @@ BASE = "base"
 def read_files(
     files: Sequence[Path], root: Path | None, issues: list[Issue]
 ) -> list[Document]:
-    """The documents of files, the later ones override.
-
-    Args:
-      files: paths of files; if a file does not exist, the name of a preset.
-      root: directory of the presets; None means the installed ones.
-      issues: mistakes are added to it.
-    """
+    """The documents of files, or presets by their names; the later ones override."""
     documents: list[Document] = []
     for index, file in enumerate(files):
         rank = (FILE, 2 * index + 1)

@@ -83,14 +83,10 @@ class PresetText(NamedTuple):
 
 
 def text_of(name: str) -> PresetText:
-    """The preset with this name, or the one that `train` would use.
+    """The preset with this name, or the one that `train` would use for ALGO/ENV.
 
-    Args:
-      name: `directory/preset`, or `algorithm/environment`. For an environment without
-        a preset of its own it is that of its family, with the environment's id.
-
-    Raises:
-      UsageError: there is no such preset.
+    For an environment without a preset of its own it is that of its family, with the
+    environment's id. Raises a UsageError if there is none.
     """
     path = presets.named(name)
     folder, _, env_id = name.partition("/")

@@ -26,13 +26,7 @@ def file_name(env_id: str) -> str:
 
 
 def find(algo: str, env_id: str, root: Path | None = None) -> Path | None:
-    """The preset of an algorithm and an environment, or of its family, or None.
-
-    Args:
-      algo: real name of the algorithm.
-      env_id: as in `env.id`.
-      root: directory of the presets; None means the installed ones.
-    """
+    """The preset of an algorithm and an environment, or of its family, or None."""
     root = directory() if root is None else root
     if root is None or not env_id.isprintable() or len(env_id) > 200:
         return None

@@ -73,13 +73,7 @@ def with_masks(env: DeviceEnv, source: str) -> DeviceEnv:
 def _mapped(
     env: DeviceEnv, space: ObsSpace, function: Callable[[Any, Array], Any]
 ) -> DeviceEnv:
-    """The environment with other observations.
-
-    Args:
-      env: the environment.
-      space: their space.
-      function: (observation, whether the episode has ended) -> the other one.
-    """
+    """The environment with other observations: `function(obs, whether it ended)`."""
 
     def reset(key: Array) -> tuple[Any, Any]:
         state, obs = env.reset(key)

@@ -88,10 +88,8 @@ def with_time_limit(
 ) -> tuple[Callable[..., tuple[Any, Any]], Callable[..., tuple[Any, Step]]]:
     """(reset, step) that count the steps of an episode and truncate at `limit`.
 
-    Args:
-      limit: the largest number of steps of an episode.
-      reset: key -> (state, obs).
-      step: (key, state, action) -> (state, obs, reward, terminated).
+    `reset` is key -> (state, obs), and `step` is (key, state, action) -> (state, obs,
+    reward, terminated).
     """
 
     # the state becomes (state, elapsed steps)

@@ -14,7 +14,6 @@ class AsGymnasium(gymnasium.Env[Any, Any]):
     """One on-device environment, with compiled resets and steps."""
 
     def __init__(self, env: DeviceEnv) -> None:
-        """Takes the spaces and the time limit of `env`."""
         self.device_env = env
         self.observation_space = to_gymnasium(env.spec.obs)
         self.action_space = action_to_gymnasium(env.spec)

@@ -23,15 +23,8 @@ SCALAR = "return a scalar: `[0]`, `jnp.all`, `jnp.any` or `jnp.sum`"
 def cast_obs(env_id: str, space: ObsSpace, obs: Any, of: str, key: str = "") -> Any:
     """An observation in the dtypes of our spaces.
 
-    Args:
-      env_id: id of the environment.
-      space: the space.
-      obs: the observation.
-      of: `reset` or `step`, in errors.
-      key: the part of the observation, in errors.
-
-    Raises:
-      EnvironmentFailed: its shape or dtype differs from the space.
+    Raises an EnvironmentFailed if its shape or dtype differs, which names the call `of`
+    (`reset` or `step`) and the part `key` of the observation.
     """
 
     def refused(problem: str, help: str = DECLARED) -> EnvironmentFailed:
@@ -66,11 +59,7 @@ def cast_obs(env_id: str, space: ObsSpace, obs: Any, of: str, key: str = "") -> 
 
 
 def cast_scalar(env_id: str, name: str, value: Any, dtype: str, kinds: str) -> Any:
-    """A reward or a flag in our dtype.
-
-    Raises:
-      EnvironmentFailed: it is no scalar of these kinds.
-    """
+    """A reward or a flag in our dtype; an EnvironmentFailed if it is no such scalar."""
     array = jnp.asarray(value)
     if array.shape != () or _kind_of(array.dtype) not in kinds:
         raise EnvironmentFailed(
@@ -84,8 +73,7 @@ def cast_scalar(env_id: str, name: str, value: Any, dtype: str, kinds: str) -> A
 def check_contract(env: DeviceEnv) -> None:
     """Traces a reset and a step, which check themselves, and compares their states.
 
-    Raises:
-      EnvironmentFailed: a state differs in structure, shape or dtype after a step.
+    Raises an EnvironmentFailed if they differ in structure, shape or dtype.
     """
 
     def both(key: Any) -> Any:

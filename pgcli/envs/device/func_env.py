@@ -23,12 +23,8 @@ def from_func_env(
 ) -> DeviceEnv:
     """An on-device environment from a Gymnasium `FuncEnv`, with a time limit.
 
-    Args:
-      id: its id.
-      func: the environment's functions.
-      params: their last argument; None to pass none.
-      limit: number of steps after which an episode is truncated.
-      action_dtype: dtype of the actions passed to them; None for the space's own.
+    `params` is the last argument of its functions, unless it is None. Actions have its
+    space's own dtype, or `action_dtype`.
     """
     spec = make_spec(id, func.observation_space, func.action_space, limit)
     # in the dtype of its own space, at the width that JAX computes in

@@ -37,15 +37,9 @@ NAMES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, Any, int]]] = {
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
-    """The environment `func:NAME`.
+    """The environment `func:NAME`, by default with the time limit of the registered id.
 
-    Args:
-      name: a key of `NAMES`, or an attribute of a user module.
-      kwargs: overrides of the physical constants.
-      max_episode_steps: time limit; None for the registered id's own.
-
-    Raises:
-      UsageError: `kwargs` contains an unknown constant.
+    `kwargs` replace the physical constants; a UsageError for unknown ones.
     """
     if name not in NAMES:
         return user_functional.make_users(name, kwargs, max_episode_steps)

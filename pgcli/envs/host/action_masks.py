@@ -33,9 +33,6 @@ def find_source(env: Any) -> tuple[str, bool]:
     """The source of masks that `auto` stands for, and whether `env` is still new.
 
     It is reset if nothing but `info` can show masks.
-
-    Args:
-      env: a new environment in its wrappers.
     """
     if not _has_components(env.action_space):
         return NO_MASK, True
@@ -55,13 +52,8 @@ def find_source(env: Any) -> tuple[str, bool]:
 def masked(env: Any, source: str, env_id: str) -> tuple[Any, str | None]:
     """(`env` with masks as a part of its observations, the key of that part or None).
 
-    Args:
-      env: an environment in its wrappers.
-      source: as in `env.action_mask`, without `auto`.
-      env_id: its id in errors.
-
-    Raises:
-      UsageError: the environment has no such masks, or its actions take none.
+    `source` is as in `env.action_mask`, without `auto`. Raises a UsageError if there
+    are no such masks, or the actions take none.
     """
     if source == NO_MASK:
         return env, None
@@ -77,7 +69,6 @@ class ActionMasks(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: Any, source: str, env_id: str) -> None:
-        """Wraps `env`; see `masked`."""
         super().__init__(env)
 
         def refused(problem: str) -> UsageError:

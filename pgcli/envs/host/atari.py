@@ -41,8 +41,7 @@ def arguments(
 ) -> tuple[dict[str, Any], int]:
     """(all keyword arguments, named as in `AtariVectorEnv`, limit in steps).
 
-    Raises:
-      UsageError: another key of the configuration sets an argument.
+    Raises a UsageError if another key of the configuration sets an argument.
     """
     import gymnasium
 

@@ -42,11 +42,7 @@ class ContractError(Exception):
 def outcome(
     reward: Any, terminated: Any, truncated: Any, info: Any
 ) -> tuple[float, bool, bool]:
-    """The values of a step besides its observation, checked.
-
-    Raises:
-      ContractError: one of them breaks the contract.
-    """
+    """The values of a step except its observation; a ContractError if one is wrong."""
     check_info(info)
     ended = flag("terminated", terminated), flag("truncated", truncated)
     return number(reward), *ended

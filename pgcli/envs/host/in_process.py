@@ -67,14 +67,7 @@ class InProcess:
     def __init__(
         self, envs: list[Any], seeds: list[int], env_id: str, first: int = 0
     ) -> None:
-        """Takes ownership of `envs`.
-
-        Args:
-          envs: environments with the same spaces.
-          seeds: one per environment, for its first reset.
-          env_id: their id in errors.
-          first: row of the first of them.
-        """
+        """Takes ownership of `envs`, which are the rows from `first` on."""
         self.num_envs = len(envs)
         # spaces and time limit are those of the first
         limit = getattr(envs[0].spec, "max_episode_steps", None)

@@ -19,7 +19,6 @@ class Lives:
     """
 
     def __init__(self, num_envs: int, env_id: str) -> None:
-        """Unknown lives of N environments."""
         self._env_id = env_id
         self.left = np.full(num_envs, -1, np.int64)
         self.counted = False
@@ -40,10 +39,7 @@ class Lives:
         """Whether this step lost a life that was not the last.
 
         The last life does not count: some games continue for a few frames before they
-        end.
-
-        Raises:
-          UsageError: the environment does not report lives as numbers.
+        end. Raises a UsageError if the environment reports no lives.
         """
         left = self._reported(info, at)
         if left is None:

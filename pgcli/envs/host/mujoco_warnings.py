@@ -14,10 +14,8 @@ HARMLESS = ("compiler attribute 'settotalmass' is deprecated",)
 def quiet_mujoco(used: bool) -> Iterator[None]:
     """A context that suppresses harmless warnings, also in MuJoCo's log file.
 
-    All others are printed. The previous handler is restored afterwards.
-
-    Args:
-      used: whether MuJoCo is used; if not, it is not imported.
+    All others are printed. The previous handler is restored afterwards. MuJoCo is
+    imported only if it is `used`.
     """
     mujoco: Any = importlib.import_module("mujoco") if used else None
     if not hasattr(mujoco, "set_mju_user_warning"):

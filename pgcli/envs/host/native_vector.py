@@ -44,15 +44,10 @@ class NativeVector:
         *,
         seeded: bool = False,
     ) -> None:
-        """Takes ownership of `env`.
+        """Takes ownership of `env`; `seeded` if that was done when it was made.
 
-        Args:
-          env: the vector environment, with `metadata["autoreset_mode"]`.
-          seeds: one per sub-environment, for the first reset; an environment with one
-            random stream for all is seeded with the first.
-          env_id: its id in errors.
-          limit: time limit of an episode, if known.
-          seeded: whether it was seeded when it was made.
+        An environment with one random stream for all is seeded with the first of
+        `seeds`.
         """
         from gymnasium.vector import AutoresetMode
 
@@ -78,8 +73,7 @@ class NativeVector:
     def make(cls, factory: EnvFactory, seeds: list[int]) -> "NativeVector":
         """One environment per seed, by the environment's own vector entry point.
 
-        Raises:
-          UsageError: it has no vector entry point.
+        Raises a UsageError if it has none.
         """
         import gymnasium
 

@@ -13,14 +13,10 @@ _WHOLE = "biu"  # kinds of booleans and integers
 def complaint(space: ObsSpace, obs: Any, batch: tuple[int, ...] = ()) -> str | None:
     """The first mismatch of an observation and its space, in words, or None.
 
-    Compares the shape, the kind of dtype and the range: NumPy would otherwise broadcast
-    or convert the observation silently. Floats of another width are accepted, and so
-    are values outside the bounds of a Box that its dtype can hold.
-
-    Args:
-      space: the space of one observation.
-      obs: the observation, or several.
-      batch: their axes in front.
+    Compares the shape (with the axes `batch` in front), the kind of dtype and the
+    range: NumPy would otherwise broadcast or convert the observation silently. Floats
+    of another width are accepted, and so are values outside the bounds of a Box that
+    its dtype can hold.
     """
     if isinstance(space, Mapping):
         if not isinstance(obs, Mapping) or obs.keys() != space.keys():

@@ -21,12 +21,6 @@ def make_registered(
 ) -> Any:
     """A new environment with its time limit, without the configured wrappers.
 
-    Args:
-      env_id: its id in errors.
-      name: its registered name.
-      kwargs: keyword arguments of its constructor.
-      max_episode_steps: time limit; None for the registered one.
-
     Raises:
       UsageError: unknown name, missing package (named, with the extra) or bad kwargs.
       EnvironmentFailed: its constructor failed otherwise.

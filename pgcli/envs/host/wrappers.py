@@ -26,16 +26,7 @@ from pgcli.suggest import did_you_mean
 
 
 def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
-    """`env` in its wrappers, with observations of plain parts.
-
-    Args:
-      env: a Gymnasium environment.
-      items: the wrappers, the innermost first, as in `env.wrappers`.
-      env_id: its id in errors.
-
-    Raises:
-      UsageError: a wrapper does not fit the environment, or lacks its package.
-    """
+    """`env` in the wrappers of `env.wrappers`; a UsageError if one does not fit."""
     for item in items:
         env = _wrapped(env, *parse(item), env_id)
     return env
@@ -49,14 +40,8 @@ def with_parts(
 ) -> Any:
     """`env` with observations of plain parts, one of which is the action mask.
 
-    Args:
-      env: an environment in its wrappers.
-      env_id: its id in errors.
-      obs_keys: parts of its observations to keep besides the mask; None for all.
-      mask: source of its action masks, as in `env.action_mask`, without `auto`.
-
-    Raises:
-      UsageError: the masks do not exist, or a key is no part of the observations.
+    `obs_keys` are the parts to keep besides the mask, as `chosen_parts` and `masked`
+    accept them.
     """
     env, key = masked(env, mask, env_id)
     # nested parts have a `/` in their path, and parts of a Tuple are numbers
@@ -165,7 +150,6 @@ class RawReturns(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: Any, rewards: RawRewards) -> None:
-        """Wraps `env`, which contains `rewards`."""
         super().__init__(env)
         self._rewards = rewards
         self.pgcli_raw_returns: list[float] = []

@@ -157,11 +157,7 @@ def malformed(error: Exception) -> CheckpointError:
 
 
 def check_chain(facts: Mapping[str, Any], levels: list[Any]) -> None:
-    """Compares the wrappers of an environment with those in a state.
-
-    Raises:
-      CheckpointError: they differ.
-    """
+    """Raises a CheckpointError if the wrappers differ from those in a state."""
     try:
         stored = [tree["class"] for tree in facts["levels"]]
     except MALFORMED as error:

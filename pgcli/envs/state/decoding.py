@@ -52,15 +52,9 @@ class Decoder:
         self._later: collections.deque[tuple[Any, Tree, Any, str]] = collections.deque()
 
     def decode(self, tree: Tree, live: Any, path: str) -> Any:
-        """The value of a tree.
+        """The value of a tree; `live` is the present value at that path, or None.
 
-        Args:
-          tree: the encoded value.
-          live: the present value of the environment at that path, or None.
-          path: the path of the value.
-
-        Raises:
-          NotRestoredError: the environment has no counterpart of the encoded value.
+        Raises a NotRestoredError if the environment has no counterpart of the value.
         """
         match tree:
             # immutable values

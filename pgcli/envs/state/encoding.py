@@ -100,11 +100,7 @@ class Encoder:
         self._later: collections.deque[tuple[Any, str, int]] = collections.deque()
 
     def encode(self, value: Any, path: str) -> Tree:
-        """The value as a tree.
-
-        Raises:
-          NotPlainError: it has no plain form, or reading it raised.
-        """
+        """The value as a tree; a NotPlainError if it has no plain form."""
         self._root, self._parts, self._depth = path, 0, 0
         try:
             parts = [self._value(value, path)]
@@ -149,11 +145,7 @@ class Encoder:
         return self._still(value, path) or self._once(value, path)
 
     def check_memory(self) -> None:
-        """Checks that no arrays share memory: restored copies would not.
-
-        Raises:
-          NotPlainError: two arrays share memory.
-        """
+        """Raises a NotPlainError if arrays share memory: restored copies would not."""
         # intervals sorted by their start overlap if two neighbours do
         ordered = sorted(self._memory)
         for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
@@ -298,11 +290,7 @@ class Encoder:
         return None
 
     def closure(self, function: types.FunctionType, path: str) -> str:
-        """SHA-256 of the values that a function refers to.
-
-        Raises:
-          NotPlainError: one of them is mutable.
-        """
+        """SHA-256 of what a function refers to; a NotPlainError if that is mutable."""
         # enclosed variables that are set, defaults, attributes and keyword defaults
         held = []
         for cell in function.__closure__ or ():

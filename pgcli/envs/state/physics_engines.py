@@ -40,11 +40,7 @@ def engine_state(value: Any) -> EnvState | None:
 
 
 def restore_engine(value: Any, state: EnvState, path: str) -> None:
-    """Restores a state of the engine `value` in place.
-
-    Raises:
-      NotRestoredError: it is another engine or model.
-    """
+    """Restores a state of the same engine and model in place, else NotRestoredError."""
     # the same engine; a model must also have the same contents
     here = engine_state(value)
     kind = state.facts["engine"]

@@ -84,12 +84,7 @@ class Recording:
             self._actions.clear()
 
     def state(self, env: Any, reason: str) -> EnvState:
-        """The state of the environment, or the reason why it has none.
-
-        Args:
-          env: the environment.
-          reason: why it has no plain form.
-        """
+        """The state of the environment, or the `reason` why it has no plain one."""
         if not self._is_whole:
             return refused(f"{reason}, and its episode was not recorded or is too long")
         # actions [T, …] and generators; digests to compare with after the replay
@@ -111,15 +106,9 @@ class Recording:
 
 
 def replay(env: Any, state: EnvState, first: Any) -> Recording:
-    """Replays the episode of a state in an environment that has just been reset.
+    """Replays the episode of a state after a reset that has returned `first`.
 
-    Args:
-      env: the environment.
-      state: the result of `Recording.state`.
-      first: the observation of that reset.
-
-    Returns:
-      A recording of the replayed episode, which can be continued.
+    The result is a recording that can be continued.
 
     Raises:
       NotRestoredError: the replay differs from the recorded episode.

@@ -26,12 +26,7 @@ class ChildProcess:
     """
 
     def __init__(self, memory: int, rows: range) -> None:
-        """Starts it.
-
-        Args:
-          memory: descriptor of the file that is shared with it.
-          rows: rows of its environments.
-        """
+        """Starts it; `memory` is the descriptor of the file that is shared with it."""
         self.rows = rows
         # a pipe in each direction, and a file for the traceback of a crash
         self._trace = unnamed_file("pgcli-trace")

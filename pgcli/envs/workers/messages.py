@@ -27,11 +27,7 @@ class LateError(Exception):
 
 
 def encode(data: Any) -> bytes:
-    """Plain data, arrays and bytes as JSON.
-
-    Raises:
-      TypeError: the data contain another type.
-    """
+    """Plain data, arrays and bytes as JSON; a TypeError for other types."""
 
     # types that JSON does not have
     def other(value: Any) -> Any:
@@ -71,7 +67,6 @@ class Channel:
     """
 
     def __init__(self, reads: int, writes: int) -> None:
-        """Takes ownership of the two file descriptors."""
         self._reads, self._writes = reads, writes
         self._closed = False
         os.set_blocking(writes, False)
@@ -79,20 +74,11 @@ class Channel:
         self._poll.register(reads, select.POLLIN)
 
     def post(self, kind: bytes) -> None:
-        """Sends one byte.
-
-        Raises:
-          ClosedError: the other side has closed the channel.
-        """
+        """Sends one byte; a ClosedError if the other side has closed the channel."""
         self._write(kind)
 
     def send(self, kind: bytes, data: Any, seconds: float | None = None) -> None:
-        """Sends plain data.
-
-        Args:
-          kind: one of `WITH_DATA`.
-          data: plain data as for `encode`.
-          seconds: time limit for the other side to read; None for no limit.
+        """Sends plain data; without `seconds`, there is no time limit.
 
         Raises:
           TypeError: it is not plain data.
@@ -104,14 +90,9 @@ class Channel:
         self._write(kind + len(text).to_bytes(8, "little") + text, seconds)
 
     def receive(self, seconds: float | None) -> tuple[bytes, Any]:
-        """(kind, data or None) of the next message.
+        """(kind, data or None) of the next message; without `seconds`, no time limit.
 
-        Args:
-          seconds: time limit for the message; None for no limit.
-
-        Raises:
-          ClosedError: the other side has closed the channel.
-          LateError: no message arrived in time.
+        Raises a ClosedError or a LateError as `send`.
         """
         end = None if seconds is None else time.monotonic() + seconds
         kind = self._read(1, end)

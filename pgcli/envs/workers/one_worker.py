@@ -17,16 +17,9 @@ class OneWorker:
     """
 
     def __init__(self, factory: EnvFactory, seeds: list[int], timeout: float) -> None:
-        """One environment per seed.
+        """One environment per seed; a step of all may take `timeout` seconds.
 
-        Args:
-          factory: makes each environment.
-          seeds: one per environment.
-          timeout: time limit in seconds for a step of all.
-
-        Raises:
-          TypeError: the keyword arguments are not plain data.
-          UsageError, EnvironmentFailed: `factory` raised it.
+        Raises a TypeError if the keyword arguments are not plain data, or as `factory`.
         """
         self.seeds, self.num_envs = seeds, len(seeds)
         self._workers = Workers(factory, seeds, [range(len(seeds))], timeout)

@@ -73,12 +73,7 @@ class HelperThread:
     """Steps one share in a thread; faster if native code releases the GIL."""
 
     def __init__(self, env: InProcess, timeout: float) -> None:
-        """Starts the thread.
-
-        Args:
-          env: its share.
-          timeout: seconds after which a step is considered hung.
-        """
+        """Starts the thread; after `timeout` seconds a step is considered hung."""
         self._env = env
         self._timeout = timeout
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -183,17 +178,10 @@ class Lanes:
         workers: int | Literal["thread"],
         timeout: float,
     ) -> "Lanes":
-        """One environment per seed.
+        """One environment per seed; raises as `factory`.
 
-        Args:
-          factory: makes each environment.
-          seeds: one per environment.
-          workers: number of child processes, fewer than environments; or `thread` for
-            one helper thread.
-          timeout: time limit in seconds for a helper's step of its share.
-
-        Raises:
-          UsageError, EnvironmentFailed: `factory` raised it.
+        `workers` are fewer than environments, or `thread` for one helper thread;
+        `timeout` is the limit in seconds for a helper's step of its share.
         """
         # the first share is stepped in this process
         count = 1 if workers == "thread" else workers

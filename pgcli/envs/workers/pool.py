@@ -42,14 +42,7 @@ class Workers:
         shares: list[range],
         timeout: float,
     ) -> None:
-        """Starts the processes; `attach` waits for them.
-
-        Args:
-          factory: makes each environment.
-          seeds: seeds of all environments.
-          shares: the rows of each process, in order and without gaps.
-          timeout: time limit in seconds for a process's step of its share.
-        """
+        """Starts the processes, each with its share of rows; see `attach`."""
         self._count = len(shares)
         self._env_id, self._timeout = factory.id, timeout
         self._seeds = seeds
@@ -68,17 +61,10 @@ class Workers:
             self._send(process, "make", text, own, process.rows.start)
 
     def attach(self, spec: EnvSpec | None, num_envs: int) -> EnvSpec:
-        """Waits until every process has made its environments, and shares the arrays.
+        """The specification, once every process has made its environments.
 
-        Args:
-          spec: the expected specification; None for that of the first process.
-          num_envs: number of environments, of which the processes have the last.
-
-        Returns:
-          The specification.
-
-        Raises:
-          EnvironmentFailed: making one failed, or its spaces differ from `spec`.
+        Raises an EnvironmentFailed if making one failed, or its spaces differ from
+        `spec`.
         """
         # specifications are compared as JSON
         seconds = max(self._timeout, START_SECONDS)

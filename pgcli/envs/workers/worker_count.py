@@ -95,8 +95,7 @@ def step_seconds(factory: EnvFactory) -> float:
 def hand_over_seconds() -> float:
     """Seconds of handing a step over to a worker and waiting for it, estimated.
 
-    Raises:
-      OSError: no child process can be started.
+    Raises an OSError if no child process can be started.
     """
     # a child process that returns every byte, without site packages
     child = subprocess.Popen(
@@ -150,11 +149,9 @@ def _digest(*facts: object) -> str:
 
 
 def _remembered(key: str | None, measure: Callable[[], float]) -> float:
-    """Seconds from the cache, or measured and put there; a failed write is ignored.
+    """Seconds from the cache (without a key: not), or measured and put there.
 
-    Args:
-      key: key of the measurement; None to measure without the cache.
-      measure: takes the measurement.
+    A failed write is ignored.
     """
     directory = cache_directory()
     if key is None or directory is None:

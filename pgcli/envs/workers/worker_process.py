@@ -34,12 +34,9 @@ def die_with(parent: int) -> None:
 
 
 def settle(trace: int) -> None:
-    """Ignores signals of the terminal and of schedulers, and enables tracebacks.
+    """Ignores signals, which the parent handles, and enables tracebacks.
 
-    The parent handles these signals.
-
-    Args:
-      trace: a file for the traceback of a crash or, on SIGUSR2, of a hang.
+    After a crash and, on SIGUSR2, of a hang, the file `trace` contains one.
     """
     for number in _HANDLED_BY_PARENT:
         # not SIG_IGN, which child processes of the environment would inherit
@@ -52,7 +49,6 @@ class Worker:
     """Serves requests of the parent until it closes the channel."""
 
     def __init__(self, channel: messages.Channel, memory: int) -> None:
-        """A worker without environments; a request makes them."""
         self._channel = channel
         self._memory = memory
         self._env: InProcess | None = None

@@ -45,13 +45,7 @@ class Figure(NamedTuple):
 
 
 def figure(panel: Panel, colors: Sequence[int], index: int) -> Figure:
-    """The figure of a panel.
-
-    Args:
-      panel: its title is the key of a metric, or a heading.
-      colors: number of the colour of each curve.
-      index: number of the figure on the page.
-    """
+    """The figure of a panel, whose title is the key of a metric, or a heading."""
     x_axis, y_axis = axes_of(panel, 4, 4)
     most = max(POINTS // len(panel.curves), FEWEST)
     curves = [thinned(curve, most) for curve in panel.curves]

@@ -15,11 +15,8 @@ class Html(str):
 def element(name: str, /, *content: str, **attributes: str | bool) -> Html:
     """An element; content that is not `Html` is escaped.
 
-    Args:
-      name: name of the element.
-      *content: text and elements inside it.
-      **attributes: values by name, in which `_` stands for `-` and a last one is
-        dropped (`class_`); True for one without a value, False for none.
+    In names of attributes `_` stands for `-`, and a last one is dropped (`class_`);
+    True is one without a value, False none.
     """
     opening = name
     for key, value in attributes.items():
@@ -42,11 +39,8 @@ def table(
 ) -> Html:
     """A table that scrolls by itself; the first cell of each row is its heading.
 
-    Args:
-      rows: cells by row.
-      head: names of the columns.
-      css: classes of the element around it; `stack` puts the cells of a row below each
-        other on a phone, with the names of their columns.
+    With the class `stack`, the cells of a row are below each other on a phone, with the
+    names of their columns.
     """
     names = head or [""] * max(map(len, rows := list(rows)), default=0)
     body = [

@@ -30,11 +30,7 @@ PROFILED = 3
 
 
 def check_path(path: Path) -> None:
-    """Checks that a page can be written there.
-
-    Raises:
-      UsageError: it has another suffix, or there is no such directory.
-    """
+    """Raises a UsageError if no page can be written there."""
     if path.suffix not in SUFFIXES:
         raise UsageError(f"`-o {path}`: expected a file that ends in .html")
     if not path.parent.is_dir():

@@ -32,11 +32,7 @@ PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
 
 
 def require_packages(names: Iterable[str]) -> None:
-    """Checks that the packages of loggers are installed.
-
-    Raises:
-      UsageError: one is missing.
-    """
+    """Raises a UsageError if the package of a logger is not installed."""
     for name in names:
         package = PACKAGES.get(name)
         spec = package and importlib.util.find_spec(package)

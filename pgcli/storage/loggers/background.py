@@ -22,13 +22,7 @@ class Follower:
     """
 
     def __init__(self, name: str, path: Path, report: Report) -> None:
-        """Starts the process.
-
-        Args:
-          name: the logger.
-          path: directory of the run; what the logger prints goes to `NAME.log` there.
-          report: receivers of its messages.
-        """
+        """Starts the process; what the logger prints goes to `NAME.log` in `path`."""
         self.name, self._report, self._log = name, report, path / f"{name}.log"
         self._unread, self._is_over = b"", False
         search_path = os.pathsep.join(each or os.getcwd() for each in sys.path)

@@ -91,12 +91,7 @@ class Logger(Protocol):
     where: str
 
     def __init__(self, run: LoggedRun, warn: Warn) -> None:
-        """Opens the logger.
-
-        Args:
-          run: the run.
-          warn: called with a message about a problem, such as the first failed write.
-        """
+        """Opens the logger; `warn` gets messages about problems."""
 
     def write(self, member: int, step: int, values: Mapping[str, float]) -> None:
         """Logs numbers of a member by their grouped names."""

@@ -17,7 +17,6 @@ class CsvLogger:
     """Appends rows. A metric that appears later adds a column by rewriting the file."""
 
     def __init__(self, run: LoggedRun, warn: Warn = default_warn) -> None:
-        """Opens `metrics.csv`; see `pgcli.storage.loggers.base.Logger`."""
         self.path = run.path / "metrics.csv"
         self.where = str(self.path)
         self._members = run.members

@@ -43,13 +43,7 @@ class Tail:
     """The rows that are appended to a log."""
 
     def __init__(self, path: Path, after_step: int, most: int | None) -> None:
-        """Begins with the rows after a step.
-
-        Args:
-          path: the log.
-          after_step: steps up to which rows are skipped, as they were logged before.
-          most: number of rows of a block to return; None for all.
-        """
+        """Begins with the rows after a step; `most` limits the rows of a block."""
         self.path, self.step, self._most = path, after_step, most
         self._after_step = after_step
         self._position = 0
@@ -97,11 +91,7 @@ def follow(
 ) -> None:
     """Copies the logs of a run to a logger until the run ends.
 
-    Args:
-      run: the run.
-      name: the logger.
-      ended: waits for some seconds; returns how the run has ended, or None.
-      report: receivers of messages.
+    `ended` waits for some seconds, and returns how the run has ended, or None.
     """
     # what an earlier process of this run has logged
     path, identity = run.path / f"{name}.json", run.identity()

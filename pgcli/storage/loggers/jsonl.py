@@ -32,12 +32,7 @@ class JsonlWriter:
     """
 
     def __init__(self, path: Path, warn: Warn = default_warn) -> None:
-        """Opens `path` for appending; if that fails, the next write tries again.
-
-        Args:
-          path: the file; created if missing.
-          warn: called once, with a message, if a write fails.
-        """
+        """Opens `path` for appending; if that fails, the next write tries again."""
         self.path = path
         self._warn = warn
         self._guard = Guard(f"{path.name} cannot be written", warn)

@@ -32,7 +32,6 @@ class MlflowLogger:
     """A logger to the experiment `log.project`, by `MLFLOW_TRACKING_URI`."""
 
     def __init__(self, run: LoggedRun, warn: Warn) -> None:
-        """Begins or continues the runs."""
         from mlflow import entities, get_tracking_uri
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient

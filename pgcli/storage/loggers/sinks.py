@@ -26,12 +26,6 @@ class Sinks:
     """Passes the rows of a run's logs to its loggers, under grouped names."""
 
     def __init__(self, run: LoggedRun, report: Report) -> None:
-        """Opens the loggers in `log.sinks`.
-
-        Args:
-          run: the run.
-          report: receivers of messages.
-        """
         self._report = report
         self._loggers: dict[str, Logger] = {}
         self._followers: list[Follower] = []
@@ -67,11 +61,9 @@ class Sinks:
     def finish(
         self, result: Mapping[str, Any] | None, stop: Callable[[], bool] | None = None
     ) -> None:
-        """Logs the result, closes the loggers, and waits for the last uploads.
+        """Logs the result, if there is one, and closes the loggers.
 
-        Args:
-          result: the result, or None if the run has not come to its end.
-          stop: whether to stop waiting; None not to wait at all.
+        Waits for the last uploads until `stop` returns True; not at all if it is None.
         """
         # nothing is left to do in a second call
         outcome: Outcome = "stopped" if result is None else "finished"

@@ -57,7 +57,6 @@ class TensorBoardLogger:
     """A logger of scalars to new event files in `tensorboard/`, one per member."""
 
     def __init__(self, run: LoggedRun, warn: Warn = default_warn) -> None:
-        """Prepares event files; see `pgcli.storage.loggers.base.Logger`."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import register_writer_factory

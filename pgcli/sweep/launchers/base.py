@@ -20,7 +20,6 @@ class Workers(ABC):
     """
 
     def __init__(self, directory: SweepDirectory, count: int) -> None:
-        """Starts none yet."""
         self._directory, self._count = directory, count
         self._running: dict[int, Any] = {}
         self.failures = 0

@@ -13,7 +13,6 @@ class LocalWorkers(Workers):
     """Worker processes, each on its share of the cores."""
 
     def __init__(self, directory: SweepDirectory, count: int) -> None:
-        """Starts no process yet."""
         super().__init__(directory, count)
         self._shares = shares(sorted(os.sched_getaffinity(0)), count)
 

@@ -30,17 +30,9 @@ PASSED_ON = ("JAX_", "XLA_", "PGCLI_")
 def connect(cpus: int, gpus: float) -> tuple[Launch, int]:
     """Connects to the cluster of `RAY_ADDRESS` or of this machine, else starts one.
 
-    Must be called before signals are handled: Ray sets a handler of SIGTERM.
-
-    Args:
-      cpus: cores of a worker.
-      gpus: accelerators of a worker; may be a fraction.
-
-    Returns:
-      (what starts workers, number of workers that the cluster has room for).
-
-    Raises:
-      UsageError: Ray is missing or cannot be reached, or no node is large enough.
+    Must be called before signals are handled: Ray sets a handler of SIGTERM. Returns
+    the launcher, and the number of workers of that size that fit. Raises a UsageError
+    if Ray cannot be reached, or no node is large enough.
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError(
@@ -76,11 +68,7 @@ def connect(cpus: int, gpus: float) -> tuple[Launch, int]:
 
 
 def check_address(address: str) -> None:
-    """Checks that a cluster listens, which takes Ray minutes to find out.
-
-    Raises:
-      UsageError: it does not.
-    """
+    """Raises a UsageError if no cluster listens; Ray would take minutes to notice."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # `auto`, `local`
@@ -104,7 +92,6 @@ class RayWorkers(Workers):
     def __init__(
         self, directory: SweepDirectory, count: int, *, cpus: int, gpus: float
     ) -> None:
-        """Starts no task yet."""
         super().__init__(directory, count)
         import ray
 

@@ -31,10 +31,7 @@ exit "$code"
 def script(directory: SweepDirectory, tasks: int, options: Mapping[str, str]) -> str:
     """The script of the array job.
 
-    Args:
-      directory: directory of the sweep, which all nodes can see.
-      tasks: number of workers.
-      options: options of `sbatch` from the sweep file, by name; they are stronger.
+    `options` of `sbatch` from the sweep file, by name, replace pgcli's own.
     """
     path = directory.path.resolve()
     own = {
@@ -53,11 +50,7 @@ def script(directory: SweepDirectory, tasks: int, options: Mapping[str, str]) ->
 
 
 def submit(directory: SweepDirectory, text: str) -> str:
-    """Writes the script and submits it; returns the id of the job.
-
-    Raises:
-      UsageError: there is no `sbatch`, or it refuses the job.
-    """
+    """Writes the script and submits it; the id of the job, or a UsageError."""
     path: Path = directory.path / "slurm.sh"
     path.write_text(text, encoding="utf-8")
     sbatch = shutil.which("sbatch")

@@ -63,15 +63,10 @@ class _Service:
 
 @contextmanager
 def collectives(processes: Processes, port: int, own_address: str) -> Iterator[None]:
-    """A block in which `jax.devices()` are those of all processes.
+    """A block, entered by all processes, in which `jax.devices()` are those of all.
 
-    Args:
-      processes: the processes of the run; all must enter the block.
-      port: free port of process 0, for JAX's service.
-      own_address: address of this machine that the others can reach.
-
-    Raises:
-      AcceleratorError: JAX cannot connect to the others.
+    `port` is free in process 0, and `own_address` is that of this machine for the
+    others. Raises an AcceleratorError if JAX cannot connect.
     """
     set_jax("jax_enable_preemption_service", False)  # it takes SIGTERM
     with versions.jax_distributed(_Service, own_address):

@@ -42,18 +42,13 @@ Prepare = Callable[[RunConfig, Mapping[str, Any]], Commands]
 def join(
     processes: Processes, config: RunConfig | None, reporter: Reporter, stop: StopFlag
 ) -> Link:
-    """A connection to process 0, which has accepted this process.
+    """A connection to process 0, which has accepted this process, or its refusal.
 
-    Args:
-      processes: the processes of the run.
-      config: configuration that this process was started with; None for any.
-      reporter: receives a note while process 0 does not answer.
-      stop: set by signals.
+    `config` is the one that this process was started with; None for any.
 
     Raises:
       ProcessLostError: process 0 does not answer.
       Interrupted: a signal requested a stop.
-      PgcliError: process 0 refuses this process.
     """
     reporter.note(
         f"process {processes.index} of {processes.count}: joins {processes.address}"

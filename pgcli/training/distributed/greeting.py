@@ -27,12 +27,7 @@ ACCEPT_SECONDS = 0.1
 
 
 def hello(processes: Processes, config: RunConfig | None) -> dict[str, Any]:
-    """The first message of a process.
-
-    Args:
-      processes: the processes of the run.
-      config: configuration that it was started with; None for any.
-    """
+    """The first message of a process, with the configuration it was started with."""
     return {
         "process": processes.index,
         "processes": processes.count,
@@ -44,13 +39,7 @@ def hello(processes: Processes, config: RunConfig | None) -> dict[str, Any]:
 def refusal(
     hello: Mapping[str, Any], expected: int, config: RunConfig | None
 ) -> PgcliError | None:
-    """The reason why a process cannot take part, or None.
-
-    Args:
-      hello: its first message.
-      expected: number of processes.
-      config: configuration that all must have been started with; None for any.
-    """
+    """The reason why a process cannot take part, or None; `config` None accepts any."""
     index, count = int(hello["process"]), int(hello["processes"])
     if count != expected or not 0 <= index < count:
         return UsageError(
@@ -95,8 +84,7 @@ def refusal(
 def listen(processes: Processes) -> socket.socket:
     """A socket that waits for connections.
 
-    Raises:
-      UsageError: the address is not one of this machine, or the port is taken.
+    Raises a UsageError if the address is not one of this machine, or is taken.
     """
     host, port = processes.host, processes.port
     with ExitStack() as unless_listening:

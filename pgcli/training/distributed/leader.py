@@ -59,16 +59,9 @@ class Leader:
         reporter: Reporter,
         stop: StopFlag,
     ) -> None:
-        """Listens for the others.
+        """Listens for the others; a UsageError if the port is not free here.
 
-        Args:
-          processes: the processes of the run.
-          config: configuration that all must have been started with; None for any.
-          reporter: receives a note on missing processes.
-          stop: set by signals.
-
-        Raises:
-          UsageError: the port is taken, or is that of another machine.
+        `config` is the one that all must have been started with; None for any.
         """
         self.processes, self._config = processes, config
         self._reporter, self._stop = reporter, stop
@@ -163,13 +156,8 @@ class Leader:
     ) -> Iterator[Callable[[], dict[int, dict[str, Any]]]]:
         """A block that all processes compute; it begins with a command to the others.
 
-        Args:
-          kind: the command.
-          each: data for each process, in addition to `data`.
-          **data: data for all.
-
-        Yields:
-          a function that returns the reply of each; it is called in any case.
+        They get `data`, and each its part of `each`. Yields a function that returns the
+        reply of each; it is called in any case.
         """
         replies: list[dict[int, dict[str, Any]]] = []
 
@@ -192,11 +180,7 @@ class Leader:
             self._busy = False
 
     def end(self, error: BaseException | None) -> None:
-        """Ends the other processes, and closes the connections.
-
-        Args:
-          error: what ended the run; None for its result.
-        """
+        """Ends the other processes, with the error that ended the run, if one did."""
         self._over.set()
         data = {"exit_code": 0} if error is None else describe(error)
         for link in self.links.values():

@@ -83,11 +83,8 @@ class Link:
     ) -> None:
         """Starts to read messages and to send signs of life.
 
-        Args:
-          sock: the connection, after the greeting.
-          name: the other process in messages.
-          on_signal: called from another thread when the other process received a
-            signal, with the exit code for it.
+        `on_signal` is called from another thread with the exit code for a signal that
+        the other process received.
         """
         self.name = name
         self._sock, self._on_signal = sock, on_signal
@@ -119,11 +116,7 @@ class Link:
         )
 
     def send(self, kind: str, **data: Any) -> None:
-        """Sends a message.
-
-        Raises:
-          ProcessLostError: the connection is broken.
-        """
+        """Sends a message; a ProcessLostError if the connection is broken."""
         try:
             with self._sending:
                 write_message(self._sock, kind, **data)
@@ -132,13 +125,9 @@ class Link:
             raise self.error() from None
 
     def receive(self, idle: Callable[[], None] = lambda: None) -> Message:
-        """The next message.
+        """The next message; `idle` is called while there is none, and may raise.
 
-        Args:
-          idle: called repeatedly while there is none; what it raises is raised.
-
-        Raises:
-          ProcessLostError: the connection is broken.
+        Raises a ProcessLostError if the connection is broken.
         """
         while True:
             try:

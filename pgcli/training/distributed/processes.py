@@ -43,15 +43,9 @@ def address(host: str, port: int) -> str:
 def from_flags(
     distributed: str | None, coordinator: str | None, process: str | None
 ) -> Processes | None:
-    """The processes of a run; None if it has only this one.
+    """The processes of a run by the values of the flags; None if it has only this one.
 
-    Args:
-      distributed: `auto` to detect a cluster, or None.
-      coordinator: `HOST:PORT` of process 0, or None.
-      process: `I/N`: number of this process, and number of processes; or None.
-
-    Raises:
-      UsageError: a value is wrong, or no cluster is detected.
+    Raises a UsageError for a wrong value, or if no cluster is detected.
     """
     if distributed is not None:
         if distributed != "auto":
@@ -77,11 +71,7 @@ def from_flags(
 
 
 def check(config: RunConfig, count: int) -> None:
-    """Checks that a run can be split over `count` processes.
-
-    Raises:
-      UsageError: it cannot.
-    """
+    """Raises a UsageError if a run cannot be split over `count` processes."""
     if config.has_members:
         if count > config.num_members:
             raise UsageError(
@@ -138,11 +128,7 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def detected() -> Processes:
-    """The processes of the cluster that has started this one.
-
-    Raises:
-      UsageError: none is detected.
-    """
+    """The processes of the cluster that has started this one, or a UsageError."""
     found = versions.detect_cluster()
     if found is None:
         raise UsageError(

@@ -32,14 +32,7 @@ class SplitDeviceLoop(DeviceLoop):
     def __init__(
         self, config: RunConfig, env: DeviceEnv, mesh: Mesh, leader: Leader | None
     ) -> None:
-        """Prepares the run; all processes must make it.
-
-        Args:
-          config: resolved configuration of the run.
-          env: the environment.
-          mesh: devices of all processes.
-          leader: connections to the other processes; None in those.
-        """
+        """Prepares the run; all processes must make it. Process 0 has the `leader`."""
         self._leader = leader
         self.helpers = f"{leader.count} processes" if leader else ""
         self._is_compiled = self._is_connected = False

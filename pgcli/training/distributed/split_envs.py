@@ -126,10 +126,9 @@ class ResumableSplitEnv(SplitEnv):
 
 
 def make_split_envs(config: RunConfig, episode_set: int, leader: Leader) -> HostEnv:
-    """The training environments of a run; see `make_train_envs`.
+    """The training environments of a run, as of `make_train_envs`.
 
-    Raises:
-      EnvironmentFailed: they could not be made, or those of a process differ.
+    Raises an EnvironmentFailed if those of a process differ.
     """
     own_part, *others = parts_of(config.env.num_envs, leader.count)
     with leader.together("env_make", episode_set=episode_set) as replies:
@@ -158,13 +157,7 @@ class EnvWorker:
     """Commands for the environments of a process other than process 0."""
 
     def __init__(self, config: RunConfig, index: int, count: int) -> None:
-        """Makes nothing yet.
-
-        Args:
-          config: configuration of the run.
-          index: number of this process.
-          count: number of processes.
-        """
+        """Makes nothing yet; this is process `index` of `count`."""
         self._config = config
         self._part = parts_of(config.env.num_envs, count)[index]
         self._env: Any = None

@@ -112,7 +112,6 @@ class SplitMembers(Members):
     """Members on several processes, seen from process 0, which has the first part."""
 
     def __init__(self, config: RunConfig, own: Part, leader: Leader) -> None:
-        """Takes the members of this process; the others have made theirs."""
         super().__init__(config)
         self._own, self._leader, self._news = PartWorker(own), leader, list[str]()
         self._parts = parts_of(len(self.members), leader.count)

@@ -42,10 +42,7 @@ def leading_loop(
 ) -> Iterator[tuple[Loop, Tracker, Accelerator]]:
     """Yields (loop, its tracker, its accelerator) of process 0; closes it at the end.
 
-    Args:
-      config: configuration of the run.
-      recorded: recorded fingerprint of the accelerator, for a resumed run.
-      leader: connections to the other processes.
+    `recorded` is the fingerprint of the accelerator of a resumed run.
     """
     check(config, leader.count)
     port, own = free_port(leader.own_address), leader.own_address
@@ -103,14 +100,7 @@ def follow(
 ) -> dict[str, Any]:
     """The result of a process other than process 0: it computes what that commands.
 
-    Args:
-      processes: the processes of the run.
-      config: configuration that this process was started with; None for that of the
-        run that process 0 resumes.
-      reporter: receiver of reports.
-
-    Raises:
-      PgcliError: the run has failed, or was stopped by a signal.
+    Raises a PgcliError if the run has failed, or was stopped by a signal.
     """
     with stop_on_signal(reporter) as stop, ExitStack() as stack:
         link = join(processes, config, reporter, stop)

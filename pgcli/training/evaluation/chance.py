@@ -49,11 +49,7 @@ class Uniform(struct.PyTreeNode):
 
 
 def chance_policy(spec: EnvSpec, kind: str) -> Policy:
-    """A policy of uniform actions (`random`, its samples), or of 0 (`zero`, its mode).
-
-    Raises:
-      EnvironmentFailed: no distribution exists for the action space.
-    """
+    """A policy of uniform actions (`random`: samples), or of 0 (`zero`: its mode)."""
     head = make_head(spec, NetworkConfig())
 
     def apply(params: Any, carry: Any, obs: Any, start: Array) -> Any:

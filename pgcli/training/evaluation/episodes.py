@@ -27,12 +27,7 @@ def not_finite(
 ) -> PgcliError:
     """The error for a value in an evaluation that is not finite, or no category.
 
-    Args:
-      field: `action`, or the part of the environment's output.
-      n: index of the environment.
-      step: step of the evaluation, from 0; −1 for a reset.
-      where: the environment's id and seed.
-      problem: `NOT_FINITE` or `OUTSIDE`.
+    `field` of environment n, at a step from 0, or −1 for a reset.
     """
     when = f"at step {step} of the evaluation" if step >= 0 else "when it was reset"
     message = f"the {field} of environment {n} {problem} {when}"

@@ -28,11 +28,7 @@ def _shapes(space: ObsSpace) -> Any:
 
 
 def check_fit(trained: Trained, spec: EnvSpec) -> None:
-    """Checks that an environment has the spaces that the agent was trained on.
-
-    Raises:
-      CheckpointError: observations or actions differ; the message names both sides.
-    """
+    """Raises a CheckpointError if an environment has other spaces than the training."""
     for what, ours, theirs in (
         ("observations", trained.spec.obs, spec.obs),
         ("actions", trained.spec.action, spec.action),

@@ -62,7 +62,6 @@ class HostEvaluator:
     watch_bounds = True
 
     def __init__(self, policy: Policy, deterministic: bool) -> None:
-        """An evaluator of a policy's mode, or of sampled actions."""
         self._policy = policy
         self._act = shared(_jit_act, policy, deterministic)
         self._fold = shared(jax.jit, jax.random.fold_in)

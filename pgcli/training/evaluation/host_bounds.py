@@ -18,7 +18,6 @@ class Strays:
     """Checks the observations of an evaluation in blocks of steps."""
 
     def __init__(self, space: ObsSpace, num_envs: int) -> None:
-        """Before the first step of N environments."""
         self._space, self._num_envs, self._parts = space, num_envs, bounded(space)
         self._finals: Finals = []
         self._found: list[np.ndarray] = []

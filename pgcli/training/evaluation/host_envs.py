@@ -45,7 +45,6 @@ class EvaluationEnvs:
     """
 
     def __init__(self, config: EnvConfig, host: HostConfig) -> None:
-        """Makes nothing yet."""
         self._config, self._host = config, host
         vectorizer = host.vectorizer or config.default_vectorizer
         self._native = vectorizer == "native"
@@ -59,13 +58,9 @@ class EvaluationEnvs:
 
     @contextlib.contextmanager
     def begin(self, seeds: list[int]) -> Iterator[tuple[HostEnv, Any]]:
-        """Yields environments at the start of their first episodes, and observations.
+        """Yields environments, one per seed, after a reset, and their observations.
 
-        Args:
-          seeds: one per environment.
-
-        Raises:
-          UsageError, EnvironmentFailed: as `make_host_env`.
+        Raises as `make_host_env`.
         """
         # before they are used again for the first time: do they begin as new ones?
         if self._record is not None and self._made and not self._checked:
@@ -139,11 +134,7 @@ class EvaluationEnvs:
         return TimeLimit(env, LONGEST)
 
     def check_ends(self) -> None:
-        """Checks that random actions end an episode within `LONGEST` steps.
-
-        Raises:
-          UsageError: they do not. An episode might then never end.
-        """
+        """Raises a UsageError if random actions end no episode in `LONGEST` steps."""
         end = time.perf_counter() + PROBE_SECONDS
         try:
             self._env = env = self._make([0])

@@ -50,11 +50,6 @@ class Trained(NamedTuple):
 def find_checkpoint(target: str, runs_dir: Path, best: bool = False) -> Path:
     """Path of a checkpoint, or of the last or best checkpoint of a run.
 
-    Args:
-      target: path of a checkpoint, or path or name of a run.
-      runs_dir: directory of named runs.
-      best: whether to return a run's best checkpoint instead of its last.
-
     Raises:
       UsageError: the run or checkpoint does not exist.
       CheckpointError: the run has no checkpoint, or no best one.
@@ -160,11 +155,7 @@ def _modules_of_run(path: Path) -> tuple[str, ...]:
 
 
 def of_member(array: np.ndarray, member: Member, where: str) -> np.ndarray:
-    """A member's part of an array [M, …].
-
-    Raises:
-      CheckpointError: the array has no part for the member.
-    """
+    """A member's part of an array [M, …]; a CheckpointError if it has none."""
     if array.ndim == 0 or len(array) <= member.index:
         raise CheckpointError(f"it contains no data of {member}", where=where)
     part: np.ndarray = array[member.index]
@@ -172,15 +163,9 @@ def of_member(array: np.ndarray, member: Member, where: str) -> np.ndarray:
 
 
 def load_agent(path: Path, member: str | None = None) -> Trained:
-    """The agent of a verified checkpoint.
+    """The agent of a verified checkpoint, or of the member that `find_member` finds.
 
-    Args:
-      path: path of the checkpoint.
-      member: text that identifies a member, as for `find_member`.
-
-    Raises:
-      UsageError: the member does not exist, or none of several is chosen.
-      CheckpointError: it is missing, damaged, or does not fit its own configuration.
+    Raises as `find_member` and `load_agents`.
     """
     agents = load_agents(path)
     if member is None and agents[0].member is None:
@@ -190,11 +175,7 @@ def load_agent(path: Path, member: str | None = None) -> Trained:
 
 
 def find_member(known: Sequence[Member], text: str | None, where: str) -> Member:
-    """The member identified by `SEED[,KEY=VALUE…]`.
-
-    Raises:
-      UsageError: no member matches, or several do.
-    """
+    """The member that `SEED[,KEY=VALUE…]` identifies; a UsageError if it is not one."""
     if not known:
         raise UsageError("this is a single run: there are no members", where=where)
     # every part of the text must match
@@ -227,11 +208,7 @@ def _matches(member: Member, part: str) -> bool:
 
 
 def _batch(space: ObsSpace, obs: Any) -> tuple[int, ...]:
-    """The leading batch axis of `obs`: (N,) or ().
-
-    Raises:
-      ValueError: the shape is neither that of an observation nor that of a batch.
-    """
+    """The leading batch axis of `obs`: (N,) or (); a ValueError for other shapes."""
     if not isinstance(space, Space):
         name = next(iter(space))
         if not isinstance(obs, Mapping) or name not in obs:
@@ -262,7 +239,6 @@ class LoadedPolicy:
 
     @in_32_bits()
     def __init__(self, trained: Trained, deterministic: bool, seed: int) -> None:
-        """See `load_policy`."""
         self.trained = trained
         self._count = 0
         self._key = role_key(seed, "reporting")
@@ -348,14 +324,8 @@ class LoadedPolicy:
 def _with_mask(spec: EnvSpec, obs: Any, mask: Any) -> Any:
     """The observation in the space of the training, with its action mask as a part.
 
-    Args:
-      spec: spaces of the training.
-      obs: one observation or a batch, with or without the mask.
-      mask: the mask; None if there is none, or it is part of `obs`.
-
-    Raises:
-      ValueError: there is a mask for a policy without, or none for one with masks, or
-        it does not fit.
+    The mask is given or part of `obs`. Raises a ValueError if it is missing, does not
+    fit, or the policy has none.
     """
     key = mask_key(spec.obs)
     if key is None or not isinstance(spec.obs, Mapping):

@@ -14,8 +14,7 @@ FILE = "`pgcli video` writes a file, without a display"
 def twin(config: EnvConfig) -> EnvConfig:
     """The environment, or that of the host with the same states as a `func:` one.
 
-    Raises:
-      UsageError: its back end shows nothing.
+    Raises a UsageError if its back end shows nothing.
     """
     if config.backend == "func":
         config = dataclasses.replace(config, id=config.id.partition(":")[2])
@@ -29,11 +28,7 @@ def twin(config: EnvConfig) -> EnvConfig:
 
 
 def shown(config: EnvConfig) -> EnvConfig:
-    """The environment with `render_mode: human`.
-
-    Raises:
-      UsageError: it does not render, or there is no display.
-    """
+    """The environment with `render_mode: human`; a UsageError if it cannot be shown."""
     import gymnasium
     from gymnasium.envs.registration import load_env_creator
 

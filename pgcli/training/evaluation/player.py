@@ -34,15 +34,9 @@ class Player:
     ) -> None:
         """Makes an environment on the device; those of the host follow when they play.
 
-        Args:
-          config: the environment.
-          policy_for: returns the policy for its specification, or raises an error if
-            its spaces do not fit.
-          episodes: number of episodes.
-          deterministic: whether to play the most probable action instead of a sample.
-          seed: seed of the episodes.
-          num_envs: number of host environments; None for a divisor of `episodes`.
-          on_screen: whether to show the environment in a window; there is one then.
+        `policy_for` returns the policy for the spaces, or raises an error. On the host
+        there are `num_envs` environments, or as many as divide the episodes; one in a
+        window.
         """
         self._episodes, self._seed = episodes, seed
         self._key = role_key(seed, "reporting")

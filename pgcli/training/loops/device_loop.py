@@ -154,11 +154,7 @@ def to_groups(state: DeviceState) -> Groups:
 
 
 def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
-    """The state of a snapshot, with the structure of `state`.
-
-    Raises:
-      CheckpointError: names, shapes or dtypes differ.
-    """
+    """The state of a snapshot, with the structure of `state`, or a CheckpointError."""
     run = state.run
     agent = from_arrays(run.learner.agent, groups["agent"], where)
     rest = from_arrays(
@@ -213,11 +209,8 @@ class DeviceLoop:
     ) -> None:
         """Prepares the run; nothing is compiled before the first `advance`.
 
-        Args:
-          config: resolved configuration of the run.
-          env: the environment.
-          policy: replaces the network of the configuration.
-          mesh: devices that environments and batch are split over; None for one.
+        `policy` replaces the network of the configuration; environments and batch are
+        split over the devices of `mesh`.
         """
         # periodic and final evaluation: waves of `eval.episodes`
         self._mesh = mesh
@@ -239,9 +232,8 @@ class DeviceLoop:
     def restart(self, config: RunConfig) -> None:
         """Resets the loop to the first iteration of another run.
 
-        Args:
-          config: configuration of the new run. Only the seed and floating-point values
-            may differ, so that the compiled programs are reused.
+        Only the seed and floating-point values may differ, so that the compiled
+        programs are reused.
         """
         self.iteration = self.steps = 0
         self._knobs = make_knobs(config)
@@ -274,9 +266,7 @@ class DeviceLoop:
     def compute(self, until: int, limit: int) -> tuple[Report, int]:
         """(reports, count) of one call: the first `count` rows of reports are filled.
 
-        Args:
-          until: number of steps.
-          limit: number of iterations at most.
+        At most `limit` iterations, up to `until` steps.
         """
         with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
             self._state, reports, count = self._chunk(

@@ -43,11 +43,8 @@ def store(
 ) -> dict[str, np.ndarray]:
     """The group of a checkpoint with the states of environments and collector.
 
-    Args:
-      env: the environments.
-      collector: state of their collector; None before the first episodes.
-      episode_set: seed set of the environments.
-      unreliable: reason why the states cannot be restored exactly, or None.
+    `collector` is None before the first episodes; `unreliable` is the reason why the
+    states cannot be restored exactly, or None.
     """
     facts: dict[str, Any] = {
         "libraries": dict(libraries()),
@@ -117,11 +114,7 @@ class StoredEnv:
         self.begun = bool(facts.get("begun"))
 
     def restore(self, env: HostEnv, blank: CollectorState) -> CollectorState:
-        """The state of the collector, after the environments have been restored.
-
-        Args:
-          env: new environments, made with the seeds of `episode_set`.
-          blank: arrays with the shapes and dtypes of the result.
+        """The state of the collector, like `blank`, after that of new environments.
 
         Raises:
           CheckpointError: the stored state is that of other environments.
@@ -156,15 +149,9 @@ def mismatch(
 ) -> str | None:
     """Difference between the first environment and a restored copy, or None.
 
-    The copy is a new environment with the stored state. With the same actions, it must
-    return the same values, byte for byte. The environments of the run are not used.
-
-    Args:
-      config: configuration of the run.
-      policy: the policy that acted.
-      states: states of its environments before the rollout.
-      seen: transitions of the rollout.
-      collects: unit of collection: `steps` or `episodes`.
+    The copy is a new environment with the state from before the rollout `seen`. With
+    the same actions, it must return the same values, byte for byte. The environments of
+    the run are not used.
     """
     # a native vector environment has the width of the run, and one state for all
     seen = seen.replace(action=policy.squash(seen.action))

@@ -43,16 +43,7 @@ from pgcli.training.stop_signals import PATIENCE_SECONDS, never
 def make_train_envs(
     config: RunConfig, episode_set: int = 0, part: range | None = None
 ) -> HostEnv:
-    """The training environments of a run.
-
-    Args:
-      config: resolved configuration of the run.
-      episode_set: which of the seed sets of the run to use.
-      part: indices of the environments to make; None for all.
-
-    Raises:
-      UsageError, EnvironmentFailed: as `make_host_env`.
-    """
+    """The training environments of a run or a part of them; as of `make_host_env`."""
     env, host = config.env, config.host
     seeds = env_seeds(config.seed, "train", env.num_envs, episode_set)
     if part is not None:
@@ -77,13 +68,8 @@ def make_collector(
 ) -> HostCollector | EpisodeCollector:
     """The collector for the algorithm of `setup`: of steps or of whole episodes.
 
-    Args:
-      env: the environments.
-      setup: static structure of the run.
-      actor: computes the actions.
-      with_lives: whether to record lost lives.
-      state: state of an earlier collector to continue from, or None.
-      devices: number of devices that the environments are split over in an update.
+    Continues from the `state` of an earlier one. An update splits the environments over
+    `devices`.
     """
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
@@ -116,14 +102,9 @@ class HostLoop:
     ) -> None:
         """Makes the environments; the first `advance` resets them.
 
-        Args:
-          config: resolved configuration of the run.
-          env: replaces the environments of the configuration.
-          policy: replaces the network of the configuration.
-          like: a loop of the same structure whose compiled programs are reused.
-          mesh: devices that the batch is split over; None for one. Actions are
-            computed on the first of them.
-          make_envs: makes the environments of the configuration.
+        `env` and `policy` replace those of the configuration. Compiled programs are
+        shared with `like`, a loop of the same structure. The batch is split over the
+        devices of `mesh`; actions are computed on the first of them.
         """
         # environments and structure of the run
         self.iteration = 0

@@ -21,12 +21,7 @@ class Members:
     """State of the members, for both loops."""
 
     def __init__(self, config: RunConfig, part: range | None = None) -> None:
-        """Members before their first iteration.
-
-        Args:
-          config: configuration of the run.
-          part: indices of the members that this process trains; None for all.
-        """
+        """The members, or the `part` that this process trains, before training."""
         self._part = part
         self.members = self._members(config)
         self._before_training()
@@ -52,14 +47,7 @@ class Members:
     ) -> None:
         """Records that a member has diverged; it is inactive from now on.
 
-        Args:
-          index: index of the member.
-          reason: description of the failure.
-          help: remedy.
-          kind: class of the error.
-
-        Raises:
-          PgcliError: all members have diverged; the error is of class `kind`.
+        If it is the last one, an error of the class `kind` is raised.
         """
         self.diverged[index] = reason
         if len(self.diverged) == len(self.members):

@@ -109,7 +109,6 @@ class DeviceMembers(Members):
         mesh: Mesh | None = None,
         part: range | None = None,
     ) -> None:
-        """Prepares the runs; training is compiled by the first `advance`."""
         # members on all devices, the last repeated as padding
         super().__init__(config, part)
         self.spec = env.spec
@@ -125,11 +124,10 @@ class DeviceMembers(Members):
         self.restart(config)
 
     def restart(self, config: RunConfig) -> None:
-        """Resets the loop to the first iteration of other runs.
+        """Resets the loop to the first iteration of other runs, as many as before.
 
-        Args:
-          config: configuration with the same number of members. Only seeds and
-            floating-point values may differ, so that the compiled programs are reused.
+        Only seeds and floating-point values may differ, so that the compiled programs
+        are reused.
         """
         self.members = self._members(config)
         self._before_training()

@@ -24,11 +24,6 @@ def split_off(run: RunDirectory, text: str, runs_dir: Path) -> RunDirectory:
     but without the columns that identify it. A directory that exists is returned
     unchanged.
 
-    Args:
-      run: a run with members.
-      text: text that identifies a member, as for `find_member`.
-      runs_dir: directory of the new run.
-
     Raises:
       UsageError: the member does not exist, or it has diverged.
       CheckpointError: there is no checkpoint, or all are damaged.

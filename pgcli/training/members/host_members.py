@@ -36,7 +36,6 @@ class HostMembers(Members):
     optional_groups: Collection[str] = HostLoop.optional_groups
 
     def __init__(self, config: RunConfig, part: range | None = None) -> None:
-        """Makes the environments of all members; the first `advance` resets them."""
         super().__init__(config, part)
         config = _without_crowding(config)
         self._failure: EnvironmentFailed | Abandoned | None = None

@@ -22,7 +22,6 @@ class MembersTracker:
     """Tracker of all members of a loop."""
 
     def __init__(self, loop: Members) -> None:
-        """Begins without rows."""
         self._loop = loop
         self._newest: dict[int, Row] = {}
         self._skipped: dict[int, int] = {}
