@@ -48,13 +48,12 @@ class Command(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A group of commands; `alone` runs if none of them is named."""
+    """A group of commands."""
 
     help: str
     examples: str
     commands: Mapping[str, Command]
     cls: type[HelpGroup] = HelpGroup
-    alone: Callable[..., None] = missing_command
 
     def build(self, completion: bool = False) -> typer.Typer:
         """The group as an application of Typer."""
@@ -64,10 +63,10 @@ class Group(NamedTuple):
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
         )
-        run = _typer_function(self.alone)
-        app.callback(invoke_without_command=True, help=self.help, epilog=self.examples)(
-            run
+        add = app.callback(
+            invoke_without_command=True, help=self.help, epilog=self.examples
         )
+        add(_typer_function(missing_command))
         for name, command in self.commands.items():
             add_command(app, name, command)
         return app

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from pgcli.config.algorithms import ALGORITHM_ALIASES, ALGORITHM_CONFIGS
-from pgcli.config.fields import Field, fields
+from pgcli.config.fields import all_fields
 from pgcli.runs_dir import RUNS_DIR
 
 
@@ -24,7 +24,7 @@ complete_algorithm = choices(*ALGORITHM_CONFIGS, *ALGORITHM_ALIASES)
 
 def complete_key(incomplete: str) -> list[str]:
     """Keys of the configuration."""
-    return _starting(_keys(), incomplete)
+    return _starting(all_fields(), incomplete)
 
 
 def complete_set(incomplete: str) -> list[str]:
@@ -32,7 +32,7 @@ def complete_set(incomplete: str) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if not equals:
         return [f"{path}=" for path in complete_key(incomplete)]
-    field = _keys().get(key)
+    field = all_fields().get(key)
     words: tuple[str, ...] = ()
     if field is not None:
         words = ("true", "false") if field.kind.base is bool else field.kind.choices
@@ -63,11 +63,6 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
     names = sorted(path.parent.name for path in runs_dir.glob("*/config.yaml"))
     given: Any = ctx.params.get("runs") or ()
     return [name for name in _starting(names, incomplete) if name not in given]
-
-
-def _keys() -> dict[str, Field]:
-    """Every key of any algorithm."""
-    return {path: f for algo in ALGORITHM_CONFIGS for path, f in fields(algo).items()}
 
 
 def _starting(words: Iterable[str], incomplete: str) -> list[str]:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pgcli.cli.foreign_words import EVAL_REMEDIES, OPTIONS, REMEDIES
-from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.fields import fields, known_name
+from pgcli.config.fields import all_fields, known_name
 from pgcli.config.other_names import OTHER_NAMES, SIZES
 from pgcli.config.schema import DEVICE_MODULES
 from pgcli.config.source import presets
@@ -77,7 +76,7 @@ def is_env(word: str) -> bool:
 def key_of(name: str) -> str | None:
     """The key of a name in another library, of its last part, or of its whole path."""
     plain = name.replace("-", "_")
-    keys = dict.fromkeys(path for algo in ALGORITHM_CONFIGS for path in fields(algo))
+    keys = all_fields()
     if plain in keys:
         return plain
     if plain in OTHER_NAMES and plain not in SIZES:
@@ -161,8 +160,8 @@ def _is_file(word: str) -> bool:
 
 def _is_switch(key: str) -> bool:
     """Whether a key is true or false."""
-    found = (fields(algo).get(key) for algo in ALGORITHM_CONFIGS)
-    return any(field is not None and field.kind.base is bool for field in found)
+    field = all_fields().get(key)
+    return field is not None and field.kind.base is bool
 
 
 def _is_value(rest: Sequence[str]) -> bool:

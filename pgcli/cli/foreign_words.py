@@ -16,11 +16,18 @@ _SAME: Mapping[str, str] = {
     "--best": "load-best",
     "--version": "-V",
 }
-OPTIONS: Mapping[str, str] = {
-    name if name.startswith("-") else f"--{name}": option
-    for option, names in _SAME.items()
-    for name in names.split()
-}
+
+
+def _by_option(listed: Mapping[str, str]) -> Mapping[str, str]:
+    """Option -> the text that it is listed under."""
+    return {
+        name if name.startswith("-") else f"--{name}": text
+        for text, names in listed.items()
+        for name in names.split()
+    }
+
+
+OPTIONS = _by_option(_SAME)
 """Option in another library -> ours of the same meaning, if the command has it."""
 
 _TENSORBOARD = "--set log.sinks=[tensorboard], or csv, wandb, mlflow: docs/metrics.md"
@@ -83,11 +90,7 @@ _INSTEAD: Mapping[str, str] = {
         "auto-resume continue"
     ),
 }
-REMEDIES: Mapping[str, str] = {
-    name if name.startswith("-") else f"--{name}": remedy
-    for remedy, names in _INSTEAD.items()
-    for name in names.split()
-}
+REMEDIES = _by_option(_INSTEAD)
 """Option in another library -> what to write instead."""
 
 _INSTEAD_OF_EVAL: Mapping[str, str] = {
@@ -100,11 +103,7 @@ _INSTEAD_OF_EVAL: Mapping[str, str] = {
     ),
     "--episodes N": "-n n-timesteps steps total-timesteps",
 }
-EVAL_REMEDIES: Mapping[str, str] = {
-    name if name.startswith("-") else f"--{name}": remedy
-    for remedy, names in _INSTEAD_OF_EVAL.items()
-    for name in names.split()
-}
+EVAL_REMEDIES = _by_option(_INSTEAD_OF_EVAL)
 """The same for `eval` and what is like it."""
 
 _EVALUATE = "`pgcli eval RUN` evaluates an agent, `pgcli video RUN` records it"

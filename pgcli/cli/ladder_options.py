@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pgcli.cli import options
+from pgcli.cli.options import option
 from pgcli.config.bounds import MAX_EPISODES, MEMBERS, STEPS, WORKERS
 from pgcli.errors import UsageError
 
@@ -12,15 +13,11 @@ TRAINED_STEPS = 20_000
 EPISODES = 500
 TUNE_SEEDS = "100:105"
 
-Seeds = Annotated[
-    str, options.option("--seeds N|A:B", "number of seeds, or seeds A to B - 1")
-]
-Algos = Annotated[
-    str | None, options.option("--algos A,B,…", "rungs to compare", "all")
-]
+Seeds = Annotated[str, option("--seeds N|A:B", "number of seeds, or seeds A to B - 1")]
+Algos = Annotated[str | None, option("--algos A,B,…", "rungs to compare", "all")]
 Steps = Annotated[
     int | None,
-    options.option(
+    option(
         "--steps N",
         "steps of each run; with --gradient-variance, before the second policy",
         f"the largest of the presets; {TRAINED_STEPS}",
@@ -29,32 +26,29 @@ Steps = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    options.option(
+    option(
         "--threshold X",
         "also report the steps to this return",
         "the environment's, if it has one",
     ),
 ]
-Out = Annotated[
-    Path | None, options.option("--out DIR", "output directory", "runs/ladder-ENV")
-]
+Out = Annotated[Path | None, option("--out DIR", "output directory", "runs/ladder-ENV")]
 Rates = Annotated[
-    list[str] | None,
-    options.option("--lr ALGO=X", "learning rate of a rung, repeatable"),
+    list[str] | None, option("--lr ALGO=X", "learning rate of a rung, repeatable")
 ]
 Tune = Annotated[
     str | None,
-    options.option(
+    option(
         "--tune X,Y,…",
         "choose each rung's learning rate from these by area on --tune-seeds",
     ),
 ]
 TuneSeeds = Annotated[
-    str | None, options.option("--tune-seeds A:B", "seeds for --tune", TUNE_SEEDS)
+    str | None, option("--tune-seeds A:B", "seeds for --tune", TUNE_SEEDS)
 ]
 Jobs = Annotated[
     int,
-    options.option(
+    option(
         "--jobs N",
         "number of runs at a time",
         parser=options.whole_number(1, WORKERS.value),
@@ -62,7 +56,7 @@ Jobs = Annotated[
 ]
 GradientVariance = Annotated[
     bool,
-    options.option(
+    option(
         "--gradient-variance",
         "instead, measure the noise of the gradient for each weight on ∇log π, "
         "on the same episodes",
@@ -70,7 +64,7 @@ GradientVariance = Annotated[
 ]
 Episodes = Annotated[
     int | None,
-    options.option(
+    option(
         "--episodes N",
         "number of episodes for --gradient-variance",
         str(EPISODES),

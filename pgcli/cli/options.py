@@ -105,6 +105,14 @@ def whole_number(minimum: int, maximum: float) -> Any:
     return parse
 
 
+def _seconds(text: Any) -> float:
+    number = real(str(text))
+    if not isinstance(number, float) or not 0 < number < 3600:
+        message = f"expected a number above 0 and below 3600, not `{text}`"
+        raise typer.BadParameter(message)
+    return number
+
+
 def _seeds(text: str | None) -> tuple[Any, Any]:
     """(first, count) of `--seeds`; `first` is None if the text is only a count."""
     if text is not None and "," in text:
@@ -161,7 +169,7 @@ def exists_already(path: Path) -> UsageError:
     )
 
 
-def write_new(path: Path, text: str, overwrite: bool) -> None:
+def write(path: Path, text: str, overwrite: bool) -> None:
     """Writes a file; without `overwrite`, a UsageError if it exists."""
     try:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
@@ -192,6 +200,12 @@ EnvKwargs = Annotated[
     ),
 ]
 RunsDir = Annotated[Path, option("--runs-dir DIR", "directory of the runs")]
+Seconds = Annotated[
+    float, option("--seconds X", "total time of the measurement", parser=_seconds)
+]
+Member = Annotated[
+    str | None, option("--member SEED[,KEY=V]", "only this member", False)
+]
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="name or path", autocompletion=complete_run)
 ]

@@ -110,13 +110,6 @@ def describe(path: str, algo: str | None = None) -> Explanation:
     )
 
 
-def paths() -> list[str]:
-    """The dotted paths of all algorithms, for the completion of `--set`."""
-    return list(
-        dict.fromkeys(path for algo in ALGORITHM_CONFIGS for path in fields(algo))
-    )
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors."""
     from pgcli.config.validate import adapter

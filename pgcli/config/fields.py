@@ -193,6 +193,12 @@ def fields(algo: str) -> Mapping[str, Field]:
 
 
 @cache
+def all_fields() -> Mapping[str, Field]:
+    """The keys of all algorithms by dotted path."""
+    return {path: f for algo in ALGORITHM_CONFIGS for path, f in fields(algo).items()}
+
+
+@cache
 def unused(algo: str) -> frozenset[str]:
     """Keys of the schema outside of `algo` that an algorithm does not use."""
     collects = ALGORITHM_CONFIGS[algo].collects
@@ -245,8 +251,7 @@ def suggest(path: str, algo: str) -> str | None:
         return f"did you mean `{same[0]}`?"
     if near := _nearest(name, head, known):
         return f"did you mean `{near}`?"
-    elsewhere = [key for each in ALGORITHM_CONFIGS for key in fields(each)]
-    if head == "algo" and (near := _nearest(name, head, elsewhere)):
+    if head == "algo" and (near := _nearest(name, head, [*all_fields()])):
         owners = _enumerate(_owners(near.removeprefix("algo.")))
         return f"the nearest is `{near}` of {owners}; this run trains {algo}"
     here = f"keys here: {', '.join(siblings)}" if siblings else None

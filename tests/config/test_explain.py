@@ -1,7 +1,7 @@
 import pytest
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
-from pgcli.config.explain import describe, json_schema, paths
+from pgcli.config.explain import describe, json_schema
 from pgcli.config.fields import fields
 from pgcli.errors import UsageError
 
@@ -67,12 +67,6 @@ def test_describe_unknown_key_suggests() -> None:
         describe("seed", algo="zzz")
     with pytest.raises(UsageError, match="unknown key"):
         describe("algo.clip_eps", algo="a2c")
-
-
-def test_paths_of_all_algorithms_have_no_duplicate() -> None:
-    every = paths()
-    assert len(every) == len(set(every))
-    assert {"algo.clip_eps", "optimizer.lr", "seed", "env.kwargs"} <= set(every)
 
 
 def test_json_schema_has_every_section() -> None:

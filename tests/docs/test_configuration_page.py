@@ -13,8 +13,7 @@ from support.generated import check_generated
 
 from pgcli.config.algorithms import ALGORITHM_CONFIGS
 from pgcli.config.dump import flow
-from pgcli.config.explain import paths
-from pgcli.config.fields import Field, fields, sections
+from pgcli.config.fields import Field, all_fields, fields, sections
 from pgcli.config.load import resolve
 from pgcli.config.schema import RunConfig
 
@@ -60,9 +59,9 @@ def tables() -> str:
     hints = inspect.get_annotations(RunConfig)
     parts = []
     for section in (TOP, *sections()):
-        keys = [p for p in paths() if p.partition(".")[0] == section and "." in p]
+        keys = [p for p in all_fields() if p.partition(".")[0] == section and "." in p]
         if section == TOP:
-            keys = [path for path in paths() if "." not in path]
+            keys = [path for path in all_fields() if "." not in path]
             about = "Keys outside every section."
         elif section == "algo":
             keys = [path for path in keys if path != "algo.name"]
@@ -86,7 +85,7 @@ def test_page_is_that_of_the_schema() -> None:
 
 def test_page_has_every_key() -> None:
     documented = set(re.findall(r"^\| `([a-z_.0-9]+)` \|", tables(), re.MULTILINE))
-    assert documented | {"algo.name"} == set(paths())
+    assert documented | {"algo.name"} == set(all_fields())
 
 
 def test_example_of_the_page_is_accepted(tmp_path: Path) -> None:

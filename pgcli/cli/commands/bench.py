@@ -1,13 +1,13 @@
 """`pgcli bench`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number, short
-from pgcli.errors import UsageError
+from pgcli.config.schema import STOPS
 
 EXAMPLES = """\
 pgcli bench
@@ -31,30 +31,14 @@ LIMITS = {
     "both": "both, reached by whole iterations",
 }
 
-Seconds = Annotated[
-    float, options.option("--seconds X", "total time of the measurement")
-]
-FLAGS = [
-    *(
-        "algo",
-        "env",
-        "env_modules",
-        "network_modules",
-        "env_kwargs",
-        "config",
-        "no_preset",
-    ),
-    *("accelerator", "devices", "sets"),
-]
+LEFT_OUT = {"seed", "seeds", "grid", "steps", *STOPS}
+FLAGS = [name for name in options.CONFIG_FLAGS if name not in LEFT_OUT]
 
 
-def bench(terminal: Terminal, flags: options.Flags, seconds: Seconds = 10.0) -> None:
+def bench(
+    terminal: Terminal, flags: options.Flags, seconds: options.Seconds = 10.0
+) -> None:
     """Measure how fast each part of training is on this machine."""
-    if not 0 < seconds < 3600:
-        raise UsageError(
-            f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
-        )
-
     resolved = options.resolve_config(terminal, flags, spaces=options.look)
     terminal.note(options.source_of(resolved, flags))
     terminal.note(f"measuring {seconds:g} s…")

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.plot import GroupBy, find_runs
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, number, short
-from pgcli.errors import UsageError
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
@@ -23,19 +23,13 @@ are compared with the first one. Intervals: 95 %, from resampling runs."""
 
 Threshold = Annotated[
     float | None,
-    options.option(
-        "--threshold X", "report the first evaluation that reaches this return"
-    ),
+    option("--threshold X", "report the first evaluation that reaches this return"),
 ]
 Out = Annotated[
     Path | None,
-    options.option(
-        "-o,--out FILE", "curves and performance profile: .svg or .png", False
-    ),
+    option("-o,--out FILE", "curves and performance profile: .svg or .png", False),
 ]
-Csv = Annotated[
-    Path | None, options.option("--csv FILE", "write the table as CSV", False)
-]
+Csv = Annotated[Path | None, option("--csv FILE", "write the table as CSV", False)]
 
 
 def compare(
@@ -58,10 +52,7 @@ def compare(
     if out is not None:
         pictures.write(comparison.pictures(found, result, group_by), out)
     if csv is not None:
-        try:
-            csv.write_text(comparison.to_csv(result), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"`--csv {csv}`: {error.strerror}") from error
+        options.write(csv, comparison.to_csv(result), overwrite=True)
     if result["not_evaluated"]:
         terminal.warn(f"{result['not_evaluated']} runs have not been evaluated yet")
     terminal.answer(_text(result), {"ok": True, **result})

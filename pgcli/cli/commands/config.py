@@ -11,7 +11,7 @@ import typer
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, describe_error, render_error
-from pgcli.config.schema import STOPS, RunConfig
+from pgcli.config.schema import RunConfig
 from pgcli.errors import PgcliError, UsageError
 
 EXAMPLES = """\
@@ -107,19 +107,8 @@ def schema(terminal: Terminal) -> None:
     terminal.answer(json.dumps(data, indent=2), data)
 
 
-SHOWN = [
-    *(
-        "algo",
-        "env",
-        "env_modules",
-        "network_modules",
-        "env_kwargs",
-        "config",
-        "no_preset",
-        "seed",
-    ),
-    *("steps", *STOPS, "accelerator", "sets"),
-]
+LEFT_OUT = {"seeds", "grid", "devices"}
+SHOWN = [name for name in options.CONFIG_FLAGS if name not in LEFT_OUT]
 GROUP = Group(
     "Show, check and explain configurations.",
     EXAMPLES,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import AcceleratorError
 from pgcli.extras import pip_install
@@ -16,15 +17,11 @@ pgcli doctor
 pgcli doctor --markdown
 pgcli doctor --json"""
 
-Markdown = Annotated[
-    bool, options.option("--markdown", "a block to paste into a bug report")
-]
+Markdown = Annotated[bool, option("--markdown", "a block to paste into a bug report")]
 
 
 def doctor(
-    terminal: Terminal,
-    markdown: Markdown = False,
-    runs_dir: options.RunsDir = RUNS_DIR,
+    terminal: Terminal, markdown: Markdown = False, runs_dir: options.RunsDir = RUNS_DIR
 ) -> None:
     """Show devices, versions, extras and cache, and any problems."""
     from pgcli.diagnose.doctor import examine

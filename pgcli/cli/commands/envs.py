@@ -10,7 +10,7 @@ from pgcli.cli.command import Command, Group
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.cli.terminal.help import HelpGroup
-from pgcli.errors import EnvironmentFailed, UsageError
+from pgcli.errors import EnvironmentFailed
 from pgcli.extras import pip_install
 from pgcli.suggest import similar
 
@@ -52,20 +52,22 @@ EnvId = Annotated[
         autocompletion=completers.complete_env,
     ),
 ]
-Seconds = Annotated[
-    float, options.option("--seconds X", "time for the measurement of speed")
-]
 
 
 class EnvsGroup(HelpGroup):
     """A group that passes words other than a command to `list`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parsed arguments, with `list` inserted before a filter or a list option."""
+        """Parsed arguments, with `list` inserted unless they name a command."""
         flags = {name for param in self.get_params(ctx) for name in param.opts}
         count = next((i for i, word in enumerate(args) if word not in flags), len(args))
         rest = args[count:]
-        if rest and rest[0] not in self.commands and not self._mistyped(rest):
+        alone = (
+            not rest and not ctx.resilient_parsing and not {"-h", "--help"} & {*args}
+        )
+        if alone or (
+            rest and rest[0] not in self.commands and not self._mistyped(rest)
+        ):
             args = [*args[:count], "list", *rest]
         return super().parse_args(ctx, args)
 
@@ -77,11 +79,6 @@ class EnvsGroup(HelpGroup):
         """Whether the first word is probably a command: no word follows a filter."""
         followed = len(words) > 1 and not words[1].startswith("-")
         return followed and bool(similar(words[0], self.commands))
-
-
-def list_everything(terminal: Terminal) -> None:
-    """Lists all environments; runs if `pgcli envs` has no arguments."""
-    list_some(terminal)
 
 
 def list_some(
@@ -107,13 +104,9 @@ def list_some(
 
 
 def check(
-    terminal: Terminal, env: EnvId, flags: options.Flags, seconds: Seconds = 1.0
+    terminal: Terminal, env: EnvId, flags: options.Flags, seconds: options.Seconds = 1.0
 ) -> None:
     """Run an environment, report any problems and measure its speed."""
-    if not 0 < seconds < 3600:
-        raise UsageError(
-            f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
-        )
     resolved = options.resolve_config(terminal, {"env": env, **flags}, use_preset=False)
     from pgcli.diagnose.env_check import check_env
     from pgcli.diagnose.time_limit import time_limit
@@ -164,5 +157,4 @@ GROUP = Group(
         ),
     },
     EnvsGroup,
-    list_everything,
 )

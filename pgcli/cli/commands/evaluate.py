@@ -10,15 +10,11 @@ import typer
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
+from pgcli.cli.options import option
 from pgcli.cli.quick_imports import quick_imports
 from pgcli.cli.terminal.console import Terminal, table, to_json
 from pgcli.cli.terminal.errors import newest_run
-from pgcli.cli.terminal.formatting import (
-    interval,
-    members_table,
-    number,
-    raw_return,
-)
+from pgcli.cli.terminal.formatting import interval, members_table, number, raw_return
 from pgcli.config.bounds import MAX_EPISODES, MAX_SEED
 from pgcli.config.dump import flow
 from pgcli.errors import ExitCode, PgcliError, UsageError
@@ -53,26 +49,24 @@ Subject = Annotated[
 ]
 Who = Annotated[
     str,
-    options.option(
+    option(
         "--agent WHO",
         "trained, random (samples of the action space) or zero (the first action)",
     ),
 ]
 Episodes = Annotated[
     int | None,
-    options.option(
+    option(
         "--episodes N",
         "number of episodes",
         f"{EPISODES}, or {SHOWN_EPISODES} in a window",
         parser=options.whole_number(1, MAX_EPISODES),
     ),
 ]
-Best = Annotated[
-    bool, options.option("--best", "use the best checkpoint, not the last")
-]
+Best = Annotated[bool, option("--best", "use the best checkpoint, not the last")]
 OtherEnv = Annotated[
     str | None,
-    options.option(
+    option(
         "--env ID",
         "environment",
         "the agent's own",
@@ -80,38 +74,30 @@ OtherEnv = Annotated[
     ),
 ]
 Stochastic = Annotated[
-    bool, options.option("--stochastic", "sample actions instead of using the mode")
+    bool, option("--stochastic", "sample actions instead of using the mode")
 ]
 EnvSets = Annotated[
     list[str] | None,
-    options.option(
+    option(
         "--set env.KEY=VALUE",
         "other value of env.kwargs, env.max_episode_steps or env.wrappers, repeatable",
     ),
 ]
 EvalSeed = Annotated[
     int,
-    options.option(
+    option(
         "--seed N", "seed of the episodes", parser=options.whole_number(0, MAX_SEED)
     ),
 ]
-Member = Annotated[
-    str | None,
-    options.option("--member SEED[,KEY=V]", "evaluate only this member", "all"),
-]
 EpisodesOut = Annotated[
     Path | None,
-    options.option(
-        "--episodes-out FILE", "write one row per episode (.csv, else JSON lines)"
-    ),
+    option("--episodes-out FILE", "write one row per episode (.csv, else JSON lines)"),
 ]
 Render = Annotated[
-    str | None,
-    options.option("--render human", "show one environment in a window", False),
+    str | None, option("--render human", "show one environment in a window", False)
 ]
 MinReturn = Annotated[
-    float | None,
-    options.option("--min-return X", "exit 8 if the mean return is below"),
+    float | None, option("--min-return X", "exit 8 if the mean return is below")
 ]
 
 
@@ -127,7 +113,7 @@ def evaluate(
     agent: Who = "trained",
     episodes: Episodes = None,
     best: Best = False,
-    member: Member = None,
+    member: options.Member = None,
     env: OtherEnv = None,
     env_modules: options.EnvModules = None,
     network_modules: options.NetworkModules = None,
@@ -262,10 +248,7 @@ def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         text = buffer.getvalue()
     else:
         text = "".join(to_json(row) + "\n" for row in rows)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"`--episodes-out {path}`: {error.strerror}") from error
+    options.write(path, text, overwrite=True)
 
 
 COMMAND = Command(evaluate, EXAMPLES)

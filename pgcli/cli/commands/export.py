@@ -8,6 +8,7 @@ import typer
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.evaluate import Best
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.errors import UsageError
 from pgcli.extras import pip_install
@@ -34,25 +35,16 @@ Target = Annotated[
 ]
 Kind = Annotated[
     str | None,
-    options.option(
+    option(
         "--format FORMAT",
         "stablehlo, onnx, safetensors or orbax",
         False,
         autocompletion=completers.choices("stablehlo", "onnx", "safetensors", "orbax"),
     ),
 ]
-Out = Annotated[
-    Path | None, options.option("-o,--out PATH", "path of the file", "RUN.FORMAT")
-]
-Member = Annotated[
-    str | None, options.option("--member SEED[,KEY=V]", "export this member", False)
-]
-Listed = Annotated[
-    bool, options.option("--list", "list the formats and what they need")
-]
-Overwrite = Annotated[
-    bool, options.option("--overwrite", "replace what is at the path")
-]
+Out = Annotated[Path | None, option("-o,--out PATH", "path of the file", "RUN.FORMAT")]
+Listed = Annotated[bool, option("--list", "list the formats and what they need")]
+Overwrite = Annotated[bool, option("--overwrite", "replace what is at the path")]
 
 
 def export(
@@ -61,7 +53,7 @@ def export(
     format: Kind = None,
     out: Out = None,
     best: Best = False,
-    member: Member = None,
+    member: options.Member = None,
     overwrite: Overwrite = False,
     listed: Listed = False,
     network_modules: options.NetworkModules = None,
@@ -107,10 +99,7 @@ def export(
 
 def _list(terminal: Terminal, formats: Any) -> None:
     rows = [
-        (
-            name,
-            one.purpose + ("" if one.installed else f"; {pip_install(one.extra)}"),
-        )
+        (name, one.purpose + ("" if one.installed else f"; {pip_install(one.extra)}"))
         for name, one in formats.items()
     ]
     answer = [

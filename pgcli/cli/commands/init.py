@@ -8,10 +8,8 @@ import typer
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
-from pgcli.cli.commands.envs import Seconds
 from pgcli.cli.commands.presets import Out, Overwrite
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.errors import UsageError
 
 EXAMPLES = """\
 pgcli init CarRacing-v3
@@ -40,13 +38,9 @@ def init(
     flags: options.Flags,
     out: Out = None,
     overwrite: Overwrite = False,
-    seconds: Seconds = 1.0,
+    seconds: options.Seconds = 1.0,
 ) -> None:
     """Write a commented configuration for an environment, chosen by its spaces."""
-    if not 0 < seconds < 3600:
-        raise UsageError(
-            f"`--seconds {seconds:g}`: expected a number above 0 and below 3600"
-        )
     from pgcli.config.source.presets import file_name
 
     path = out or Path(file_name(env))
@@ -68,7 +62,7 @@ def init(
     command = shlex.join(words)
     with time_limit(resolved.config.host.timeout, env, terminal.abandon):
         data = draft(resolved, seconds, command)
-    options.write_new(path, data.pop("text"), overwrite)
+    options.write(path, data.pop("text"), overwrite)
     speed, limit = data["speed"], data["time_limit"]
     rows = [
         ("written", str(path)),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
+from pgcli.cli.options import option
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal
 from pgcli.runs_dir import RUNS_DIR
@@ -27,11 +28,11 @@ of a single run have the interval over their episodes. PNG needs the extra
 
 Out = Annotated[
     Path | None,
-    options.option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
+    option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
 ]
 X = Annotated[
     str,
-    options.option(
+    option(
         "--x AXIS",
         "steps, seconds, episodes or iteration",
         autocompletion=completers.choices("steps", "seconds", "episodes", "iteration"),
@@ -39,7 +40,7 @@ X = Annotated[
 ]
 Y = Annotated[
     list[str] | None,
-    options.option(
+    option(
         "--y KEY",
         "key of metrics.jsonl, or eval.KEY of eval.jsonl; repeatable, a panel each",
         "return_mean, eval.return_mean",
@@ -47,7 +48,7 @@ Y = Annotated[
 ]
 GroupBy = Annotated[
     str | None,
-    options.option(
+    option(
         "--group-by KEY",
         "key of the configuration whose values are compared",
         False,
@@ -55,7 +56,7 @@ GroupBy = Annotated[
     ),
 ]
 InTerminal = Annotated[
-    bool, options.option("--terminal", "draw in the terminal as well as to the file")
+    bool, option("--terminal", "draw in the terminal as well as to the file")
 ]
 
 

@@ -8,6 +8,7 @@ import typer
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.commands.envs import EnvsGroup
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import NOTHING, short
 from pgcli.errors import UsageError
@@ -38,15 +39,8 @@ Name = Annotated[
         autocompletion=completers.complete_preset,
     ),
 ]
-Out = Annotated[
-    Path | None, options.option("-o,--out FILE", "path of the file", "ENV.yaml")
-]
-Overwrite = Annotated[bool, options.option("--overwrite", "replace the file")]
-
-
-def list_everything(terminal: Terminal) -> None:
-    """Lists all presets; runs if `pgcli presets` has no arguments."""
-    list_some(terminal)
+Out = Annotated[Path | None, option("-o,--out FILE", "path of the file", "ENV.yaml")]
+Overwrite = Annotated[bool, option("--overwrite", "replace the file")]
 
 
 def list_some(terminal: Terminal, filter: Filter = None) -> None:
@@ -93,7 +87,7 @@ def copy(
 
     found = preset_list.text_of(name)
     path = out or Path(presets.file_name(name.partition("/")[2]))
-    options.write_new(path, found.text, overwrite)
+    options.write(path, found.text, overwrite)
     env = "" if "\n  id:" in found.text else " --env ID"
     terminal.note(f"train with it: pgcli train -c {path}{env}")
     answer = {"ok": True, "preset": found.name, "file": str(path)}
@@ -151,5 +145,4 @@ GROUP = Group(
         "diff": Command(diff, "pgcli presets diff RUN"),
     },
     EnvsGroup,
-    list_everything,
 )

@@ -7,6 +7,7 @@ from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.compare import Threshold
 from pgcli.cli.commands.plot import GroupBy, X, find_runs
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.runs_dir import RUNS_DIR
 
@@ -21,7 +22,7 @@ evaluation, diagnostics, configuration with origins, hardware and versions.
 The newest .mp4, .webm or .gif in the directory of a run is embedded, or the
 one that `pgcli video` wrote."""
 
-Out = Annotated[Path, options.option("-o,--out FILE", "page to write")]
+Out = Annotated[Path, option("-o,--out FILE", "page to write")]
 
 
 def report(

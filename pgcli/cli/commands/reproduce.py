@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.runs_dir import RUNS_DIR
 
@@ -21,7 +22,7 @@ evaluation differs; the message names the first iteration that does."""
 
 Iterations = Annotated[
     int | None,
-    options.option(
+    option(
         "--iterations N",
         "compare only the first N iterations",
         "all",
@@ -29,8 +30,7 @@ Iterations = Annotated[
     ),
 ]
 Out = Annotated[
-    Path | None,
-    options.option("-o,--out DIR", "keep the second run in this directory", False),
+    Path | None, option("-o,--out DIR", "keep the second run in this directory", False)
 ]
 
 

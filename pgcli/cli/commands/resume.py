@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
+from pgcli.cli.options import option
 from pgcli.cli.quick_imports import quick_imports
 from pgcli.cli.terminal.console import Terminal
 from pgcli.cli.terminal.formatting import next_step
@@ -18,18 +19,18 @@ pgcli resume NAME --member 3 --steps 500_000 (one member, as a separate run)"""
 
 MoreSteps = Annotated[
     int | None,
-    options.option(
+    option(
         "--steps N",
         "new budget, counted from the start of the run",
         parser=options.whole_number(1, STEPS.value),
     ),
 ]
 UntilReturn = Annotated[
-    float | None, options.option("--until-return X", "new target of the return")
+    float | None, option("--until-return X", "new target of the return")
 ]
 Patience = Annotated[
     int | None,
-    options.option(
+    option(
         "--patience N",
         "new number of evaluations in a row without a new best",
         parser=options.whole_number(1, INT32.value),
@@ -37,20 +38,16 @@ Patience = Annotated[
 ]
 MaxSeconds = Annotated[
     str | None,
-    options.option(
-        "--max-seconds TIME",
-        "new limit of time, counted from the start of the run",
+    option(
+        "--max-seconds TIME", "new limit of time, counted from the start of the run"
     ),
 ]
 RequireExact = Annotated[
-    bool,
-    options.option(
-        "--require-exact", "stop unless the resume is exact (byte for byte)"
-    ),
+    bool, option("--require-exact", "stop unless the resume is exact (byte for byte)")
 ]
 Member = Annotated[
     str | None,
-    options.option(
+    option(
         "--member SEED[,KEY=VALUE…]", "continue only this member, as a separate run"
     ),
 ]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pgcli.cli import options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.commands import runs_list
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.run_screen import run_screen
 from pgcli.errors import CheckpointError, UsageError
@@ -18,9 +19,9 @@ pgcli runs verify NAME
 pgcli runs rm NAME OTHER --yes"""
 
 AllValues = Annotated[
-    bool, options.option("--config", "show its configuration, with origins, instead")
+    bool, option("--config", "show its configuration, with origins, instead")
 ]
-Yes = Annotated[bool, options.option("--yes", "delete; without it, nothing is changed")]
+Yes = Annotated[bool, option("--yes", "delete; without it, nothing is changed")]
 
 
 def show(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
 from pgcli.cli.foreign import key_of
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.config.fields import CAN_DERIVE, real_name
 from pgcli.errors import UsageError
@@ -32,10 +33,10 @@ STATES = ("running", "finished", "stopped", "damaged")
 MOST_KEYS = 6
 """Columns of differing keys in a file or a pipe."""
 
-Env = Annotated[str | None, options.option("--env PART", "part of the id", False)]
+Env = Annotated[str | None, option("--env PART", "part of the id", False)]
 Algo = Annotated[
     str | None,
-    options.option(
+    option(
         "--algo NAME",
         "algorithm or alias",
         False,
@@ -44,7 +45,7 @@ Algo = Annotated[
 ]
 Status = Annotated[
     str | None,
-    options.option(
+    option(
         "--status STATUS",
         ", ".join(STATES),
         False,
@@ -53,7 +54,7 @@ Status = Annotated[
 ]
 Where = Annotated[
     list[str] | None,
-    options.option(
+    option(
         "--where KEY=VALUE",
         "value of a key of the configuration, repeatable",
         autocompletion=completers.complete_set,
@@ -61,7 +62,7 @@ Where = Annotated[
 ]
 Sort = Annotated[
     str,
-    options.option(
+    option(
         "--sort KEY",
         "age, name, algo, env, seed, status, steps, return, or a key of the "
         "configuration; -KEY reverses",
@@ -96,11 +97,7 @@ def list_(
 
     every = list_runs(runs_dir)
     runs = run_filter.matching(
-        every,
-        env=env,
-        algo=algo and real_name(algo),
-        status=status,
-        where=conditions,
+        every, env=env, algo=algo and real_name(algo), status=status, where=conditions
     )
     runs = run_filter.ordered(runs, sort)
     keys = run_filter.differing(runs)

@@ -10,6 +10,7 @@ import typer
 from pgcli.cli import ladder_options, options
 from pgcli.cli.command import Command, Group
 from pgcli.cli.commands.plot import answer as answer_panels
+from pgcli.cli.options import option
 from pgcli.cli.terminal import sweep_text
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.help import HelpGroup
@@ -35,12 +36,10 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the swe
 Sweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="directory, name or file of a sweep")
 ]
-Out = Annotated[
-    Path | None, options.option("-o,--out DIR", "directory", "runs/sweeps/FILE")
-]
+Out = Annotated[Path | None, option("-o,--out DIR", "directory", "runs/sweeps/FILE")]
 Workers = Annotated[
     int | None,
-    options.option(
+    option(
         "--workers N",
         "worker processes",
         "one per core; one on an accelerator; 8 tasks of Slurm; room in Ray",
@@ -49,20 +48,18 @@ Workers = Annotated[
 ]
 Storage = Annotated[
     str | None,
-    options.option(
-        "--storage URL", "storage of Optuna, shared by workers", "SQLite in DIR"
-    ),
+    option("--storage URL", "storage of Optuna, shared by workers", "SQLite in DIR"),
 ]
 Launcher = Annotated[
     str,
-    options.option(
+    option(
         "--launcher local|slurm|ray",
         "processes on this machine, a Slurm array job, or tasks of a Ray cluster",
     ),
 ]
 Cpus = Annotated[
     int | None,
-    options.option(
+    option(
         "--cpus-per-trial N",
         "cores of a worker of Ray",
         "1",
@@ -71,29 +68,21 @@ Cpus = Annotated[
 ]
 Gpus = Annotated[
     float | None,
-    options.option(
-        "--gpus-per-trial X", "accelerators of a worker of Ray, or a fraction", "0"
-    ),
+    option("--gpus-per-trial X", "accelerators of a worker of Ray, or a fraction", "0"),
 ]
-DryRun = Annotated[bool, options.option("--dry-run", "list the trials and stop")]
-Print = Annotated[
-    bool, options.option("--print", "print a shell line per trial, and stop")
-]
+DryRun = Annotated[bool, option("--dry-run", "list the trials and stop")]
+Print = Annotated[bool, option("--print", "print a shell line per trial, and stop")]
 Parent = Annotated[
     int | None, typer.Option("--parent", hidden=True, help="process to follow")
 ]
 Rebuild = Annotated[
-    bool, options.option("--rebuild", "make the study again from the trials' records")
+    bool, option("--rebuild", "make the study again from the trials' records")
 ]
-Train = Annotated[
-    bool, options.option("--train", "train the best trial again, on fresh seeds")
-]
-Seeds = Annotated[
-    str | None, options.option("--seeds A:B", "seeds of --train", FRESH_SEEDS)
-]
+Train = Annotated[bool, option("--train", "train the best trial again, on fresh seeds")]
+Seeds = Annotated[str | None, option("--seeds A:B", "seeds of --train", FRESH_SEEDS)]
 Picture = Annotated[
     Path | None,
-    options.option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
+    option("-o,--out FILE", "picture to write: .svg or .png", "the terminal"),
 ]
 
 
@@ -256,11 +245,7 @@ def _open(sweep: str) -> "tuple[SweepDirectory, Plan, dict[str, Any]]":
     settings = where.read_settings()
     options.use_modules(settings.get("env_modules"), settings.get("network_modules"))
     plan = where.plan()
-    return (
-        where,
-        plan,
-        results(where, Queue(where, plan, storage_url(where)), plan),
-    )
+    return (where, plan, results(where, Queue(where, plan, storage_url(where)), plan))
 
 
 def default_workers(accelerator: str) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pgcli.cli import completers, options
 from pgcli.cli.command import Command
+from pgcli.cli.options import option
 from pgcli.cli.quick_imports import quick_imports
 from pgcli.cli.terminal.chart import draw
 from pgcli.cli.terminal.console import Terminal, table
@@ -47,10 +48,10 @@ def _algorithms() -> str:
 
 NOTES = f"{_algorithms()}\n\n{TRAPS}"
 
-Name = Annotated[str | None, options.option("--name NAME", "name of the run", "new")]
+Name = Annotated[str | None, option("--name NAME", "name of the run", "new")]
 Resume = Annotated[
     str,
-    options.option(
+    option(
         "--resume never|auto",
         "auto: start the run of --name or continue it; do nothing if it is finished",
         autocompletion=completers.choices("never", "auto"),
@@ -58,18 +59,15 @@ Resume = Annotated[
 ]
 InitFrom = Annotated[
     str | None,
-    options.option(
+    option(
         "--init-from RUN",
         "begin with the weights of this run or checkpoint",
         autocompletion=completers.complete_run,
     ),
 ]
-Overwrite = Annotated[
-    bool, options.option("--overwrite", "replace the run of this name")
-]
+Overwrite = Annotated[bool, option("--overwrite", "replace the run of this name")]
 DryRun = Annotated[
-    bool,
-    options.option("--dry-run", "make the environment and show the plan of the run"),
+    bool, option("--dry-run", "make the environment and show the plan of the run")
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.evaluate import Best, EvalSeed, Stochastic, Target
+from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
 from pgcli.cli.terminal.formatting import number
 from pgcli.config.bounds import MAX_EPISODES
@@ -19,23 +20,17 @@ pgcli video NAME --best --episodes 3 -o best.mp4
 pgcli video NAME --grid 2x3 -o agents.gif"""
 
 Out = Annotated[
-    Path | None,
-    options.option("-o,--out FILE", "video to write: .mp4 or .gif", "RUN.mp4"),
+    Path | None, option("-o,--out FILE", "video to write: .mp4 or .gif", "RUN.mp4")
 ]
 Episodes = Annotated[
     int,
-    options.option(
+    option(
         "--episodes N",
         "episodes, one after the other",
         parser=options.whole_number(1, MAX_EPISODES),
     ),
 ]
-Grid = Annotated[
-    str, options.option("--grid RxC", "rows and columns of simultaneous episodes")
-]
-Member = Annotated[
-    str | None, options.option("--member SEED[,KEY=V]", "show this member", False)
-]
+Grid = Annotated[str, option("--grid RxC", "rows and columns of simultaneous episodes")]
 
 
 def video(
@@ -43,7 +38,7 @@ def video(
     target: Target,
     out: Out = None,
     best: Best = False,
-    member: Member = None,
+    member: options.Member = None,
     episodes: Episodes = 1,
     grid: Grid = "1x1",
     stochastic: Stochastic = False,

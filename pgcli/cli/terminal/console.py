@@ -21,7 +21,7 @@ class Terminal:
 
     Attributes:
       err: stderr; writes neither block nor raise, regardless of the reader.
-      quiet, verbose, json, debug: the global flags.
+      quiet, verbose, json, debug, no_color: the global flags.
       print_above: prints a message above the live view; None without a live view.
       run_path: run directory that this command writes to, or None.
     """
@@ -33,7 +33,7 @@ class Terminal:
         self.err = BackgroundWriter(stderr)
         self.quiet = self.verbose = self.json = self.debug = False
         self._dumb = environ.get("TERM", "") == "dumb"
-        self._no_color = bool(environ.get("NO_COLOR"))
+        self.no_color = bool(environ.get("NO_COLOR"))
         self._answered = False
         # paths are absolute, since an environment may change the working directory
         self._here = _start_of_paths()
@@ -48,12 +48,12 @@ class Terminal:
         self.verbose |= verbose
         self.json |= json
         self.debug |= debug
-        self._no_color |= no_color
+        self.no_color |= no_color
 
     @property
     def color(self) -> bool:
         """Whether stderr shows colours."""
-        return self.err.isatty() and not (self._dumb or self._no_color)
+        return self.err.isatty() and not (self._dumb or self.no_color)
 
     @property
     def redraws(self) -> bool:
@@ -64,11 +64,6 @@ class Terminal:
     def formats(self) -> bool:
         """Whether results are formatted: only on a terminal, and not with `--json`."""
         return self._results.isatty() and not (self._dumb or self.json)
-
-    @property
-    def no_color(self) -> bool:
-        """Whether colours are switched off."""
-        return self._no_color
 
     @property
     def unicode(self) -> bool:

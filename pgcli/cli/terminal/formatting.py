@@ -4,15 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.cli.terminal.console import table
-from pgcli.report.text import (
-    NOTHING,
-    clock,
-    interval,
-    iqm,
-    members_rows,
-    number,
-    short,
-)
+from pgcli.report.text import NOTHING, clock, interval, iqm, members_rows, number, short
 
 __all__ = ["NOTHING", "clock", "interval", "iqm", "number", "short"]
 

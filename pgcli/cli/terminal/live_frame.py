@@ -105,7 +105,7 @@ def render(
     if frame.status is not None:
         lines += _numbers(frame, frame.status, width)
     if not unicode:
-        lines = [[(_ascii(text), style) for text, style in line] for line in lines]
+        lines = [[(x.translate(ASCII), style) for x, style in line] for line in lines]
     return lines
 
 
@@ -194,7 +194,3 @@ def _cell(name: str, text: str, label: int, width: int = 0) -> Line:
 def _fitting(value: float | None) -> str:
     text = number(value)
     return text if len(text) <= NUMBER else short(value)
-
-
-def _ascii(text: str) -> str:
-    return text.translate(ASCII)

@@ -120,8 +120,7 @@ class LiveReporter(LineReporter):
         super().__init__(terminal)
         self._frame = Frame()
         self._live = Redrawn(
-            terminal,
-            lambda width: render(self._frame, width, unicode=terminal.unicode),
+            terminal, lambda width: render(self._frame, width, unicode=terminal.unicode)
         )
 
     def started(self, info: RunInfo) -> None:

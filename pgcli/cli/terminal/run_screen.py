@@ -22,11 +22,7 @@ MEMBERS = 8
 
 def run_screen(terminal: Terminal, run: "Overview", advice: Sequence[str]) -> str:
     """Facts, curve, members and advice, at most as wide as the terminal."""
-    parts = [
-        _facts(terminal, run, advice),
-        *_curve(terminal, run),
-        *_members(run),
-    ]
+    parts = [_facts(terminal, run, advice), *_curve(terminal, run), *_members(run)]
     return "\n\n".join(parts)
 
 

@@ -71,9 +71,7 @@ def trials(result: Mapping[str, Any]) -> str:
             str(row["trial"]),
             *_cells(row, keys),
             number(row["score"]),
-            NOTHING
-            if row["ci"] is None
-            else "[{}, {}]".format(*map(number, row["ci"])),
+            _interval(row["ci"]) or NOTHING,
             row["state"] + (f": {row['error']}" if row["error"] else ""),
         ]
         for row in rows[:SHOWN]
