@@ -23,11 +23,7 @@ def chart(panels: Sequence[Panel]) -> str:
     heights = [PANEL + LINE * _legend_rows(panel) for panel in panels]
     parts, top = [], 0
     for panel, height in zip(panels, heights, strict=True):
-        parts += [
-            f'<g transform="translate(0 {top})">',
-            *_panel(panel),
-            "</g>",
-        ]
+        parts += [f'<g transform="translate(0 {top})">', *_panel(panel), "</g>"]
         top += height
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '

@@ -12,12 +12,7 @@ _RULE = re.compile(r"\|(?:-+\|)+")
 
 @dataclass(frozen=True)
 class Page:
-    """A parsed Markdown document.
-
-    Attributes:
-      name: name of the algorithm.
-      text: the whole document.
-    """
+    """The Markdown document of an algorithm, parsed."""
 
     name: str
     text: str

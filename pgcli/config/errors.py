@@ -78,10 +78,8 @@ class Issue:
 class ConfigError(UsageError):
     """A configuration that cannot be run, with all its mistakes.
 
-    `message`, `where` and `help` are those of the first issue; `render` shows all.
-
-    Attributes:
-      issues: all mistakes, in the order of the sources and their lines.
+    `message`, `where` and `help` are those of the first of its `issues`, in the order
+    of the sources and their lines; `render` shows all.
     """
 
     def __init__(self, issues: Sequence[Issue]) -> None:

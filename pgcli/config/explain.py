@@ -17,16 +17,12 @@ _BASES: dict[type, str] = {dict: "mapping", tuple: "list", str: "text"}
 
 @dataclass(frozen=True)
 class Explanation:
-    """The explanation of one key.
+    """The explanation of one key, with texts as they are shown.
 
     Attributes:
-      path: dotted path.
       type: name of its type, or the choices if only some words are allowed.
-      bounds: bounds in words, or the empty text.
-      default: default, as written in YAML.
       other_defaults: algorithm -> default, for algorithms with another default.
       differs: algorithms that have a key of this name with another meaning or type.
-      doc: meaning of the key.
       algorithms: algorithms that have the key.
     """
 

@@ -14,7 +14,6 @@ class Member:
 
     Attributes:
       index: index among the members, and along the first axis of their arrays.
-      seed: random seed.
       values: values from the grid, by key.
     """
 

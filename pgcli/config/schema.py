@@ -176,8 +176,7 @@ class NetworkConfig:
         "the heads and the memory",
     ] = "mlp"
     hidden: Annotated[
-        tuple[Annotated[int, Ge(1), bounds.WIDTH], ...],
-        "widths of the hidden layers",
+        tuple[Annotated[int, Ge(1), bounds.WIDTH], ...], "widths of the hidden layers"
     ] = (64, 64)
     activation: Annotated[
         Literal["tanh", "relu", "swish", "gelu", "elu"],
@@ -290,8 +289,7 @@ class LogConfig:
         int, Ge(1), bounds.INT32, "iterations between rows of metrics.jsonl"
     ] = 1
     sinks: Annotated[
-        tuple[str, ...],
-        "additional loggers, by name (tensorboard, csv, wandb, mlflow)",
+        tuple[str, ...], "additional loggers, by name (tensorboard, csv, wandb, mlflow)"
     ] = ()
     project: Annotated[
         str | None,

@@ -18,12 +18,10 @@ NOT_FINITE = "training stops at such a value: look for a division by 0 or an ove
 
 
 class Finding(NamedTuple):
-    """The result of one check.
+    """The result of one check, in words, and what to do about it.
 
     Attributes:
       level: `ok`, `warning` (training works) or `error` (it would fail, or mislead).
-      message: the result in words.
-      help: what to do about it.
     """
 
     level: Literal["ok", "warning", "error"]

@@ -71,12 +71,7 @@ def from_gymnasium(space: Any, env_id: str) -> Any:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Dict):
-        plain = (
-            spaces.Box,
-            spaces.Discrete,
-            spaces.MultiDiscrete,
-            spaces.MultiBinary,
-        )
+        plain = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
         usable = [name for name, part in space.items() if isinstance(part, plain)]
         return {
             name: _plain(part, env_id, name, usable) for name, part in space.items()

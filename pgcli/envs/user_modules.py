@@ -33,11 +33,7 @@ def _named_by(flag: str) -> list[str]:
 
 
 class ModuleError(UsageError):
-    """The error for a user module that raised while it was imported.
-
-    Attributes:
-      result: `traceback`, the part that lies in the module, as text.
-    """
+    """The error for a user module that raised while it was imported."""
 
     def __init__(self, name: str, error: BaseException, flag: str) -> None:
         first = str(error).strip().splitlines()[:1]

@@ -43,9 +43,7 @@ class Format(NamedTuple):
 FORMATS: Mapping[str, Format] = {
     "stablehlo": Format(None, (), "a program for JAX on any platform"),
     "onnx": Format(
-        "onnx",
-        ("jax2onnx", "onnxruntime"),
-        "a graph for onnxruntime and others",
+        "onnx", ("jax2onnx", "onnxruntime"), "a graph for onnxruntime and others"
     ),
     "safetensors": Format(None, (), "the arrays, in one file"),
     "orbax": Format(None, (), "the arrays, as a directory for JAX programs"),

@@ -5,12 +5,7 @@ import io
 import logging
 from pathlib import Path
 
-from pgcli.export.policy import (
-    Arrays,
-    ExportedPolicy,
-    ExportError,
-    shapes,
-)
+from pgcli.export.policy import Arrays, ExportedPolicy, ExportError, shapes
 
 OPSET = 18
 """The newest that engines of 2023 and later run; jax2onnx writes 23 otherwise."""

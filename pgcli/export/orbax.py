@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-from pgcli.export.policy import (
-    Arrays,
-    ExportedPolicy,
-    flat_arrays,
-    run_with,
-)
+from pgcli.export.policy import Arrays, ExportedPolicy, flat_arrays, run_with
 
 
 def write(policy: ExportedPolicy, path: Path) -> None:

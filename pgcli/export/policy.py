@@ -42,10 +42,7 @@ class ExportedPolicy(NamedTuple):
     function: Callable[..., Any]
 
 
-STATE = {
-    "state_output": (-1.0, 1.0),
-    "state_cell": (-math.inf, math.inf),
-}
+STATE = {"state_output": (-1.0, 1.0), "state_cell": (-math.inf, math.inf)}
 """Parts of a memory's state with their bounds; the second is of an LSTM alone."""
 
 

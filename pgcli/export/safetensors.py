@@ -7,12 +7,7 @@ from safetensors import numpy as files
 
 from pgcli.config.dump import to_mapping
 from pgcli.envs.spaces import spec_to_json
-from pgcli.export.policy import (
-    Arrays,
-    ExportedPolicy,
-    flat_arrays,
-    run_with,
-)
+from pgcli.export.policy import Arrays, ExportedPolicy, flat_arrays, run_with
 
 
 def write(policy: ExportedPolicy, path: Path) -> None:

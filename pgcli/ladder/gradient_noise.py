@@ -59,12 +59,7 @@ DISCOUNTED = tuple(
 
 
 class Noise(NamedTuple):
-    """Sums over single-trajectory gradients ĝ_n that give their mean and spread.
-
-    Attributes:
-      squares: ‖ĝ_n‖², [N].
-      products: ĝ_n · Σ_m ĝ_m, [N].
-    """
+    """Of gradients ĝ_n of single trajectories: ‖ĝ_n‖² and ĝ_n · Σ_m ĝ_m, both [N]."""
 
     squares: np.ndarray
     products: np.ndarray

@@ -28,14 +28,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """A run to train.
-
-    Attributes:
-      name: the run's name.
-      runs_dir: the directory that contains the run.
-      config: the configuration that `arguments` resolve to.
-      arguments: arguments of `pgcli train`, without the run's name and directory.
-    """
+    """A run to train, by `pgcli train` with some arguments that resolve to `config`."""
 
     name: str
     runs_dir: Path
@@ -64,7 +57,6 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-      job: the run.
       result: the output of `pgcli train --json`; None if the run diverged.
       diverged: the reason if the run diverged.
       seconds: wall time; None if the run had already ended.

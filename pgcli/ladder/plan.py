@@ -34,10 +34,7 @@ class Request:
     """The options of a ladder.
 
     Attributes:
-      env: the environment's id.
       algos: rungs, in the order of the registry.
-      seeds: seeds of the compared runs.
-      out: the directory for all files.
       steps: budget of each run; None for the largest budget of the rungs' presets.
       threshold: return to reach; None for the environment's own threshold, if any.
       sets: `path=value` texts, for the rungs that have the key.
@@ -62,14 +59,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Rung:
-    """One rung of a ladder.
-
-    Attributes:
-      algo: the algorithm.
-      config: the configuration for the first seed.
-      preset: the preset that it is based on, if any.
-      sets: the `path=value` texts applied to it.
-    """
+    """One rung, configured for the first seed with the `path=value` texts of `sets`."""
 
     algo: str
     config: RunConfig

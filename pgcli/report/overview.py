@@ -29,13 +29,8 @@ class Fact(NamedTuple):
 class Overview:
     """A run as `pgcli runs show` and `pgcli report` present it.
 
-    Attributes:
-      run: its directory.
-      summary: state, steps and score, as in the list of runs.
-      config: its configuration.
-      meta: content of meta.json.
-      result: content of result.json, or empty before the run has ended.
-      best: name and score of the best checkpoint, or None.
+    `meta` and `result` (empty before the run has ended) are the contents of meta.json
+    and result.json; `best` is name and score of the best checkpoint.
     """
 
     run: RunDirectory

@@ -40,11 +40,7 @@ GIF_FPS = 25
 """Frames per second of a GIF at most: viewers slow down at more."""
 
 
-HEADLESS = {
-    "MUJOCO_GL": "egl",
-    "SDL_VIDEODRIVER": "dummy",
-    "SDL_AUDIODRIVER": "dummy",
-}
+HEADLESS = {"MUJOCO_GL": "egl", "SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 """Settings of MuJoCo and pygame where there is no display."""
 
 
@@ -64,8 +60,7 @@ def check_path(path: Path) -> None:
         raise UsageError(f"`-o {path}`: expected a file that ends in .mp4 or .gif")
     if not all(importlib.util.find_spec(name) for name in PACKAGES[path.suffix]):
         raise UsageError(
-            "a video needs packages that are not installed",
-            help=pip_install(EXTRA),
+            "a video needs packages that are not installed", help=pip_install(EXTRA)
         )
     if not path.parent.is_dir():
         raise UsageError(f"`-o {path}`: there is no directory {path.parent}")

@@ -37,13 +37,7 @@ _DTYPES = frozenset(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The verified content of a checkpoint.
-
-    Attributes:
-      path: directory of the checkpoint.
-      groups: arrays by group and name.
-      meta: metadata (JSON).
-    """
+    """The verified content of a checkpoint: arrays by group and name, and metadata."""
 
     path: Path
     groups: dict[str, dict[str, np.ndarray]]

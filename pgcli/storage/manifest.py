@@ -42,12 +42,7 @@ class DamagedError(CheckpointError):
 
 @dataclass(frozen=True)
 class FileEntry:
-    """Size and hash of a file of the checkpoint.
-
-    Attributes:
-      size: size in bytes.
-      sha256: SHA-256 of the content, in hexadecimal.
-    """
+    """Size in bytes and hash, in hexadecimal, of a file of the checkpoint."""
 
     size: int
     sha256: str

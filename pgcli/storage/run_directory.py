@@ -39,11 +39,7 @@ class NameTakenError(UsageError):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The files of one run.
-
-    Attributes:
-      path: the directory.
-    """
+    """The files of one run."""
 
     path: Path
 

@@ -15,11 +15,6 @@ class RunSummary:
     """A run in the list of `pgcli runs`; unknown values are None.
 
     Attributes:
-      name: name of the directory.
-      path: path of the directory.
-      algo: name of the algorithm.
-      env: id of the environment.
-      seed: seed of the run.
       status: `running` (a live process holds the lock), `finished`, `stopped` or
         `damaged`.
       steps: training steps so far.

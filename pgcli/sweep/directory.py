@@ -26,11 +26,7 @@ MAY_DIFFER = ("sampler", "pruner", "trials", "hours", "slurm")
 
 @dataclass(frozen=True)
 class SweepDirectory:
-    """The files of a sweep.
-
-    Attributes:
-      path: the directory.
-    """
+    """The files of a sweep."""
 
     path: Path
 

@@ -27,13 +27,9 @@ class SweepFile:
     """A parsed sweep file.
 
     Attributes:
-      path: the file.
       base: file or preset below `config`, or None.
       config: keys of the configuration that all trials share.
-      space: the search space.
       places: paths in the file of the keys of `space`, by the name of the dimension.
-      sampler: one of `SAMPLERS`.
-      pruner: one of `PRUNERS`.
       trials: number of trials, or None.
       hours: time for which trials run, or None.
       slurm: options of `sbatch`, by name.

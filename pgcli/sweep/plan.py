@@ -35,12 +35,7 @@ MAX_CHECKED = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that has been checked.
-
-    Attributes:
-      file: the sweep file.
-      first: configuration of the first combination.
-    """
+    """A sweep that has been checked, and the configuration of its first combination."""
 
     file: SweepFile
     first: RunConfig

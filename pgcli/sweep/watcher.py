@@ -17,8 +17,6 @@ class Snapshot:
     """State of a sweep while it runs.
 
     Attributes:
-      name: name of the sweep.
-      sampler: its sampler.
       total: number of trials; None if only the time is limited.
       counts: number of trials by state.
       best: row of the best trial, or None.

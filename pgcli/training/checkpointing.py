@@ -58,9 +58,7 @@ class Checkpointing:
         self._directory = context.directory.checkpoints
         self._warn = context.reporter.warn
         self._retention = Retention(
-            self._directory,
-            context.resolved.config.checkpoint.keep,
-            _referred,
+            self._directory, context.resolved.config.checkpoint.keep, _referred
         )
         self._saving = Guard("the checkpoint could not be saved", self._warn, LATER)
         self._tidying = Guard(

@@ -14,17 +14,7 @@ from pgcli.training.tracker import Tracker
 
 @dataclass(frozen=True)
 class RunContext:
-    """The parts of a run that are used by its session and its checkpoints.
-
-    Attributes:
-      resolved: configuration of the run, and its preset.
-      directory: directory of the run.
-      loop: iterations of collect and update.
-      tracker: newest metrics of the loop.
-      logs: logs of the run.
-      accelerator: device of the learner.
-      reporter: receiver of reports, such as the terminal.
-    """
+    """The parts of a run that are used by its session and its checkpoints."""
 
     resolved: Resolved
     directory: RunDirectory

@@ -13,13 +13,10 @@ from pgcli.training.state import to_arrays
 
 
 class InitialWeights(NamedTuple):
-    """What a run has taken over; the names are those of the agent's arrays.
+    """What a run has taken over from the iteration of another run's checkpoint.
 
     Attributes:
-      run: name of the other run.
-      checkpoint: its checkpoint, and the absolute path of that.
-      iteration: number of its iterations.
-      copied: arrays of equal shape, which were taken over.
+      copied: arrays of the agent of equal shape, which were taken over.
       fresh: arrays of the new run that keep their own initial values.
     """
 

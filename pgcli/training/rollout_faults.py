@@ -25,10 +25,7 @@ def fields(space: ObsSpace) -> list[tuple[str, str]]:
     """
     parts = sorted(space.items()) if isinstance(space, Mapping) else [(None, space)]
     observations = [
-        (
-            "observation" if name is None else f"observation[{name!r}]",
-            _problem(part),
-        )
+        ("observation" if name is None else f"observation[{name!r}]", _problem(part))
         for name, part in parts
     ]
     ends = ("last observation", NOT_FINITE)

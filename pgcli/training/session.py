@@ -7,12 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pgcli.envs.waiting import Abandoned
-from pgcli.errors import (
-    CheckpointError,
-    EnvironmentFailed,
-    NotSavedError,
-    UsageError,
-)
+from pgcli.errors import CheckpointError, EnvironmentFailed, NotSavedError, UsageError
 from pgcli.storage import checkpoint, json_files
 from pgcli.storage.loggers.write_errors import LATER, Guard
 from pgcli.training.checkpointing import Checkpointing, Resumed

@@ -31,11 +31,7 @@ _POLL_SECONDS = 0.1
 
 
 class Interrupted(PgcliError):  # noqa: N818 - a request, not an error
-    """A run was stopped by a signal.
-
-    Attributes:
-      result: result of the run so far.
-    """
+    """A run was stopped by a signal, with a result so far."""
 
     def __init__(
         self,

@@ -13,15 +13,12 @@ PRESET = "preset "
 
 @dataclass
 class Document:
-    """A parsed source.
+    """A parsed source, with the positions of the keys and the values by path.
 
     Attributes:
       tree: the data; None if the source is empty or cannot be read.
       origin: short name of the source.
       where: full name of the source.
-      lines: lines of the source.
-      keys: position of the key at each path.
-      values: position of the value at each path.
       issues: mistakes in the YAML.
     """
 

@@ -21,18 +21,15 @@ _BLOCKS = re.compile(r"^(?=[a-z])", re.MULTILINE)
 
 
 class PresetRow(NamedTuple):
-    """One preset.
+    """One preset, with its measured return if there is one.
 
     Attributes:
       name: such as `ppo2/CartPole-v1`.
-      algo: algorithm.
       env: id of its environment; None for a family or a style.
       family: title of the family that it is the preset of, or of its environment's.
       steps: budget; None if it leaves that to the defaults.
-      return_mean: measured return of the final evaluation, over seeds; None if it
-        was not measured.
+      return_mean: return of the final evaluation, over seeds.
       return_ci: its 95 % interval.
-      seeds: number of seeds that were measured.
     """
 
     name: str

@@ -34,16 +34,10 @@ EPISODE_LENGTH = 1000
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
-    """The environment `brax:NAME`.
+    """The environment `brax:NAME`; its limit is 1000 of Brax's own steps if it is None.
 
-    Args:
-      name: one of `DEVICE_NAMES`.
-      kwargs: arguments of its constructor, such as `backend`; and `action_repeat`, the
-        number of steps with each action, 1 by default as in `brax.envs.create`.
-      max_episode_steps: time limit; None for 1000 of Brax's own steps.
-
-    Raises:
-      UsageError: the constructor rejects an argument.
+    `kwargs` are arguments of its constructor, such as `backend`, and `action_repeat`:
+    the number of steps with each action, 1 by default as in `brax.envs.create`.
     """
     from brax import envs
 

@@ -15,11 +15,7 @@ from pgcli.envs.spaces import make_spec
 
 
 def from_func_env(
-    id: str,
-    func: Any,
-    params: Any,
-    limit: int,
-    action_dtype: str | None = None,
+    id: str, func: Any, params: Any, limit: int, action_dtype: str | None = None
 ) -> DeviceEnv:
     """An on-device environment from a Gymnasium `FuncEnv`, with a time limit.
 

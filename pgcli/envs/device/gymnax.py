@@ -44,16 +44,7 @@ def _space(space: Any, env_id: str) -> Any:
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
-    """The environment `gymnax:NAME`.
-
-    Args:
-      name: one of `DEVICE_NAMES`.
-      kwargs: overrides of its parameters, or arguments of its constructor.
-      max_episode_steps: time limit; None for gymnax's own.
-
-    Raises:
-      UsageError: a key of `kwargs` is neither.
-    """
+    """The environment `gymnax:NAME`; `kwargs` are parameters or of its constructor."""
     import gymnax
 
     # keys of the default parameters override them; all others go to the constructor

@@ -37,16 +37,7 @@ NAMES = {
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
-    """The environment `pgx:NAME`.
-
-    Args:
-      name: a key of `NAMES`.
-      kwargs: arguments of its constructor, such as `sticky_action_prob`.
-      max_episode_steps: time limit; None for the one of `NAMES`.
-
-    Raises:
-      UsageError: the constructor rejects an argument.
-    """
+    """The environment `pgx:NAME`; `kwargs` are arguments of its constructor."""
     env_id, (home, game, limit) = f"pgx:{name}", NAMES[name]
     limit = max_episode_steps or limit
     try:

@@ -30,11 +30,9 @@ def grid_picture(grid: Any) -> np.ndarray:
 
 
 def twin_pictures(id: str, fields: Sequence[str]) -> Callable[[Any], np.ndarray]:
-    """Pictures by the environment of Gymnasium that has the same states.
+    """Pictures by the environment of Gymnasium's classic control with the same states.
 
-    Args:
-      id: its id; of classic control, so that its `state` is an array.
-      fields: fields of our state, in the order of that array.
+    `fields` of our state are in the order of its array.
     """
     made: list[Any] = []
 
@@ -53,12 +51,7 @@ def twin_pictures(id: str, fields: Sequence[str]) -> Callable[[Any], np.ndarray]
 def mujoco_pictures(
     model: Any, positions: Callable[[Any], tuple[Any, Any]]
 ) -> Callable[[Any], np.ndarray]:
-    """Pictures of a MuJoCo model.
-
-    Args:
-      model: the `MjModel`.
-      positions: state -> (qpos, qvel).
-    """
+    """Pictures of an `MjModel`; `positions` is state -> (qpos, qvel)."""
     made: list[Any] = []
 
     def picture(state: Any) -> np.ndarray:

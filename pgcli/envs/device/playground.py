@@ -32,16 +32,8 @@ def make(
 ) -> DeviceEnv:
     """The environment `playground:NAME`.
 
-    Action repeat and time limit are those of its registered configuration.
-
-    Args:
-      name: one of `DEVICE_NAMES`.
-      kwargs: overrides of its registered configuration, nested or with dots.
-      max_episode_steps: time limit; None for the registered one.
-
-    Raises:
-      UsageError: `kwargs` has a key that is not in its configuration, or the models of
-        the robots are not installed.
+    Action repeat and time limit are those of its registered configuration; `kwargs`
+    override it, nested or with dots. Raises a UsageError without the models of a robot.
     """
     import mujoco_playground
     from mujoco_playground import registry

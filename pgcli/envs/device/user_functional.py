@@ -52,10 +52,7 @@ def make_users(
 ) -> DeviceEnv:
     """The environment `func:NAME` of a user module.
 
-    Args:
-      name: one of `names()`.
-      kwargs: arguments of its constructor, or fields of its parameters.
-      max_episode_steps: time limit; None for its own.
+    `kwargs` are arguments of its constructor, or fields of its parameters.
 
     Raises:
       UsageError: `kwargs` does not fit, or it has no time limit.

@@ -24,16 +24,10 @@ from pgcli.envs.device.adapter_support import (
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
-    """The environment `xminigrid:NAME`.
+    """The environment `xminigrid:NAME`; `kwargs` are parameters, such as `view_size`.
 
-    Args:
-      name: one of `DEVICE_NAMES`.
-      kwargs: overrides of its parameters, such as `view_size`.
-      max_episode_steps: time limit; None for its own. The reward for the goal decreases
-        with the elapsed fraction of it, as in MiniGrid.
-
-    Raises:
-      UsageError: a key of `kwargs` is not a parameter.
+    The reward for the goal decreases with the elapsed fraction of the time limit, as in
+    MiniGrid.
     """
     import xminigrid
     from xminigrid.core.constants import NUM_COLORS, NUM_TILES

@@ -32,7 +32,6 @@ class EnvFactory:
     Attributes:
       id: the configured id; errors name the environment by it.
       name: its registered name in Gymnasium.
-      kwargs: keyword arguments of its constructor.
       max_episode_steps: time limit; None for the registered one.
       wrappers: the innermost first, as in `env.wrappers`.
       obs_keys: parts of the observations to keep; None for all.

@@ -6,12 +6,7 @@ from typing import Any
 
 from pgcli import versions
 from pgcli.envs.host.mujoco_warnings import quiet_mujoco
-from pgcli.envs.registry import (
-    check_registered,
-    needed_extra,
-    not_installed,
-    unusable,
-)
+from pgcli.envs.registry import check_registered, needed_extra, not_installed, unusable
 from pgcli.errors import UsageError
 from pgcli.suggest import did_you_mean
 
@@ -69,7 +64,5 @@ def _unfit_kwargs(
     reason = str(error).partition(versions.GYMNASIUM_CREATOR)[0]
     reason = reason.partition(versions.PYTHON_HINT)[0]
     return UsageError(
-        f"env.kwargs does not fit: {reason}",
-        where=f"environment {env_id}",
-        help=help,
+        f"env.kwargs does not fit: {reason}", where=f"environment {env_id}", help=help
     )

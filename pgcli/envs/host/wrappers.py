@@ -33,10 +33,7 @@ def wrap(env: Any, items: Sequence[Any], env_id: str) -> Any:
 
 
 def with_parts(
-    env: Any,
-    env_id: str,
-    obs_keys: Sequence[str] | None = None,
-    mask: str = NO_MASK,
+    env: Any, env_id: str, obs_keys: Sequence[str] | None = None, mask: str = NO_MASK
 ) -> Any:
     """`env` with observations of plain parts, one of which is the action mask.
 
@@ -110,8 +107,7 @@ def _own(name: str, where: str) -> Any:
 
 
 class NamedParts(
-    gymnasium.ObservationWrapper[Any, Any, Any],
-    gymnasium.utils.RecordConstructorArgs,
+    gymnasium.ObservationWrapper[Any, Any, Any], gymnasium.utils.RecordConstructorArgs
 ):
     """The observation as one Dict of its plain parts, named by their paths."""
 

@@ -40,12 +40,7 @@ def _array_name(path: str) -> str:
 
 
 class Recording:
-    """The recording of an environment's present episode, of limited size.
-
-    Attributes:
-      steps: number of its steps.
-      last_obs: its newest observation.
-    """
+    """The recording of an environment's present episode, of limited size."""
 
     def __init__(self, begun: bool) -> None:
         """A recording from the first reset on, or from the next one if `begun`."""

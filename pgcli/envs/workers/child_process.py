@@ -16,13 +16,9 @@ TRACE_SECONDS = 0.5
 
 
 class ChildProcess:
-    """One worker and the pipes to it.
+    """One worker, which steps the environments of `rows`, and the pipes to it.
 
-    Attributes:
-      rows: rows of its environments.
-      process: the process.
-      channel: messages to and from it.
-      closed: a call lets it close its environments and ends it.
+    A call of `closed` lets it close its environments and ends it.
     """
 
     def __init__(self, memory: int, rows: range) -> None:

@@ -10,11 +10,7 @@ from pgcli.envs.workers.pool import Workers
 
 
 class OneWorker:
-    """Environments in a process of their own, which waits while this one learns.
-
-    Attributes:
-      seeds: one per environment.
-    """
+    """Environments in a process of their own, which waits while this one learns."""
 
     def __init__(self, factory: EnvFactory, seeds: list[int], timeout: float) -> None:
         """One environment per seed; a step of all may take `timeout` seconds.

@@ -152,12 +152,7 @@ def split(num_envs: int, lanes: int) -> list[range]:
 
 
 class Lanes:
-    """Environments split between this process and a helper.
-
-    Attributes:
-      seeds: one per environment.
-      helpers: a description of the helpers, such as `1 worker`.
-    """
+    """Environments split between this process and helpers, such as `1 worker`."""
 
     def __init__(
         self, own: InProcess, helper: Helper, seeds: list[int], helpers: str

@@ -36,11 +36,7 @@ class Workers:
     """Child processes that share one block of arrays: a `Helper`."""
 
     def __init__(
-        self,
-        factory: EnvFactory,
-        seeds: list[int],
-        shares: list[range],
-        timeout: float,
+        self, factory: EnvFactory, seeds: list[int], shares: list[range], timeout: float
     ) -> None:
         """Starts the processes, each with its share of rows; see `attach`."""
         self._count = len(shares)

@@ -15,11 +15,7 @@ _MODULE = "pgcli.storage.loggers.follow"
 
 
 class Follower:
-    """A process that copies the logs of a run to a logger; it never blocks the run.
-
-    Attributes:
-      name: the logger.
-    """
+    """A process that copies the logs of a run to a logger; it never blocks the run."""
 
     def __init__(self, name: str, path: Path, report: Report) -> None:
         """Starts the process; what the logger prints goes to `NAME.log` in `path`."""

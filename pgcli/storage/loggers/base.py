@@ -22,7 +22,6 @@ class LoggedMember(NamedTuple):
     Attributes:
       name: text such as `seed=3,optimizer.lr=0.001`; empty for the only one.
       label: keys that identify its rows.
-      config: its configuration as a separate run.
     """
 
     name: str
@@ -42,8 +41,6 @@ class LoggedRun:
     """A run as its loggers see it.
 
     Attributes:
-      path: directory of the run.
-      config: configuration of the run.
       after_step: the step at which the run was resumed, after which logged rows are
         dropped; None for a new run.
       ids: identifiers of the members at an external service, which a logger adds to.
@@ -82,11 +79,7 @@ class LoggedRun:
 
 
 class Logger(Protocol):
-    """An additional destination for metrics. A failing logger never stops training.
-
-    Attributes:
-      where: where the metrics go, for the user.
-    """
+    """An additional destination for metrics, at `where`. It never stops training."""
 
     where: str
 

@@ -13,11 +13,7 @@ ENDS_SECONDS = 30.0
 
 
 class Workers(ABC):
-    """Workers of a sweep, each in a slot.
-
-    Attributes:
-      failures: workers that failed since one ended well.
-    """
+    """Workers of a sweep, each in a slot; `failures` are those since a success."""
 
     def __init__(self, directory: SweepDirectory, count: int) -> None:
         self._directory, self._count = directory, count

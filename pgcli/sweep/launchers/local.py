@@ -35,11 +35,7 @@ def start(command: list[str], log: str, cores: set[int]) -> "subprocess.Popen[by
     """Starts a worker on some cores, with its output in a log."""
     with open(log, "ab") as file, _pinned(cores):
         return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            process_group=0,
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=0
         )
 
 

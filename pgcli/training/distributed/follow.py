@@ -11,12 +11,7 @@ from pgcli.config.load import from_mapping
 from pgcli.config.schema import RunConfig
 from pgcli.envs.waiting import Abandoned
 from pgcli.errors import ExitCode, UsageError
-from pgcli.training.distributed.greeting import (
-    JOIN_SECONDS,
-    describe,
-    hello,
-    to_error,
-)
+from pgcli.training.distributed.greeting import JOIN_SECONDS, describe, hello, to_error
 from pgcli.training.distributed.link import (
     GRACE_SECONDS,
     Link,

@@ -69,11 +69,7 @@ def _read(sock: socket.socket, size: int) -> bytes:
 
 
 class Link:
-    """A connection to another process of the run.
-
-    Attributes:
-      name: the other process in messages.
-    """
+    """A connection to another process of the run, which `name` describes."""
 
     def __init__(
         self,

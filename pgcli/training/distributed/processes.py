@@ -13,13 +13,11 @@ EXAMPLE = "--coordinator 10.0.0.5:7777 --process 0/2 on the first of two machine
 
 @dataclass(frozen=True)
 class Processes:
-    """This process and the others of a run.
+    """This process (number `index`) and the others of a run.
 
     Attributes:
       host: name or address of the machine of process 0.
       port: TCP port on which it waits for the others.
-      index: number of this process, from 0.
-      count: number of processes.
       local_devices: indices of the accelerators for this process; None for all.
     """
 

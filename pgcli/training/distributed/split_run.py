@@ -21,11 +21,7 @@ from pgcli.training.distributed.link import free_port
 from pgcli.training.distributed.processes import Processes, check
 from pgcli.training.distributed.split_device_loop import SplitDeviceLoop
 from pgcli.training.distributed.split_envs import EnvWorker, make_split_envs
-from pgcli.training.distributed.split_members import (
-    PartWorker,
-    SplitMembers,
-    parts_of,
-)
+from pgcli.training.distributed.split_members import PartWorker, SplitMembers, parts_of
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.members.device_members import DeviceMembers

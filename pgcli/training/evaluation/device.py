@@ -175,11 +175,7 @@ def result(space: ObsSpace, playing: Playing) -> Played:
 
 
 class DeviceEvaluator:
-    """A player of whole episodes that reports in intervals of `CALL_SECONDS`.
-
-    Attributes:
-      outside: see `HostEvaluator`.
-    """
+    """A player of whole episodes that reports in intervals of `CALL_SECONDS`."""
 
     outside: np.ndarray | None = None
 

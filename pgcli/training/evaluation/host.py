@@ -54,8 +54,7 @@ class HostEvaluator:
 
     Attributes:
       outside: observations of the last evaluation outside of their bounds, as from
-        `bounds.merged`.
-      watch_bounds: whether to look for them.
+        `bounds.merged`; found only with `watch_bounds`.
     """
 
     outside: np.ndarray | None = None

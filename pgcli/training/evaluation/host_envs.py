@@ -37,11 +37,8 @@ class EvaluationEnvs:
     """The host environments of all evaluations of a run.
 
     They are kept and seeded again, except native vector environments, and those that do
-    not begin as new ones then. If an environment cannot be made next
-    to others in this process, a single one is stepped by a process of its own.
-
-    Attributes:
-      news: messages for the user.
+    not begin as new ones then. If an environment cannot be made next to others in this
+    process, a single one is stepped by a process of its own.
     """
 
     def __init__(self, config: EnvConfig, host: HostConfig) -> None:

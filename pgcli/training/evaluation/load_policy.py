@@ -129,15 +129,7 @@ def load_agents(path: Path) -> list[Trained]:
             own = {name: of_member(x, member, where) for name, x in arrays.items()}
         agent = from_arrays(template, own, where)
         return Trained(
-            path,
-            run,
-            config,
-            spec,
-            setup.policy,
-            agent,
-            iteration,
-            env_modules,
-            member,
+            path, run, config, spec, setup.policy, agent, iteration, env_modules, member
         )
 
     if not config.has_members:

@@ -25,14 +25,7 @@ from pgcli.training.backend.sharding import placement
 from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
-from pgcli.training.loops.base import (
-    Groups,
-    Row,
-    Stored,
-    from_words,
-    to_row,
-    to_words,
-)
+from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.programs.kept import Kept
 from pgcli.training.programs.key import description

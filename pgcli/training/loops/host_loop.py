@@ -30,13 +30,7 @@ from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, from_arrays, to_arrays
-from pgcli.training.step import (
-    Setup,
-    iteration_keys,
-    make_knobs,
-    make_setup,
-    structure,
-)
+from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup, structure
 from pgcli.training.stop_signals import PATIENCE_SECONDS, never
 
 

@@ -18,22 +18,10 @@ from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.rollout.bounds import BoundsWarning
 from pgcli.training.backend.memory import require_memory
-from pgcli.training.evaluation.device import (
-    Played,
-    checked,
-    evaluate_on_device,
-    gather,
-)
+from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
-from pgcli.training.loops.base import (
-    Groups,
-    Row,
-    Stored,
-    from_words,
-    to_row,
-    to_words,
-)
+from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.loops.device_loop import (
     MAX_CHUNK,
