@@ -77,12 +77,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
         "spaces": {"obs": words(spec.obs), "action": words(spec.action)},
         "max_episode_steps": spec.max_episode_steps,
         "findings": [finding._asdict() for finding in findings],
-        "speed": speed
-        and {
-            "step_us": round(speed.step, 2),
-            "reset_us": round(speed.reset, 2),
-            "steps_per_second": round(1e6 / speed.step),
-        },
+        "speed": speed and speed.rounded(),
         "suggestions": suggestions,
     }
 

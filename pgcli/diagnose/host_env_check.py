@@ -52,6 +52,14 @@ class Speed(NamedTuple):
     step: float
     reset: float
 
+    def rounded(self) -> dict[str, float]:
+        """The times and the rate, for a result."""
+        return {
+            "step_us": round(self.step, 2),
+            "reset_us": round(self.reset, 2),
+            "steps_per_second": round(1e6 / self.step),
+        }
+
 
 def spec_of(factory: EnvFactory) -> EnvSpec:
     """The spaces and the time limit of an environment.

@@ -87,11 +87,7 @@ def draft(resolved: Resolved, seconds: float, command: str) -> dict[str, Any]:
         "actions": words(spec.action),
         "time_limit": spec.max_episode_steps,
         "steps": config.steps,
-        "speed": {
-            "step_us": round(speed.step, 2),
-            "reset_us": round(speed.reset, 2),
-            "steps_per_second": round(rate),
-        },
+        "speed": speed.rounded(),
     }
 
 

@@ -35,10 +35,8 @@ def make_device_env(config: EnvConfig) -> DeviceEnv:
             f"`env.wrappers` is for host environments; `{config.id}` runs on the device"
         )
     registry.check(config)
-    name, backend = (
-        config.id.partition(":")[2],
-        registry.DEVICE_BACKENDS[config.backend],
-    )
+    name = config.id.partition(":")[2]
+    backend = registry.DEVICE_BACKENDS[config.backend]
     # exceptions of the library become errors that name the environment
     try:
         env = backend.make(name, config.kwargs, config.max_episode_steps)
@@ -113,32 +111,25 @@ def make_host_env(
       UsageError: there is no such environment, or its package is missing.
       EnvironmentFailed: the environment could not be made.
     """
-    return in_users_precision(
-        _make_host_env(config, seeds, vectorizer, workers, timeout)
-    )
-
-
-def _make_host_env(
-    config: EnvConfig,
-    seeds: list[int],
-    vectorizer: Literal["in_process", "native"] | None,
-    workers: int | Literal["auto", "thread"],
-    timeout: float,
-) -> HostEnv:
+    env: HostEnv
+    native = (vectorizer or config.default_vectorizer) == "native"
+    factory = None if config.backend == "envpool" else env_factory(config)
     # environments with their own vectorisation
-    if config.backend == "envpool":
-        return make_envpool(config, seeds)
-    factory = env_factory(config)
-    if (vectorizer or config.default_vectorizer) == "native":
-        if config.backend == "atari":
-            return make_atari(factory, seeds)
-        return NativeVector.make(factory, seeds)
+    if factory is None:
+        env = make_envpool(config, seeds)
+    elif native:
+        atari = config.backend == "atari"
+        env = (make_atari if atari else NativeVector.make)(factory, seeds)
     # Gymnasium environments, stepped here and by helpers if there are any
-    if workers == "auto":
-        workers = choose_workers(factory, len(seeds))
-    if workers == 0:
-        return InProcess.make(factory, seeds)
-    return Lanes.make(factory, seeds, workers, timeout)
+    else:
+        if workers == "auto":
+            workers = choose_workers(factory, len(seeds))
+        env = (
+            InProcess.make(factory, seeds)
+            if workers == 0
+            else Lanes.make(factory, seeds, workers, timeout)
+        )
+    return in_users_precision(env)
 
 
 def in_users_precision(env: HostEnv) -> HostEnv:

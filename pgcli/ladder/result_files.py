@@ -1,13 +1,12 @@
 """Results of a ladder as files: JSON with everything, CSV with one row per rung."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
+from pgcli.report.text import csv_text
 from pgcli.storage import files, json_files
-from pgcli.storage.loggers.jsonl import jsonable
+from pgcli.storage.json_files import jsonable
 
 
 def write(result: dict[str, Any], out: Path) -> dict[str, str]:
@@ -24,7 +23,7 @@ def write_variance(result: dict[str, Any], out: Path) -> dict[str, str]:
             flat = {"policy": point["policy"], "steps": point["steps"], **row}
             rows.append({**flat, "low": low, "high": high})
             del rows[-1]["ci"]
-    return _write(result, _table_of(rows), out, "gradient_variance")
+    return _write(result, csv_text(rows), out, "gradient_variance")
 
 
 def _write(result: dict[str, Any], table: str, out: Path, stem: str) -> dict[str, str]:
@@ -37,15 +36,7 @@ def _write(result: dict[str, Any], table: str, out: Path, stem: str) -> dict[str
 
 def to_csv(result: dict[str, Any]) -> str:
     """One row per rung, numbers with all digits."""
-    return _table_of([_csv_row(row, result) for row in result["rungs"]])
-
-
-def _table_of(rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return csv_text([_csv_row(row, result) for row in result["rungs"]])
 
 
 def _csv_row(row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

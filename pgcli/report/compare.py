@@ -3,8 +3,6 @@
 The statistics are those of Agarwal et al. (2021, arXiv 2108.13264).
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from pgcli.arrays.statistics import CURVE_RESAMPLES, bootstrap_interval, summary
 from pgcli.charts.base import Curve, Panel
 from pgcli.errors import UsageError
+from pgcli.report.text import csv_text
 from pgcli.storage.curves import Groups, Series, grouped, panels
 from pgcli.storage.run_directory import RunDirectory
 
@@ -105,12 +104,7 @@ def profiles(result: Mapping[str, Any]) -> Panel:
 
 def to_csv(result: Mapping[str, Any]) -> str:
     """One line per group."""
-    buffer = io.StringIO()
-    rows = [_csv_row(row) for row in result["groups"]]
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return csv_text([_csv_row(row) for row in result["groups"]])
 
 
 def _csv_row(row: Mapping[str, Any]) -> dict[str, Any]:

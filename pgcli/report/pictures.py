@@ -11,17 +11,23 @@ from pgcli.extras import pip_install
 from pgcli.report.plot import EXTRA, is_available
 
 
+def check_file(path: Path, ends: Sequence[str]) -> None:
+    """Raises a UsageError if no file with one of these ends can be written there."""
+    if path.suffix not in ends:
+        ends_or = " or ".join(ends)
+        raise UsageError(f"`-o {path}`: expected a file that ends in {ends_or}")
+    if not path.parent.is_dir():
+        raise UsageError(f"`-o {path}`: there is no directory {path.parent}")
+
+
 def check_path(path: Path) -> None:
     """Raises a UsageError if no picture of that kind can be written there."""
-    if path.suffix not in (".svg", ".png"):
-        raise UsageError(f"`-o {path}`: expected a file that ends in .svg or .png")
+    check_file(path, (".svg", ".png"))
     if path.suffix == ".png" and not is_available():
         raise UsageError(
             "PNG needs a package that is not installed",
             help=f"{pip_install(EXTRA)}, or write an .svg",
         )
-    if not path.parent.is_dir():
-        raise UsageError(f"`-o {path}`: there is no directory {path.parent}")
 
 
 def write(panels: Sequence[Panel], path: Path) -> None:

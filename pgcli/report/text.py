@@ -1,5 +1,7 @@
 """Numbers and results as text, for the terminal and for pages."""
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -100,6 +102,42 @@ def members_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
     ]
     head = ["SEED", "EVAL RETURN", "TRAIN RETURN", "DIVERGED"]
     return _filled(head, rows)
+
+
+def comparison_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+    """Header, and a row per group, of a result of `compare.compare`."""
+    head = ["group", "runs", "IQM", "95 %", "mean", "worst", "P(better)", "95 %"]
+    threshold = result["threshold"]
+    if threshold is not None:
+        head += [f"steps to {threshold:g}", "reached"]
+    return [head, *map(_comparison_row, result["groups"])]
+
+
+def _comparison_row(row: Mapping[str, Any]) -> list[str]:
+    better, reached = row["improvement"], row["steps_to_threshold"]
+    (low, high), several = row["iqm_ci"], row["runs"] > 1
+    cells = [
+        row["group"],
+        str(row["runs"]),
+        number(row["iqm"]),
+        f"[{number(low)}, {number(high)}]" if several else NOTHING,
+        number(row["mean"]),
+        number(row["worst"]),
+        f"{better['probability']:.2f}" if better else NOTHING,
+        f"[{better['ci'][0]:.2f}, {better['ci'][1]:.2f}]" if better else NOTHING,
+    ]
+    if reached:
+        cells += [short(reached["median"]), f"{reached['reached']} of {row['runs']}"]
+    return cells
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as CSV, below a header."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def iqm(score: Mapping[str, Any] | None) -> str:

@@ -19,6 +19,7 @@ from pgcli.envs.actions import row
 from pgcli.envs.device import functional
 from pgcli.errors import EnvironmentFailed, UsageError
 from pgcli.extras import pip_install
+from pgcli.report.pictures import check_file
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.load_policy import (
@@ -56,14 +57,11 @@ class Writer(Protocol):
 
 def check_path(path: Path) -> None:
     """Raises a UsageError if no video can be written there, or a package is missing."""
-    if path.suffix not in PACKAGES:
-        raise UsageError(f"`-o {path}`: expected a file that ends in .mp4 or .gif")
+    check_file(path, [*PACKAGES])
     if not all(importlib.util.find_spec(name) for name in PACKAGES[path.suffix]):
         raise UsageError(
             "a video needs packages that are not installed", help=pip_install(EXTRA)
         )
-    if not path.parent.is_dir():
-        raise UsageError(f"`-o {path}`: there is no directory {path.parent}")
 
 
 @in_32_bits()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -13,6 +14,19 @@ from pgcli.storage import files
 
 MAX_JSON_BYTES = 64 * 2**20
 TAIL_BYTES = 2**20
+
+
+def jsonable(value: Any) -> Any:
+    """`value` in JSON types: arrays become lists, non-finite numbers become None."""
+    if hasattr(value, "tolist"):  # a NumPy or JAX array
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return value
 
 
 def write_object(path: Path, tree: Mapping[str, Any]) -> None:

@@ -23,14 +23,15 @@ _REPLACED = ".replaced-"
 _UNFINISHED = {"lock", ".meta.json.partial", "checkpoints"}
 
 
-class _Inside:
-    """The path of a file or directory inside a run directory."""
+class Inside:
+    """The path of a file or directory inside that of its owner."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, run: "RunDirectory", owner: type) -> Path:
-        return run.path / self._name
+    def __get__(self, owner: Any, kind: type) -> Path:
+        path: Path = owner.path
+        return path / self._name
 
 
 class NameTakenError(UsageError):
@@ -48,25 +49,25 @@ class RunDirectory:
         """Name of the run, which is that of its directory."""
         return self.path.resolve().name
 
-    checkpoints = _Inside("checkpoints")
+    checkpoints = Inside("checkpoints")
     """The directory of checkpoints."""
-    config_yaml = _Inside("config.yaml")
+    config_yaml = Inside("config.yaml")
     """The resolved configuration."""
-    meta_json = _Inside("meta.json")
+    meta_json = Inside("meta.json")
     """Metadata: algorithm, environment, seed, versions, accelerator."""
-    metrics_jsonl = _Inside("metrics.jsonl")
+    metrics_jsonl = Inside("metrics.jsonl")
     """One row per iteration; determined by seed and configuration."""
-    eval_jsonl = _Inside("eval.jsonl")
+    eval_jsonl = Inside("eval.jsonl")
     """One row per evaluation; determined by seed and configuration."""
-    timing_jsonl = _Inside("timing.jsonl")
+    timing_jsonl = Inside("timing.jsonl")
     """Wall-clock times."""
-    curve_svg = _Inside("curve.svg")
+    curve_svg = Inside("curve.svg")
     """The learning curve so far."""
-    result_json = _Inside("result.json")
+    result_json = Inside("result.json")
     """The result; exists after the run has ended."""
-    best_json = _Inside("best.json")
+    best_json = Inside("best.json")
     """Name and score of the best checkpoint."""
-    lock_file = _Inside("lock")
+    lock_file = Inside("lock")
     """The lock, which names its owner."""
 
     @classmethod

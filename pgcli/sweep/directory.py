@@ -11,7 +11,7 @@ from pgcli.config.dump import differences
 from pgcli.errors import UsageError
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.storage import files, json_files
-from pgcli.storage.run_directory import RunDirectory
+from pgcli.storage.run_directory import Inside, RunDirectory
 from pgcli.sweep.plan import Plan, load, name_of
 
 ALL = "all-trials"
@@ -30,25 +30,14 @@ class SweepDirectory:
 
     path: Path
 
-    @property
-    def file(self) -> Path:
-        """The sweep file, as it was at the last start."""
-        return self.path / "sweep.yaml"
-
-    @property
-    def settings(self) -> Path:
-        """URL of the storage and modules of environments."""
-        return self.path / "sweep.json"
-
-    @property
-    def runs(self) -> Path:
-        """The directory of the trials' runs."""
-        return self.path / "runs"
-
-    @property
-    def workers(self) -> Path:
-        """The directory of the workers' locks and logs."""
-        return self.path / "workers"
+    file = Inside("sweep.yaml")
+    """The sweep file, as it was at the last start."""
+    settings = Inside("sweep.json")
+    """URL of the storage and modules of environments."""
+    runs = Inside("runs")
+    """The directory of the trials' runs."""
+    workers = Inside("workers")
+    """The directory of the workers' locks and logs."""
 
     def run(self, number: int) -> RunDirectory:
         """The run of a trial, or that of all trials together."""

@@ -84,11 +84,8 @@ class Checkpointing:
           CheckpointError: all are damaged, or the newest does not fit.
           UsageError: an exact resume is required and not possible.
         """
-        loop, tracker, logs = (
-            self._context.loop,
-            self._context.tracker,
-            self._context.logs,
-        )
+        context = self._context
+        loop, tracker, logs = context.loop, context.tracker, context.logs
         if checkpoint.is_empty(self._directory):
             # nothing is logged before the first checkpoint
             if json_files.last_row(self._context.directory.metrics_jsonl):

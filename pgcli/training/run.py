@@ -11,7 +11,7 @@ from pgcli import versions
 from pgcli.config.bounds import STEPS
 from pgcli.config.dump import differences
 from pgcli.config.load import Resolved, from_mapping, of_run, to_mapping, to_yaml
-from pgcli.config.schema import RunConfig
+from pgcli.config.schema import STOPS, RunConfig
 from pgcli.envs import user_modules
 from pgcli.envs.make import make_device_env
 from pgcli.errors import LockedError, UsageError
@@ -120,13 +120,7 @@ def train(
             if run.config_yaml.is_file():
                 stored = _stored(run)
                 return _continue(
-                    run,
-                    stored,
-                    config,
-                    reporter,
-                    stop,
-                    on_iteration=on_iteration,
-                    leader=leader,
+                    run, stored, config, reporter, stop, False, on_iteration, leader
                 )
 
         require_packages(config.log.sinks)
@@ -219,27 +213,17 @@ def resume(
         if not 1 <= steps <= STEPS.value:
             raise UsageError(f"steps is {steps}; it must be at least 1, and below 2⁵³")
         config = dataclasses.replace(config, steps=steps)
-    stops = {
-        "until_return": until_return,
-        "patience": patience,
-        "max_seconds": max_seconds,
-    }
-    given = {key: value for key, value in stops.items() if value is not None}
+    stops = zip(STOPS, (until_return, patience, max_seconds), strict=True)
+    given = {key: value for key, value in stops if value is not None}
     if given:
         config = from_mapping(to_mapping(config) | given, source="resume")
     with (
         stop_on_signal(reporter) as stop,
         leading(processes, None, reporter, stop) as leader,
     ):
+        exact = require_exact
         return _continue(
-            directory,
-            stored,
-            config,
-            reporter,
-            stop,
-            require_exact,
-            on_iteration,
-            leader,
+            directory, stored, config, reporter, stop, exact, on_iteration, leader
         )
 
 
@@ -293,9 +277,9 @@ def _continue(
     config: RunConfig,
     reporter: Reporter,
     stop: StopFlag,
-    require_exact: bool = False,
-    on_iteration: OnIteration | None = None,
-    leader: Leader | None = None,
+    require_exact: bool,
+    on_iteration: OnIteration | None,
+    leader: Leader | None,
 ) -> dict[str, Any]:
     """The result of a run that continues, or is finished already.
 
@@ -335,9 +319,7 @@ def _continue(
 
 @contextlib.contextmanager
 def _trainer(
-    config: RunConfig,
-    recorded: Mapping[str, Any] | None = None,
-    leader: Leader | None = None,
+    config: RunConfig, recorded: Mapping[str, Any] | None, leader: Leader | None
 ) -> Iterator[_Trainer]:
     """Yields a loop with its environments, after JAX is started; closes it at the end.
 

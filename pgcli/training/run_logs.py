@@ -23,15 +23,11 @@ class RunLogs:
         self._run, self._config = run, config
         self._report = Report(reporter.warn, reporter.note)
         self._picture = RunPicture(run, config, reporter.warn)
-        self._metrics, self._eval, self._timing = (
+        self._metrics, self._eval, self._timing = writers = [
             JsonlWriter(path, reporter.warn)
             for path in (run.metrics_jsonl, run.eval_jsonl, run.timing_jsonl)
-        )
-        self._record = {
-            "metrics": self._metrics,
-            "eval": self._eval,
-            "timing": self._timing,
-        }
+        ]
+        self._record = dict(zip(("metrics", "eval", "timing"), writers, strict=True))
         self._sinks: Sinks | None = None
         self._is_finished = False
 
@@ -60,18 +56,15 @@ class RunLogs:
             self._sinks.timing(row)
         self._picture.refresh()
 
-    def finish(self, result: Mapping[str, Any], stop: Callable[[], bool]) -> None:
-        """Draws the picture, and logs the result to the sinks.
-
-        Args:
-          result: the result of the run.
-          stop: whether to stop waiting for the last uploads.
-        """
-        self._finish(result, stop)
-
-    def _finish(
-        self, result: Mapping[str, Any] | None, stop: Callable[[], bool] | None
+    def finish(
+        self,
+        result: Mapping[str, Any] | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> None:
+        """Draws the picture, and logs the result of the run to the sinks, once.
+
+        `stop` returns whether to stop waiting for the last uploads; None does not wait.
+        """
         if self._is_finished:
             return
         self._is_finished = True
@@ -98,4 +91,4 @@ class RunLogs:
         """Closes all logs."""
         for writer in self._record.values():
             writer.close()
-        self._finish(None, None)
+        self.finish()

@@ -203,6 +203,22 @@ def from_arrays(template: Any, arrays: Mapping[str, np.ndarray], where: str) -> 
     return jax.tree_util.tree_unflatten(structure, restored)
 
 
+def run_groups(run: RunState) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of a run by group: the agent, and all else."""
+    rest = run.replace(learner=run.learner.replace(agent=None))
+    return {"agent": to_arrays(run.learner.agent), "run": to_arrays(rest)}
+
+
+def restored_run(
+    run: RunState, groups: Mapping[str, Mapping[str, np.ndarray]], where: str
+) -> RunState:
+    """The inverse of `run_groups`, with the structure of `run`; see `from_arrays`."""
+    agent = from_arrays(run.learner.agent, groups["agent"], where)
+    rest = run.replace(learner=run.learner.replace(agent=None))
+    state: RunState = from_arrays(rest, groups["run"], where)
+    return state.replace(learner=state.learner.replace(agent=agent))
+
+
 def _in_todays_layout(
     arrays: Mapping[str, np.ndarray], leaves: Mapping[str, Any]
 ) -> Mapping[str, np.ndarray]:

@@ -1,15 +1,14 @@
 """`pgcli compare`."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pgcli.cli import options
 from pgcli.cli.command import Command
 from pgcli.cli.commands.plot import GroupBy, find_runs
 from pgcli.cli.options import option
 from pgcli.cli.terminal.console import Terminal, table
-from pgcli.cli.terminal.formatting import NOTHING, number, short
+from pgcli.report.text import comparison_rows
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
@@ -55,33 +54,9 @@ def compare(
         options.write(csv, comparison.to_csv(result), overwrite=True)
     if result["not_evaluated"]:
         terminal.warn(f"{result['not_evaluated']} runs have not been evaluated yet")
-    terminal.answer(_text(result), {"ok": True, **result})
-
-
-def _text(result: Mapping[str, Any]) -> str:
-    header = ["GROUP", "RUNS", "IQM", "95 %", "MEAN", "WORST", "P(BETTER)", "95 %"]
-    if result["threshold"] is not None:
-        header += [f"STEPS TO {result['threshold']:g}", "REACHED"]
-    return table([_row(row) for row in result["groups"]], header)
-
-
-def _row(row: Mapping[str, Any]) -> list[str]:
-    better, reached = row["improvement"], row["steps_to_threshold"]
-    cells = [
-        str(row["group"]),
-        str(row["runs"]),
-        number(row["iqm"]),
-        f"[{number(row['iqm_ci'][0])}, {number(row['iqm_ci'][1])}]",
-        number(row["mean"]),
-        number(row["worst"]),
-        NOTHING if better is None else f"{better['probability']:.2f}",
-        NOTHING
-        if better is None
-        else f"[{better['ci'][0]:.2f}, {better['ci'][1]:.2f}]",
-    ]
-    if reached is not None:
-        cells += [short(reached["median"]), f"{reached['reached']} of {row['runs']}"]
-    return cells
+    head, *rows = comparison_rows(result)
+    text = table(rows, [name.upper() for name in head])
+    terminal.answer(text, {"ok": True, **result})
 
 
 COMMAND = Command(compare, EXAMPLES, NOTES)

@@ -1,8 +1,6 @@
 """`pgcli eval`."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +16,7 @@ from pgcli.cli.terminal.formatting import interval, members_table, number, raw_r
 from pgcli.config.bounds import MAX_EPISODES, MAX_SEED
 from pgcli.config.dump import flow
 from pgcli.errors import ExitCode, PgcliError, UsageError
+from pgcli.report.text import csv_text
 from pgcli.runs_dir import RUNS_DIR
 
 EXAMPLES = """\
@@ -182,7 +181,9 @@ def evaluate(
         label["run_seed"] = label.pop("seed")
         rows += [label | row for row in each.pop("per_episode")]
     if episodes_out is not None:
-        _write_episodes(episodes_out, rows)
+        lines = "".join(to_json(row) + "\n" for row in rows)
+        text = csv_text(rows) if episodes_out.suffix == ".csv" else lines
+        options.write(episodes_out, text, overwrite=True)
     # the comparison is false for NaN
     mean = result["return_mean"]
     if min_return is not None and not mean >= min_return:
@@ -236,19 +237,6 @@ def _text(result: Mapping[str, Any]) -> str:
             *(scores if len(result.get("cells", ())) < 2 else ()),
         ]
     ) + members_table(result)
-
-
-def _write_episodes(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    if path.suffix == ".csv":
-        buffer = io.StringIO()
-        fields = list(rows[0])
-        writer = csv.DictWriter(buffer, fields, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        text = buffer.getvalue()
-    else:
-        text = "".join(to_json(row) + "\n" for row in rows)
-    options.write(path, text, overwrite=True)
 
 
 COMMAND = Command(evaluate, EXAMPLES)

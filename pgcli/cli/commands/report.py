@@ -35,11 +35,12 @@ def report(
     runs_dir: options.RunsDir = RUNS_DIR,
 ) -> None:
     """Write a page about one run or several, to read or to send."""
+    from pgcli.report import pictures
     from pgcli.report.html import page
     from pgcli.storage import curves
 
     curves.check_x(x)
-    page.check_path(out)
+    pictures.check_file(out, page.SUFFIXES)
     found = find_runs(terminal, runs, runs_dir)
     result = page.write(found, out, x=x, group_by=group_by, threshold=threshold)
     for video in result["videos"]:

@@ -1,7 +1,6 @@
 """The terminal: one object that owns stdout and stderr."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import IO, Any
 from pgcli.cli.terminal.streams import BackgroundWriter, ResultStream
 from pgcli.envs.waiting import Waited
 from pgcli.errors import ExitCode, PgcliError
+from pgcli.storage.json_files import jsonable
 
 _STYLES = {"error": "1;31", "warning": "1;33", "help": "1;32", "bold": "1", "dim": "2"}
 
@@ -157,17 +157,7 @@ def _start_of_paths() -> re.Pattern[str]:
 
 def to_json(value: Any) -> str:
     """`value` as strict JSON on one line; numbers that are not finite become null."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False, default=str)
 
 
 def describe_error(error: PgcliError) -> dict[str, Any]:

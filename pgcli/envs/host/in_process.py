@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pgcli.envs.actions import host_action, row
-from pgcli.envs.base import Box, Discrete, EnvState, HostSlot, Space
+from pgcli.envs.base import Box, Discrete, EnvState, HostSlot, Space, where_is
 from pgcli.envs.failures import close_quietly, failed
 from pgcli.envs.host import contract
 from pgcli.envs.host.contract import FLAGS, NUMBERS, ContractError
@@ -322,7 +322,7 @@ class InProcess:
             raise EnvironmentFailed(
                 f"the observation of environment {n} {problem}, "
                 f"at its step {self._steps}",
-                where=self._where(n),
+                where=where_is(self, n - self._first),
                 help="wrap the environment so that its observations match its space",
             )
 
@@ -335,7 +335,7 @@ class InProcess:
         """An error for the row being reset or stepped, with the reason `how`."""
         n = self.now[0]
         return EnvironmentFailed(
-            f"{self._what(n)}: {how}", where=self._where(n), **more
+            f"{self._what(n)}: {how}", where=where_is(self, n - self._first), **more
         )
 
     def whereabouts(self) -> str:
@@ -351,16 +351,13 @@ class InProcess:
     def _what(self, n: int) -> str:
         return f"environment {n} failed at its step {self._steps}"
 
-    def _where(self, n: int) -> str:
-        return f"environment {self.spec.id}, seed {self.seeds[n - self._first]}"
-
     def _failed(self, n: int, error: BaseException) -> PgcliError:
         error = contract.old_gym(error)
         if isinstance(error, ContractError):
             return EnvironmentFailed(
                 f"the {error.field} of environment {n} {error.problem}, "
                 f"at its step {self._steps}",
-                where=self._where(n),
+                where=where_is(self, n - self._first),
                 help=error.help,
             )
-        return failed(self._what(n), self._where(n), error)
+        return failed(self._what(n), where_is(self, n - self._first), error)

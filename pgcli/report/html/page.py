@@ -29,14 +29,6 @@ PROFILED = 3
 """Runs of a group from which a performance profile says something."""
 
 
-def check_path(path: Path) -> None:
-    """Raises a UsageError if no page can be written there."""
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"`-o {path}`: expected a file that ends in .html")
-    if not path.parent.is_dir():
-        raise UsageError(f"`-o {path}`: there is no directory {path.parent}")
-
-
 def write(
     runs: Sequence[RunDirectory],
     out: Path,

@@ -15,7 +15,7 @@ from pgcli.report.html.markup import (
     table,
 )
 from pgcli.report.overview import Fact, Overview
-from pgcli.report.text import NOTHING, members_rows, number, short
+from pgcli.report.text import NOTHING, comparison_rows, members_rows
 
 UNSET = re.compile(rf"default( of .*)?|{DERIVED}")
 """Origins of values that nobody chose, and that do not depend on the environment."""
@@ -32,7 +32,10 @@ CHECKS = (
 def results(runs: Sequence[Overview]) -> Html:
     """How far the runs are, and their scores: cards, or a row per run."""
     if len(runs) == 1:
-        return element("dl", *map(_card, runs[0].facts()))
+        pairs = (
+            (element("dt", x.name), element("dd", _value(x))) for x in runs[0].facts()
+        )
+        return element("dl", *(element("div", *pair) for pair in pairs))
     facts = [{fact.name: fact for fact in run.facts()} for run in runs]
     names = list(dict.fromkeys(name for each in facts for name in each))
     rows = [
@@ -46,46 +49,19 @@ def results(runs: Sequence[Overview]) -> Html:
     return section("Results", table(rows, ("run", "trained", *names), "stack"))
 
 
-def _card(fact: Fact) -> Html:
-    return element("div", element("dt", fact.name), element("dd", _value(fact)))
-
-
 def _value(fact: Fact) -> Html:
     return joined([element("b", fact.value), " ", element("small", fact.detail)])
 
 
 def comparison(result: Mapping[str, Any]) -> Html:
     """The table of `pgcli compare`, a row per group."""
-    head = ["group", "runs", "IQM", "95 %", "mean", "worst", "P(better)", "95 %"]
-    threshold = result["threshold"]
-    if threshold is not None:
-        head += [f"steps to {threshold:g}", "reached"]
-    rows = [_comparison_row(row) for row in result["groups"]]
+    head, *rows = comparison_rows(result)
     text = (
         "Score of a run: mean return of its final evaluation. IQM: interquartile mean. "
         f"P(better): probability of beating a run of {result['baseline']}. Intervals: "
         "95 %, from resampling runs."
     )
     return joined([table(rows, head), element("p", text, class_="dim")])
-
-
-def _comparison_row(row: Mapping[str, Any]) -> list[str]:
-    better, reached = row["improvement"], row["steps_to_threshold"]
-    cells = [
-        row["group"],
-        str(row["runs"]),
-        number(row["iqm"]),
-        f"[{number(row['iqm_ci'][0])}, {number(row['iqm_ci'][1])}]"
-        if row["runs"] > 1
-        else NOTHING,
-        number(row["mean"]),
-        number(row["worst"]),
-        f"{better['probability']:.2f}" if better else NOTHING,
-        f"[{better['ci'][0]:.2f}, {better['ci'][1]:.2f}]" if better else NOTHING,
-    ]
-    if reached:
-        cells += [short(reached["median"]), f"{reached['reached']} of {row['runs']}"]
-    return cells
 
 
 def differences(runs: Sequence[Overview]) -> Html:

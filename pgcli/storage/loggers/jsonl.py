@@ -2,26 +2,13 @@
 
 import contextlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pgcli.storage.files import OpenFile
+from pgcli.storage.json_files import jsonable
 from pgcli.storage.loggers.write_errors import Guard, Warn, default_warn
-
-
-def jsonable(value: Any) -> Any:
-    """`value` in JSON types: arrays become lists, non-finite numbers become None."""
-    if hasattr(value, "tolist"):  # a NumPy or JAX array
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    return value
 
 
 class JsonlWriter:

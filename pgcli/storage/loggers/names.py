@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pgcli.storage.loggers.jsonl import jsonable
+from pgcli.storage.json_files import jsonable
 
 Group = Literal["train", "eval", "time", "final"]
 
@@ -51,12 +51,8 @@ def grouped(group: Group, row: Mapping[str, Any]) -> dict[str, float]:
 
 def final(result: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, float]]]:
     """(member, numbers) of the result of a run, by member."""
-    members = result.get("members")
-    if members is None:
-        train = result.get("train") or {}
-        of_train = {"train_return_mean": train.get("return_mean")}
-        yield 0, grouped("final", of_train | (result.get("eval") or {}))
-        return
-    for index, entry in enumerate(members):
+    training = (result.get("train") or {}).get("return_mean")
+    alone = {"train_return_mean": training, "eval": result.get("eval")}
+    for index, entry in enumerate(result.get("members") or [alone]):
         of_train = {"train_return_mean": entry.get("train_return_mean")}
         yield index, grouped("final", of_train | (entry.get("eval") or {}))

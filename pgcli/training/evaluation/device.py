@@ -1,6 +1,6 @@
 """Evaluation on the device: a fixed quota of episodes per environment."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -277,8 +277,18 @@ def _hashes(obs: Any) -> Array:
     return total
 
 
-def gather(parts: Iterable[Played], episodes: int) -> Played:
-    """The first `episodes` of several waves, as NumPy arrays."""
+def in_waves(
+    play: Callable[[int], Played], episodes: int, size: int, stop: Callable[[int], bool]
+) -> Played:
+    """Episodes by one program for any number of them, as NumPy arrays.
+
+    `play` has the number of the wave, each of `size` episodes, as its argument.
+    """
+    parts = []
+    for wave in range(-(-episodes // size)):
+        if stop(wave * size):
+            raise EvaluationStopped
+        parts.append(play(wave))
     joined = (np.concatenate(x, axis=-1) for x in zip(*parts, strict=True))
     return Played(*(x[..., :episodes] for x in joined))
 

@@ -22,7 +22,12 @@ from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import placement
-from pgcli.training.evaluation.device import checked, evaluate_on_device, gather
+from pgcli.training.evaluation.device import (
+    Played,
+    checked,
+    evaluate_on_device,
+    in_waves,
+)
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
@@ -30,7 +35,13 @@ from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.programs.kept import Kept
 from pgcli.training.programs.key import description
 from pgcli.training.seeds import Role, role_key
-from pgcli.training.state import DeviceState, from_arrays, to_arrays
+from pgcli.training.state import (
+    DeviceState,
+    from_arrays,
+    restored_run,
+    run_groups,
+    to_arrays,
+)
 from pgcli.training.step import (
     Knobs,
     Report,
@@ -42,7 +53,7 @@ from pgcli.training.step import (
     make_setup,
     structure,
 )
-from pgcli.training.stop_signals import EvaluationStopped, never
+from pgcli.training.stop_signals import never
 from pgcli.versions import compiler_options
 
 RUN_ONCE = compiler_options(xla_backend_optimization_level=0)
@@ -137,23 +148,12 @@ def init_device(setup: Setup, env: DeviceEnv, knobs: Knobs, key: Array) -> Devic
 
 def to_groups(state: DeviceState) -> Groups:
     """Arrays from which the state can be restored, by group."""
-    run = state.run
-    rest = run.replace(learner=run.learner.replace(agent=None))
-    return {
-        "agent": to_arrays(run.learner.agent),
-        "run": to_arrays(rest),
-        "env": to_arrays(state.env),
-    }
+    return {**run_groups(state.run), "env": to_arrays(state.env)}
 
 
 def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
     """The state of a snapshot, with the structure of `state`, or a CheckpointError."""
-    run = state.run
-    agent = from_arrays(run.learner.agent, groups["agent"], where)
-    rest = from_arrays(
-        run.replace(learner=run.learner.replace(agent=None)), groups["run"], where
-    )
-    run = rest.replace(learner=rest.learner.replace(agent=agent))
+    run = restored_run(state.run, groups, where)
     return DeviceState(run, from_arrays(state.env, groups["env"], where))
 
 
@@ -282,13 +282,12 @@ class DeviceLoop:
         self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """See `Loop.evaluate`."""
-        parts = []
-        # one program for any number of episodes: waves of `eval.episodes`
-        for wave in range(-(-episodes // self._eval_envs)):
-            if stop(wave * self._eval_envs):
-                raise EvaluationStopped
-            parts.append(self._evaluate(self.agent(), role_key(seed, role, wave)))
-        played = gather(parts, episodes)
+
+        def play(wave: int) -> Played:
+            played: Played = self._evaluate(self.agent(), role_key(seed, role, wave))
+            return played
+
+        played = in_waves(play, episodes, self._eval_envs, stop)
         self._news += self._bounds.news(strays(played.outside, played.lengths), None)
         return checked(played, self.spec, seed)
 

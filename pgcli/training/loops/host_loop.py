@@ -29,7 +29,7 @@ from pgcli.training.evaluation.host_envs import EvaluationEnvs
 from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
 from pgcli.training.seeds import Role, env_seeds, role_key
-from pgcli.training.state import RunState, from_arrays, to_arrays
+from pgcli.training.state import RunState, restored_run, run_groups
 from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup, structure
 from pgcli.training.stop_signals import PATIENCE_SECONDS, never
 
@@ -65,13 +65,14 @@ def make_collector(
     Continues from the `state` of an earlier one. An update splits the environments over
     `devices`.
     """
+    policy, num_steps = setup.policy, setup.num_steps
     if setup.algorithm.collects == "episodes":
         rounds = setup.columns // env.num_envs
-        return EpisodeCollector(env, setup.policy, rounds, setup.num_steps, actor)
+        return EpisodeCollector(env, policy, rounds, num_steps, actor)
     return HostCollector(
         env,
-        setup.policy,
-        setup.num_steps,
+        policy,
+        num_steps,
         actor,
         with_lives=with_lives,
         state=state,
@@ -288,13 +289,8 @@ class HostLoop:
 
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""
-        learner = self._state.learner
-        rest = self._state.replace(learner=learner.replace(agent=None))
-        return {
-            "agent": to_arrays(learner.agent),
-            "run": to_arrays(rest),
-            "env": self._store_env() if self._kept is None else self._kept,
-        }
+        env = self._store_env() if self._kept is None else self._kept
+        return {**run_groups(self._state), "env": env}
 
     def _store_env(self) -> dict[str, np.ndarray]:
         collector = self._collector.get_state() if self._collector else None
@@ -309,16 +305,9 @@ class HostLoop:
         played twice.
         """
         # the learner
-        learner = self._state.learner
-        agent = from_arrays(learner.agent, groups["agent"], where)
-        rest = from_arrays(
-            self._state.replace(learner=learner.replace(agent=None)),
-            groups["run"],
-            where,
-        )
-        self._state = rest.replace(learner=rest.learner.replace(agent=agent))
-        self.iteration = int(rest.iteration)
-        self.steps = from_words(rest.steps)
+        self._state = restored_run(self._state, groups, where)
+        self.iteration = int(self._state.iteration)
+        self.steps = from_words(self._state.steps)
 
         # the environments
         try:
@@ -370,5 +359,4 @@ class HostLoop:
     def close(self) -> None:
         """Closes the environments."""
         self._env.close()
-        self._eval_envs.close()
         self._eval_envs.close()

@@ -18,7 +18,12 @@ from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.rollout.bounds import BoundsWarning
 from pgcli.training.backend.memory import require_memory
-from pgcli.training.evaluation.device import Played, checked, evaluate_on_device, gather
+from pgcli.training.evaluation.device import (
+    Played,
+    checked,
+    evaluate_on_device,
+    in_waves,
+)
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
@@ -36,7 +41,7 @@ from pgcli.training.members.device_program import fill, run_members
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.state import DeviceState
 from pgcli.training.step import Report, Setup, make_knobs, make_setup
-from pgcli.training.stop_signals import EvaluationStopped, never
+from pgcli.training.stop_signals import never
 
 
 def report_of(reports: Report, i: int, m: int) -> Report:
@@ -184,14 +189,13 @@ class DeviceMembers(Members):
         self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
     ) -> Episodes:
         """Results [M, episodes], each member under its own seed."""
-        # waves of `eval.episodes` episodes for all places
-        parts = []
-        for wave in range(-(-episodes // self._eval_envs)):
-            if stop(wave * self._eval_envs):
-                raise EvaluationStopped
+
+        def play(wave: int) -> Played:
             agents = self._states.run.learner.agent
-            parts.append(self._evaluate(agents, self._keys(role, wave)))
-        played = gather(parts, episodes)
+            return self._evaluate(agents, self._keys(role, wave))
+
+        # for all places
+        played = in_waves(play, episodes, self._eval_envs, stop)
 
         def of_member(member: Member) -> Episodes:
             own = Played(*(x[member.index] for x in played))
