@@ -138,7 +138,6 @@ def _seeds(text: str | None) -> tuple[Any, Any]:
 
 
 def _one_seed(text: str | None) -> int | float | str | None:
-    """The number of `--seed`."""
     if text is not None and re.fullmatch(r"\d+([,:]\d+)+", text):
         raise UsageError(
             f"`--seed {text}`: expected one number", help=f"several are --seeds {text}"

@@ -47,10 +47,8 @@ def differences(a: RunConfig, b: RunConfig) -> Iterator[tuple[str, str, str]]:
 def to_yaml(config: RunConfig, origins: Mapping[str, str] | None = None) -> str:
     """The configuration as YAML, one key per line; `resolve` reads it back.
 
-    Args:
-      config: the configuration.
-      origins: origin of each key by dotted path, written as comments. Derived values
-        are comments themselves, so that a file for another budget derives its own.
+    Origins of the keys by dotted path are comments. Derived values are comments
+    themselves, so that a file for another budget derives its own.
     """
     rows = list(rows_of(to_mapping(config)))
     if origins is None:
@@ -85,7 +83,8 @@ def flow(value: Any) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return _float(value)
+            text = repr(value)
+            return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(text, text)
         case str():
             return _text(value)
         case Mapping():
@@ -94,11 +93,6 @@ def flow(value: Any) -> str:
         case list() | tuple():
             return f"[{', '.join(map(flow, value))}]"
     return str(value)
-
-
-def _float(value: float) -> str:
-    text = repr(value)
-    return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(text, text)
 
 
 def _text(text: str) -> str:

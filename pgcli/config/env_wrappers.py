@@ -147,7 +147,6 @@ def faults(item: Any, place: str) -> Iterator[Fault]:
 
 
 def _has_form(item: Any) -> bool:
-    """Whether an item can be parsed."""
     if isinstance(item, str):
         return True
     if not isinstance(item, Mapping):

@@ -64,7 +64,6 @@ def issue_of(
 
 
 def _exceeds(value: Any, limit: AtMost) -> bool:
-    """Whether a number is above a technical bound."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return (abs(value) if limit.both_sides else value) > limit.value

@@ -5,7 +5,7 @@ flags < `--set`. All mistakes are reported at once, as a `ConfigError`.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -180,13 +180,10 @@ def of_run(path: Path) -> Resolved:
 def from_checkpoint(tree: Any, source: str) -> RunConfig:
     """As `from_mapping` for the configuration in a checkpoint, perhaps an older one."""
     config = from_mapping(tree, source=source)
-    stored = {f"{section}.{key}" for section, x in tree.items() for key in _keys_of(x)}
+    inner = {key: x for key, x in tree.items() if isinstance(x, Mapping)}
+    stored = {f"{section}.{key}" for section, x in inner.items() for key in x}
     missing = {key: x for key, x in EARLIER.items() if key not in stored}
     return config.with_values(missing)
-
-
-def _keys_of(section: Any) -> Collection[str]:
-    return section if isinstance(section, Mapping) else ()
 
 
 def from_mapping(tree: Any, *, source: str = "configuration") -> RunConfig:

@@ -35,12 +35,8 @@ def validate(
     """(configuration in a tree, mistakes in it).
 
     Wrong values are replaced by their defaults, so that the others can be checked.
-
-    Args:
-      tree: sections and keys; `algo.name` is ignored.
-      algo: the algorithm, one of `ALGORITHM_CONFIGS`.
-      places: place of each path.
-      check_algo: False if the algorithm is a stand-in and its keys are not checked.
+    `algo` is the algorithm, and not the one in the tree; without `check_algo` it is a
+    stand-in, whose keys are not checked.
     """
     # every section except `algo`, then `algo`
     issues: list[Issue] = []

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ from pgcli.config.schema import NetworkConfig, RunConfig
 from pgcli.diagnose.action_bounds import action_bounds
 from pgcli.diagnose.host_env_check import Speed, check_host, measure_host, spec_of
 from pgcli.diagnose.random_episodes import Finding
-from pgcli.envs.base import EnvSpec, ObsSpace, mask_source
+from pgcli.envs.base import EnvSpec, mask_source
 from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.make import make_device_env, make_host_env
 from pgcli.errors import PgcliError
@@ -21,6 +20,7 @@ from pgcli.rollout.host_actor import make_actor
 from pgcli.rollout.host_collector import HostCollector
 from pgcli.training.backend import accelerator
 from pgcli.training.backend.precision import in_32_bits
+from pgcli.training.evaluation.fit import describe
 from pgcli.training.loops import host_env_checkpoint
 
 REPLAYED_STEPS = 64
@@ -34,9 +34,7 @@ WORKER_STEP = 20.0
 def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
     """Findings about an environment, its speed, and suggestions for training.
 
-    Args:
-      config: only `env`, `network`, `host` and `accelerator` are used.
-      seconds: time for measuring the speed.
+    Only `env`, `network`, `host` and `accelerator` of the configuration are used.
 
     Returns:
       `ok, env, backend, spaces {obs, action}, max_episode_steps, findings
@@ -74,7 +72,7 @@ def check_env(config: RunConfig, seconds: float) -> dict[str, Any]:
         "ok": not _failed(findings),
         "env": config.env.id,
         "backend": "device" if device else "host",
-        "spaces": {"obs": words(spec.obs), "action": words(spec.action)},
+        "spaces": {"obs": describe(spec.obs), "action": describe(spec.action)},
         "max_episode_steps": spec.max_episode_steps,
         "findings": [finding._asdict() for finding in findings],
         "speed": speed and speed.rounded(),
@@ -87,7 +85,6 @@ def _failed(findings: list[Finding]) -> bool:
 
 
 def _policy(spec: EnvSpec, network: NetworkConfig) -> Finding:
-    """Checks that a policy supports the spaces."""
     try:
         make_head(spec, network)
     except PgcliError as error:
@@ -158,19 +155,3 @@ def _suggest(factory: EnvFactory, speed: Speed) -> list[str]:
             f"a reset takes as long as {ratio:,.0f} steps: make it faster"
         )
     return suggestions
-
-
-def words(space: ObsSpace) -> str:
-    """A short description of a space: kind, shape or sizes, dtype."""
-    if not isinstance(space, Mapping):
-        name = type(space).__name__
-        match dataclasses.asdict(space):
-            case {"nvec": nvec}:
-                return f"{name}{list(nvec)}"
-            case {"n": n}:
-                return f"{name}({n})"
-            case {"shape": shape}:
-                return f"{name}{list(shape)} {space.dtype}"
-        raise TypeError(f"{space} is not a space")
-    parts = [f"{name}: {words(part)}" for name, part in space.items()]
-    return "Dict {" + ", ".join(parts) + "}"

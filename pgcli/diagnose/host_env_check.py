@@ -269,7 +269,6 @@ def measure_host(factory: EnvFactory, seconds: float) -> Speed:
 
 
 def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """(result, seconds) of a call."""
     start = time.perf_counter()
     result = call(*arguments)
     return result, time.perf_counter() - start

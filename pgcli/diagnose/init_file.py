@@ -7,7 +7,6 @@ from pgcli.config.dump import flow, rows_of, to_mapping
 from pgcli.config.load import Resolved
 from pgcli.config.schema import RunConfig
 from pgcli.config.source import preset_list
-from pgcli.diagnose.env_check import words
 from pgcli.diagnose.host_env_check import Speed, measure_host, spec_of
 from pgcli.envs.base import EnvSpec
 from pgcli.envs.failures import failed
@@ -15,6 +14,7 @@ from pgcli.envs.host.env_factory import EnvFactory, env_factory
 from pgcli.envs.make import make_device_env
 from pgcli.training.backend import layout
 from pgcli.training.backend.precision import in_32_bits
+from pgcli.training.evaluation.fit import describe
 
 MOST_SECONDS = 3600.0
 """Time for the environments' steps that a chosen budget takes at most."""
@@ -44,12 +44,7 @@ COMMENTS: Mapping[str, str] = {
 
 @in_32_bits()
 def draft(resolved: Resolved, seconds: float, command: str) -> dict[str, Any]:
-    """The text of the file, and the facts that it was chosen by.
-
-    Args:
-      resolved: the configuration that `train` would use for the environment.
-      seconds: time for measuring the speed.
-      command: command line that trains with the file.
+    """The text of the file, which names `command`, and the facts it was chosen by.
 
     Returns:
       `text, env, algo, preset, spaces, observations, actions, time_limit, steps,
@@ -83,8 +78,8 @@ def draft(resolved: Resolved, seconds: float, command: str) -> dict[str, Any]:
         "algo": config.algo.name,
         "preset": resolved.preset,
         "spaces": resolved.spaces,
-        "observations": words(spec.obs),
-        "actions": words(spec.action),
+        "observations": describe(spec.obs),
+        "actions": describe(spec.action),
         "time_limit": spec.max_episode_steps,
         "steps": config.steps,
         "speed": speed.rounded(),
@@ -115,8 +110,8 @@ def _head(config: RunConfig, spec: EnvSpec, speed: Speed) -> Iterator[str]:
     where = f"{count:,} environment{'s' if count > 1 else ''}"
     rate, limit, steps = 1e6 / speed.step, spec.max_episode_steps, config.steps
     yield f"# {config.env.id}, by `pgcli init`"
-    yield f"# observations   {words(spec.obs)}"
-    yield f"# actions        {words(spec.action)}"
+    yield f"# observations   {describe(spec.obs)}"
+    yield f"# actions        {describe(spec.action)}"
     yield f"# time limit     {'none' if limit is None else f'{limit:,} steps'}"
     yield (
         f"# measured       {rate:,.0f} steps/s, {where}: {duration(steps / rate)} for "

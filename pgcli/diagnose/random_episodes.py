@@ -70,8 +70,6 @@ def play(
 def _played(
     env: Any, seed: int, num_steps: int, check: Callable[..., None] | None
 ) -> Iterator[Seen]:
-    """The values of every call."""
-
     # copied, since some environments reuse the array
     def seen(what: str, obs: Any, step: int, reward: float, ended: bool) -> Seen:
         if check is not None:

@@ -34,13 +34,9 @@ class _EnoughIterations(Exception):  # noqa: N818 - a request, not an error
 def reproduce(
     run: RunDirectory, folder: Path, *, iterations: int | None, reporter: Reporter
 ) -> dict[str, Any]:
-    """The comparison of a run with itself, trained again.
+    """The comparison of a run with itself, trained again in `folder`.
 
-    Args:
-      run: the recorded run.
-      folder: directory for the second run, named as the first one.
-      iterations: iterations to train and compare; None for all recorded ones.
-      reporter: receiver of reports of the second run.
+    All recorded iterations are compared, or the first ones.
 
     Raises:
       NotReproducedError: a recorded value differs; its `result` is the comparison.

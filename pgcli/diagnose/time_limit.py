@@ -19,11 +19,9 @@ class _Calls:
         self._count = 0
 
     def whereabouts(self) -> str:
-        """See `Waited.whereabouts`."""
         return f"call {self._count} of {self._env_id}"
 
     def progress(self) -> object:
-        """See `Waited.progress`."""
         return self._count
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,15 +49,9 @@ def time_limit(
 ) -> Iterator[None]:
     """Limits the time of every call of an environment inside the block.
 
-    Only the main thread can be interrupted; in others there is no limit.
-
-    Args:
-      seconds: the limit.
-      env_id: id of the environment, for the error.
-      abandon: called with the error from another thread if the call continues.
-
-    Raises:
-      EnvironmentFailed: a call did not return in time.
+    Only the main thread can be interrupted; in others there is no limit. Raises an
+    EnvironmentFailed; if the call continues, `abandon` is called with it from another
+    thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

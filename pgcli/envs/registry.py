@@ -160,6 +160,12 @@ def not_installed(env_id: str, extra: str) -> UsageError:
     )
 
 
+def not_passed_on(name: str, ours: str | None, reason: str) -> UsageError:
+    """The error for a keyword argument that a key of ours sets, or nothing."""
+    help = f"set {ours}" if ours else "leave it out"
+    return UsageError(f"env.kwargs.{name} is not passed on{reason}", help=help)
+
+
 def check(config: EnvConfig) -> None:
     """Raises a UsageError if an environment does not exist or is not installed."""
     if config.on_device:

@@ -78,10 +78,8 @@ def watching(
 ) -> Iterator[None]:
     """Watches the calls of this thread inside the block.
 
-    Args:
-      late: called from another thread with a call that has not answered, and the time;
-        again when twice as long is exceeded, and so on.
-      seconds: the time after which it is called first.
+    `late` is called from another thread with a call that has not answered for some
+    seconds, and the time; again when twice as long is exceeded, and so on.
     """
     over = threading.Event()
     arguments = (get_ident(), late, seconds, over)

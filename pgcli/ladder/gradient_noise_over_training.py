@@ -33,17 +33,11 @@ def gradient_variance(
 ) -> dict[str, Any]:
     """Noise over signal of every weight Ψ, for an untrained and a trained policy.
 
-    Args:
-      config: the environment, the network and the algorithm that trains it.
-      steps: number of training steps.
-      episodes: trajectories at each point, at least 3.
-      tell: called with progress messages.
+    At both points it is measured on at least 3 `episodes`. Raises a UsageError if the
+    environment has no time limit.
 
     Returns:
       `ok, env, algo, seed, episodes, gamma, points`.
-
-    Raises:
-      UsageError: the environment has no time limit.
     """
     device = config.env.on_device
     accelerator.start(

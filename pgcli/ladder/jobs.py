@@ -89,11 +89,8 @@ def run_all(
 ) -> list[Outcome]:
     """Trains the runs, `workers` at a time, and returns the outcomes in their order.
 
-    Args:
-      jobs: the runs, in the order to start them. Finished runs are only read.
-      workers: maximum number of runs at once.
-      ended: called with each outcome when its run ends.
-      waiting: called once for each run that another process is training.
+    Finished runs are only read. `ended` is called with each outcome when its run ends,
+    `waiting` once for each run that another process is training.
 
     Raises:
       Interrupted: a signal arrived; every child has saved and ended.

@@ -74,15 +74,8 @@ def run(
 ) -> dict[str, Any]:
     """Runs the trials that have not ended; returns the results of all.
 
-    Args:
-      plan: the sweep.
-      directory: its directory.
-      launch: starts the workers.
-      workers: number of workers.
-      storage: URL of the storage; None for that of the last start, or a file.
-      rebuild: whether to make the study again from the records of the trials.
-      modules: `env_modules` and `network_modules`, which the workers may import.
-      report: receives the progress.
+    The study is in `storage`, else in that of the last start or in a file; `rebuild`
+    makes it again from the records of the trials. Workers may import `modules`.
 
     Raises:
       Interrupted: a signal arrived; all running trials are saved.

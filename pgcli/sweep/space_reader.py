@@ -1,6 +1,5 @@
 """The search space in the file of a sweep."""
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -112,7 +111,7 @@ class SpaceReader:
             return None
         # a mapping of branches may be a group of keys, with a name that is no key
         group = bool(branches) and "." not in key
-        sets_key = not group or key in _plain_keys()
+        sets_key = not group or key in RunConfig.__dataclass_fields__
         return Dimension(key, name, "choice", tuple(values), None, branches, sets_key)
 
     def _range(
@@ -138,8 +137,3 @@ class SpaceReader:
             return None
         cast = int if kind == "integers" else float
         return Dimension(key, name, kind, tuple(map(cast, ends)), points)
-
-
-def _plain_keys() -> frozenset[str]:
-    """Keys of the configuration outside of sections."""
-    return frozenset(field.name for field in dataclasses.fields(RunConfig))

@@ -54,14 +54,7 @@ def work(
     note: Callable[[str], None],
     parent: int | None = None,
 ) -> int:
-    """Runs trials until none is left; returns how many.
-
-    Args:
-      directory: directory of the sweep.
-      plan: the sweep.
-      url: URL of the storage.
-      note: receives a line per trial.
-      parent: process that ends this worker with its own end.
+    """Runs trials until none is left, or `parent` has ended; returns how many.
 
     Raises:
       Interrupted: a signal arrived; the trial is saved and back in the queue.
@@ -134,7 +127,6 @@ class _Notes(Reporter):
         self._note, self._prefix = note, prefix
 
     def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
         self._note(self._prefix + message)
 
     def abandon(self, error: PgcliError) -> None:

@@ -163,11 +163,9 @@ class Checkpointing:
     def save(self, score: float | None = None, *, evaluation_due: bool) -> bool:
         """Commits a checkpoint; returns whether it is on the disk.
 
-        If the write fails, older checkpoints are unchanged and training continues.
-
-        Args:
-          score: score of the evaluation that makes this checkpoint the best.
-          evaluation_due: whether the evaluation of this step has not been made yet.
+        If the write fails, older checkpoints are unchanged and training continues. The
+        `score` of an evaluation makes this checkpoint the best; `evaluation_due` if
+        that of this step has not been made yet.
         """
         context, iteration = self._context, self._context.loop.iteration
         name = checkpoint.name_of(iteration)

@@ -252,7 +252,6 @@ def _stored(run: RunDirectory) -> Resolved:
 def _meta(
     resolved: Resolved, trainer: _Trainer, weights: InitialWeights | None
 ) -> dict[str, Any]:
-    """The content of meta.json."""
     config = resolved.config
     return {
         "algo": config.algo.name,

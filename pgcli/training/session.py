@@ -249,7 +249,6 @@ class Session:
         return self._stops.reached(score, self._seconds)
 
     def _stop_requested(self) -> bool:
-        """Whether a signal has requested a stop."""
         return self._stop.code is not None
 
     def _play(self, episodes: int, role: Role) -> Episodes:
@@ -340,7 +339,6 @@ class Session:
     def _result(
         self, stopped: Stopped, evaluation: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        """The content of result.json."""
         return run_result(
             self._context,
             self._checkpoints,

@@ -132,7 +132,6 @@ class _Lines(io.RawIOBase):
         self._lock = threading.RLock()
 
     def writable(self) -> bool:
-        """True."""
         return True
 
     def fileno(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pgcli.arrays import random_keys
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Space, Step
+from pgcli.envs.base import Box, DeviceEnv, EnvSpec, Step
 from pgcli.envs.device.contract import cast_obs, cast_scalar
 from pgcli.envs.spaces import unsupported as unsupported
 from pgcli.errors import UsageError
@@ -133,8 +133,3 @@ def unknown_kwargs(env_id: str, error: Exception) -> UsageError:
     return UsageError(
         f"env.kwargs does not fit: {error}", where=f"environment {env_id}"
     )
-
-
-def discrete(n: Any) -> Space:
-    """The integers below `n`."""
-    return Discrete(int(n))

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import Box, DeviceEnv, EnvSpec, ObsSpace, Step
+from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, ObsSpace, Step
 from pgcli.envs.device.adapter_support import (
     box,
-    discrete,
     from_reset_and_step,
     quietly,
     unknown_kwargs,
@@ -34,7 +33,7 @@ def _space(space: Any, env_id: str) -> Any:
     from gymnax.environments import spaces
 
     if isinstance(space, spaces.Discrete):
-        return discrete(space.n)
+        return Discrete(int(space.n))
     if isinstance(space, spaces.Box):
         return box(space.shape, space.low, space.high)
     raise unsupported(space, env_id)

@@ -12,9 +12,8 @@ from typing import Any
 
 from pgcli.arrays.shapes import Array
 from pgcli.envs.action_masks import KEY
-from pgcli.envs.base import ActionMask, Box, DeviceEnv, EnvSpec, ObsSpace
+from pgcli.envs.base import ActionMask, Box, DeviceEnv, Discrete, EnvSpec, ObsSpace
 from pgcli.envs.device.adapter_support import (
-    discrete,
     from_reset_and_step,
     quietly,
     unknown_kwargs,
@@ -49,7 +48,7 @@ def make(
     num_actions, masked = int(env.num_actions), home == "play2048"
     mask = ActionMask((num_actions,), (num_actions,), "legal_action_mask")
     space: ObsSpace = {"observation": board, KEY: mask} if masked else board
-    spec = EnvSpec(env_id, space, discrete(num_actions), limit)
+    spec = EnvSpec(env_id, space, Discrete(num_actions), limit)
 
     def seen(state: Any) -> Any:
         if not masked:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from pgcli.arrays.shapes import Array
-from pgcli.envs.base import Box, DeviceEnv, EnvSpec, Step
+from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, Step
 from pgcli.envs.device.adapter_support import (
-    discrete,
     from_reset_and_step,
     quietly,
     unknown_kwargs,
@@ -43,7 +42,7 @@ def make(
     spec = EnvSpec(
         env_id,
         Box(tuple(env.observation_shape(params)), "uint8", 0.0, largest),
-        discrete(env.num_actions(params)),
+        Discrete(int(env.num_actions(params))),
         int(params.max_steps),
     )
 

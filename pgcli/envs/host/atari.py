@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.envs.host.registered import make_registered
-from pgcli.envs.registry import not_installed
-from pgcli.errors import UsageError
+from pgcli.envs.registry import not_installed, not_passed_on
 
 _STANDARD = {
     "noop_max": 30,
@@ -47,11 +46,8 @@ def arguments(
 
     for name, key in _ELSEWHERE.items():
         if name in kwargs:
-            raise UsageError(
-                f"env.kwargs.{name} is not passed on: {env_id} keeps raw rewards "
-                "and whole games",
-                help=f"set {key}" if key else "leave it out",
-            )
+            reason = f": {env_id} keeps raw rewards and whole games"
+            raise not_passed_on(name, key, reason)
     # later ones take precedence; the limit is counted in steps, not in frames
     merged = _STANDARD | gymnasium.spec(env_id).kwargs | dict(kwargs)
     frames = merged.pop("max_num_frames_per_episode")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pgcli.config.schema import EnvConfig
 from pgcli.envs.host.native_vector import NativeVector
-from pgcli.envs.registry import close_to, not_installed, unusable
+from pgcli.envs.registry import close_to, not_installed, not_passed_on, unusable
 from pgcli.errors import UsageError
 
 PREFIX = "envpool:"
@@ -49,11 +49,7 @@ def make_envpool(config: EnvConfig, seeds: list[int]) -> NativeVector:
             help=close_to(config.id, [PREFIX + each for each in known]),
         )
     for argument in _ELSEWHERE.keys() & config.kwargs.keys():
-        key = _ELSEWHERE[argument]
-        raise UsageError(
-            f"env.kwargs.{argument} is not passed on to EnvPool",
-            help=f"set {key}" if key else "leave it out",
-        )
+        raise not_passed_on(argument, _ELSEWHERE[argument], " to EnvPool")
     arguments: dict[str, Any] = dict(config.kwargs)
     if config.max_episode_steps is not None:
         arguments["max_episode_steps"] = config.max_episode_steps

@@ -75,11 +75,7 @@ def choose_workers(factory: EnvFactory, num_envs: int) -> int:
 def workers_pay(step: float, hand_over: float, num_envs: int, lanes: int) -> bool:
     """Whether `lanes` processes are faster than one by more than a factor `MARGIN`.
 
-    Args:
-      step: seconds of one step of one environment.
-      hand_over: seconds of handing a step over to another process.
-      num_envs: total number of environments.
-      lanes: number of processes: this one and its workers.
+    `step` and `hand_over` are in seconds; this process is one of the lanes.
     """
     share = -(-num_envs // lanes)
     return num_envs * step > MARGIN * (share * step + hand_over)

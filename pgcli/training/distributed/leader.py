@@ -117,7 +117,6 @@ class Leader:
             time.sleep(_POLL_SECONDS)
 
     def _send(self, kind: str, each: Mapping[int, Mapping[str, Any]]) -> None:
-        """Sends a command to each process."""
         self._number += 1
         for index, data in each.items():
             link = self.links[index]

@@ -77,15 +77,9 @@ class HostEvaluator:
         """Unscaled returns and lengths of all episodes.
 
         Every environment plays exactly its quota, regardless of the lengths: counting
-        the first episodes to finish would favour short ones. Consumes the key.
-
-        Args:
-          env: the environments.
-          agent: the agent that acts.
-          episodes: number of episodes.
-          key: key of sampled actions.
-          stop: called at every step with the number of episodes that have ended.
-          obs: observations after a reset; None to reset the environments.
+        the first episodes to finish would favour short ones. Consumes the key, that of
+        sampled actions. `stop` is called at every step with the number of episodes that
+        have ended. `obs` follow a reset; without them, the environments are reset.
 
         Raises:
           DivergedError: an action is not finite.
@@ -176,7 +170,6 @@ def _raw_returns(env: HostEnv, quota: np.ndarray) -> np.ndarray:
 
 
 def _hash(obs: Any, n: int) -> int:
-    """Hash of row n of an observation."""
     value = 0
     for leaf in jax.tree.leaves(obs):
         value = zlib.crc32(leaf[n].tobytes(), value)

@@ -183,7 +183,6 @@ class _Recorded(InProcess):
     def step(
         self, action: Any, slot: HostSlot, active: np.ndarray | None = None
     ) -> list[tuple[int, Any]]:
-        """See `HostEnv.step`."""
         finals = super().step(action, slot, active)
         if len(self.steps) < CHECKED_STEPS:
             obs = copy_obs(rows(slot.obs, 0))
@@ -196,7 +195,6 @@ class _Record:
     """The first steps of a new environment."""
 
     def __init__(self, env: _Recorded, obs: Any) -> None:
-        """A record of `env`, which has just been reset to observations `obs`."""
         self._env, self._first = env, copy_obs(rows(obs, 0))
 
     def is_repeated(self, env: Any) -> bool:
@@ -215,13 +213,11 @@ class _Record:
 
 
 def _reset(env: HostEnv) -> Any:
-    """First observations, after a reset."""
     obs = empty_obs(env.spec.obs, (env.num_envs,))
     env.reset(obs)
     return obs
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two observations have the same bytes."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(x.tobytes() == y.tobytes() for x, y in pairs)

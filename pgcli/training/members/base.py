@@ -56,7 +56,6 @@ class Members:
             )
 
     def _active(self) -> list[int]:
-        """Indices of the members that have not diverged."""
         return [m.index for m in self.members if m.index not in self.diverged]
 
     @property

@@ -102,7 +102,6 @@ def _of_member(groups: Stored, member: Member, on_host: bool, where: str) -> Gro
 
 
 def _without_label(row: Mapping[str, Any], member: Member) -> dict[str, Any]:
-    """A row without the columns that identify the member."""
     return {key: value for key, value in row.items() if key not in member.label}
 
 

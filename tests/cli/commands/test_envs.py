@@ -78,7 +78,7 @@ def test_check_of_what_is_right_ends_well(
     assert outcome.code == 0, outcome.err
     answer = json.loads(outcome.out)
     assert answer["ok"]
-    assert answer["spaces"] == {"obs": "Box[2] float32", "action": "Discrete(2)"}
+    assert answer["spaces"] == {"obs": "float32[2]", "action": "Discrete(2)"}
     assert answer["max_episode_steps"] == 10
     assert answer["speed"]["steps_per_second"] > 0
     assert {finding["level"] for finding in answer["findings"]} == {"ok"}
