@@ -62,12 +62,15 @@ def main() -> None:
                 lambda seed: train(options, seed, Path(runs)), range(options.seeds)
             )
         )
+    # three digits of returns that are below 10
+    highest = max(abs(result["eval"]["return_mean"]) for result in results)
+    digits = 1 if highest >= 10 else 3
     print("seed   (a) train   (c) eval   best eval     steps   steps/s")
     for seed, result in enumerate(results):
         print(
-            f"{seed:4} {result['train']['return_mean']:11.1f}"
-            f" {result['eval']['return_mean']:10.1f}"
-            f" {result['best']['return_mean']:11.1f}"
+            f"{seed:4} {result['train']['return_mean']:11.{digits}f}"
+            f" {result['eval']['return_mean']:10.{digits}f}"
+            f" {result['best']['return_mean']:11.{digits}f}"
             f" {result['steps']['used']:9,} {result['steps_per_second']:9,.0f}"
         )
     for label, key in (("(a) train", "train"), ("(c) eval", "eval")):
@@ -78,8 +81,9 @@ def main() -> None:
             count = int((values >= options.target).sum())
             reached = f"  {count}/{len(values)} at or above {options.target:g}"
         print(
-            f"{label:10} mean {values.mean():8.1f}  [{low:.1f}, {high:.1f}]"
-            f"  worst {values.min():8.1f}{reached}"
+            f"{label:10} mean {values.mean():8.{digits}f}"
+            f"  [{low:.{digits}f}, {high:.{digits}f}]"
+            f"  worst {values.min():8.{digits}f}{reached}"
         )
 
 
