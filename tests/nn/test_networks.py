@@ -14,7 +14,13 @@ from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, EnvSpec
 from pgcli.errors import UsageError
 from pgcli.nn import layers
-from pgcli.nn.convolution import as_convolution, as_products, in_blocks, patches
+from pgcli.nn.convolution import (
+    CACHED_IMAGES,
+    as_convolution,
+    as_products,
+    in_blocks,
+    patches,
+)
 from pgcli.nn.layers import orthogonal, product
 from pgcli.nn.policy import make_policy
 
@@ -218,3 +224,44 @@ def test_product_is_differentiated_as_a_matrix_product_both_ways() -> None:
     ours, plain = both((x, kernel), tuple(along))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)  # rounding of sums of 5 terms
+
+
+SIZES = {"grid_cnn": 4, "nature_cnn": 36, "impala_cnn": 8}
+
+
+@pytest.mark.parametrize(
+    "torso",
+    ["grid_cnn", *(pytest.param(x, marks=pytest.mark.slow) for x in list(SIZES)[1:])],
+)
+def test_convolutions_on_an_accelerator_are_those_of_the_cpu(
+    torso: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, count = SIZES[torso], 2 * CACHED_IMAGES + 3  # two blocks and a remainder
+    obs = Box((size, size, 2), "uint8", 0, 255)
+    network = NetworkConfig(torso=torso, hidden=(8,))
+    policy = make_policy(EnvSpec("Toy-v0", obs, Discrete(3)), network)
+    params = quick_jit(policy.init)(jax.random.key(0))
+    drawn = np.random.default_rng(0).integers(0, 256, (count, *obs.shape), np.uint8)
+    images = jnp.asarray(drawn)
+
+    def total(params: Any) -> Any:
+        _, dist, value = policy.apply(params, (), images, jnp.zeros(count, bool))
+        by = jnp.cos(jnp.arange(count))
+        return jnp.sum(by * (value + dist.logits[:, 0])), (value, dist.logits)
+
+    def with_gradient() -> Any:
+        return quick_jit(jax.value_and_grad(lambda params: total(params), has_aux=True))
+
+    cpu = with_gradient()(params)
+    monkeypatch.setattr(
+        jax.lax, "platform_dependent", lambda *x, cpu, default: default(*x)
+    )
+    elsewhere = with_gradient()(params)
+    # sums of up to 64 · 9 products, of some hundred samples
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            a, b, rtol=1e-4, atol=1e-5 * max(1, np.abs(a).max())
+        ),
+        cpu,
+        elsewhere,
+    )
