@@ -63,6 +63,7 @@ def start(
     Raises:
       AcceleratorError: it is not available; there is no silent fallback to the CPU.
     """
+    plugins.check(requested)
     # settings that must precede the first use of a device
     os.environ.setdefault("PJRT_NPROC", str(cpu_threads))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -98,10 +99,11 @@ def find_devices(requested: str = "auto") -> list[jax.Device]:
 
 def _missing(requested: str, error: Exception) -> AcceleratorError:
     """The error for an accelerator that JAX cannot start, with a remedy."""
-    forced = os.environ.get("JAX_PLATFORMS")
-    help = plugins.remedy(requested) or "unset JAX_PLATFORMS"
-    if forced:
-        help = f"JAX_PLATFORMS={forced} is set and excludes it; {help}"
+    help = plugins.remedy(requested)
+    forced = os.environ.get("JAX_PLATFORMS", "")
+    names = {"gpu", "cuda", "rocm"} if requested == "gpu" else {requested}
+    if forced and names.isdisjoint(forced.split(",")):
+        help = f"JAX_PLATFORMS={forced} is set and excludes it; unset JAX_PLATFORMS"
     reason = str(error).partition("\n")[0] or "JAX finds no device"
     return AcceleratorError(
         f"accelerator `{requested}` is not available: {reason}", help=help

@@ -8,8 +8,14 @@ from typing import Literal
 from pgcli.errors import AcceleratorError
 from pgcli.extras import pip_install
 
+DRIVERS = {
+    "gpu": "no GPU: `nvidia-smi` must list it, and CUDA's libraries must be installed",
+    "tpu": "no TPU on this machine",
+}
+"""Platforms that need a plugin, and what is missing if the plugin is there."""
 
-def installed(platform: Literal["gpu", "tpu"]) -> bool:
+
+def installed(platform: str) -> bool:
     """Whether a plugin of JAX for the platform may be installed."""
     if platform == "tpu":
         named = "TPU_LIBRARY_PATH" in os.environ
@@ -21,6 +27,8 @@ def installed(platform: Literal["gpu", "tpu"]) -> bool:
 def remedy(platform: str) -> str | None:
     """The remedy for a platform that is not available; None for the CPU."""
     otherwise = "or use --accelerator cpu"
+    if platform in DRIVERS and installed(platform):
+        return f"JAX's plugin is installed and finds {DRIVERS[platform]}, {otherwise}"
     if platform == "gpu":
         install = pip_install("cuda13")
         return f"install the CUDA build, {install} (or cuda12), {otherwise}"
@@ -35,7 +43,7 @@ def check(requested: Literal["auto", "cpu", "gpu", "tpu"]) -> None:
     Raises:
       AcceleratorError: there is none.
     """
-    if requested in ("gpu", "tpu") and not installed(requested):
+    if requested in DRIVERS and not installed(requested):
         raise AcceleratorError(
             f"accelerator `{requested}` is not available: JAX has no plugin for it",
             help=remedy(requested),
