@@ -150,3 +150,16 @@ def test_study_on_a_network_file_system_is_warned_of(
     assert "lustre" in str(warning("journal:///scratch/study.log", Path("x")))
     assert warning("postgresql://host/name", Path("x")) is None
     assert warning(None, Path("x")) is None
+
+
+def test_workers_that_share_a_gpu_share_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert ray.worker_environ(0.5)["XLA_CLIENT_MEM_FRACTION"] == "0.38"
+    assert "XLA_CLIENT_MEM_FRACTION" not in ray.worker_environ(1)
+    for name in ray.FRACTION:  # the user's own; JAX refuses both names together
+        with monkeypatch.context() as user:
+            user.setenv(name, "0.1")
+            passed = ray.worker_environ(0.5)
+        assert [passed.get(other) for other in ray.FRACTION if other != name] == [None]
+        assert passed[name] == "0.1"

@@ -23,8 +23,19 @@ CONNECT_SECONDS = 5.0
 PREALLOCATED = 0.75
 """Share of an accelerator's memory that JAX takes."""
 
+FRACTION = "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"
+"""Variables of that share, the second of older versions; JAX refuses both together."""
+
 PASSED_ON = ("JAX_", "XLA_", "PGCLI_")
 """Prefixes of the environment variables that workers get from the parent."""
+
+
+def worker_environ(gpus: float) -> dict[str, str]:
+    """Environment variables of a worker that has `gpus` GPUs, or a fraction of one."""
+    passed = {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)}
+    if 0 < gpus < 1 and passed.keys().isdisjoint(FRACTION):
+        passed[FRACTION[0]] = f"{PREALLOCATED * gpus:.2f}"
+    return passed
 
 
 def connect(cpus: int, gpus: float) -> tuple[Launch, int]:
@@ -103,10 +114,7 @@ class RayWorkers(Workers):
     def _start(self, slot: int) -> Any:
         path = str(self._directory.path.resolve())
         log = str(Path(self.log(slot)).resolve())
-        passed = {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)}
-        if 0 < self._gpus < 1:
-            memory = f"{PREALLOCATED * self._gpus:.2f}"
-            passed.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", memory)
+        passed = worker_environ(self._gpus)
         return self._task.remote(path, log, self._cpus, passed)
 
     def _code(self, worker: Any) -> int | None:
