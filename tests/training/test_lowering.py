@@ -19,8 +19,12 @@ from pgcli.envs.registry import DEVICE_BACKENDS
 from pgcli.training.backend.layout import Layout, make_mesh
 
 ACCELERATORS = "cuda", "tpu"
-# QR decompositions of initial weights, and random numbers by JAX's plugin
-CUDA = {"cusolver_geqrf_ffi", "cusolver_orgqr_ffi", "cu_threefry2x32_ffi"}
+# QR decompositions of initial weights, random numbers by JAX's plugin, and the
+# Cholesky decompositions of Brax
+CUDA = {
+    *("cusolver_geqrf_ffi", "cusolver_orgqr_ffi"),
+    *("cu_threefry2x32_ffi", "cusolver_potrf_ffi"),
+}
 TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}
 
 
