@@ -42,11 +42,9 @@ class Backend(NamedTuple):
         self, name: str, kwargs: Mapping[str, Any], limit: int | None
     ) -> DeviceEnv:
         """An environment, one of `names`; `limit` is its time limit or None."""
-        env: DeviceEnv = self._load().make(name, kwargs, limit)
+        adapter = importlib.import_module(f"pgcli.envs.device.{self.adapter}")
+        env: DeviceEnv = adapter.make(name, kwargs, limit)
         return env
-
-    def _load(self) -> Any:
-        return importlib.import_module(f"pgcli.envs.device.{self.adapter}")
 
 
 DEVICE_BACKENDS: dict[str, Backend] = {

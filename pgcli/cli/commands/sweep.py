@@ -179,12 +179,7 @@ def _check_launcher(name: str, cpus: int | None, gpus: float | None) -> None:
 
 def worker(terminal: Terminal, sweep: Sweep, parent: Parent = None) -> None:
     """Add a worker to a sweep that has been started."""
-    from pgcli.sweep.directory import find
-
-    where = find(sweep)
-    settings = where.read_settings()
-    options.use_modules(settings.get("env_modules"), settings.get("network_modules"))
-    plan = where.plan()
+    where, plan = _started(sweep)
     from pgcli.sweep.run import storage_url
     from pgcli.sweep.worker import work
 
@@ -234,18 +229,24 @@ def plot(terminal: Terminal, sweep: Sweep, out: Picture = None) -> None:
     answer_panels(terminal, panels(result), out)
 
 
-def _open(sweep: str) -> "tuple[SweepDirectory, Plan, dict[str, Any]]":
-    """(directory, plan, results) of a sweep."""
+def _started(sweep: str) -> "tuple[SweepDirectory, Plan]":
+    """(directory, plan) of a sweep, after the import of its modules."""
     from pgcli.sweep.directory import find
-    from pgcli.sweep.results import results
-    from pgcli.sweep.run import storage_url
-    from pgcli.sweep.study import Queue
 
     where = find(sweep)
     settings = where.read_settings()
     options.use_modules(settings.get("env_modules"), settings.get("network_modules"))
-    plan = where.plan()
-    return (where, plan, results(where, Queue(where, plan, storage_url(where)), plan))
+    return where, where.plan()
+
+
+def _open(sweep: str) -> "tuple[SweepDirectory, Plan, dict[str, Any]]":
+    """(directory, plan, results) of a sweep."""
+    where, plan = _started(sweep)
+    from pgcli.sweep.results import results
+    from pgcli.sweep.run import storage_url
+    from pgcli.sweep.study import Queue
+
+    return where, plan, results(where, Queue(where, plan, storage_url(where)), plan)
 
 
 def default_workers(accelerator: str) -> int:
@@ -264,18 +265,13 @@ def _print(terminal: Terminal, plan: "Plan", where: "SweepDirectory") -> None:
             f"the sampler {plan.file.sampler} chooses trials by the results of others",
             help="--print needs `sampler: grid` or `sampler: random`",
         )
-    numbers = range(_known(plan))
-    lines = [plan.command(n, plan.labels(n), where.runs) for n in numbers]
-    terminal.answer("\n".join(lines), {"ok": True, "commands": lines})
-
-
-def _known(plan: "Plan") -> int:
-    """Number of trials of a sweep whose budget is in trials."""
     if plan.num_trials is None:
         raise UsageError(
             "the sweep has no number of trials", help="add `trials: 50` to the file"
         )
-    return plan.num_trials
+    numbers = range(plan.num_trials)
+    lines = [plan.command(n, plan.labels(n), where.runs) for n in numbers]
+    terminal.answer("\n".join(lines), {"ok": True, "commands": lines})
 
 
 def _dry_run(terminal: Terminal, plan: "Plan") -> None:

@@ -27,6 +27,13 @@ def descriptor_of(stream: Any) -> int | None:
         return None
 
 
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return bool(stream and stream.isatty())
+    except ValueError:  # closed
+        return False
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Writes all of `data` without buffers, which could fail at exit."""
     view = memoryview(data)
@@ -70,10 +77,7 @@ class BackgroundWriter:
 
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""
-        try:
-            return bool(self._stream and self._stream.isatty())
-        except ValueError:
-            return False
+        return _is_terminal(self._stream)
 
     def fileno(self) -> int:
         """Descriptor of the stream; an OSError if it has none."""
@@ -207,10 +211,7 @@ class ResultStream:
 
     def isatty(self) -> bool:
         """Whether results go to a terminal."""
-        try:
-            return bool(self._stream and self._stream.isatty())
-        except ValueError:  # closed
-            return False
+        return _is_terminal(self._stream)
 
     def reserve(
         self, say_out: Callable[[str], None], say_err: Callable[[str], None]
