@@ -100,9 +100,9 @@ class Checked(gymnasium.Env[Any, Any]):
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     gymnasium.register("Checked-v0", Checked, max_episode_steps=LIMIT)
-    gymnasium.register("Endless-v0", Checked)
+    gymnasium.register("Limitless-v0", Checked)
     yield
-    for id in ("Checked-v0", "Endless-v0"):
+    for id in ("Checked-v0", "Limitless-v0"):
         del gymnasium.registry[id]
 
 
@@ -179,11 +179,11 @@ def test_check_limits_the_time_of_a_call() -> None:
 
 
 def test_check_wants_a_time_limit() -> None:
-    [(text, level)] = found("Endless-v0").items()
+    [(text, level)] = found("Limitless-v0").items()
     assert level == "warning"
     assert "no time limit" in text
     assert "reward-to-go" in text
-    assert found("Endless-v0", max_episode_steps=9) == {}
+    assert found("Limitless-v0", max_episode_steps=9) == {}
 
 
 def test_check_sees_the_environment_in_its_wrappers() -> None:
