@@ -452,6 +452,11 @@ def test_dry_run_shows_members_and_grid(run: Run) -> None:
     assert shown["network"] == "mlp [64, 64], 9,155 parameters"
 
 
+def test_dry_run_shows_the_memory(run: Run) -> None:
+    sets = "--set network.memory=gru --set network.memory_size=8"
+    assert "mlp [64, 64], gru of 8, " in run(*f"train --dry-run {sets}".split()).out
+
+
 def test_dry_run_leaves_open_what_depends_on_episode_lengths(run: Run) -> None:
     words = "train --no-preset --dry-run --steps 1001 --algo reinforce"
     sets = ["--set", "env.num_envs=4", "--set", "rollout.episodes_per_env=3"]

@@ -239,6 +239,8 @@ def _plan_text(data: dict[str, Any]) -> str:
         torso = network["torso"]
     if network["encoders"]:
         torso += f" with {flow(network['encoders'])}"
+    if network["memory"]:
+        torso += f", {network['memory']} of {network['memory_size']}"
     return table(
         [
             ("algorithm", data["algo"]),
