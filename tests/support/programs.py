@@ -43,8 +43,11 @@ def device_programs(
 ) -> dict[str, Program]:
     """The programs of a run on an on-device environment."""
     setup, knobs = make_setup(cfg, env.spec), make_knobs(cfg)
-    begin, chunk = _jit_training(setup, env, mesh, structure(knobs), None)
-    play = _jit_evaluation(env, setup.policy, cfg.eval.episodes, None)
+    kept = (
+        *_jit_training(setup, env, mesh, structure(knobs), None),
+        _jit_evaluation(env, setup.policy, cfg.eval.episodes, None),
+    )
+    begin, chunk, play = (each._plain for each in kept)
     state = jax.eval_shape(begin, knobs, KEY)
     return {
         "training": Program(chunk, (knobs, state, KEY, WORDS, WORDS, COUNT)),
