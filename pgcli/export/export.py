@@ -20,7 +20,7 @@ from pgcli.export.policy import (
 from pgcli.extras import pip_install
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.evaluation.load_policy import find_checkpoint, load_agent
+from pgcli.training.evaluation.saved_agents import find_checkpoint, load_agent
 
 OBSERVATIONS = 1000
 TOLERANCE = 1e-5

@@ -12,7 +12,7 @@ from pgcli.envs.actions import env_action
 from pgcli.envs.base import ActionMask, Box, Discrete, MultiDiscrete, Space
 from pgcli.errors import PgcliError
 from pgcli.nn.policy import Agent, act
-from pgcli.training.evaluation.load_policy import Trained
+from pgcli.training.evaluation.saved_agents import Trained
 
 Arrays = tuple[np.ndarray, ...]
 """A batch [B, …] of each input, or of each output."""

@@ -22,12 +22,9 @@ from pgcli.extras import pip_install
 from pgcli.report.pictures import check_file
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.evaluation.load_policy import (
-    LoadedPolicy,
-    find_checkpoint,
-    load_agent,
-)
+from pgcli.training.evaluation.load_policy import LoadedPolicy
 from pgcli.training.evaluation.make_env import gymnasium_env
+from pgcli.training.evaluation.saved_agents import find_checkpoint, load_agent
 from pgcli.training.seeds import env_seeds
 
 EXTRA = "video"

@@ -7,7 +7,7 @@ import numpy as np
 
 from pgcli.config.schema import RunConfig
 from pgcli.errors import CheckpointError, UsageError
-from pgcli.training.evaluation.load_policy import find_checkpoint, load_agents
+from pgcli.training.evaluation.saved_agents import find_checkpoint, load_agents
 from pgcli.training.loops.base import Loop
 from pgcli.training.state import to_arrays
 

@@ -90,7 +90,7 @@ def test_eval_passes_flags_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
 
     room = "pgcli.training.evaluation"
     finder = SimpleNamespace(find_checkpoint=find_checkpoint)
-    monkeypatch.setattr(f"{room}.load_policy", finder)
+    monkeypatch.setattr(f"{room}.saved_agents", finder)
     monkeypatch.setattr(f"{room}.evaluate", SimpleNamespace(evaluate=evaluate))
     words = "eval x --episodes 3 --best --env E-v0 --stochastic --seed 4 --runs-dir d"
     words += " --env-kwargs size=5 --set env.max_episode_steps=9"
@@ -120,7 +120,7 @@ def test_eval_of_a_missing_run_reports_only_the_error(
         raise UsageError("there is no run `nosuch`")
 
     finder = SimpleNamespace(find_checkpoint=find_checkpoint)
-    monkeypatch.setattr("pgcli.training.evaluation.load_policy", finder)
+    monkeypatch.setattr("pgcli.training.evaluation.saved_agents", finder)
     outcome = run("eval", "nosuch")
     assert (outcome.code, outcome.err) == (2, "error: there is no run `nosuch`\n")
 

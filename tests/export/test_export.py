@@ -19,7 +19,8 @@ from pgcli.export import export as exports
 from pgcli.export import stablehlo
 from pgcli.export.policy import exported_policy, outputs_of, sample_inputs
 from pgcli.nn.policy import make_policy
-from pgcli.training.evaluation.load_policy import LoadedPolicy, Trained, load_policy
+from pgcli.training.evaluation.load_policy import LoadedPolicy, load_policy
+from pgcli.training.evaluation.saved_agents import Trained
 from pgcli.training.run import train
 
 FORMATS = [

@@ -14,7 +14,7 @@ from support.small_runs import resolved
 
 from pgcli.errors import CheckpointError
 from pgcli.storage import checkpoint
-from pgcli.training.evaluation.load_policy import load_agents
+from pgcli.training.evaluation.saved_agents import load_agents
 from pgcli.training.run import resume, train
 
 NONSENSE = (None, -1, "2", "object", [], {}, True, 2**70, 1.5, "../x")

@@ -165,7 +165,7 @@ def modules(
         "run": SimpleNamespace(train=train, resume=train),
         "preview": SimpleNamespace(preview=preview),
         "evaluation.evaluate": SimpleNamespace(evaluate=evaluate),
-        "evaluation.load_policy": SimpleNamespace(find_checkpoint=find_checkpoint),
+        "evaluation.saved_agents": SimpleNamespace(find_checkpoint=find_checkpoint),
     }
 
 

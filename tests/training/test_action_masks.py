@@ -26,8 +26,9 @@ from pgcli.nn.policy import Agent, make_policy
 from pgcli.rollout.host_actor import make_actor
 from pgcli.rollout.host_collector import HostCollector
 from pgcli.training.evaluation.evaluate import evaluate
-from pgcli.training.evaluation.load_policy import LoadedPolicy, Trained, load_policy
+from pgcli.training.evaluation.load_policy import LoadedPolicy, load_policy
 from pgcli.training.evaluation.make_env import make_env
+from pgcli.training.evaluation.saved_agents import Trained
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
 from pgcli.training.run import resume, train

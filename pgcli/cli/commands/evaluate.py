@@ -153,11 +153,11 @@ def evaluate(
 
     with quick_imports():
         from pgcli.training.evaluation import evaluate as evaluation
-        from pgcli.training.evaluation import load_policy
+        from pgcli.training.evaluation import saved_agents
 
     played = target
     if agent == "trained":
-        played = str(load_policy.find_checkpoint(target, runs_dir, best))
+        played = str(saved_agents.find_checkpoint(target, runs_dir, best))
     terminal.note(f"evaluating {target}: {episodes} episodes…")
     result = evaluation.evaluate(
         played,

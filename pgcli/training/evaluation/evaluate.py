@@ -23,14 +23,14 @@ from pgcli.training.backend.memory import memory_errors
 from pgcli.training.backend.precision import in_32_bits
 from pgcli.training.evaluation.chance import CHANCE, NO_AGENT, chance_policy
 from pgcli.training.evaluation.fit import check_fit
-from pgcli.training.evaluation.load_policy import (
+from pgcli.training.evaluation.on_screen import twin
+from pgcli.training.evaluation.player import Player
+from pgcli.training.evaluation.saved_agents import (
     Trained,
     find_checkpoint,
     load_agent,
     load_agents,
 )
-from pgcli.training.evaluation.on_screen import twin
-from pgcli.training.evaluation.player import Player
 
 
 class _Subject(NamedTuple):

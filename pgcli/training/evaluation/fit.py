@@ -13,7 +13,7 @@ from pgcli.envs.base import (
     Space,
 )
 from pgcli.errors import CheckpointError
-from pgcli.training.evaluation.load_policy import Trained
+from pgcli.training.evaluation.saved_agents import Trained
 
 
 def _shapes(space: ObsSpace) -> Any:

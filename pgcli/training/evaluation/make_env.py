@@ -11,7 +11,7 @@ from pgcli.envs.make import make_device_env
 from pgcli.errors import UsageError
 from pgcli.runs_dir import RUNS_DIR
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.evaluation.load_policy import find_checkpoint, load_agents
+from pgcli.training.evaluation.saved_agents import find_checkpoint, load_agents
 
 
 @in_32_bits()

@@ -11,7 +11,7 @@ from pgcli.errors import UsageError
 from pgcli.storage import checkpoint
 from pgcli.storage.loggers.jsonl import JsonlWriter
 from pgcli.storage.run_directory import RunDirectory
-from pgcli.training.evaluation.load_policy import find_member, of_member
+from pgcli.training.evaluation.saved_agents import find_member, of_member
 from pgcli.training.loops.base import Groups, Stored
 from pgcli.training.loops.host_env_checkpoint import arrays_of_member
 from pgcli.training.run_meta import check_meta

@@ -33,7 +33,8 @@ from pgcli.storage.run_directory import RunDirectory
 from pgcli.training.evaluation import device
 from pgcli.training.evaluation.device import DeviceEvaluator, evaluate_on_device
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs, quotas
-from pgcli.training.evaluation.load_policy import LoadedPolicy, Trained
+from pgcli.training.evaluation.load_policy import LoadedPolicy
+from pgcli.training.evaluation.saved_agents import Trained
 from pgcli.training.loops.base import Loop
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop

@@ -12,7 +12,7 @@ from pgcli.cli.main import main
 from pgcli.config.errors import ConfigError
 from pgcli.errors import UsageError
 from pgcli.training.evaluation.evaluate import evaluate
-from pgcli.training.evaluation.load_policy import load_agent
+from pgcli.training.evaluation.saved_agents import load_agent
 from pgcli.training.loops.base import Row
 from pgcli.training.members.tracker import MembersTracker
 from pgcli.training.run import resume, train
