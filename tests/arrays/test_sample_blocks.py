@@ -30,18 +30,21 @@ from pgcli.rollout.policy_outputs import revalue
     [(1, 1), (1024, 1), (2048, 2), (2500, 4), (3000, 3), (262_144, 256)],
 )
 def test_num_blocks_are_equal_and_at_most_a_block(size: int, count: int) -> None:
-    assert sample_blocks.num_blocks(size) == count
+    assert sample_blocks.num_blocks(size) == (count, 0)
 
 
-def test_num_blocks_takes_at_once_what_does_not_divide() -> None:
-    assert sample_blocks.num_blocks(2053) == 1  # a prime
+def test_num_blocks_leaves_a_remainder_of_large_prime_sizes_only() -> None:
+    assert sample_blocks.num_blocks(2053) == (1, 0)
+    # 17,389 = 17 blocks of ⌈17,389/17⌉ = 1,023 but for the last, of 1,021
+    assert sample_blocks.num_blocks(17_389) == (16, 17_389 - 16 * 1023)
 
 
 def test_num_blocks_takes_all_at_once_on_an_accelerator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert sample_blocks.num_blocks(4096) == 1
+    assert sample_blocks.num_blocks(4096) == (1, 0)
+    assert sample_blocks.num_blocks(17_389) == (1, 0)
     assert sample_blocks.num_together(64) > 10**6
 
 
@@ -74,6 +77,18 @@ def test_sum_blocks_adds_up_all_samples(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_array_equal(found, [66, 12])
 
 
+def test_blocks_with_a_remainder_are_all_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sample_blocks, "BLOCK", 4)
+    x = jnp.arange(37.0)  # 9 blocks of 4 and one sample
+    assert sample_blocks.num_blocks(37) == (9, 1)
+    total = sample_blocks.sum_blocks(lambda x: jnp.stack([x.sum(), x.size]), x)
+    np.testing.assert_array_equal(total, [36 * 37 / 2, 37])
+    twice = sample_blocks.map_blocks(lambda x: 2 * x, x[:, None])
+    np.testing.assert_array_equal(twice, 2 * x[:, None])
+
+
 @pytest.mark.parametrize("standardize", [False, True])
 def test_an_update_in_blocks_is_the_update_at_once(
     standardize: bool, monkeypatch: pytest.MonkeyPatch
@@ -88,7 +103,7 @@ def test_an_update_in_blocks_is_the_update_at_once(
     hyper = Hyperparameters(as_leaves(config), as_leaves(OptimizerConfig()), 2)
     algorithm = ALGORITHMS["ppo2"](policy)
 
-    counts: list[int] = []
+    counts: list[tuple[int, int]] = []
     num_blocks = sample_blocks.num_blocks
     monkeypatch.setattr(
         sample_blocks,
@@ -107,10 +122,13 @@ def test_an_update_in_blocks_is_the_update_at_once(
         return learner.agent.params, metrics, again.value, again.next_value
 
     at_once = run()
-    assert set(counts) == {1}
+    assert set(counts) == {(1, 0)}
     monkeypatch.setattr(sample_blocks, "BLOCK", 16)
     in_blocks = run()
-    assert set(counts) == {4, 8}  # of a minibatch of 64, and of the 128 samples
+    assert set(counts) == {
+        (4, 0),
+        (8, 0),
+    }  # of a minibatch of 64, and of the 128 samples
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
         in_blocks,
