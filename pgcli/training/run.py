@@ -340,7 +340,10 @@ def _make_loop(config: RunConfig, backend: layout.Backend) -> tuple[Loop, Tracke
     if config.env.on_device:
         env = make_device_env(config.env)
         if not config.has_members:
-            return DeviceLoop(config, env, mesh=backend.mesh), RunTracker()
+            return (
+                DeviceLoop(config, env, mesh=backend.mesh, ahead=True),
+                RunTracker(),
+            )
         on_device_members = DeviceMembers(config, env, backend.mesh)
         return on_device_members, MembersTracker(on_device_members)
     if not config.has_members:

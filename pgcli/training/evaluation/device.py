@@ -221,7 +221,7 @@ def _jit_player(
         agent: Agent, key: Array, playing: Playing, until: Array
     ) -> tuple[Playing, Array]:
         playing = jax.lax.cond(
-            playing.steps == 0, lambda: _strong(begin(key)), lambda: playing
+            playing.steps == 0, lambda: strong(begin(key)), lambda: playing
         )
         playing = play_on(env, policy, deterministic, agent, key, playing, until)
         return playing, jnp.sum(playing.over)
@@ -241,7 +241,7 @@ def _blank(begin: Callable[[Array], Playing], key: Array) -> Playing:
     return blank
 
 
-def _strong(tree: Any) -> Any:
+def strong(tree: Any) -> Any:
     """A tree without the weak types of Python scalars."""
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
 

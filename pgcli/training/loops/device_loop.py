@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from pgcli.training.evaluation.device import (
     checked,
     evaluate_on_device,
     in_waves,
+    strong,
 )
 from pgcli.training.evaluation.device_bounds import strays
 from pgcli.training.evaluation.episodes import Episodes
@@ -138,12 +140,17 @@ def run_chunk(
 
 
 def init_device(setup: Setup, env: DeviceEnv, knobs: Knobs, key: Array) -> DeviceState:
-    """Initial state of a run and of its environments. Consumes the key."""
+    """Initial state of a run and of its environments. Consumes the key.
+
+    Types are those of later states, so that training is compiled once.
+    """
     env_key = jax.random.fold_in(key, 1)
     run = init_run(setup, knobs, key)
     if setup.algorithm.collects == "episodes":
         return DeviceState(run, ())  # every rollout begins with resets
-    return DeviceState(run, begin(env, setup.policy, env_key, setup.columns))
+    state = DeviceState(run, begin(env, setup.policy, env_key, setup.columns))
+    strong_state: DeviceState = strong(state)
+    return strong_state
 
 
 def to_groups(state: DeviceState) -> Groups:
@@ -199,11 +206,13 @@ class DeviceLoop:
         env: DeviceEnv,
         policy: Policy | None = None,
         mesh: Mesh | None = None,
+        ahead: bool = False,
     ) -> None:
-        """Prepares the run; nothing is compiled before the first `advance`.
+        """Prepares the run.
 
         `policy` replaces the network of the configuration; environments and batch are
-        split over the devices of `mesh`.
+        split over the devices of `mesh`. Programs are compiled by their first calls, or
+        `ahead` of them from now on, in another thread.
         """
         # periodic and final evaluation: waves of `eval.episodes`
         self._mesh = mesh
@@ -220,7 +229,22 @@ class DeviceLoop:
         )
         state = self._begin.eval_shape(blank, random_keys.key(0))
         self.parameters = require_memory(config, self.setup, state.run.learner.agent)
+        if ahead:
+            self._prepare(config, state)
         self.restart(config)
+
+    def _prepare(self, config: RunConfig, state: DeviceState) -> None:
+        """Compiles the programs, in the order of their first calls; needs shapes."""
+        key, words = random_keys.key(0), to_words(config.steps)
+        knobs = make_knobs(config)
+        self._begin.prepare(knobs, key)
+        with self._on_mesh():
+            self._chunk.prepare(knobs, state, key, words, words, np.int32(0))
+        if config.eval.every or config.eval.final_episodes:
+            self._evaluate.prepare(state.run.learner.agent, key)
+
+    def _on_mesh(self) -> AbstractContextManager[Any]:
+        return jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext()
 
     def restart(self, config: RunConfig) -> None:
         """Resets the loop to the first iteration of another run.
@@ -261,7 +285,7 @@ class DeviceLoop:
 
         At most `limit` iterations, up to `until` steps.
         """
-        with jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext():
+        with self._on_mesh():
             self._state, reports, count = self._chunk(
                 self._knobs,
                 self._state,

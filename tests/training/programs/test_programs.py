@@ -245,6 +245,20 @@ def test_oldest_of_too_many_programs_are_removed(
     assert len(list(files.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "env_id", [ENV, pytest.param("gymnax:CartPole-v1", marks=pytest.mark.slow)]
+)
+def test_programs_compiled_ahead_are_those_that_run(env_id: str) -> None:
+    if env_id.startswith("gymnax:"):
+        pytest.importorskip("gymnax")
+    cfg = config(env_id)
+    loop = DeviceLoop(cfg, make_device_env(cfg.env), ahead=True)
+    advance(loop, 2)
+    loop.evaluate(1, "selection", 0)
+    programs = loop._begin, loop._chunk, loop._evaluate
+    assert [len(each._programs) for each in programs] == [1, 1, 1]
+
+
 def steps(cfg: RunConfig) -> dict[str, np.ndarray]:
     cache._results.clear()
     loop = DeviceLoop(cfg, make_device_env(cfg.env))
