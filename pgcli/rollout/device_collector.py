@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from pgcli.arrays.device_mesh import EVERYWHERE, ROWS, first_index, per_device
+from pgcli.arrays.device_mesh import (
+    EVERYWHERE,
+    ROWS,
+    first_index,
+    on_cpu,
+    per_device,
+)
 from pgcli.arrays.shapes import Array, Bool, Key
 from pgcli.envs.actions import env_action
 from pgcli.envs.base import DeviceEnv, Step
@@ -82,12 +88,15 @@ def step_and_reset(
     state, step = step_all(env, step_key, state, action, first)
     done = step.terminated | step.truncated
 
-    # resetting all and selecting rows is cheaper than one reset per environment; it is
-    # skipped at steps in which no episode ends
+    # resetting all and selecting rows is cheaper than one reset per environment; on a
+    # CPU it is skipped at steps in which no episode ends. An accelerator would wait for
+    # the host to choose the branch, and with thousands of environments one always ends
     def reset_done() -> tuple[Any, Any]:
         fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs, first))
         return (*where_rows(done, fresh, (state, step.obs)),)
 
+    if not on_cpu():
+        return *reset_done(), step
     state, obs = jax.lax.cond(jnp.any(done), reset_done, lambda: (state, step.obs))
     return state, obs, step
 
