@@ -129,7 +129,7 @@ def bench(config: RunConfig, seconds: float = 10.0) -> dict[str, Any]:
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "device_memory_bytes": memory.get("peak_bytes_in_use"),
         "bottleneck": bottleneck(shares),
-        "advice": advice(shares, config),
+        "advice": advice(shares, config, loop.helpers),
     }
 
 

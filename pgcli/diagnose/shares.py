@@ -38,14 +38,20 @@ def bottleneck(shares: Mapping[str, float]) -> str:
     return f"{shares[name]:.0%} of an iteration is {words[name]}"
 
 
-def advice(shares: Mapping[str, float], config: RunConfig) -> str:
-    """Settings to try against the largest share of an iteration."""
+def advice(shares: Mapping[str, float], config: RunConfig, helpers: str) -> str:
+    """Settings to try against the largest share of an iteration.
+
+    Args:
+      shares: result of `split`.
+      config: configuration of the run.
+      helpers: workers or threads that step the environments; empty for none.
+    """
     name, more = _largest(shares), f"--set env.num_envs={4 * config.env.num_envs}"
     if name == "stepping" and not config.env.on_device:
-        return (
-            "--set host.workers=2, --set host.workers=thread, "
-            "--set host.vectorizer=native, or an environment on the device"
-        )
+        others = "--set host.vectorizer=native, EnvPool, or a device environment"
+        if helpers:
+            return f"{others}; {helpers} and this process step them now"
+        return f"--set host.workers=2, --set host.workers=thread, {others}"
     if name in ("stepping", "acting"):
         return more
     if name == "rest":

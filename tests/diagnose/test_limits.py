@@ -78,15 +78,18 @@ def test_limits_are_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("largest", "env_id", "setting"),
+    ("largest", "env_id", "helpers", "setting"),
     [
-        ("stepping", "CartPole-v1", "host.workers=2"),
-        ("stepping", "func:CartPole-v1", "env.num_envs="),
-        ("acting", "CartPole-v1", "env.num_envs="),
-        ("update", "CartPole-v1", "512"),
-        ("rest", "CartPole-v1", "`top`"),
+        ("stepping", "CartPole-v1", "", "host.workers=2"),
+        ("stepping", "CartPole-v1", "1 worker", "; 1 worker and"),
+        ("stepping", "func:CartPole-v1", "", "env.num_envs="),
+        ("acting", "CartPole-v1", "", "env.num_envs="),
+        ("update", "CartPole-v1", "", "512"),
+        ("rest", "CartPole-v1", "", "`top`"),
     ],
 )
-def test_advice_names_a_setting(largest: str, env_id: str, setting: str) -> None:
+def test_advice_names_a_setting(
+    largest: str, env_id: str, helpers: str, setting: str
+) -> None:
     shares = dict.fromkeys(("stepping", "acting", "update", "rest"), 0.1)
-    assert setting in advice({**shares, largest: 0.7}, config(env_id))
+    assert setting in advice({**shares, largest: 0.7}, config(env_id), helpers)
