@@ -19,7 +19,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, NamedTuple
+
+from pgcli.config.algorithms import ALGORITHM_CONFIGS
+from pgcli.errors import PgcliError
 
 A100 = """
 gpu_device_info {
@@ -44,12 +48,7 @@ TOPOLOGIES: dict[str, dict[str, str]] = {
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while"}
 """Operations without a kernel of their own."""
 
-SIZE = {
-    "env.num_envs": 64,
-    "rollout.num_steps": 128,
-    "algo.num_epochs": 4,
-    "algo.num_minibatches": 4,
-}
+FOUR = ("num_epochs", "num_minibatches")
 
 
 class Loop(NamedTuple):
@@ -95,7 +94,7 @@ def _loop(bodies: dict[str, list[tuple[str, str]]], name: str, iterations: int) 
             text = line + str(bodies[condition])
             count_of = r'known_trip_count":\{"n":"(\d+)|constant\((\d+)\)'
             times = re.search(count_of, text)
-            many = int(times[1] or times[2]) if times else 1
+            many = max(1, int(times[1] or times[2])) if times else 1
             inner.append(_loop(bodies, body, many))
         elif operation == "conditional":  # its longest branch
             names = re.findall(r"(?:computation=|[{ ])%([\w.-]+)", line.split("), ")[1])
@@ -151,13 +150,19 @@ def main() -> None:
     """Parses the command line, compiles and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("platform", choices=[*TOPOLOGIES, "cpu"])
-    parser.add_argument("--algo", default="ppo2")
+    parser.add_argument("--algo", default="ppo2", choices=ALGORITHM_CONFIGS)
     parser.add_argument("--env", default="func:CartPole-v1")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
-    sets = [f"{key}={value}" for key, value in SIZE.items()] + options.set
+    names = [x.name for x in fields(ALGORITHM_CONFIGS[options.algo])]
+    sets = ["env.num_envs=64"]
+    if ALGORITHM_CONFIGS[options.algo].collects == "steps":
+        sets.append("rollout.num_steps=128")
+    sets += [f"algo.{name}=4" for name in FOUR if name in names] + options.set
     try:
         hlo = compiled(options.platform, options.algo, options.env, sets)
+    except PgcliError as error:
+        sys.exit(str(error))
     except (RuntimeError, NotImplementedError) as error:
         sys.exit(f"XLA cannot compile for {options.platform} here: {error}\n{__doc__}")
     loop = read(hlo)
