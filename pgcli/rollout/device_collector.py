@@ -43,6 +43,11 @@ def begin(
 ) -> DeviceEnvState:
     """N environments at the start of their first episodes. Consumes the key."""
     state, obs = jax.vmap(env.reset)(env_keys(key, num_envs))
+    # Weak types, such as of a literal 0, would be lost by the first rollout, and the
+    # next one would compile again.
+    state = jax.tree.map(
+        lambda x: x.astype(x.dtype) if jax.typeof(x).weak_type else x, state
+    )
     return DeviceEnvState(
         state, obs, jnp.ones(num_envs, bool), policy.initial_carry(num_envs)
     )

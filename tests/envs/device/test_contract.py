@@ -140,6 +140,15 @@ def test_device_env_does_not_depend_on_how_many_run_beside_it(env_id: str) -> No
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[:2], y), four, two)
 
 
+@every_env
+def test_a_first_state_has_the_types_of_later_ones(env_id: str) -> None:
+    env = make_device_env(EnvConfig(env_id))
+    idle = Policy(lambda key: (), lambda num_envs: (), lambda *args: ((), None, None))
+    first = jax.eval_shape(lambda key: begin(env, idle, key, 2), jax.random.key(0))
+    # a weak type would be gone after a rollout, and training would compile twice
+    assert not any(x.weak_type for x in jax.tree.leaves(first))
+
+
 def test_registered_limits_of_the_functional_environments() -> None:
     for env_id, limit in (("func:CartPole-v1", 500), ("func:Pendulum-v1", 200)):
         assert make_device_env(EnvConfig(env_id)).spec.max_episode_steps == limit
