@@ -24,7 +24,7 @@ class Steady:
     parameters = 0
     scores: Sequence[float] = (1.0,)
 
-    def __init__(self, config: Any, env: Any, mesh: Any = None) -> None:
+    def __init__(self, config: Any, env: Any, **_: Any) -> None:
         self.spec = env.spec
         self.iteration = 0
         self.steps = 0
