@@ -96,7 +96,7 @@ def _text(result: Mapping[str, Any]) -> str:
     )
     rated = table(rows, header=(where, "STEPS/S", "OF AN ITERATION"))
     limited = table(limits, header=("limits of this machine", "STEPS/S", "REACHED"))
-    said = f"{result['bottleneck']}; try: {result['advice']}"
+    said = f"{result['bottleneck']}\ntry: {result['advice']}"
     return f"{rated}\n\n{limited}\n\n{more}\n\n{said}"
 
 
