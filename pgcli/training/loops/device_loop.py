@@ -229,7 +229,7 @@ class DeviceLoop:
         )
         state = self._begin.eval_shape(blank, random_keys.key(0))
         self.parameters = require_memory(config, self.setup, state.run.learner.agent)
-        if ahead:
+        if ahead and self._chunk.may_prepare:
             self._prepare(config, state)
         self.restart(config)
 
@@ -326,7 +326,11 @@ class DeviceLoop:
 
     def restore(self, groups: Stored, where: str) -> str:
         """See `Loop.restore`: always `exact`."""
-        self._state = from_groups(self._state, groups, where)
+        before, self._state = self._state, from_groups(self._state, groups, where)
+        if self._mesh is not None and jax.process_count() == 1:
+            # split as programs that are compiled ahead expect it
+            places = jax.tree.map(lambda x: x.sharding, before)
+            self._state = jax.device_put(self._state, places)
         run = self._state.run
         self.iteration = int(run.iteration)
         self.steps = from_words(run.steps)

@@ -26,7 +26,12 @@ _COMPILER = ThreadPoolExecutor(1, "compiler", timing.ignore_this_thread)
 
 
 class Kept:
-    """A jitted function that can be compiled before it is called, and is kept."""
+    """A jitted function that can be compiled before it is called, and is kept.
+
+    Attributes:
+      may_prepare: whether it can be compiled before; on accelerators and with several
+        processes, it is compiled by its first call.
+    """
 
     def __init__(
         self, function: Run, name: str, described: Any, **options: Any
@@ -42,13 +47,16 @@ class Kept:
         """
         self._plain = jax.jit(function, keep_unused=True, **options)
         self._about = name, described, sorted(options.items())
-        keep = described is not None and on_cpu()
-        self._directory = store.directory() if keep else None
+        self.may_prepare = on_cpu() and jax.process_count() == 1
+        is_kept = described is not None and self.may_prepare
+        self._directory = store.directory() if is_kept else None
         self._stored: dict[Path, store.Stored | None] = {}
         self._programs: dict[Any, Future[Run]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """The result of the function."""
+        if not self.may_prepare:
+            return self._plain(*arguments)
         program = self.prepare(*arguments)
         if not program.done():
             with timing.waiting():
