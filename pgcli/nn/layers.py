@@ -76,8 +76,9 @@ def _orthonormal(
 def product(x: Array, kernel: Array) -> Array:
     """X·W for x [B, n] and W [n, m]; the gradient in W costs no more than the product.
 
-    That gradient is xᵀ·g. If XLA folds the transposition into the product, it does not
-    use its fast CPU kernels. Materialising xᵀ first avoids that.
+    That gradient is xᵀ·g. If XLA folds the transposition into the product of two
+    matrices, it does not use its fast CPU kernels. Materialising xᵀ first avoids that.
+    With m = 1 the product is one of a vector and a matrix, and the opposite is true.
     """
     return x @ kernel
 
@@ -87,6 +88,8 @@ def _product_tangent(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     (x, kernel), (dx, dkernel) = primals, tangents
+    if kernel.shape[1] == 1:
+        return product(x, kernel), dx @ kernel + x @ dkernel
     columns = jax.lax.optimization_barrier(x.T)  # type: ignore[no-untyped-call]
     along = jax.lax.dot_general(columns, dkernel, (((0,), (0,)), ((), ())))
     return product(x, kernel), dx @ kernel + along
