@@ -11,6 +11,7 @@ from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.nn.policy import Agent
 from pgcli.rollout.types import TRANSITION_SPECS
+from pgcli.training.backend.compilation import RUN_OFTEN
 from pgcli.training.state import RunState
 from pgcli.training.step import Knobs, Report, Setup, init_run, learn
 
@@ -47,7 +48,8 @@ def make_learner(
     init, step = partial(init_run, setup), partial(learn, setup)
     # a single device
     if mesh is None:
-        return jax.jit(init), jax.jit(step, donate_argnames="state")
+        learn_often = jax.jit(step, donate_argnames="state", compiler_options=RUN_OFTEN)
+        return jax.jit(init), learn_often
 
     # several: transitions are split along the environments, the rest is replicated
     everywhere = NamedSharding(mesh, EVERYWHERE)
@@ -58,6 +60,7 @@ def make_learner(
         donate_argnums=1,
         in_shardings=(everywhere, states, parts, everywhere, everywhere),
         out_shardings=(states, everywhere),
+        compiler_options=RUN_OFTEN,
     )
 
     def on_mesh(*arguments: Any) -> tuple[RunState, Report]:

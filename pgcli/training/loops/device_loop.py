@@ -21,6 +21,7 @@ from pgcli.nn.policy import Agent, Policy
 from pgcli.rollout.bounds import BoundsWarning, outside
 from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
+from pgcli.training.backend.compilation import RUN_OFTEN, RUN_ONCE, RUN_SELDOM
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.backend.sharding import placement
 from pgcli.training.evaluation.device import (
@@ -56,13 +57,6 @@ from pgcli.training.step import (
     structure,
 )
 from pgcli.training.stop_signals import never
-from pgcli.versions import compiler_options
-
-RUN_ONCE = compiler_options(xla_backend_optimization_level=0)
-"""Compiler options of programs that run once; they halve the time of compilation."""
-
-RUN_SELDOM = compiler_options(xla_backend_optimization_level=1)
-"""Compiler options of programs that run rarely; they save a quarter of the time."""
 
 MAX_CHUNK = 256
 """Largest number of iterations per call, whose reports are kept on the device."""
@@ -180,16 +174,17 @@ def _jit_training(
     `described` as of `Kept`.
     """
     init, chunk = partial(init_device, setup, env), partial(run_chunk, setup, env)
-    once, places = {"compiler_options": RUN_ONCE}, dict[str, Any]()
+    once: dict[str, Any] = {"compiler_options": RUN_ONCE}
+    often: dict[str, Any] = {"compiler_options": RUN_OFTEN, "donate_argnums": 1}
     if mesh is not None:
         everywhere = NamedSharding(mesh, EVERYWHERE)
         states = placement(mesh, jax.eval_shape(init, structure, random_keys.key(0)))
         once["out_shardings"] = states
-        places["in_shardings"] = (everywhere, states, *(everywhere,) * 4)
-        places["out_shardings"] = (states, everywhere, everywhere)
+        often["in_shardings"] = (everywhere, states, *(everywhere,) * 4)
+        often["out_shardings"] = (states, everywhere, everywhere)
     return (
         Kept(init, "initialisation", described, **once),
-        Kept(chunk, "training", described, donate_argnums=1, **places),
+        Kept(chunk, "training", described, **often),
     )
 
 

@@ -17,6 +17,7 @@ from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.errors import DivergedError, EnvironmentFailed
 from pgcli.rollout.bounds import BoundsWarning
+from pgcli.training.backend.compilation import RUN_OFTEN, RUN_ONCE, RUN_SELDOM
 from pgcli.training.backend.memory import require_memory
 from pgcli.training.evaluation.device import (
     Played,
@@ -30,8 +31,6 @@ from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, t
 from pgcli.training.loops.chunk_size import Pace
 from pgcli.training.loops.device_loop import (
     MAX_CHUNK,
-    RUN_ONCE,
-    RUN_SELDOM,
     from_groups,
     init_device,
     to_groups,
@@ -83,6 +82,7 @@ def _programs(
             (*pair, *pair, EVERYWHERE, EVERYWHERE, EVERYWHERE),
             (STACKED, STACKED_ROWS, STACKED, STACKED),
             donate_argnums=1,
+            compiler_options=RUN_OFTEN,
         ),
         program(play, pair, STACKED, compiler_options=RUN_SELDOM),
     )
