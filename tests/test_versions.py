@@ -83,6 +83,7 @@ def test_every_option_that_is_said_to_be_known_is_known_here(
         "xla_backend_optimization_level": 0,
         "xla_cpu_parallel_codegen_split_count": 1,
         "xla_cpu_use_fusion_emitters": False,
+        "xla_cpu_prefer_vector_width": 512,
     }
     assert values.keys() == versions.XLA_OPTIONS.keys()
     compiles = {k: v for k, v in values.items() if "host_platform" not in k}

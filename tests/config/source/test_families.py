@@ -84,14 +84,15 @@ def test_atari_preset_leaves_the_raw_game_possible() -> None:
 
 
 def test_every_preset_of_an_environment_has_its_family_below_it() -> None:
-    """Those of gymnax's Catch and of the playground stand alone."""
+    """Those of two tasks of gymnax and of the playground stand alone."""
     alone = {
         path.stem
         for path in presets.available()
         if path.parent.name in ALGORITHM_CONFIGS
         and families.find(resolve(file=path, flags={}, sets=[]).config.env.id) is None
     }
-    assert alone == {"gymnax-Catch-bsuite", "playground-CartpoleBalance"}
+    gymnax = {"gymnax-Catch-bsuite", "gymnax-MemoryChain-bsuite"}
+    assert alone == {*gymnax, "playground-CartpoleBalance"}
 
 
 def test_file_stands_on_the_preset_of_a_family(tmp_path: Path) -> None:
