@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from pgcli.arrays.fetch import fetch
 from pgcli.cache import shared
 from pgcli.config.schema import HostConfig, NetworkConfig
 from pgcli.envs.base import EnvSpec
@@ -68,7 +69,7 @@ class NumpyActor:
     def begin(self, agent: Agent) -> None:
         """See `Actor.begin`."""
         # copied to NumPy once per rollout, so that a step needs no JAX
-        params, stats = jax.device_get((agent.params, agent.obs_stats))
+        params, stats = fetch((agent.params, agent.obs_stats))
         self._forward = make_forward(params, stats, self._spec, self._network)
         self._sample = make_sampler(
             params.get("log_std"), self._spec.action, self._network

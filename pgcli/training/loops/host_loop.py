@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from pgcli.arrays.fetch import fetch
 from pgcli.cache import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
@@ -217,7 +218,8 @@ class HostLoop:
             self._note_bounds(self._collector.outside, self.iteration)
             if self._bounds.given:
                 self._collector.bounded = {}
-            rows.append(to_row(jax.device_get(report), self.iteration, self.spec))
+            report = fetch(report)
+            rows.append(to_row(report, self.iteration, self.spec))
             self.steps = from_words(report.steps)
         return rows
 
