@@ -68,7 +68,7 @@ class NumpyActor:
 
     def begin(self, agent: Agent) -> None:
         """See `Actor.begin`."""
-        # copied to NumPy once per rollout, so that a step needs no JAX
+        # NumPy arrays, once per rollout, so that a step needs no JAX
         params, stats = fetch((agent.params, agent.obs_stats))
         self._forward = make_forward(params, stats, self._spec, self._network)
         self._sample = make_sampler(

@@ -98,6 +98,7 @@ class Advisor:
         """Advice after an iteration of the run, or of one of its members."""
         member = metrics.get("member")
         first = self._first.setdefault(member, {})
+        # the first values of a member, for comparison
         if len(first) < 2:
             for key in ("entropy", "return_mean"):
                 if metrics.get(key) is not None:

@@ -58,6 +58,7 @@ def take_over(
     groups = loop.snapshot()
     ours = groups["agent"]
     members = (config.num_members,) if config.has_members else ()
+    # arrays that fit; with M members, ours are [M, …]
     copied = [
         name
         for name, array in ours.items()

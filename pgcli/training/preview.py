@@ -27,6 +27,7 @@ def preview(config: RunConfig) -> dict[str, Any]:
       PgcliError: as at the start of training.
     """
     require_packages(config.log.sinks)
+    # JAX starts as for training, so that devices and memory are the same
     accelerator = layout.start(config).accelerator
     spec = _spec(config)
     setup = make_setup(config, spec)

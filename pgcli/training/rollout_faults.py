@@ -96,6 +96,7 @@ def bad_parts(part: Space | None, x: Array, axes: int) -> Array:
 
     `part` is None for actions and rewards; `axes` is the number of batch axes.
     """
+    # batch axes, then all elements: [*B, D]
     flat = x.reshape(*x.shape[:axes], -1)
     if part is None or isinstance(part, Box):
         is_float = jnp.issubdtype(x.dtype, jnp.floating)

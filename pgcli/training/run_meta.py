@@ -61,6 +61,7 @@ def _adapter() -> TypeAdapter[_RunMeta]:
 def check_meta(stored: Checkpoint) -> None:
     """Raises a CheckpointError for metadata that pgcli does not write."""
     try:
+        # as JSON: lists of Python are no tuples in strict mode
         _adapter().validate_json(json.dumps(stored.meta))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]

@@ -69,6 +69,7 @@ class Session:
         if self._resumed is not None:
             self._first_step = self._resumed.step
             self._evaluation_due = self._resumed.evaluation_due
+            # time before the checkpoint counts towards `max_seconds`
             seconds = json_files.last_row(self._run.timing_jsonl).get("run_seconds")
             self._seconds_before = seconds if isinstance(seconds, float) else 0.0
 
@@ -138,6 +139,7 @@ class Session:
         """The stop that was reached, but whose result has not been written."""
         best = self._checkpoints.best
         if self._run.read_result() is not None:
+            # scores from before the result do not stop the run again
             self._stops.continue_after_result()
             best = None
         return self._stops.reached(best[1] if best else None, self._seconds)

@@ -56,6 +56,7 @@ def look(config: RunConfig) -> tuple[str, Mapping[str, Any]]:
     spec = device_spec(config) if config.env.on_device else host_spec(config)
     kind = kind_of(spec.obs)
     values = {**BY_KIND[kind], **by_part(spec.obs)}
+    # a policy with steps of its own shares no layers with the critic
     if config.algo.separate_policy_step:
         values.pop("network.shared", None)
     return kind, values

@@ -127,11 +127,13 @@ class StopFlag:
         It reads signals from `wakeup`: their handler runs in the main thread only.
         """
         while not self._over.wait(_POLL_SECONDS):
+            # bytes from the pipe are the numbers of signals
             if self._seen is None:
                 with contextlib.suppress(BlockingIOError):
                     stops = [n for n in os.read(wakeup, 64) if n in _STOPS]
                     self._seen = (time.monotonic(), _code(stops[0])) if stops else None
                 continue
+            # no safe point was reached in time
             if time.monotonic() - self._seen[0] >= LIMIT_SECONDS:
                 call = CALLS.get(thread)
                 reason = "it was in the middle of a computation; "
@@ -139,6 +141,7 @@ class StopFlag:
                     reason = f"no answer from {call.whereabouts()}; "
                 reporter.abandon(self.interrupted(reason))
                 return
+            # the handler runs again, and ends the call of an environment
             if self._is_impatient() and thread in CALLS:
                 with self._lock:
                     if not self._over.is_set():
@@ -157,6 +160,7 @@ def stop_on_signal(reporter: Reporter | None = None) -> Iterator[StopFlag]:
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
+    # handlers run in the main thread only; the watchdog reads the pipe
     before = {number: signal.signal(number, flag._request) for number in _STOPS}
     ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     wakeup = signal.set_wakeup_fd(ends[1], warn_on_full_buffer=False)
@@ -168,6 +172,7 @@ def stop_on_signal(reporter: Reporter | None = None) -> Iterator[StopFlag]:
     except Abandoned:
         raise flag.interrupted() from None
     finally:
+        # the watchdog ends before the handlers are removed
         flag.end()
         signal.set_wakeup_fd(wakeup)
         watchdog.join()

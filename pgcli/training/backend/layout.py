@@ -79,6 +79,7 @@ class Backend(NamedTuple):
 
 def on_cpu(config: RunConfig, recorded: Mapping[str, Any]) -> tuple[Layout, int]:
     """(layout, threads) of a run on the CPU, which are chosen before JAX starts."""
+    # a resumed run uses its recorded threads, and at most its recorded devices
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
     large = minibatch_size(config) >= SMALL_MINIBATCH
@@ -154,6 +155,7 @@ def _start_together(
                 help="lower --devices to a multiple of the number of processes, or "
                 "leave it out to take what there is",
             )
+    # the largest number per process that splits the rows evenly
     each = next(n for n in range(most, 0, -1) if rows % (processes * n) == 0)
     used = dataclasses.replace(started, devices=processes * each, processes=processes)
     devices = [

@@ -61,6 +61,7 @@ def require_memory(config: RunConfig, setup: Setup, agent: Agent | None = None) 
 
 def available() -> float:
     """Memory of all devices in bytes; on the CPU, that of the machine or container."""
+    # only accelerators report a limit
     stats = [device.memory_stats() for device in jax.local_devices()]
     limits = [each["bytes_limit"] for each in stats if each and "bytes_limit" in each]
     if limits:

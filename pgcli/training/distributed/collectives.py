@@ -89,6 +89,7 @@ def muted_stdout() -> Iterator[None]:
         except OSError:  # closed: nothing to discard
             yield
             return
+        # callbacks run in reverse: stdout is restored, then the copies are closed
         for descriptor in (saved, nowhere):
             stack.callback(os.close, descriptor)
         stack.callback(os.dup2, saved, 1)

@@ -59,10 +59,12 @@ def join(
                 f"{processes.host} is not the name of a machine: {error.strerror}"
             ) from None
         except OSError as error:
+            # process 0 may start later than this one
             reason = error.strerror or str(error)
             time.sleep(_RETRY_SECONDS)
             continue
         try:
+            # the answer to a greeting is `welcome` or `refused`
             write_message(sock, "hello", **hello(processes, config))
             kind, data = read_message(sock)
         except (OSError, ValueError) as error:

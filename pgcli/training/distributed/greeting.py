@@ -47,6 +47,7 @@ def refusal(
             f"of {expected}",
             help="N of --process I/N must be the same for all",
         )
+    # results depend on the versions
     ours, theirs = versions.recorded(), hello["versions"]
     differing = [
         f"{name} {theirs.get(name, 'missing')} there and {version} here"
@@ -59,6 +60,7 @@ def refusal(
             + ", ".join(differing),
             help="install the same versions on all machines",
         )
+    # `resume` takes the configuration from the run: its processes send none
     if (config is None) != (hello["config"] is None):
         return UsageError(
             f"process {index} was started with another command than process 0",

@@ -92,6 +92,7 @@ class Leader:
           Interrupted: a signal requested a stop.
         """
         start, said = time.monotonic(), False
+        # a refusal ends the run even if all have joined meanwhile
         while (missing := set(range(1, self.count)) - self.links.keys()) or (
             self._refusal is not None
         ):
@@ -140,6 +141,7 @@ class Leader:
             if kind == "failed":
                 if self._stop.code is not None:  # a signal to all ended it
                     raise Abandoned
+                # it may have failed because another process is lost
                 if data["exit_code"] == ExitCode.UNEXPECTED:
                     self._wait_for_loss()
                 raise to_error(data, f"process {index}: ")
@@ -164,15 +166,18 @@ class Leader:
             replies.append(self.receive())
             return replies[0]
 
+        # the others begin first, because a collective in the block waits for them
         self._send(kind, {i: {**data, **(each or {}).get(i, {})} for i in self.links})
         self._busy = True
         try:
             yield receive
+            # the failure of another process is raised even if its reply is not needed
             if not replies:
                 receive()
         except PgcliError:
             raise
         except Exception:
+            # errors of JAX do not name the process that is lost
             self._wait_for_loss()
             raise
         finally:

@@ -88,6 +88,7 @@ class Link:
         self._sending = threading.Lock()
         self._reason, self._lost_at = "", 0.0
         self._closed = threading.Event()
+        # every command waits for a reply, so small messages are sent at once
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(SILENCE_SECONDS)
         for job in (self._read_messages, self._send_beats):
@@ -132,6 +133,7 @@ class Link:
                 idle()
                 continue
             if message is None:
+                # later calls raise the error too
                 self._messages.put(None)
                 raise self.error()
             return message

@@ -70,6 +70,7 @@ def from_flags(
 
 def check(config: RunConfig, count: int) -> None:
     """Raises a UsageError if a run cannot be split over `count` processes."""
+    # members: at least one for each process
     if config.has_members:
         if count > config.num_members:
             raise UsageError(
@@ -77,6 +78,7 @@ def check(config: RunConfig, count: int) -> None:
                 help="start one process per member at most",
             )
         return
+    # host environments: at least one for each process
     if not config.env.on_device:
         if count > config.env.num_envs:
             raise UsageError(
@@ -91,6 +93,7 @@ def check(config: RunConfig, count: int) -> None:
             "split over processes",
             help="use another algorithm, or share out several seeds (--seeds N)",
         )
+    # one run on devices: the same number of rows for each process
     rows = config.parallel.shards or default_shards(config)
     if rows % count:
         raise UsageError(

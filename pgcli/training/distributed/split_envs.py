@@ -81,11 +81,13 @@ class SplitEnv:
                 "lives": slot.life_lost is not None,
             }
 
+        # this process steps its part while the others step theirs
         each = {i: of(part) for i, part in self._others.items()}
         with self._leader.together("env_step", each) as replies:
             own, mine = of(self._first), _part(slot, self._first)
             finals = self._own.step(own["action"], mine, own["active"])
             for i, reply in self._receive(replies).items():
+                # rows of arrays [N, …]; final observations are numbered within a part
                 part = self._others[i]
                 for array, values in zip(slot, reply["slot"], strict=True):
                     if array is not None:
@@ -138,6 +140,7 @@ def make_split_envs(config: RunConfig, episode_set: int, leader: Leader) -> Host
         except BaseException:
             own.close()
             raise
+    # the same spaces everywhere, and either all or none store their states
     spec, resumable = encode(spec_to_json(own.spec)), isinstance(own, Resumable)
     for i, reply in received.items():
         if encode(reply["spec"]) != spec or reply["resumable"] != resumable:

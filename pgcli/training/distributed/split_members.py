@@ -70,6 +70,7 @@ class PartWorker:
             try:
                 rows = loop.advance(until, seconds, self.stop)
             except (DivergedError, EnvironmentFailed):
+                # a part without active members does not end the run
                 if self._is_active():
                     raise
         return {"rows": rows, **self._report()}
@@ -131,6 +132,7 @@ class SplitMembers(Members):
         self._own.stop = stop
         replies = self._all("advance", until=until, seconds=seconds, limit=limit)
         self._pace.end(self.iteration - before)
+        # numbers in the whole run; on the device, rows are ordered by iteration
         rows = []
         for part, reply in zip(self._parts, replies, strict=True):
             for row in reply["rows"]:
@@ -153,6 +155,7 @@ class SplitMembers(Members):
         with self._leader.together("snapshot") as replies:
             each = [self._own.loop.snapshot()]
             each += [reply["groups"] for reply in replies().values()]
+        # arrays [M, …]; those of host environments have the member in their names
         groups: Groups = {
             group: {
                 name: np.concatenate([x[group][name] for x in each]) for name in arrays
@@ -197,6 +200,7 @@ class SplitMembers(Members):
 
     def _all(self, command: str, **data: Any) -> list[dict[str, Any]]:
         """The replies of all processes, in order, after their states are merged."""
+        # divergences of each part, some of which only process 0 has noticed
         gone = self.diverged
         own, *others = (
             {"diverged": {str(m - p.start): gone[m] for m in p if m in gone}}
@@ -211,6 +215,7 @@ class SplitMembers(Members):
 
     def _merge(self, replies: list[dict[str, Any]]) -> None:
         """Takes over counters, messages and divergences of all processes."""
+        # all counters first: `retire` raises an error if no member is left
         for part, reply in zip(self._parts, replies, strict=True):
             self.iterations[part.start : part.stop] = reply["iterations"]
             self.member_steps[part.start : part.stop] = reply["member_steps"]

@@ -45,6 +45,7 @@ def leading_loop(
     start: dict[str, Any] = {"recorded": recorded, "port": port}
     loop: Loop
     with ExitStack() as stack:
+        # all processes start JAX at the same time, since `collectives` connects them
         with leader.together("prepare", config=to_mapping(config), **start):
             if config.has_members:
                 part, used = _part(config, recorded, leader.processes)
@@ -55,6 +56,7 @@ def leading_loop(
             else:
                 backend = layout.start(config, recorded)
                 used = backend.accelerator
+        # host environments are made by a separate command, after `prepare`
         tracker: Tracker = RunTracker()
         if config.has_members:
             loop = members = SplitMembers(config, part, leader)
@@ -106,6 +108,7 @@ def follow(
         def prepare(config: RunConfig, data: Mapping[str, Any]) -> Commands:
             stack.enter_context(memory_errors())
             recorded = data["recorded"]
+            # the same cases as in `leading_loop`
             if config.has_members:
                 part, _ = _part(config, recorded, processes)
                 stack.enter_context(contextlib.closing(part))

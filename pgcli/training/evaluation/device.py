@@ -93,6 +93,7 @@ def begin_episodes(
     begin_key, _ = jax.random.split(key)
     first = begin(env, policy, begin_key, episodes)
     zero, none = jnp.zeros(episodes), jnp.zeros(episodes, bool)
+    # an episode is over at once if its first observation cannot be used
     fault = _faults(env.spec.obs, zero, zero, first.obs, none)
     return Playing(
         now=first,
@@ -269,6 +270,7 @@ def _hashes(obs: Any) -> Array:
         flat = leaf.reshape(leaf.shape[0], -1)
         if jnp.issubdtype(flat.dtype, jnp.floating):
             flat = jax.lax.bitcast_convert_type(flat.astype(jnp.float32), jnp.uint32)
+        # odd weights lose no bits modulo 2³², and differ by position
         weights = (2 * jnp.arange(flat.shape[1], dtype=jnp.uint32) + 1) * _HASH
         part = jnp.sum(
             flat.astype(jnp.uint32) * weights[None], axis=1, dtype=jnp.uint32
@@ -289,6 +291,7 @@ def in_waves(
         if stop(wave * size):
             raise EvaluationStopped
         parts.append(play(wave))
+    # along the axis of episodes; the last wave may have too many
     joined = (np.concatenate(x, axis=-1) for x in zip(*parts, strict=True))
     return Played(*(x[..., :episodes] for x in joined))
 

@@ -206,6 +206,7 @@ def _environment(
 ) -> EnvConfig:
     """The environment of the training, or another id, with other values."""
     env = subject.env
+    # another id: only wrappers, parts and mask are those of the training
     if env_id is not None and env_id != env.id:
         other = EnvConfig(env_id)
         wraps = not other.on_device and other.backend != "envpool"

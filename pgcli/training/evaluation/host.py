@@ -113,12 +113,14 @@ class HostEvaluator:
         while (played < quota).any():
             if stop(done):
                 raise EvaluationStopped
+            # act and step in all N environments, also in those that are done
             now, after = slots[step % 2], slots[1 - step % 2]
             carry, action = self._act(
                 agent, carry, now.obs, now.start, self._fold(key, np.uint32(step))
             )
             after.real[:] = True
             action = jax.tree.map(np.asarray, action)
+            # no environment receives an action that is not finite
             if not all_finite(action):
                 leaves = jax.tree.leaves(action)
                 bad = next(x for x in leaves if not all_finite(x))

@@ -137,6 +137,7 @@ class EvaluationEnvs:
             self._env = env = self._make([0])
             slot, generator = empty_slot(env), np.random.default_rng(0)
             env.reset(slot.obs)
+            # if steps are slow, the search ends without an answer
             for _ in range(LONGEST - 1):
                 mask = split_mask(env.spec.obs, slot.obs)[1]
                 env.step(random_action(env.spec.action, (1,), generator, mask), slot)

@@ -148,17 +148,20 @@ def _with_mask(spec: EnvSpec, obs: Any, mask: Any) -> Any:
         if mask is not None:
             raise ValueError("the policy was trained without action masks")
         return obs
+    # parts of the observation; a single one may be passed without its name
     rest = [name for name in spec.obs if name != key]
     parts: dict[str, Any] = {rest[0]: obs}
     if isinstance(obs, Mapping):
         parts = dict(obs)
     elif isinstance(obs, tuple):
         parts = by_part(obs)
+    # the argument, or else the part of the observation
     own = parts.pop(key, None)
     mask = own if mask is None else mask
     if mask is None:
         raise ValueError("the policy needs the valid actions: policy(obs, mask)")
     parts = by_part(parts)
+    # a mask [L], or one for each row of a batch: [N, L]
     batched = rest[0] in parts and _batch(spec.obs[rest[0]], parts[rest[0]])
     try:
         rows = [flat_mask(spec.action, row) for row in (mask if batched else [mask])]

@@ -176,6 +176,7 @@ def _jit_training(
     init, chunk = partial(init_device, setup, env), partial(run_chunk, setup, env)
     once: dict[str, Any] = {"compiler_options": RUN_ONCE}
     often: dict[str, Any] = {"compiler_options": RUN_OFTEN, "donate_argnums": 1}
+    # the state goes by `placement`; everything else is on every device
     if mesh is not None:
         everywhere = NamedSharding(mesh, EVERYWHERE)
         states = placement(mesh, jax.eval_shape(init, structure, random_keys.key(0)))
@@ -209,10 +210,10 @@ class DeviceLoop:
         split over the devices of `mesh`. Programs are compiled by their first calls, or
         `ahead` of them from now on, in another thread.
         """
-        # periodic and final evaluation: waves of `eval.episodes`
         self._mesh = mesh
         self.spec = env.spec
         self.setup = make_setup(config, env.spec, policy)
+        # periodic and final evaluation: waves of `eval.episodes`
         self._eval_envs = config.eval.episodes
         described = None if policy or mesh else description(config, env)
         self._evaluate = shared(
@@ -222,6 +223,7 @@ class DeviceLoop:
         self._begin, self._chunk = shared(
             _jit_training, self.setup, env, mesh, blank, described
         )
+        # shapes only: the memory is checked before the state is made
         state = self._begin.eval_shape(blank, random_keys.key(0))
         self.parameters = require_memory(config, self.setup, state.run.learner.agent)
         if ahead and self._chunk.may_prepare:

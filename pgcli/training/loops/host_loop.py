@@ -68,6 +68,7 @@ def make_collector(
     """
     policy, num_steps = setup.policy, setup.num_steps
     if setup.algorithm.collects == "episodes":
+        # a column is one episode: every round adds one of each environment
         rounds = setup.columns // env.num_envs
         return EpisodeCollector(env, policy, rounds, num_steps, actor)
     return HostCollector(
@@ -325,6 +326,7 @@ class HostLoop:
     ) -> None:
         """Restores environments and collector, or raises `NotRestoredError`."""
         stored = host_env_checkpoint.StoredEnv(group, where)
+        # environments that were stepped, or have other seeds, are made again
         if self._collector is not None or stored.episode_set != self._episode_set:
             self._replace_env(stored.episode_set)
         if not stored.begun:

@@ -62,6 +62,7 @@ def _programs(
     ) -> Callable[..., Any]:
         if mesh is None:
             return jax.jit(function, **options)
+        # local programs need no communication: the loop of each device ends by itself
         local = jax.shard_map(
             function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
         )
@@ -194,7 +195,7 @@ class DeviceMembers(Members):
             agents = self._states.run.learner.agent
             return self._evaluate(agents, self._keys(role, wave))
 
-        # for all places
+        # for all places, padding included
         played = in_waves(play, episodes, self._eval_envs, stop)
 
         def of_member(member: Member) -> Episodes:

@@ -41,7 +41,7 @@ def run_members(
       of which the first `counts` [M] rows are filled. A member's report in a row is
       valid if the member ran.
     """
-    # one iteration of all members, in groups that fit the cache
+    # one iteration of all members; on a CPU in groups that fit its cache
     one = jax.jit(partial(iterate, setup, env, budget=budget))
     samples = setup.columns * setup.num_steps
     samples //= knobs.hyper.algo.num_minibatches

@@ -120,6 +120,7 @@ class MembersTracker:
                 {**member.label, "train_return_mean": training}
                 | {"eval": known, "diverged": why}
             )
+            # a diverged member has no score, but its last training return is listed
             score = known["return_mean"] if known else None
             training = None if why else training
             scores.append(Score(member.values, score, training, bool(why)))

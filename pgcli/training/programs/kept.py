@@ -58,6 +58,7 @@ class Kept:
         if not self.may_prepare:
             return self._plain(*arguments)
         program = self.prepare(*arguments)
+        # waiting counts as compilation; an error is raised by `result`
         if not program.done():
             with timing.waiting():
                 program.exception()
@@ -103,6 +104,7 @@ def _load(stored: store.Stored, otherwise: Run) -> Run:
     try:
         run = versions.load_executable(stored.executable)
     except versions.NOT_KEPT:
+        # it cannot be loaded: the first call compiles it
         return otherwise
     return _of_trees(run, stored.result)
 
@@ -124,6 +126,7 @@ def _of_trees(run: Run, result: Any) -> Run:
     keys = [is_key(leaf) for leaf in leaves]
 
     def call(*arguments: Any) -> Any:
+        # executables take and return flat lists of arrays, random keys as words
         arrays = jax.device_put([_words(x) for x in jax.tree.leaves(arguments)])
         outputs = [
             random_keys.as_keys(x) if key else x

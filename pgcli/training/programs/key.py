@@ -56,6 +56,7 @@ def program_key(about: tuple[Any, ...], arguments: tuple[Any, ...]) -> str:
       arguments: its arguments, of which the shapes and the structure count.
     """
     leaves, tree = jax.tree.flatten(arguments)
+    # weak types are part of a program: they decide its promotions
     shapes = [(str(aval), aval.weak_type) for aval in map(jax.typeof, leaves)]
     settings = sorted(jax.config.values.items())
     variables = [os.environ.get(name) for name in VARIABLES]

@@ -54,6 +54,7 @@ def to_json(result: Any) -> Any:
         return {"dict": {name: to_json(x) for name, x in result.items()}}
     if kind is tuple:
         return {"tuple": [to_json(x) for x in result]}
+    # by identity, since another class may have the same name
     if kind is TYPES.get(kind.__name__):
         names = getattr(result, "_fields", None) or result.__dataclass_fields__
         return {kind.__name__: {x: to_json(getattr(result, x)) for x in names}}

@@ -46,6 +46,7 @@ def read(path: Path) -> Stored | None:
         stored = path.read_bytes()
     except OSError:
         return None
+    # the digest, the shapes as a line of JSON, the compressed program
     digest, content = stored[:DIGEST], stored[DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         return None
