@@ -1,4 +1,4 @@
-"""Keys of traced programs: everything that can change one is part of its key."""
+"""Keys of compiled programs: everything that can change one is part of its key."""
 
 import contextlib
 import functools
