@@ -115,7 +115,8 @@ def page() -> Iterator[Page]:
     assert name is not None
     to_browser, write = os.pipe()
     read, from_browser = os.pipe()
-    with tempfile.TemporaryDirectory() as profile:
+    # Chromium may still write to its profile while it ends
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-ISc", CONNECT, str(to_browser), str(from_browser)),
