@@ -15,7 +15,7 @@ PANELS = {
     "device, 64 × 128, two CPU devices": "gymnax:CartPole-v1, 64 environments",
     "host HalfCheetah-v5, 1 × 2048, 10 × 32": "HalfCheetah-v5, 1 environment",
     "host CartPole, 4 × 128, 4 × 4": "Gymnasium's CartPole-v1, 4 environments",
-    "host Pong, 8 × 128, 4 × 4, Nature CNN": "ALE/Pong-v5, 8 environments, Nature CNN",
+    "host LunarLander-v3, 16 × 1024, 4 × 256": "LunarLander-v3, 16 environments",
 }
 """Row of the table under Speed: title of its panel."""
 
@@ -63,7 +63,5 @@ def test_chart_is_that_of_the_page() -> None:
 def test_rates_are_read_with_every_peer() -> None:
     row = "device, 64 × 128, two CPU devices"
     assert list(rates(row)) == ["pgcli", "PureJaxRL", "Rejax"]
-    assert list(rates("host Pong, 8 × 128, 4 × 4, Nature CNN")) == [
-        "pgcli",
-        "CleanRL with EnvPool",
-    ]
+    row = "host LunarLander-v3, 16 × 1024, 4 × 256"
+    assert list(rates(row)) == ["pgcli", "SBX", "SB3"]
