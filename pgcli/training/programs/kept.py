@@ -69,6 +69,10 @@ class Kept:
         stored = self._read(self._path(arguments))
         return stored.result if stored else jax.eval_shape(self._plain, *arguments)
 
+    def lower(self, *arguments: Any) -> Any:
+        """The lowered program, to be compiled by the caller; it is not kept."""
+        return self._plain.lower(*arguments)
+
     def prepare(self, *arguments: Any) -> "Future[Run]":
         """The program, which is traced here and compiled or loaded in a thread.
 
@@ -83,7 +87,7 @@ class Kept:
             self._programs[shapes] = (
                 _COMPILER.submit(_load, stored, self._plain)
                 if stored
-                else _COMPILER.submit(_compile, self._plain.lower(*arguments), path)
+                else _COMPILER.submit(_compile, self.lower(*arguments), path)
             )
         return self._programs[shapes]
 

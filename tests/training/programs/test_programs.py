@@ -171,6 +171,11 @@ def test_program_of_an_earlier_process_is_not_traced(files: Path) -> None:
     assert len(list(files.iterdir())) == 1
 
 
+def test_kept_program_can_be_compiled_by_its_caller() -> None:
+    lowered = Kept(double, "p", None).lower(TWO)  # as a run on several processes does
+    assert float(lowered.compile()(TWO)) == 4
+
+
 def test_prepared_program_is_called_with_the_arguments(files: Path) -> None:
     program = Kept(double, "p", ())
     program.prepare(jax.ShapeDtypeStruct((), np.float32))
