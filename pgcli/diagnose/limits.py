@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS, per_device
 from pgcli.arrays.shapes import Array
@@ -27,6 +27,9 @@ from pgcli.training.step import Knobs, Setup, init_run, learn
 
 SAMPLE = 1e8
 """Arithmetic of one measured call, a few milliseconds on a core."""
+
+FEW = 4
+"""Least number of evaluations in a call."""
 
 SMALL = 0.03
 """Share of all arithmetic below which an operation is not measured."""
@@ -92,7 +95,7 @@ def _sample(parts: list[Operation], mesh: Mesh | None) -> Callable[[], int] | No
     total = sum(each.work for each in parts)
     chosen = [each for each in parts if each.work > SMALL * total]
     # evaluations per call
-    plan = [(e.equation, max(1, round(e.times * SAMPLE / total))) for e in chosen]
+    plan = [(e.equation, max(FEW, round(e.times * SAMPLE / total))) for e in chosen]
     if not plan:
         return None
     devices = mesh.size if mesh else 1
@@ -109,10 +112,14 @@ def _sample(parts: list[Operation], mesh: Mesh | None) -> Callable[[], int] | No
 
     with in_mesh(mesh):
         spread = jax.jit(per_device(evaluate, in_specs=(EVERYWHERE,), out_specs=ROWS))
+        # once: passing arrays of NumPy takes longer than wide products
+        there = jax.device_put(
+            operands, NamedSharding(mesh, EVERYWHERE) if mesh else None
+        )
 
     def call() -> int:
         with in_mesh(mesh):
-            jax.block_until_ready(spread(operands))  # type: ignore[no-untyped-call]
+            jax.block_until_ready(spread(there))  # type: ignore[no-untyped-call]
         return done
 
     return call
@@ -120,21 +127,22 @@ def _sample(parts: list[Operation], mesh: Mesh | None) -> Callable[[], int] | No
 
 def _repeat(equation: Any, times: int, operands: list[Array]) -> Array:
     """One value of an operation after several evaluations."""
-    # its smallest operand depends on the result before, so that none can be left out
-    floats = (
+    first: Any = next(
         i for i, x in enumerate(operands) if jnp.issubdtype(x.dtype, jnp.floating)
     )
-    change = min(floats, key=lambda i: operands[i].size)
 
-    def step(_: Array, before: Array) -> Array:
-        inputs = [*operands]
-        inputs[change] += before.ravel()[0].astype(inputs[change].dtype) * 1e-30
-        return _evaluate(equation, inputs)
+    def step(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        # one number depends on the result before, so that none can be left out
+        changed, before = carry
+        number = before[(0,) * before.ndim].astype(changed.dtype) * 1e-30
+        changed = changed.at[(0,) * changed.ndim].set(number)
+        inputs = [*operands[:first], changed, *operands[first + 1 :]]
+        return changed, _evaluate(equation, inputs)
 
     out: Any = jax.eval_shape(partial(_evaluate, equation), operands)
-    last: Array = jax.lax.fori_loop(0, times, step, jnp.zeros(out.shape, out.dtype))
-    value: Array = last.ravel()[0].astype(jnp.float32)
-    return value
+    carry = operands[first], jnp.zeros(out.shape, out.dtype)
+    last: Array = jax.lax.fori_loop(0, times, step, carry)[1]
+    return last[(0,) * last.ndim].astype(jnp.float32)
 
 
 def _evaluate(equation: Any, inputs: list[Array]) -> Array:
