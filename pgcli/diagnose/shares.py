@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pgcli.config.layout import minibatch_size
 from pgcli.config.schema import RunConfig
-from pgcli.training.backend.layout import SMALL_MINIBATCH
+from pgcli.training.backend.layout import worthwhile_minibatch
 
 
 def split(rates: Mapping[str, float]) -> dict[str, float]:
@@ -56,8 +56,9 @@ def advice(shares: Mapping[str, float], config: RunConfig, helpers: str) -> str:
         return more
     if name == "rest":
         return f"{more}; `top` shows whether other processes use the cores"
-    if minibatch_size(config) < SMALL_MINIBATCH:
-        return f"minibatches of at least {SMALL_MINIBATCH} samples, for all cores"
+    enough = worthwhile_minibatch(config)
+    if minibatch_size(config) < enough:
+        return f"minibatches of at least {enough:,} samples, for all cores"
     return "fewer algo.num_epochs, a smaller network.hidden"
 
 

@@ -10,16 +10,25 @@ from jax.sharding import Mesh
 
 from pgcli import versions
 from pgcli.arrays.device_mesh import DATA, SEED
-from pgcli.config.layout import default_shards, devices_in_use, minibatch_size
+from pgcli.config.layout import (
+    default_shards,
+    devices_in_use,
+    hidden_weights,
+    minibatch_size,
+)
 from pgcli.config.schema import RunConfig
 from pgcli.errors import AcceleratorError
 from pgcli.training.backend import accelerator
 
-SMALL_MINIBATCH = 512
-"""Samples below which the communication of two CPU devices costs more than it gains."""
+SMALL_UPDATE = 12_000_000
+"""Samples of a minibatch × weights of the hidden layers below which the communication
+of two CPU devices costs more than it gains."""
 
 MANY_THREADS = {"nature_cnn", "impala_cnn"}
 """Networks with products large enough for all cores, for any size of minibatch."""
+
+MANY_IMAGES = 512
+"""Images of a minibatch from which they are split over the devices."""
 
 
 class Layout(NamedTuple):
@@ -32,6 +41,18 @@ class Layout(NamedTuple):
     def devices(self) -> int:
         """Number of devices used."""
         return self.seed * self.data
+
+
+def worthwhile_minibatch(config: RunConfig) -> int:
+    """Samples of a minibatch from which several cores are faster than one."""
+    if _many_threads(config):
+        return MANY_IMAGES
+    return -(-SMALL_UPDATE // max(1, hidden_weights(config.network)))
+
+
+def _many_threads(config: RunConfig) -> bool:
+    network = config.network
+    return bool(MANY_THREADS & {network.torso, *network.encoders.values()})
 
 
 def cores() -> int:
@@ -56,7 +77,7 @@ def choose(config: RunConfig, available: int, *, on_cpu: bool) -> Layout:
     used = devices_in_use(config, min(requested or available, available))
     if config.has_members:
         return Layout(used, 1)
-    large = minibatch_size(config) >= SMALL_MINIBATCH
+    large = minibatch_size(config) >= worthwhile_minibatch(config)
     worthwhile = large if on_cpu else device
     return Layout(1, used if requested is not None or worthwhile else 1)
 
@@ -82,10 +103,9 @@ def on_cpu(config: RunConfig, recorded: Mapping[str, Any]) -> tuple[Layout, int]
     # a resumed run uses its recorded threads, and at most its recorded devices
     limit = int(recorded.get("devices", 1)) if recorded else cores()
     layout = choose(config, max(1, min(cores(), limit)), on_cpu=True)
-    large = minibatch_size(config) >= SMALL_MINIBATCH
-    network = config.network
-    large = large or bool(MANY_THREADS & {network.torso, *network.encoders.values()})
-    threads = cores() if large or layout.devices > 1 else 1
+    large = minibatch_size(config) >= worthwhile_minibatch(config)
+    large = large or _many_threads(config) or layout.devices > 1
+    threads = cores() if large else 1
     return layout, int(recorded.get("cpu_threads", threads))
 
 

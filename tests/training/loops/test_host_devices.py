@@ -125,7 +125,8 @@ def test_host_learner_on_two_devices_resumes_with_the_same_bytes() -> None:
 
 
 def test_layout_splits_host_batches_that_are_worth_it() -> None:
-    large = config("CartPole-v1", "env.num_envs=64", "rollout.num_steps=128")
+    wide = "network.hidden=[64,64]"
+    large = config("CartPole-v1", "env.num_envs=64", "rollout.num_steps=128", wide)
     assert choose(large, 2, on_cpu=True) == Layout(1, 2)
     assert choose(large, 2, on_cpu=False) == Layout(1, 1)  # host environments feed one
     assert choose(config("CartPole-v1"), 2, on_cpu=True) == Layout(1, 1)

@@ -283,7 +283,8 @@ def test_two_devices_resume_byte_for_byte() -> None:
 
 
 def test_layout_gives_devices_to_seeds_before_the_batch() -> None:
-    large = config(ENV, "env.num_envs=64", "rollout.num_steps=128")
+    wide = "network.hidden=[64,64]"
+    large = config(ENV, "env.num_envs=64", "rollout.num_steps=128", wide)
     small = config(ENV)
     assert choose(large, 2, on_cpu=True) == Layout(1, 2)
     assert choose(large, 3, on_cpu=True) == Layout(1, 2)  # 8 rows: 1, 2, 4 or 8
@@ -333,3 +334,25 @@ def test_members_in_groups_may_have_outputs_of_size_zero() -> None:
     doubled, empty = in_groups(one, 2)(jnp.arange(5.0))
     assert doubled.tolist() == [0, 2, 4, 6, 8]
     assert empty.shape == (5, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "devices"),
+    [
+        # 512 samples × 2 · 2 · 64² weights are 8.4 million
+        (("env.num_envs=16",), 1),
+        (("env.num_envs=32",), 2),
+        (("env.num_envs=16", "network.hidden=[128,128]"), 2),
+        (("env.num_envs=64", "network.hidden=[32,32]"), 1),
+        (("env.num_envs=128", "network.hidden=[32,32]"), 2),
+        (("env.num_envs=16", "network.memory=gru"), 2),
+        (("env.num_envs=32", "network.shared=true"), 1),
+        (("env.num_envs=64", "network.hidden=[]"), 1),
+    ],
+)
+def test_layout_splits_batches_by_their_arithmetic(
+    settings: tuple[str, ...], devices: int
+) -> None:
+    usual = "rollout.num_steps=128", "algo.num_minibatches=4", "network.hidden=[64,64]"
+    cfg = config(ENV, *usual, *settings)
+    assert choose(cfg, 2, on_cpu=True) == Layout(1, devices)
