@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,23 @@ def find_devices(requested: str = "auto") -> list[jax.Device]:
     Raises:
       AcceleratorError: it is not available.
     """
+    log = logging.getLogger("jax._src.xla_bridge")
+    log.addFilter(_in_one_line)
     try:
         return list(jax.devices(None if requested == "auto" else requested))
     except (RuntimeError, AssertionError) as error:  # no plugin for JAX_PLATFORMS
         raise _missing(requested, error) from None
+    finally:
+        log.removeFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Shortens JAX's message about a plugin that fails, which has a traceback."""
+    if record.exc_info:
+        reason = str(record.exc_info[1]).partition("\n")[0]
+        record.msg = f"warning: {record.getMessage()}: {reason}"
+        record.args, record.exc_info = (), None
+    return True
 
 
 def _missing(requested: str, error: Exception) -> AcceleratorError:

@@ -1,5 +1,7 @@
 """Accelerators that cannot be used, and why."""
 
+import logging
+
 import jax
 import pytest
 
@@ -32,3 +34,21 @@ def test_help_names_the_plugin_the_driver_or_the_variable(
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     text = refused(requested, monkeypatch, plugin=True)
     assert text == "JAX_PLATFORMS=cpu is set and excludes it; unset JAX_PLATFORMS"
+
+
+def test_plugin_that_does_not_start_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def devices(platform: str | None) -> list[str]:
+        try:
+            raise RuntimeError("no cuDNN\nmore")
+        except RuntimeError:  # as JAX does
+            log = logging.getLogger("jax._src.xla_bridge")
+            log.exception("Exception when calling %s", "xla_cuda12")
+        return ["cpu"]
+
+    monkeypatch.setattr(jax, "devices", devices)
+    assert accelerator.find_devices() == ["cpu"]
+    (record,) = caplog.records
+    text = logging.Formatter().format(record)
+    assert text == "warning: Exception when calling xla_cuda12: no cuDNN"
