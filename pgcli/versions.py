@@ -10,7 +10,7 @@ import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 TESTED: Mapping[str, tuple[str, str]] = {
     "python": ("3.11", "3.13"),
@@ -194,12 +194,27 @@ def abandon_jax_distributed() -> None:
 _ABANDONED: list[Any] = []
 
 
-NOT_KEPT = (AttributeError, ImportError, NotImplementedError, RuntimeError, ValueError)
+NOT_KEPT = (
+    AttributeError,
+    ImportError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """Errors of the following functions if a version of JAX has other names."""
 
 
-def executable(lowered: Any) -> tuple[Callable[[list[Any]], list[Any]], bytes]:
-    """(function of arrays on one device, data for `load_executable`).
+class Arrays(NamedTuple):
+    """Arguments or results of a program."""
+
+    tree: Any
+    avals: Any  # of the leaves: shapes and dtypes
+    shardings: Any  # of the leaves
+
+
+def executable(lowered: Any) -> tuple[Any, bytes]:
+    """(result of `lowered.compile()`, data for `load_executable`).
 
     JAX's own cache of programs is not used: XLA writes those that it has loaded without
     their functions.
@@ -213,29 +228,58 @@ def executable(lowered: Any) -> tuple[Callable[[list[Any]], list[Any]], bytes]:
     compilation_cache.reset_cache()  # JAX chooses once whether to use it
     try:
         with enable_compilation_cache(False):
-            loaded = lowered.compile().runtime_executable()
+            compiled = lowered.compile()
+            loaded = compiled.runtime_executable()
             if compilation_cache.is_cache_used(loaded.client):
                 raise RuntimeError("another thread has compiled at the same time")
     finally:
         compilation_cache.reset_cache()
-    return functools.partial(_execute, loaded), loaded.serialize()
+    if compiled._params.const_args:
+        raise NotImplementedError("constants are arguments of the program")
+    return compiled, loaded.serialize()
 
 
-def load_executable(data: bytes) -> Callable[[list[Any]], list[Any]]:
-    """An executable of another process as a function of arrays on the default device.
+def load_executable(data: bytes, inputs: Arrays, results: Arrays, devices: Any) -> Any:
+    """An executable of another process, as `lowered.compile()` had returned it.
 
     JAX has a public function for this, which reads pickles.
+
+    Args:
+      data: the executable, which uses all of its arguments.
+      inputs: its arguments.
+      results: its results.
+      devices: the devices that it was compiled for, in their order.
     """
     import jax
+    from jax._src.interpreters.pxla import UnloadedMeshExecutable
     from jax._src.lib import xla_client  # type: ignore[attr-defined]
 
-    device = jax.config.jax_default_device or jax.devices()[0]  # type: ignore[attr-defined]
-    devices = xla_client.DeviceList((device,))
-    return functools.partial(
-        _execute, device.client.deserialize_executable(data, devices)
+    client, places = devices[0].client, xla_client.DeviceList(tuple(devices))
+    count = len(inputs.avals)
+    numbers = jax.tree.unflatten(inputs.tree, range(count))  # only the tree is used
+    executable = UnloadedMeshExecutable(
+        xla_executable=client.deserialize_executable(data, places),
+        device_list=places,
+        backend=client,
+        input_avals=inputs.avals,
+        input_shardings=inputs.shardings,
+        output_avals=results.avals,
+        output_shardings=results.shardings,
+        committed=len(devices) > 1,
+        name="kept",
+        unordered_effects=[],
+        ordered_effects=[],
+        keepalive=(),
+        host_callbacks=(),
+        kept_var_idx=set(range(count)),
+        mut=None,
+        # None: default layouts
+        xla_in_layouts=[None] * count,
+        dispatch_in_layouts=[None] * count,
+        xla_out_layouts=[None] * len(results.avals),
+        all_args_info=None,
+        pgle_profiler=None,
     )
-
-
-def _execute(executable: Any, arrays: list[Any]) -> list[Any]:
-    results = executable.execute_sharded(arrays)
-    return [one for (one,) in results.disassemble_into_single_device_arrays()]
+    return jax.stages.Compiled(
+        executable.load(), [], (numbers, {}), results.tree, no_kwargs=True
+    )

@@ -8,7 +8,7 @@ from pgcli.cache import shared
 from pgcli.envs.make import make_device_env
 from pgcli.training.backend.sharding import make_learner
 from pgcli.training.loops.device_loop import _jit_training
-from pgcli.training.step import make_knobs, make_setup, structure
+from pgcli.training.step import make_setup
 
 
 def test_equal_arguments_have_one_result() -> None:
@@ -40,13 +40,12 @@ def test_runs_that_differ_in_numbers_share_their_programs(loop: str) -> None:
     def program(*sets: str, seed: int = 0) -> object:
         cfg = config("func:CartPole-v1", *sets, seed=seed)
         env = make_device_env(cfg.env)
-        setup, blank = make_setup(cfg, env.spec), structure(make_knobs(cfg))
+        setup = make_setup(cfg, env.spec)
         if loop == "host":
-            return shared(make_learner, setup, None, blank)[1]
-        return shared(_jit_training, setup, env, None, blank, None)[1]
+            return shared(make_learner, setup)[1]
+        return shared(_jit_training, setup, env, None, None)[1]
 
     first = program()
     assert program("optimizer.lr=1e-3", "steps=7", seed=1) is first
     assert program("network.hidden=[9]") is not first
-    assert program("algo.num_epochs=3") is not first
     assert program("env.max_episode_steps=6") is not first

@@ -32,9 +32,10 @@ def key(seed: int, *numbers: int) -> Array:
     return as_keys(np.array(words, np.uint32))
 
 
-def stack(keys: Iterable[Array]) -> Array:
-    """Keys of shape [] as one array of keys."""
-    return as_keys(np.stack([jax.random.key_data(each) for each in keys]))
+def stack(keys: Iterable[Array], sharding: Any = None) -> Array:
+    """Keys of shape [] as one array of keys, on the devices of a sharding."""
+    words = np.stack([jax.random.key_data(each) for each in keys])
+    return as_keys(words if sharding is None else jax.device_put(words, sharding))
 
 
 def as_keys(words: Any) -> Array:

@@ -32,7 +32,7 @@ from pgcli.rollout.host_collector import empty_slot
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend import layout
 from pgcli.training.backend.precision import in_32_bits
-from pgcli.training.backend.sharding import make_learner
+from pgcli.training.backend.sharding import ambient, make_learner
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop, make_collector, make_train_envs
 from pgcli.training.step import Setup, init_agent, make_knobs
@@ -162,13 +162,14 @@ def _updater(
 ) -> Callable[[], int]:
     """A function that repeats the update on the same transitions."""
     knobs, key = make_knobs(config), jax.random.key(0)
-    begin_run, fit = make_learner(setup, mesh, knobs)
+    begin_run, fit = make_learner(setup, mesh)
     state = begin_run(knobs, key)
     budget, steps = np.array([2**8, 0], np.uint32), _count(transitions)
 
     def update() -> int:
         nonlocal state
-        state, report = fit(knobs, state, transitions, budget, key)
+        with ambient(mesh):
+            state, report = fit(knobs, state, transitions, budget, key)
         wait(report)
         return steps
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from pgcli.arrays.fetch import fetch
+from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.cache import shared
 from pgcli.config.schema import HostConfig, NetworkConfig
 from pgcli.envs.base import EnvSpec
@@ -27,22 +28,23 @@ class Actor(Protocol):
         """(carry, action) for raw observations [N, …] and the noise of one step."""
 
 
-def _jit_step(policy: Policy) -> Callable[..., Any]:
+def _jit_step(policy: Policy, jit: Jit = plain_jit) -> Callable[..., Any]:
     """The jitted sampling of actions."""
 
     def step(agent: Agent, carry: Carry, obs: Any, start: Any, noise: Any) -> Any:
         carry, dist = act(policy, agent, carry, obs, start)
         return carry, dist.sample(noise)
 
-    return jax.jit(step)
+    jitted: Callable[..., Any] = jit(step, "action")
+    return jitted
 
 
 class JitActor:
     """Any policy, by a compiled call per step."""
 
-    def __init__(self, policy: Policy) -> None:
-        """An actor of a policy."""
-        self._step = shared(_jit_step, policy)
+    def __init__(self, policy: Policy, jit: Jit = plain_jit) -> None:
+        """An actor of a policy; `jit` compiles its step."""
+        self._step = shared(_jit_step, policy, jit)
         self._agent: Agent | None = None
 
     def begin(self, agent: Agent) -> None:
@@ -83,7 +85,11 @@ class NumpyActor:
 
 
 def make_actor(
-    host: HostConfig, network: NetworkConfig, spec: EnvSpec, policy: Policy
+    host: HostConfig,
+    network: NetworkConfig,
+    spec: EnvSpec,
+    policy: Policy,
+    jit: Jit = plain_jit,
 ) -> Actor:
     """The configured actor.
 
@@ -92,7 +98,8 @@ def make_actor(
       network: the policy's network, which `act: numpy` evaluates in NumPy.
       spec: spaces of the environments.
       policy: the policy that acts.
+      jit: compiles the step of `act: jit`.
     """
     if host.act == "numpy":
         return NumpyActor(spec, network)
-    return JitActor(policy)
+    return JitActor(policy, jit)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array, Key
 from pgcli.cache import shared
 from pgcli.envs.base import HostEnv, HostSlot, ObsSpace
@@ -57,14 +58,16 @@ def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
 
 
 def _jit_noise(
-    policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int
+    policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int, jit: Jit
 ) -> Callable[[Agent, Array], Array]:
     """The jitted noise of a rollout [T, N, …]."""
-    return jax.jit(
-        lambda agent, key: draw_noise(
-            policy, agent, obs, env_keys(jax.random.split(key)[0], num_envs), num_steps
-        )
-    )
+
+    def noise(agent: Agent, key: Array) -> Any:
+        keys = env_keys(jax.random.split(key)[0], num_envs)
+        return draw_noise(policy, agent, obs, keys, num_steps)
+
+    jitted: Callable[..., Array] = jit(noise, f"noise of {num_envs} × {num_steps}")
+    return jitted
 
 
 class HostCollector:
@@ -91,6 +94,7 @@ class HostCollector:
         with_lives: bool = False,
         state: CollectorState | None = None,
         devices: int = 1,
+        jit: Jit = plain_jit,
     ) -> None:
         """Begins an episode in every environment, or continues unfinished ones.
 
@@ -102,6 +106,7 @@ class HostCollector:
           with_lives: whether to record lost lives.
           state: state of a collector whose environments were in the same state.
           devices: number of devices that share the environments in learning.
+          jit: compiles the program that draws the noise.
         """
         self._env, self._policy = env, policy
         self.bounded = bounded(env.spec.obs)
@@ -115,7 +120,9 @@ class HostCollector:
         self._turn = 0
         self._capacity = min(env.num_envs // devices, 8)
         self._carry: Carry = policy.initial_carry(env.num_envs)
-        self._noise = shared(_jit_noise, policy, env.spec.obs, env.num_envs, num_steps)
+        self._noise = shared(
+            _jit_noise, policy, env.spec.obs, env.num_envs, num_steps, jit
+        )
         self._actor = actor or JitActor(policy)
         # collection starts from the last row of the buffer that precedes the first
         first = self._buffers[1]

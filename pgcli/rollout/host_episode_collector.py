@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array, Key
 from pgcli.cache import shared
 from pgcli.envs.base import HostEnv, ObsSpace
@@ -31,12 +32,15 @@ class _Row(NamedTuple):
 
 
 def _jit_noise(
-    policy: Policy, obs: ObsSpace, columns: int, limit: int
+    policy: Policy, obs: ObsSpace, columns: int, limit: int, jit: Jit
 ) -> Callable[[Agent, Array], Array]:
     """The jitted noise of a rollout [T, N, …]."""
-    return jax.jit(
-        lambda agent, key: draw_noise(policy, agent, obs, env_keys(key, columns), limit)
-    )
+
+    def noise(agent: Agent, key: Array) -> Any:
+        return draw_noise(policy, agent, obs, env_keys(key, columns), limit)
+
+    jitted: Callable[..., Array] = jit(noise, f"noise of {columns} × {limit}")
+    return jitted
 
 
 class EpisodeCollector:
@@ -55,6 +59,7 @@ class EpisodeCollector:
         rounds: int,
         limit: int,
         actor: Actor | None = None,
+        jit: Jit = plain_jit,
     ) -> None:
         """Prepares collection; environments are first reset by `collect`.
 
@@ -64,6 +69,7 @@ class EpisodeCollector:
           rounds: number of episodes of each environment per rollout.
           limit: number of steps after which every episode has ended.
           actor: computes the actions; None for compiled calls.
+          jit: compiles the program that draws the noise.
         """
         self._env = env
         self.bounded = bounded(env.spec.obs)
@@ -71,7 +77,7 @@ class EpisodeCollector:
         self._rounds = rounds
         self._limit = limit
         columns = env.num_envs * rounds
-        self._noise = shared(_jit_noise, policy, env.spec.obs, columns, limit)
+        self._noise = shared(_jit_noise, policy, env.spec.obs, columns, limit, jit)
         self._actor = actor or JitActor(policy)
 
     def get_state(self) -> CollectorState:

@@ -344,7 +344,7 @@ def _make_loop(config: RunConfig, backend: layout.Backend) -> tuple[Loop, Tracke
                 DeviceLoop(config, env, mesh=backend.mesh, ahead=True),
                 RunTracker(),
             )
-        on_device_members = DeviceMembers(config, env, backend.mesh)
+        on_device_members = DeviceMembers(config, env, backend.mesh, ahead=True)
         return on_device_members, MembersTracker(on_device_members)
     if not config.has_members:
         return HostLoop(config, mesh=backend.mesh), RunTracker()

@@ -121,7 +121,7 @@ def compiled(platform: str, algo: str, env: str, sets: list[str]) -> str:
     from pgcli.envs.make import make_device_env
     from pgcli.training.loops.base import to_words
     from pgcli.training.loops.device_loop import _jit_training
-    from pgcli.training.step import make_knobs, make_setup, structure
+    from pgcli.training.step import make_knobs, make_setup
 
     flags = {"algo.name": (algo, "--algo"), "env.id": (env, "--env")}
     cfg = resolve(file=None, flags=flags, sets=sets, use_preset=False).config
@@ -132,7 +132,7 @@ def compiled(platform: str, algo: str, env: str, sets: list[str]) -> str:
         found = topologies.get_topology_desc(platform=platform, **TOPOLOGIES[platform])
         device = found.devices[0]
         jax.default_backend = lambda: platform  # traced as on this platform
-    kept = _jit_training(setup, device_env, None, structure(knobs), None)
+    kept = _jit_training(setup, device_env, None, None)
     begin, chunk = (program._plain for program in kept)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state, words = jax.eval_shape(begin, knobs, key), to_words(1)

@@ -20,7 +20,7 @@ from pgcli.training.evaluation.host import _jit_act
 from pgcli.training.loops.base import to_words
 from pgcli.training.loops.device_loop import _jit_evaluation, _jit_training
 from pgcli.training.members.device_members import _programs
-from pgcli.training.step import Setup, make_knobs, make_setup, structure
+from pgcli.training.step import Setup, make_knobs, make_setup
 
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 WORDS, COUNT = to_words(1), np.int32(1)
@@ -44,8 +44,8 @@ def device_programs(
     """The programs of a run on an on-device environment."""
     setup, knobs = make_setup(cfg, env.spec), make_knobs(cfg)
     kept = (
-        *_jit_training(setup, env, mesh, structure(knobs), None),
-        _jit_evaluation(env, setup.policy, cfg.eval.episodes, None),
+        *_jit_training(setup, env, mesh, None),
+        _jit_evaluation(env, setup.policy, cfg.eval.episodes, mesh, None),
     )
     begin, chunk, play = (each._plain for each in kept)
     state = jax.eval_shape(begin, knobs, KEY)
@@ -61,7 +61,8 @@ def member_programs(
 ) -> dict[str, Program]:
     """The programs of several members on an on-device environment."""
     setup = make_setup(cfg, env.spec)
-    begin, chunk, play = _programs(setup, env, mesh, cfg.eval.episodes)
+    kept = _programs(setup, env, mesh, cfg.eval.episodes, None)
+    begin, chunk, play = (each._plain for each in kept)
     knobs = jax.tree.map(lambda x: np.repeat(x, count), make_knobs(cfg))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
     states, alive = jax.eval_shape(begin, knobs, keys), np.ones(count, bool)
@@ -76,7 +77,7 @@ def member_programs(
 def host_programs(cfg: RunConfig, spec: Any) -> dict[str, Program]:
     """The programs of a run on host environments with the given spec."""
     setup, knobs = make_setup(cfg, spec), make_knobs(cfg)
-    begin, learn = make_learner(setup, None, structure(knobs))
+    begin, learn = make_learner(setup)
     state = jax.eval_shape(begin, knobs, KEY)
     agent, policy, num_envs = state.learner.agent, setup.policy, setup.columns
     noise = jax.eval_shape(

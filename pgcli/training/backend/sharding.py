@@ -1,74 +1,82 @@
 """Shardings of a run over several devices."""
 
-from collections.abc import Callable
+import contextlib
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 
-from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
+from pgcli.arrays.jitted import Jit, plain_jit
+from pgcli.nn.normalize import RewardScaler
 from pgcli.nn.policy import Agent
 from pgcli.rollout.types import TRANSITION_SPECS
 from pgcli.training.backend.compilation import RUN_OFTEN
-from pgcli.training.state import RunState
-from pgcli.training.step import Knobs, Report, Setup, init_run, learn
-
-Learn = Callable[..., tuple[RunState, Report]]
-"""(knobs, state, transitions, budget, key) -> (state, report), compiled."""
+from pgcli.training.state import EpisodeTally, RunState
+from pgcli.training.step import Setup, init_run, learn
 
 
-def placement(mesh: Mesh, state: Any) -> Any:
-    """Shardings of a state: arrays with an axis of environments are split along it."""
-    tally = (".tally.return_", ".tally.remainder", ".tally.length")
-    split = (".env", *tally, ".reward_scaler.discounted")
+def ambient(mesh: Mesh | None) -> AbstractContextManager[Any]:
+    """A block in which programs are traced for the devices of a mesh; None for one."""
+    return jax.set_mesh(mesh) if mesh else contextlib.nullcontext()
 
-    def place(path: Any, _: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path)
-        local = name.startswith(split[0]) or name.endswith(split[1:])
-        return NamedSharding(mesh, ROWS if local else EVERYWHERE)
 
-    return jax.tree_util.tree_map_with_path(place, state)
+def placement(mesh: Mesh, setup: Setup) -> RunState:
+    """Shardings of the state of a run, one for all arrays in the same place.
+
+    Arrays with an axis of environments are split along it.
+    """
+    whole: Any = NamedSharding(mesh, EVERYWHERE)
+    split: Any = NamedSharding(mesh, ROWS)
+    return RunState(
+        learner=whole,
+        iteration=whole,
+        steps=whole,
+        tally=EpisodeTally(
+            return_=split,
+            remainder=split,
+            length=split,
+            recent_return=whole,
+            recent_length=whole,
+            count=whole,
+        ),
+        reward_scaler=RewardScaler(count=whole, mean=whole, var=whole, discounted=split)
+        if setup.normalize.reward
+        else None,
+    )
 
 
 def make_learner(
-    setup: Setup, mesh: Mesh | None, structure: Knobs
-) -> tuple[Callable[[Knobs, jax.Array], RunState], Learn]:
-    """(function that initialises a run, function that learns from transitions).
+    setup: Setup, mesh: Mesh | None = None, jit: Jit = plain_jit
+) -> tuple[Any, Any]:
+    """(initialisation, learning) of a run on the host, jitted.
 
-    The first takes knobs and a key, which it consumes. The second donates its state.
-    Transitions may be NumPy arrays; every device gets the columns of its environments.
+    (knobs, key) -> state, which consumes the key, and (knobs, state, transitions,
+    budget, key) -> (state, report), which donates the state and is called in a block of
+    `ambient`. Transitions may be NumPy arrays; every device gets the columns of its
+    environments.
 
     Args:
       setup: static structure of the run.
       mesh: devices of the run; None for a single one.
-      structure: of the knobs.
+      jit: compiles the functions.
     """
-    init, step = partial(init_run, setup), partial(learn, setup)
-    # a single device
-    if mesh is None:
-        learn_often = jax.jit(step, donate_argnames="state", compiler_options=RUN_OFTEN)
-        return jax.jit(init), learn_often
-
-    # several: transitions are split along the environments, the rest is replicated
-    everywhere = NamedSharding(mesh, EVERYWHERE)
-    states = placement(mesh, jax.eval_shape(init, structure, random_keys.key(0)))
-    parts = jax.tree.map(lambda spec: NamedSharding(mesh, spec), TRANSITION_SPECS)
-    compiled = jax.jit(
-        step,
-        donate_argnums=1,
-        in_shardings=(everywhere, states, parts, everywhere, everywhere),
-        out_shardings=(states, everywhere),
-        compiler_options=RUN_OFTEN,
+    once: dict[str, Any] = {}
+    often: dict[str, Any] = {"donate_argnums": 1, "compiler_options": RUN_OFTEN}
+    # on several devices transitions are split along the environments
+    if mesh is not None:
+        everywhere = NamedSharding(mesh, EVERYWHERE)
+        states = placement(mesh, setup)
+        parts = jax.tree.map(lambda spec: NamedSharding(mesh, spec), TRANSITION_SPECS)
+        once["out_shardings"] = states
+        often["in_shardings"] = (everywhere, states, parts, everywhere, everywhere)
+        often["out_shardings"] = (states, everywhere)
+    return (
+        jit(partial(init_run, setup), "initialisation", **once),
+        jit(partial(learn, setup), "learning", **often),
     )
-
-    def on_mesh(*arguments: Any) -> tuple[RunState, Report]:
-        with jax.set_mesh(mesh):
-            result: tuple[RunState, Report] = compiled(*arguments)
-        return result
-
-    return jax.jit(init, out_shardings=states), on_mesh
 
 
 def on_first(agent: Agent) -> Agent:

@@ -15,7 +15,7 @@ from pgcli.arrays.device_mesh import EVERYWHERE
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent
-from pgcli.training.backend.sharding import on_first, placement
+from pgcli.training.backend.sharding import on_first
 from pgcli.training.distributed.collectives import muted_stdout
 from pgcli.training.distributed.leader import Leader
 from pgcli.training.loops.base import Groups, Stored, to_words
@@ -38,7 +38,7 @@ class SplitDeviceLoop(DeviceLoop):
         self._is_compiled = self._is_connected = False
         super().__init__(config, env, mesh=mesh)
         self._everywhere = NamedSharding(mesh, EVERYWHERE)
-        self._placement = placement(mesh, self._state)
+        self._placement = jax.tree.map(lambda x: x.sharding, self._state)
         self.commands: Mapping[str, Callable[..., Any]] = {
             "compile": self._compile,
             "compute": lambda **data: self._compute(**data) and None,

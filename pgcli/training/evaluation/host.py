@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array
 from pgcli.cache import shared
 from pgcli.envs.base import HostEnv, where_is
@@ -33,7 +34,9 @@ def quotas(episodes: int, num_envs: int) -> np.ndarray:
     return np.array([len(range(n, episodes, num_envs)) for n in range(num_envs)])
 
 
-def _jit_act(policy: Policy, deterministic: bool) -> Callable[..., Any]:
+def _jit_act(
+    policy: Policy, deterministic: bool, jit: Jit = plain_jit
+) -> Callable[..., Any]:
     """The jitted step of a policy in N environments, its mode or sampled actions."""
 
     def step(
@@ -46,7 +49,9 @@ def _jit_act(policy: Policy, deterministic: bool) -> Callable[..., Any]:
         noise = jax.vmap(lambda key: dist.noise(key, ()))(keys)
         return carry, dist.sample(noise)
 
-    return jax.jit(step)
+    name = "evaluation" if deterministic else "evaluation by samples"
+    jitted: Callable[..., Any] = jit(step, name)
+    return jitted
 
 
 class HostEvaluator:
@@ -60,10 +65,14 @@ class HostEvaluator:
     outside: np.ndarray | None = None
     watch_bounds = True
 
-    def __init__(self, policy: Policy, deterministic: bool) -> None:
+    def __init__(
+        self, policy: Policy, deterministic: bool, jit: Jit = plain_jit
+    ) -> None:
         self._policy = policy
-        self._act = shared(_jit_act, policy, deterministic)
-        self._fold = shared(jax.jit, jax.random.fold_in)
+        self._act = shared(_jit_act, policy, deterministic, jit)
+        # modes do not depend on the key
+        fold: Any = shared(jax.jit, jax.random.fold_in)
+        self._key_of: Any = (lambda key, _: key) if deterministic else fold
 
     def play(
         self,
@@ -116,7 +125,7 @@ class HostEvaluator:
             # act and step in all N environments, also in those that are done
             now, after = slots[step % 2], slots[1 - step % 2]
             carry, action = self._act(
-                agent, carry, now.obs, now.start, self._fold(key, np.uint32(step))
+                agent, carry, now.obs, now.start, self._key_of(key, np.uint32(step))
             )
             after.real[:] = True
             action = jax.tree.map(np.asarray, action)

@@ -1,8 +1,6 @@
 """The loop for on-device environments: many iterations in one compiled program."""
 
-import contextlib
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from pgcli.arrays import exact_count, random_keys
-from pgcli.arrays.device_mesh import EVERYWHERE
+from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.arrays.shapes import Array
 from pgcli.cache import shared
 from pgcli.config.schema import RunConfig
@@ -23,7 +21,7 @@ from pgcli.rollout.device_collector import begin, collect
 from pgcli.rollout.device_episode_collector import collect_episodes
 from pgcli.training.backend.compilation import RUN_OFTEN, RUN_ONCE, RUN_SELDOM
 from pgcli.training.backend.memory import require_memory
-from pgcli.training.backend.sharding import placement
+from pgcli.training.backend.sharding import ambient, placement
 from pgcli.training.evaluation.device import (
     Played,
     checked,
@@ -159,15 +157,22 @@ def from_groups(state: DeviceState, groups: Stored, where: str) -> DeviceState:
 
 
 def _jit_evaluation(
-    env: DeviceEnv, policy: Policy, episodes: int, described: Any
+    env: DeviceEnv,
+    policy: Policy,
+    episodes: int,
+    mesh: Mesh | None,
+    described: str | None,
 ) -> Kept:
     """The jitted evaluation of a policy's modes; `described` as of `Kept`."""
     play = partial(evaluate_on_device, env, policy, episodes, True)
-    return Kept(play, "evaluation", described, compiler_options=RUN_SELDOM)
+    return Kept(play, "evaluation", described, mesh, compiler_options=RUN_SELDOM)
 
 
 def _jit_training(
-    setup: Setup, env: DeviceEnv, mesh: Mesh | None, structure: Knobs, described: Any
+    setup: Setup,
+    env: DeviceEnv,
+    mesh: Mesh | None,
+    described: str | None,
 ) -> tuple[Kept, Kept]:
     """(initialisation, training), jitted for one device or split along environments.
 
@@ -179,13 +184,13 @@ def _jit_training(
     # the state goes by `placement`; everything else is on every device
     if mesh is not None:
         everywhere = NamedSharding(mesh, EVERYWHERE)
-        states = placement(mesh, jax.eval_shape(init, structure, random_keys.key(0)))
+        states = DeviceState(placement(mesh, setup), NamedSharding(mesh, ROWS))
         once["out_shardings"] = states
         often["in_shardings"] = (everywhere, states, *(everywhere,) * 4)
         often["out_shardings"] = (states, everywhere, everywhere)
     return (
-        Kept(init, "initialisation", described, **once),
-        Kept(chunk, "training", described, **often),
+        Kept(init, "initialisation", described, mesh, **once),
+        Kept(chunk, "training", described, mesh, **often),
     )
 
 
@@ -215,13 +220,13 @@ class DeviceLoop:
         self.setup = make_setup(config, env.spec, policy)
         # periodic and final evaluation: waves of `eval.episodes`
         self._eval_envs = config.eval.episodes
-        described = None if policy or mesh else description(config, env)
+        described = None if policy else description(config, env)
         self._evaluate = shared(
-            _jit_evaluation, env, self.setup.policy, self._eval_envs, described
+            _jit_evaluation, env, self.setup.policy, self._eval_envs, mesh, described
         )
         blank = structure(make_knobs(config))
         self._begin, self._chunk = shared(
-            _jit_training, self.setup, env, mesh, blank, described
+            _jit_training, self.setup, env, mesh, described
         )
         # shapes only: the memory is checked before the state is made
         state = self._begin.eval_shape(blank, random_keys.key(0))
@@ -235,13 +240,10 @@ class DeviceLoop:
         key, words = random_keys.key(0), to_words(config.steps)
         knobs = make_knobs(config)
         self._begin.prepare(knobs, key)
-        with self._on_mesh():
+        with ambient(self._mesh):
             self._chunk.prepare(knobs, state, key, words, words, np.int32(0))
         if config.eval.every or config.eval.final_episodes:
             self._evaluate.prepare(state.run.learner.agent, key)
-
-    def _on_mesh(self) -> AbstractContextManager[Any]:
-        return jax.set_mesh(self._mesh) if self._mesh else contextlib.nullcontext()
 
     def restart(self, config: RunConfig) -> None:
         """Resets the loop to the first iteration of another run.
@@ -282,7 +284,7 @@ class DeviceLoop:
 
         At most `limit` iterations, up to `until` steps.
         """
-        with self._on_mesh():
+        with ambient(self._mesh):
             self._state, reports, count = self._chunk(
                 self._knobs,
                 self._state,

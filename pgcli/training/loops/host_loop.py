@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Self
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.fetch import fetch
+from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.cache import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
@@ -23,12 +24,14 @@ from pgcli.rollout.host_collector import CollectorState, HostCollector, blank_st
 from pgcli.rollout.host_episode_collector import EpisodeCollector
 from pgcli.rollout.types import Transitions
 from pgcli.training.backend.memory import require_memory
-from pgcli.training.backend.sharding import make_learner, on_first
+from pgcli.training.backend.sharding import ambient, make_learner, on_first
 from pgcli.training.evaluation.episodes import Episodes
 from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.evaluation.host_envs import EvaluationEnvs
 from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.training.programs.kept import Keeper, Kept
+from pgcli.training.programs.key import learner_description
 from pgcli.training.seeds import Role, env_seeds, role_key
 from pgcli.training.state import RunState, restored_run, run_groups
 from pgcli.training.step import Setup, iteration_keys, make_knobs, make_setup, structure
@@ -60,17 +63,18 @@ def make_collector(
     with_lives: bool = False,
     state: CollectorState | None = None,
     devices: int = 1,
+    jit: Jit = plain_jit,
 ) -> HostCollector | EpisodeCollector:
     """The collector for the algorithm of `setup`: of steps or of whole episodes.
 
     Continues from the `state` of an earlier one. An update splits the environments over
-    `devices`.
+    `devices`. `jit` compiles its programs.
     """
     policy, num_steps = setup.policy, setup.num_steps
     if setup.algorithm.collects == "episodes":
         # a column is one episode: every round adds one of each environment
         rounds = setup.columns // env.num_envs
-        return EpisodeCollector(env, policy, rounds, num_steps, actor)
+        return EpisodeCollector(env, policy, rounds, num_steps, actor, jit)
     return HostCollector(
         env,
         policy,
@@ -79,6 +83,7 @@ def make_collector(
         with_lives=with_lives,
         state=state,
         devices=devices,
+        jit=jit,
     )
 
 
@@ -116,7 +121,11 @@ class HostLoop:
         )
         try:
             self.setup = make_setup(config, self.spec, policy)
-            self.parameters = require_memory(config, self.setup)
+            described = None if policy else learner_description(config, self.spec)
+            self._make_programs(mesh, described, like)
+            knobs = structure(make_knobs(config))
+            state = self._begin.eval_shape(knobs, random_keys.key(0))
+            self.parameters = require_memory(config, self.setup, state.learner.agent)
             if env is None and like is None:
                 self._check_ends()
         except UsageError:
@@ -125,27 +134,16 @@ class HostLoop:
 
         # inputs of the compiled programs
         self._actor = (
-            make_actor(config.host, config.network, self.setup.spec, self.setup.policy)
+            make_actor(
+                config.host, config.network, self.spec, self.setup.policy, self._jit
+            )
             if policy is None
             else JitActor(policy)
         )
         self._knobs = make_knobs(config)
         self._budget = to_words(config.steps)
         self._run_key = role_key(config.seed, "train")
-        self._devices = mesh.size if mesh else 1
-
-        # compiled programs
-        if like is None:
-            self._keys = shared(jax.jit, iteration_keys)
-            self._begin, self._learn = shared(
-                make_learner, self.setup, mesh, structure(self._knobs)
-            )
-            self._evaluator = HostEvaluator(self.setup.policy, deterministic=True)
-            self._bounds = BoundsWarning(self.spec.obs)
-        else:
-            self._keys, self._learn = like._keys, like._learn
-            self._begin, self._evaluator = like._begin, like._evaluator
-            self._bounds = like._bounds  # one warning for all
+        self._mesh, self._devices = mesh, mesh.size if mesh else 1
 
         # state of the run; the collector is made when the episodes begin
         self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
@@ -159,6 +157,23 @@ class HostLoop:
         self._kept: dict[str, np.ndarray] | None = None
         self._unreliable: str | None = None
         self._news: list[str] = []
+
+    def _make_programs(
+        self, mesh: Mesh | None, described: str | None, like: Self | None
+    ) -> None:
+        """The programs and what belongs to them; `described` as of `Kept`."""
+        self._jit = Keeper(described)  # what acts has one device
+        if like is None:
+            self._keys: Kept = shared(Keeper(""), iteration_keys, "keys")
+            learner = shared(make_learner, self.setup, mesh, Keeper(described, mesh))
+            self._begin: Kept = learner[0]
+            self._learn: Kept = learner[1]
+            self._evaluator = HostEvaluator(self.setup.policy, True, self._jit)
+            self._bounds = BoundsWarning(self.spec.obs)
+        else:
+            self._keys, self._learn = like._keys, like._learn
+            self._begin, self._evaluator = like._begin, like._evaluator
+            self._bounds = like._bounds  # one warning for all
 
     def _check_ends(self) -> None:
         """Raises a UsageError if evaluations would wait for episodes without end."""
@@ -178,6 +193,7 @@ class HostLoop:
             with_lives=self._config.rollout.end_on_life_loss,
             state=state,
             devices=self._devices,
+            jit=self._jit,
         )
 
     def advance(
@@ -212,9 +228,10 @@ class HostLoop:
                 self._failure = failure
                 break
             # update, and the row of the iteration
-            self._state, report = self._learn(
-                self._knobs, self._state, transitions, self._budget, update_key
-            )
+            with ambient(self._mesh):
+                self._state, report = self._learn(
+                    self._knobs, self._state, transitions, self._budget, update_key
+                )
             self.iteration += 1
             self._note_bounds(self._collector.outside, self.iteration)
             if self._bounds.given:

@@ -37,6 +37,8 @@ from pgcli.training.loops.device_loop import (
 )
 from pgcli.training.members.base import Members
 from pgcli.training.members.device_program import fill, run_members
+from pgcli.training.programs.kept import Keeper, Kept
+from pgcli.training.programs.key import description
 from pgcli.training.seeds import Role, role_key
 from pgcli.training.state import DeviceState
 from pgcli.training.step import Report, Setup, make_knobs, make_setup
@@ -50,18 +52,28 @@ def report_of(reports: Report, i: int, m: int) -> Report:
 
 
 def _programs(
-    setup: Setup, env: DeviceEnv, mesh: Mesh | None, episodes: int
-) -> tuple[Callable[..., DeviceState], Callable[..., Any], Callable[..., Played]]:
+    setup: Setup,
+    env: DeviceEnv,
+    mesh: Mesh | None,
+    episodes: int,
+    described: str | None,
+) -> tuple[Kept, Kept, Kept]:
     """(initialisation, training, evaluation) of members [M, …], jitted.
 
-    Each device computes its own members.
+    Each device computes its own members. `described` as of `Kept`.
     """
+    jit = Keeper(described, mesh)
 
     def program(
-        function: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
-    ) -> Callable[..., Any]:
+        name: str,
+        function: Callable[..., Any],
+        inputs: Any,
+        outputs: Any,
+        **options: Any,
+    ) -> Kept:
+        name = f"{name} of members"
         if mesh is None:
-            return jax.jit(function, **options)
+            return jit(function, name, **options)
         # local programs need no communication: the loop of each device ends by itself
         local = jax.shard_map(
             function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
@@ -71,21 +83,23 @@ def _programs(
             (inputs, outputs),
             is_leaf=lambda x: isinstance(x, PartitionSpec),
         )
-        return jax.jit(local, in_shardings=place[0], out_shardings=place[1], **options)
+        options |= {"in_shardings": place[0], "out_shardings": place[1]}
+        return jit(local, name, **options)
 
     pair = (STACKED, STACKED)
     begin = jax.vmap(partial(init_device, setup, env))
     play = jax.vmap(partial(evaluate_on_device, env, setup.policy, episodes, True))
     return (
-        program(begin, pair, STACKED, compiler_options=RUN_ONCE),
+        program("initialisation", begin, pair, STACKED, compiler_options=RUN_ONCE),
         program(
+            "training",
             partial(run_members, setup, env),
             (*pair, *pair, EVERYWHERE, EVERYWHERE, EVERYWHERE),
             (STACKED, STACKED_ROWS, STACKED, STACKED),
             donate_argnums=1,
             compiler_options=RUN_OFTEN,
         ),
-        program(play, pair, STACKED, compiler_options=RUN_SELDOM),
+        program("evaluation", play, pair, STACKED, compiler_options=RUN_SELDOM),
     )
 
 
@@ -102,20 +116,39 @@ class DeviceMembers(Members):
         env: DeviceEnv,
         mesh: Mesh | None = None,
         part: range | None = None,
+        ahead: bool = False,
     ) -> None:
+        """Prepares the runs; see `DeviceLoop` and `Members`."""
         # members on all devices, the last repeated as padding
         super().__init__(config, part)
         self.spec = env.spec
         self.setup = make_setup(config, env.spec)
         self.parameters = require_memory(config, self.setup)
         devices = 1 if mesh is None else mesh.shape[SEED]
+        self._sharding = None if mesh is None else NamedSharding(mesh, STACKED)
         self._places = -(-len(self.members) // devices) * devices
 
         self._eval_envs = config.eval.episodes
         self._begin, self._chunk, self._evaluate = shared(
-            _programs, self.setup, env, mesh, self._eval_envs
+            _programs,
+            self.setup,
+            env,
+            mesh,
+            self._eval_envs,
+            description(config, env),
         )
+        self._ahead = ahead and self._chunk.may_prepare
         self.restart(config)
+
+    def _prepare(self, config: RunConfig) -> None:
+        """Compiles the programs, in the order of their first calls."""
+        knobs, keys, words = self._knobs, self._run_keys, to_words(0)
+        self._begin.prepare(knobs, keys)
+        states = self._begin.eval_shape(knobs, keys)
+        alive = np.ones(self._places, bool)
+        self._chunk.prepare(knobs, states, keys, alive, words, words, np.int32(0))
+        if config.eval.every or config.eval.final_episodes:
+            self._evaluate.prepare(states.run.learner.agent, keys)
 
     def restart(self, config: RunConfig) -> None:
         """Resets the loop to the first iteration of other runs, as many as before.
@@ -131,6 +164,8 @@ class DeviceMembers(Members):
         self._knobs = fill(stacked, self._places)
         self._budget = to_words(config.steps)
         self._run_keys = self._keys("train")
+        if self._ahead:
+            self._prepare(config)
         self._states: DeviceState = self._begin(self._knobs, self._keys("init"))
         self._bounds, self._news = BoundsWarning(self.spec.obs), list[str]()
         self.pace = Pace()
@@ -140,7 +175,7 @@ class DeviceMembers(Members):
         numbers = () if wave is None else (wave,)
         keys = [role_key(member.seed, role, *numbers) for member in self.members]
         keys += keys[-1:] * (self._places - len(keys))
-        return random_keys.stack(keys)
+        return random_keys.stack(keys, self._sharding)
 
     def advance(
         self, until: int, seconds: float, stop: Callable[[], bool] = never
@@ -193,7 +228,8 @@ class DeviceMembers(Members):
 
         def play(wave: int) -> Played:
             agents = self._states.run.learner.agent
-            return self._evaluate(agents, self._keys(role, wave))
+            played: Played = self._evaluate(agents, self._keys(role, wave))
+            return played
 
         # for all places, padding included
         played = in_waves(play, episodes, self._eval_envs, stop)

@@ -6,18 +6,18 @@ A program that an earlier process has kept is neither traced nor lowered nor com
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from pgcli import versions
-from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import on_cpu
 from pgcli.training import timing
 from pgcli.training.programs import results, store
-from pgcli.training.programs.key import program_key
-from pgcli.training.programs.results import is_key
+from pgcli.training.programs.key import placed, program_key
 
 Run = Callable[..., Any]
 
@@ -34,7 +34,12 @@ class Kept:
     """
 
     def __init__(
-        self, function: Run, name: str, described: Any, **options: Any
+        self,
+        function: Run,
+        name: str,
+        described: str | None,
+        mesh: Mesh | None = None,
+        **options: Any,
     ) -> None:
         """Compiles nothing yet.
 
@@ -43,31 +48,41 @@ class Kept:
           name: which program of a run.
           described: what shapes the program besides its arguments
             (`key.description`); None to compile it in every process.
+          mesh: the devices that it is compiled for; None for a single one.
           options: arguments of `jax.jit`.
         """
         self._plain = jax.jit(function, keep_unused=True, **options)
-        self._about = name, described, sorted(options.items())
+        self._mesh = mesh
+        self._about = name, described, placed(mesh), sorted(options.items())
         self.may_prepare = on_cpu() and jax.process_count() == 1
         is_kept = described is not None and self.may_prepare
         self._directory = store.directory() if is_kept else None
         self._stored: dict[Path, store.Stored | None] = {}
         self._programs: dict[Any, Future[Run]] = {}
+        self._last: Run | None = None
 
     def __call__(self, *arguments: Any) -> Any:
         """The result of the function."""
         if not self.may_prepare:
             return self._plain(*arguments)
+        # programs refuse arguments of other shapes than theirs
+        if self._last is not None:
+            with contextlib.suppress(TypeError):
+                return self._last(*arguments)
         program = self.prepare(*arguments)
         # waiting counts as compilation; an error is raised by `result`
         if not program.done():
             with timing.waiting():
                 program.exception()
-        return program.result()(*arguments)
+        self._last = program.result()
+        return self._last(*arguments)
 
     def eval_shape(self, *arguments: Any) -> Any:
         """Shapes of the result."""
         stored = self._read(self._path(arguments))
-        return stored.result if stored else jax.eval_shape(self._plain, *arguments)
+        if stored is None:
+            return jax.eval_shape(self._plain, *arguments)
+        return results.from_json(stored.described["result"], self._mesh)
 
     def lower(self, *arguments: Any) -> Any:
         """The lowered program, to be compiled by the caller; it is not kept."""
@@ -80,16 +95,19 @@ class Kept:
           arguments: arguments of a later call, or their shapes.
         """
         leaves, tree = jax.tree.flatten(arguments)
-        shapes = tree, *map(jax.typeof, leaves)
-        if shapes not in self._programs:
+        avals = tuple(map(jax.typeof, leaves))
+        if (tree, avals) not in self._programs:
             path = self._path(arguments)
             stored = self._read(path)
-            self._programs[shapes] = (
-                _COMPILER.submit(_load, stored, self._plain)
-                if stored
-                else _COMPILER.submit(_compile, self.lower(*arguments), path)
-            )
-        return self._programs[shapes]
+            if stored is None:
+                traced = self._plain.trace(*arguments)
+                job = _COMPILER.submit(_compile, traced.lower(), traced.out_info, path)
+            else:
+                job = _COMPILER.submit(
+                    _load, stored, tree, avals, self._mesh, self._plain
+                )
+            self._programs[tree, avals] = job
+        return self._programs[tree, avals]
 
     def _path(self, arguments: tuple[Any, ...]) -> Path | None:
         if self._directory is None:
@@ -104,43 +122,76 @@ class Kept:
         return self._stored[path]
 
 
-def _load(stored: store.Stored, otherwise: Run) -> Run:
+@dataclass(frozen=True)
+class Keeper:
+    """A `Jit` whose programs are kept; arguments as of `Kept`."""
+
+    described: str | None
+    mesh: Mesh | None = None
+
+    def __call__(self, function: Run, name: str, **options: Any) -> Kept:
+        """A program of the run."""
+        return Kept(function, name, self.described, self.mesh, **options)
+
+
+def _load(
+    stored: store.Stored, tree: Any, avals: Any, mesh: Mesh | None, otherwise: Run
+) -> Run:
+    result = results.from_json(stored.described["result"], mesh)
+    if mesh is None:
+        device = jax.config.jax_default_device or jax.devices()[0]  # type: ignore[attr-defined]
+        devices, single = [device], SingleDeviceSharding(device)
+    else:
+        devices, single = list(mesh.devices.flat), None
+    leaves = jax.tree.leaves(result)
     try:
-        run = versions.load_executable(stored.executable)
+        run: Run = versions.load_executable(
+            stored.executable,
+            versions.Arrays(
+                tree,
+                avals,
+                [
+                    results.sharding_of(spec, mesh) or single
+                    for spec in stored.described["inputs"]
+                ],
+            ),
+            versions.Arrays(
+                jax.tree.structure(result),
+                [jax.typeof(x) for x in leaves],
+                [x.sharding or single for x in leaves],
+            ),
+            devices,
+        )
+        return run
     except versions.NOT_KEPT:
         # it cannot be loaded: the first call compiles it
         return otherwise
-    return _of_trees(run, stored.result)
 
 
-def _compile(lowered: Any, path: Path | None) -> Run:
+def _compile(lowered: Any, result: Any, path: Path | None) -> Run:
+    compiled: Run
     if path is not None:
-        with contextlib.suppress(TypeError, *versions.NOT_KEPT):
-            described = results.to_json(lowered.out_info)
-            run, data = versions.executable(lowered)
-            store.write(path, described, data)
-            return _of_trees(run, lowered.out_info)
-    compiled: Run = lowered.compile()
+        with contextlib.suppress(*versions.NOT_KEPT):
+            # results of other types are not kept
+            results.to_json(result)
+            compiled, data = versions.executable(lowered)
+            store.write(path, _described(compiled, result), data)
+            return compiled
+    compiled = lowered.compile()
     return compiled
 
 
-def _of_trees(run: Run, result: Any) -> Run:
-    """A function of arrays as one of trees, in which random keys are keys."""
-    leaves, tree = jax.tree.flatten(result)
-    keys = [is_key(leaf) for leaf in leaves]
-
-    def call(*arguments: Any) -> Any:
-        # executables take and return flat lists of arrays, random keys as words
-        arrays = jax.device_put([_words(x) for x in jax.tree.leaves(arguments)])
-        outputs = [
-            random_keys.as_keys(x) if key else x
-            for x, key in zip(run(arrays), keys, strict=True)
-        ]
-        return jax.tree.unflatten(tree, outputs)
-
-    return call
-
-
-def _words(x: Any) -> Any:
-    """An array, or the words of random keys."""
-    return jax.random.key_data(x) if is_key(jax.typeof(x)) else x
+def _described(compiled: Any, result: Any) -> Any:
+    """Arguments and results of a program as JSON, or a TypeError."""
+    inputs, _ = compiled.input_shardings
+    placed = jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+            x.shape, x.dtype, weak_type=x.weak_type, sharding=sharding
+        ),
+        result,
+        compiled.output_shardings,
+    )
+    return {
+        "inputs": [results.spec_of(each) for each in jax.tree.leaves(inputs)],
+        "result": results.to_json(placed),
+    }

@@ -1,4 +1,4 @@
-"""Shapes of results as JSON, so that a program can be used without tracing it.
+"""Shapes and shardings as JSON, so that a program can be used without tracing it.
 
 The types that a description names are those of this module: a file cannot name others.
 """
@@ -6,9 +6,9 @@ The types that a description names are those of this module: a file cannot name 
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pgcli.algos.base import LearnerState
 from pgcli.arrays import random_keys
@@ -41,11 +41,32 @@ KEY = "key<fry>"
 """Name of the dtype of random keys."""
 
 
-def to_json(result: Any) -> Any:
-    """A tree of shapes as JSON.
+def spec_of(sharding: Any) -> list[str | None]:
+    """The axes of the mesh that split an array; [] on one device or on all.
 
     Raises:
-      TypeError: it has a node of another type.
+      TypeError: it is split in another way.
+    """
+    if isinstance(sharding, NamedSharding):
+        return list(sharding.spec)
+    if sharding is None or sharding.is_fully_replicated:
+        return []
+    raise TypeError(f"arrays that are split by {sharding} are not kept")
+
+
+def sharding_of(spec: Any, mesh: Mesh | None) -> NamedSharding | None:
+    """The inverse of `spec_of`; None without a mesh."""
+    if mesh is None:
+        return None
+    return NamedSharding(mesh, PartitionSpec(*spec))  # type: ignore[no-untyped-call]
+
+
+def to_json(result: Any) -> Any:
+    """A tree of `ShapeDtypeStruct`s as JSON.
+
+    Raises:
+      TypeError: it has a node of another type, or an array is split in another way than
+        along axes of a mesh.
     """
     kind = type(result)
     if result is None:
@@ -60,24 +81,22 @@ def to_json(result: Any) -> Any:
         return {kind.__name__: {x: to_json(getattr(result, x)) for x in names}}
     if not hasattr(result, "dtype"):
         raise TypeError(f"results of type {kind.__name__} are not kept")
-    return [str(result.dtype), *result.shape]
+    spec = spec_of(result.sharding)
+    return [str(result.dtype), bool(result.weak_type), spec, *result.shape]
 
 
-def from_json(described: Any) -> Any:
-    """The tree of shapes that was described."""
+def from_json(described: Any, mesh: Mesh | None = None) -> Any:
+    """The tree of `ShapeDtypeStruct`s that was described, split along a mesh."""
     if described is None:
         return None
     if isinstance(described, list):
-        dtype, *shape = described
+        dtype, weak, spec, *shape = described
         kind = random_keys.key(0).dtype if dtype == KEY else np.dtype(dtype)
-        return jax.ShapeDtypeStruct(tuple(shape), kind)  # type: ignore[no-untyped-call]
+        return jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+            tuple(shape), kind, weak_type=weak, sharding=sharding_of(spec, mesh)
+        )
     ((name, parts),) = described.items()
     if name == "tuple":
-        return tuple(from_json(x) for x in parts)
-    fields = {key: from_json(x) for key, x in parts.items()}
+        return tuple(from_json(x, mesh) for x in parts)
+    fields = {key: from_json(x, mesh) for key, x in parts.items()}
     return fields if name == "dict" else TYPES[name](**fields)
-
-
-def is_key(x: Any) -> bool:
-    """Whether an array has random keys."""
-    return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))

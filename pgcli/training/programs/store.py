@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from pgcli.cache import cache_directory
 from pgcli.storage.files import replace_bytes
-from pgcli.training.programs import results
 
-MAX_FILES = 256
-"""Number of programs that are kept, of 100 to 400 KB each."""
+MAX_FILES = 512
+"""Number of programs that are kept, of 10 to 400 KB each."""
 
 DIGEST = hashlib.sha256().digest_size
 
@@ -23,8 +22,8 @@ DIGEST = hashlib.sha256().digest_size
 class Stored(NamedTuple):
     """A program in a file."""
 
-    result: Any
-    """Shapes of its result."""
+    described: Any
+    """Its arguments and results, as JSON."""
     executable: bytes
 
 
@@ -46,12 +45,12 @@ def read(path: Path) -> Stored | None:
         stored = path.read_bytes()
     except OSError:
         return None
-    # the digest, the shapes as a line of JSON, the compressed program
+    # the digest, a line of JSON, the compressed program
     digest, content = stored[:DIGEST], stored[DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         return None
     described, _, data = content.partition(b"\n")
-    return Stored(results.from_json(json.loads(described)), zlib.decompress(data))
+    return Stored(json.loads(described), zlib.decompress(data))
 
 
 def write(path: Path, described: Any, executable: bytes) -> None:
@@ -59,7 +58,7 @@ def write(path: Path, described: Any, executable: bytes) -> None:
 
     Args:
       path: the file.
-      described: shapes of its result as JSON.
+      described: its arguments and results, as JSON.
       executable: the program.
     """
     content = json.dumps(described).encode() + b"\n" + zlib.compress(executable, 1)
