@@ -1,5 +1,6 @@
 """NumPy observations: an array, or a (nested) dictionary of them for a Dict space."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,21 @@ def rows(obs: Any, index: Any) -> Any:
     if isinstance(obs, dict):
         return {name: rows(part, index) for name, part in obs.items()}
     return obs[index]
+
+
+def each_row(obs: Any) -> Iterator[Any]:
+    """`rows(obs, i)` for all i in order, faster."""
+    if isinstance(obs, dict):
+        parts = zip(*map(each_row, obs.values()), strict=True)
+        return (dict(zip(obs, row, strict=True)) for row in parts)
+    return iter(obs)
+
+
+def stacked(each: Sequence[Any]) -> Any:
+    """The inverse of `each_row`, of at least one row."""
+    if isinstance(each[0], dict):
+        return {name: stacked([x[name] for x in each]) for name in each[0]}
+    return np.array(each)
 
 
 def set_rows(target: Any, index: Any, obs: Any) -> None:

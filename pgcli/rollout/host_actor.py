@@ -70,8 +70,11 @@ class NumpyActor:
 
     def begin(self, agent: Agent) -> None:
         """See `Actor.begin`."""
-        # NumPy arrays, once per rollout, so that a step needs no JAX
-        params, stats = fetch((agent.params, agent.obs_stats))
+        # NumPy arrays, once per rollout, so that a step needs no JAX nor the critic
+        acting = {
+            name: x for name, x in agent.params.items() if not name.startswith("value")
+        }
+        params, stats = fetch((acting, agent.obs_stats))
         self._forward = make_forward(params, stats, self._spec, self._network)
         self._sample = make_sampler(
             params.get("log_std"), self._spec.action, self._network

@@ -4,17 +4,19 @@ Noise for the whole rollout is drawn in advance; values, log-probabilities and
 distributions are computed for the whole rollout afterwards, inside the update.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 import jax
 import numpy as np
 
+from pgcli.arrays.fetch import fetch
 from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array, Key
 from pgcli.cache import shared
 from pgcli.envs.base import HostEnv, HostSlot, ObsSpace
-from pgcli.envs.obs_trees import empty_obs, rows, set_rows
+from pgcli.envs.obs_trees import each_row, empty_obs, rows, set_rows, stacked
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise
 from pgcli.rollout.bounds import bounded
 from pgcli.rollout.device_collector import env_keys
@@ -45,6 +47,15 @@ def _empty_slots(
         np.ones(shape, bool),
         np.zeros(shape, bool) if lives else None,
     )
+
+
+def _slots(buffer: HostSlot) -> Iterator[HostSlot]:
+    """Views for each step: row t, but row t + 1 of `obs` and `start`."""
+    obs, start = each_row(buffer.obs), each_row(buffer.start)
+    next(obs), next(start)
+    lives = repeat(None) if buffer.life_lost is None else each_row(buffer.life_lost)
+    flags = buffer.reward, buffer.terminated, buffer.truncated
+    return map(HostSlot._make, zip(obs, *flags, start, buffer.real, lives))  # noqa: B905 - `lives` may be endless
 
 
 def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
@@ -158,28 +169,20 @@ class HostCollector:
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         # noise of the whole rollout [T, N, …] by one call
-        noise = jax.tree.map(np.asarray, self._noise(agent, key))
+        noise = fetch(self._noise(agent, key))
         self._actor.begin(agent)
         first_carry = self._carry
         actions = []
         finals: list[tuple[int, Any]] = []
-        for t in range(self._num_steps):
-            self._carry, action = self._actor.step(
-                self._carry, rows(buffer.obs, t), buffer.start[t], rows(noise, t)
-            )
+        obs, start = rows(buffer.obs, 0), buffer.start[0]
+        for t, (slot, now) in enumerate(
+            zip(_slots(buffer), each_row(noise), strict=True)
+        ):
+            self._carry, action = self._actor.step(self._carry, obs, start, now)
             actions.append(action)
-            # rewards and flags go into row t, next observations into row t + 1
-            slot = HostSlot(
-                rows(buffer.obs, t + 1),
-                buffer.reward[t],
-                buffer.terminated[t],
-                buffer.truncated[t],
-                buffer.start[t + 1],
-                buffer.real[t],
-                None if buffer.life_lost is None else buffer.life_lost[t],
-            )
-            for n, obs in self._env.step(self._policy.squash(action), slot):
-                finals.append((t * self._env.num_envs + n, obs))
+            for n, last in self._env.step(self._policy.squash(action), slot):
+                finals.append((t * self._env.num_envs + n, last))
+            obs, start = slot.obs, slot.start
         # a value continues the episodes that were cut off
         is_cut = (buffer.truncated & ~buffer.terminated).reshape(-1)
         cut = [item for item in finals if is_cut[item[0]]]
@@ -195,7 +198,7 @@ class HostCollector:
         final_obs, final_index = self._gather(cut)
         return Transitions(
             obs=buffer.obs,
-            action=jax.tree.map(lambda *x: np.stack(x), *actions),
+            action=stacked(actions),
             reward=buffer.reward,
             terminated=buffer.terminated,
             truncated=buffer.truncated,

@@ -82,14 +82,14 @@ def check_bounds(
     if not parts:
         return None
     last = _stacked(space, finals)
-    named, named_last = (x if isinstance(x, dict) else {"": x} for x in (obs, last))
     # a quick look first, since few leave their space
     if not any(
-        bool((x < part.bounds()[0]).any() or (x > part.bounds()[1]).any())
+        _is_outside(part, x[name] if name else x)
+        for x in ((obs, last) if finals else (obs,))
         for name, part in parts.items()
-        for x in (named[name], named_last[name])
     ):
         return None
+    named, named_last = (x if isinstance(x, dict) else {"": x} for x in (obs, last))
     whole = {
         name: np.concatenate([x.reshape(-1, *x.shape[2:]), named_last[name]])
         for name, x in named.items()
@@ -98,6 +98,11 @@ def check_bounds(
     steps = max(int(weight.sum()), 1)
     found: np.ndarray = outside(space, whole.get("", whole), weights, steps, np)
     return found
+
+
+def _is_outside(part: Box, x: np.ndarray) -> bool:
+    low, high = part.bounds()
+    return bool(((x < low) | (x > high)).any())
 
 
 def _stacked(space: ObsSpace, finals: Finals) -> Any:
