@@ -55,7 +55,9 @@ def _slots(buffer: HostSlot) -> Iterator[HostSlot]:
     next(obs), next(start)
     lives = repeat(None) if buffer.life_lost is None else each_row(buffer.life_lost)
     flags = buffer.reward, buffer.terminated, buffer.truncated
-    return map(HostSlot._make, zip(obs, *flags, start, buffer.real, lives))  # noqa: B905 - `lives` may be endless
+    # `lives` may be endless
+    steps = zip(obs, *flags, start, buffer.real, lives, strict=False)
+    return map(HostSlot._make, steps)
 
 
 def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
