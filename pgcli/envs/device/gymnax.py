@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.arrays.shapes import Array
+from pgcli.cache import shared
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, ObsSpace, Step
 from pgcli.envs.device.adapter_support import (
     box,
@@ -39,13 +40,20 @@ def _space(space: Any, env_id: str) -> Any:
     raise unsupported(space, env_id)
 
 
-@quietly()
 def make(
     name: str, kwargs: Mapping[str, Any], max_episode_steps: int | None
 ) -> DeviceEnv:
     """The environment `gymnax:NAME`; `kwargs` are parameters or of its constructor."""
+    return shared(_make, name, tuple(sorted(kwargs.items())), max_episode_steps)
+
+
+@quietly()
+def _make(
+    name: str, arguments: tuple[tuple[str, Any], ...], max_episode_steps: int | None
+) -> DeviceEnv:
     import gymnax
 
+    kwargs = dict(arguments)
     # keys of the default parameters override them; all others go to the constructor
     env_id = f"gymnax:{name}"
     known = vars(gymnax.make(name)[1])

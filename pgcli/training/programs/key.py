@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from pgcli import versions
 from pgcli.config.schema import RunConfig
+from pgcli.envs import registry, user_modules
 from pgcli.envs.base import DeviceEnv, EnvSpec
 from pgcli.envs.device import functional
 from pgcli.nn.own_networks import own_names
@@ -22,6 +24,12 @@ CPU_INFO = Path("/proc/cpuinfo")
 NAMED = ("model name", "flags", "CPU ", "Features")
 """Lines that name a processor and its instruction sets."""
 
+PACKAGES = {"gymnax": "gymnax"}
+"""Back ends whose code is a part of keys -> their package, which needs no others."""
+
+DATA = {"MNISTBandit-bsuite"}
+"""Environments with data from outside of their package."""
+
 VARIABLES = ("XLA_FLAGS", "PJRT_NPROC")
 """Environment variables that XLA reads."""
 
@@ -29,17 +37,25 @@ VARIABLES = ("XLA_FLAGS", "PJRT_NPROC")
 def description(config: RunConfig, env: DeviceEnv) -> str | None:
     """The part of a configuration that shapes its programs; None if that is not all.
 
-    Numbers that are arguments of the programs (`Knobs`) are not in it. Code outside of
-    pgcli is no part of a key: there is none for environments of other packages and of
-    users, nor for networks of users.
+    Numbers that are arguments of the programs (`Knobs`) are not in it. It covers the
+    code of the packages in `PACKAGES`, and no other code outside of pgcli: for other
+    environments, and for networks of users, there is none.
     """
-    learner = learner_description(config, env.spec)
-    name = config.env.id.removeprefix("func:")
-    if name not in functional.NAMES or learner is None:
+    learner, backend = learner_description(config, env.spec), config.env.backend
+    package, name = PACKAGES.get(backend), config.env.id.partition(":")[2]
+    if backend == "func":
+        covered = name in functional.NAMES
+    else:  # a module of the user may change a package
+        covered = package is not None and not user_modules.NAMED and name not in DATA
+    if learner is None or not covered:
         return None
-    if functional.make(name, config.env.kwargs, config.env.max_episode_steps) != env:
+    made = registry.DEVICE_BACKENDS[backend].make(
+        name, config.env.kwargs, config.env.max_episode_steps
+    )
+    if made != env:
         return None  # another environment was passed
-    return repr((learner, config.env, config.eval.episodes))
+    code = package and sources(Path(str(sys.modules[package].__file__)).parent)
+    return repr((learner, config.env, config.eval.episodes, code))
 
 
 def learner_description(config: RunConfig, spec: EnvSpec) -> str | None:

@@ -1,8 +1,11 @@
 """Shapes and shardings as JSON, so that a program can be used without tracing it.
 
-The types that a description names are those of this module: a file cannot name others.
+The types that a description names are those of this module, and states of environments
+of packages whose code is part of a key: a file cannot name others.
 """
 
+import dataclasses
+import sys
 from typing import Any
 
 import jax
@@ -16,6 +19,7 @@ from pgcli.nn.normalize import ObsStats, RewardScaler
 from pgcli.nn.policy import Agent
 from pgcli.rollout.device_collector import DeviceEnvState
 from pgcli.training.evaluation.device import Played
+from pgcli.training.programs.key import PACKAGES
 from pgcli.training.state import DeviceState, EpisodeTally, RunState
 from pgcli.training.step import Report
 
@@ -76,9 +80,10 @@ def to_json(result: Any) -> Any:
     if kind is tuple:
         return {"tuple": [to_json(x) for x in result]}
     # by identity, since another class may have the same name
-    if kind is TYPES.get(kind.__name__):
-        names = getattr(result, "_fields", None) or result.__dataclass_fields__
-        return {kind.__name__: {x: to_json(getattr(result, x)) for x in names}}
+    for name in (kind.__name__, f"{kind.__module__}:{kind.__name__}"):
+        if kind is _type(name):
+            names = getattr(result, "_fields", None) or result.__dataclass_fields__
+            return {name: {x: to_json(getattr(result, x)) for x in names}}
     if not hasattr(result, "dtype"):
         raise TypeError(f"results of type {kind.__name__} are not kept")
     spec = spec_of(result.sharding)
@@ -99,4 +104,19 @@ def from_json(described: Any, mesh: Mesh | None = None) -> Any:
     if name == "tuple":
         return tuple(from_json(x, mesh) for x in parts)
     fields = {key: from_json(x, mesh) for key, x in parts.items()}
-    return fields if name == "dict" else TYPES[name](**fields)
+    if name == "dict":
+        return fields
+    kind = _type(name)
+    if kind is None:
+        raise TypeError(f"no type of results is called {name}")
+    return kind(**fields)
+
+
+def _type(name: str) -> Any:
+    """A type by its name, or by `module:name`; None if there is none."""
+    module, _, attribute = name.rpartition(":")
+    package = module.partition(".")[0]
+    if package not in PACKAGES.values():
+        return TYPES.get(name)
+    kind = getattr(sys.modules.get(module), attribute, None)
+    return kind if dataclasses.is_dataclass(kind) else None

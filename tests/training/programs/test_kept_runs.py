@@ -39,6 +39,7 @@ slow = pytest.mark.slow
 LOOPS: dict[str, Any] = {
     "device": on_device,
     "two devices": lambda cfg: on_device(cfg, 2),
+    "gymnax": lambda cfg: on_device(cfg.with_values({"env.id": "gymnax:CartPole-v1"})),
     "members": members,
     "members on two devices": lambda cfg: members(cfg, 2),
     "host": on_host,
@@ -72,6 +73,8 @@ def never_traced(*_: Any) -> Any:
 def test_kept_programs_train_byte_for_byte(
     loop: str, algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if loop == "gymnax":
+        pytest.importorskip("gymnax")
     cfg = config(ENV, algo=algo)
     monkeypatch.setenv("PGCLI_CACHE", "")
     plain = results(loop, cfg)

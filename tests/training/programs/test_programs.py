@@ -17,6 +17,7 @@ from support.small_runs import config
 from pgcli import versions
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.config.schema import RunConfig
+from pgcli.envs import user_modules
 from pgcli.envs.base import ActionMask, Box, Discrete, EnvSpec
 from pgcli.envs.make import make_device_env
 from pgcli.training.backend.layout import Layout, make_mesh
@@ -193,11 +194,22 @@ def test_sources_are_names_and_contents_of_all_modules(tmp_path: Path) -> None:
 def test_code_outside_of_pgcli_has_no_key() -> None:
     cfg = config(ENV)
     env = make_device_env(cfg.env)
-    theirs = dataclasses.replace(cfg.env, id="gymnax:CartPole-v1")
+    theirs = dataclasses.replace(cfg.env, id="brax:ant")
     assert description(dataclasses.replace(cfg, env=theirs), env) is None
     network = dataclasses.replace(cfg.network, torso="MyNet")
     assert description(dataclasses.replace(cfg, network=network), env) is None
     assert description(cfg, env._replace(cuts_at_limit_only=False)) is None
+
+
+def test_key_changes_with_the_code_of_gymnax(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gymnax")
+    cfg = config("gymnax:CartPole-v1")
+    keys = {key_of(cfg), key_of(config("gymnax:CartPole-v1", "env.kwargs={length: 1}"))}
+    monkeypatch.setattr(key, "sources", lambda *_: "another version")
+    assert len(keys | {key_of(cfg)}) == 3
+    # code of the user may replace that of the package
+    monkeypatch.setattr(user_modules, "NAMED", ["my_env"])
+    assert description(cfg, make_device_env(cfg.env)) is None
 
 
 def never_traced(*_: Any) -> Any:
@@ -320,8 +332,9 @@ def test_program_that_cannot_be_loaded_is_compiled(
 
 
 def test_result_names_no_type_but_the_known_ones() -> None:
-    with pytest.raises(KeyError):
-        results.from_json({"Popen": {}})
+    for name in ("Popen", "subprocess:Popen", "gymnax.subprocess:Popen"):
+        with pytest.raises(TypeError, match="no type"):
+            results.from_json({name: {}})
 
 
 def test_without_a_description_or_a_directory_nothing_is_kept(
