@@ -61,13 +61,16 @@ def step_all(
     first: Array | int = 0,
 ) -> tuple[Any, Step]:
     """Steps N environments and resets none. Consumes the key."""
+    return _step(env, env_keys(key, _rows(action), first), state, action)
 
+
+def _step(
+    env: DeviceEnv, keys: Key[Array, " N"], state: Any, action: Any
+) -> tuple[Any, Step]:
     def one(key: Array, state: Any, action: Any) -> tuple[Any, Step]:
         return env.step(key, state, env_action(env.spec.action, action))
 
-    after: tuple[Any, Step] = jax.vmap(one)(
-        env_keys(key, _rows(action), first), state, action
-    )
+    after: tuple[Any, Step] = jax.vmap(one)(keys, state, action)
     return after
 
 
@@ -88,16 +91,32 @@ def step_and_reset(
       (state, obs, step): the state and observation to continue from, and the outcome
       of the step before any reset.
     """
-    num_envs = _rows(action)
+    return _step_and_reset(env, _step_keys(key, _rows(action), first), state, action)
+
+
+def _step_keys(
+    key: Key[Array, ""], num_envs: int, first: Array | int
+) -> tuple[Key[Array, " N"], Key[Array, " N"]]:
+    """(keys of a step, keys of the resets after it). Consumes the key."""
     step_key, reset_key = jax.random.split(key)
-    state, step = step_all(env, step_key, state, action, first)
+    return env_keys(step_key, num_envs, first), env_keys(reset_key, num_envs, first)
+
+
+def _step_and_reset(
+    env: DeviceEnv,
+    keys: tuple[Key[Array, " N"], Key[Array, " N"]],
+    state: Any,
+    action: Any,
+) -> tuple[Any, Any, Step]:
+    step_keys, reset_keys = keys
+    state, step = _step(env, step_keys, state, action)
     done = step.terminated | step.truncated
 
     # resetting all and selecting rows is cheaper than one reset per environment; on a
     # CPU it is skipped at steps in which no episode ends. An accelerator would wait for
     # the host to choose the branch, and with thousands of environments one always ends
     def reset_done() -> tuple[Any, Any]:
-        fresh = jax.vmap(env.reset)(env_keys(reset_key, num_envs, first))
+        fresh = jax.vmap(env.reset)(reset_keys)
         return (*where_rows(done, fresh, (state, step.obs)),)
 
     if not on_cpu():
@@ -159,15 +178,18 @@ def _collect(
     noise = draw_noise(
         policy, agent, env.spec.obs, env_keys(noise_key, num_envs, first), num_steps
     )
-    keys = jax.random.split(env_key, num_steps)
+    # all keys [T, N] at once too: for few environments, a step costs by its operations
+    keys = jax.vmap(lambda key: _step_keys(key, num_envs, first))(
+        jax.random.split(env_key, num_steps)
+    )
 
     # one row: act on the current observations, step, reset those that ended
     def step(now: DeviceEnvState, inputs: Any) -> tuple[DeviceEnvState, Any]:
-        key, noise = inputs
+        keys, noise = inputs
         carry, dist = act(policy, agent, now.carry, now.obs, now.start)
         action = dist.sample(noise)
-        state, obs, outcome = step_and_reset(
-            env, key, now.state, policy.squash(action), first
+        state, obs, outcome = _step_and_reset(
+            env, keys, now.state, policy.squash(action)
         )
         done = outcome.terminated | outcome.truncated
         return (
