@@ -72,13 +72,19 @@ def _orthonormal(
     return (matrix if tall else matrix.T).reshape(shape)
 
 
+FIRST_AXES = (((0,), (0,)), ((), ()))
+LAST_AXES = (((1,), (1,)), ((), ()))
+"""Axes over which `dot_general` sums, and none that are shared."""
+
+
 @jax.custom_jvp
 def product(x: Array, kernel: Array) -> Array:
     """X·W for x [B, n] and W [n, m]; the gradient in W costs no more than the product.
 
-    That gradient is xᵀ·g. If XLA folds the transposition into the product of two
-    matrices, it does not use its fast CPU kernels. Materialising xᵀ first avoids that.
-    With m = 1 the product is one of a vector and a matrix, and the opposite is true.
+    That gradient is xᵀ·g = (gᵀ·x)ᵀ. If XLA folds the transposition into the product of
+    two matrices, it does not use its fast CPU kernels. Materialising xᵀ or gᵀ first,
+    whichever is smaller, avoids that. With m = 1 the product is one of a vector and a
+    matrix, and the opposite is true.
     """
     return x @ kernel
 
@@ -88,11 +94,21 @@ def _product_tangent(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     (x, kernel), (dx, dkernel) = primals, tangents
-    if kernel.shape[1] == 1:
-        return product(x, kernel), dx @ kernel + x @ dkernel
-    columns = jax.lax.optimization_barrier(x.T)  # type: ignore[no-untyped-call]
-    along = jax.lax.dot_general(columns, dkernel, (((0,), (0,)), ((), ())))
+    size, width = kernel.shape
+    if width == 1:
+        along = x @ dkernel
+    elif width < size:
+        # (dWᵀ·xᵀ)ᵀ, of which the transpose with respect to dW begins with gᵀ
+        along = _stored(jax.lax.dot_general(_stored(dkernel.T), x, LAST_AXES)).T
+    else:
+        along = jax.lax.dot_general(_stored(x.T), dkernel, FIRST_AXES)
     return product(x, kernel), dx @ kernel + along
+
+
+def _stored(x: Array) -> Array:
+    """An array that XLA computes before it is used, as is its cotangent."""
+    stored: Array = jax.lax.optimization_barrier(x)  # type: ignore[no-untyped-call]
+    return stored
 
 
 def _dot_general(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:

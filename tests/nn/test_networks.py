@@ -210,8 +210,11 @@ def test_nature_cnn_refuses_what_is_no_image(shape: tuple[int, ...]) -> None:
 
 def test_product_is_differentiated_as_a_matrix_product_both_ways() -> None:
     drawn = np.random.default_rng(0)
-    x, kernel, *along = (
-        drawn.normal(size=shape).astype(np.float32) for shape in 2 * ((5, 3), (3, 2))
+    widths = 1, 2, 4  # a column, narrower and wider than the inputs
+    # (inputs, kernels of all widths) and directions for each of them
+    at, along = (
+        [drawn.normal(size=shape).astype(np.float32) for shape in shapes]
+        for shapes in 2 * [[(5, 3), *((3, width) for width in widths)]]
     )
 
     def curved(multiply: Any) -> Any:
@@ -219,9 +222,15 @@ def test_product_is_differentiated_as_a_matrix_product_both_ways() -> None:
 
     @quick_jit
     def both(at: Any, along: Any) -> Any:
-        return [jax.jvp(curved(f), at, along) for f in (product, jnp.matmul)]
+        return [
+            [
+                jax.jvp(curved(f), (at[0], w), (along[0], dw))
+                for w, dw in zip(at[1:], along[1:], strict=True)
+            ]
+            for f in (product, jnp.matmul)
+        ]
 
-    ours, plain = both((x, kernel), tuple(along))
+    ours, plain = both(at, along)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)  # rounding of sums of 5 terms
 
