@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from pgcli.arrays.device_mesh import on_cpu
 from pgcli.config.layout import minibatch_size
 from pgcli.config.schema import RunConfig
-from pgcli.training.backend.layout import worthwhile_minibatch
+from pgcli.training.backend.layout import cores, worthwhile_minibatch
 
 
 def split(rates: Mapping[str, float]) -> dict[str, float]:
@@ -59,7 +60,13 @@ def advice(shares: Mapping[str, float], config: RunConfig, helpers: str) -> str:
     enough = worthwhile_minibatch(config)
     if minibatch_size(config) < enough:
         return f"minibatches of at least {enough:,} samples, for all cores"
+    if config.env.num_envs % 2 and config.algo.collects == "steps" and _several_cores():
+        return "an even env.num_envs: an odd number is computed by one CPU device"
     return "fewer algo.num_epochs, a smaller network.hidden"
+
+
+def _several_cores() -> bool:
+    return on_cpu() and cores() > 1
 
 
 def _largest(shares: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from support.small_runs import config
 
 from pgcli.diagnose.bench import bench, rate
-from pgcli.diagnose.shares import bottleneck, split
+from pgcli.diagnose.shares import advice, bottleneck, split
 from pgcli.errors import UsageError
 from pgcli.training.loops.device_loop import DeviceLoop
 from pgcli.training.loops.host_loop import HostLoop
@@ -33,6 +33,21 @@ def test_shares_of_parts_that_are_slower_alone_fill_the_iteration() -> None:
 def test_bottleneck_names_the_environments() -> None:
     shares = {"stepping": 0.7, "acting": 0.1, "update": 0.1, "rest": 0.1}
     assert bottleneck(shares).startswith("70% of an iteration is stepping")
+
+
+def test_advice_for_an_odd_number_of_environments_is_an_even_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pgcli.diagnose.shares.cores", lambda: 2)
+    shares = {"stepping": 0.1, "acting": 0.1, "update": 0.7, "rest": 0.1}
+
+    def says_even(num_envs: int) -> bool:
+        sets = f"env.num_envs={num_envs}", "network.hidden=[64, 64]"
+        run = config("CartPole-v1", *sets, "rollout.num_steps=128")
+        return "even env.num_envs" in advice(shares, run, "")
+
+    assert says_even(63)
+    assert not says_even(64)
 
 
 @pytest.mark.parametrize(
