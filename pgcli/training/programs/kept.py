@@ -137,24 +137,19 @@ class Keeper:
 def _load(
     stored: store.Stored, tree: Any, avals: Any, mesh: Mesh | None, otherwise: Run
 ) -> Run:
-    result = results.from_json(stored.described["result"], mesh)
     if mesh is None:
         device = jax.config.jax_default_device or jax.devices()[0]  # type: ignore[attr-defined]
         devices, single = [device], SingleDeviceSharding(device)
     else:
         devices, single = list(mesh.devices.flat), None
-    leaves = jax.tree.leaves(result)
     try:
+        specs = stored.described["inputs"]
+        places = [results.sharding_of(spec, mesh) or single for spec in specs]
+        result = results.from_json(stored.described["result"], mesh)
+        leaves = jax.tree.leaves(result)
         run: Run = versions.load_executable(
             stored.executable,
-            versions.Arrays(
-                tree,
-                avals,
-                [
-                    results.sharding_of(spec, mesh) or single
-                    for spec in stored.described["inputs"]
-                ],
-            ),
+            versions.Arrays(tree, avals, places),
             versions.Arrays(
                 jax.tree.structure(result),
                 [jax.typeof(x) for x in leaves],
