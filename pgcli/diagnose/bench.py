@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgcli.arrays.device_mesh import COLUMNS, ROWS, per_device
+from pgcli.arrays.fetch import fetch
+from pgcli.arrays.packing import pack
 from pgcli.config.schema import RunConfig
 from pgcli.diagnose.limits import limits, measure, of_iteration
 from pgcli.diagnose.shares import advice, bottleneck, split
@@ -164,6 +166,8 @@ def _updater(
     knobs, key = make_knobs(config), jax.random.key(0)
     begin_run, fit = make_learner(setup, mesh)
     state = begin_run(knobs, key)
+    if not config.env.on_device and mesh is None and config.host.act == "numpy":
+        state = pack(fetch(state), np)  # as in training
     budget, steps = np.array([2**8, 0], np.uint32), _count(transitions)
 
     def update() -> int:

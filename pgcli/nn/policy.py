@@ -107,16 +107,19 @@ def act(
 
 def draw_noise(
     policy: Policy,
-    agent: Agent,
+    agent: Agent | None,
     obs_space: ObsSpace,
     keys: Key[Array, " N"],
     num_steps: int,
 ) -> Any:
-    """Sampling noise [T, N, …] of a whole rollout; environment n uses `keys[n]`."""
+    """Sampling noise [T, N, …] of a whole rollout; environment n uses `keys[n]`.
+
+    The noise does not depend on the agent, whose shapes are found if it is None.
+    """
     prototype: Distribution = jax.eval_shape(
         lambda: act(
             policy,
-            agent,
+            agent or Agent(policy.init(keys[0]), None),
             policy.initial_carry(1),
             zero_obs(obs_space, (1,)),
             jnp.zeros(1, bool),

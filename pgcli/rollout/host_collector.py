@@ -72,12 +72,12 @@ def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
 
 def _jit_noise(
     policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int, jit: Jit
-) -> Callable[[Agent, Array], Array]:
+) -> Callable[[Array], Array]:
     """The jitted noise of a rollout [T, N, …]."""
 
-    def noise(agent: Agent, key: Array) -> Any:
+    def noise(key: Array) -> Any:
         keys = env_keys(jax.random.split(key)[0], num_envs)
-        return draw_noise(policy, agent, obs, keys, num_steps)
+        return draw_noise(policy, None, obs, keys, num_steps)
 
     jitted: Callable[..., Array] = jit(noise, f"noise of {num_envs} × {num_steps}")
     return jitted
@@ -171,7 +171,7 @@ class HostCollector:
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         # noise of the whole rollout [T, N, …] by one call
-        noise = fetch(self._noise(agent, key))
+        noise = fetch(self._noise(key))
         self._actor.begin(agent)
         first_carry = self._carry
         actions = []

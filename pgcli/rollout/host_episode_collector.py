@@ -33,11 +33,11 @@ class _Row(NamedTuple):
 
 def _jit_noise(
     policy: Policy, obs: ObsSpace, columns: int, limit: int, jit: Jit
-) -> Callable[[Agent, Array], Array]:
+) -> Callable[[Array], Array]:
     """The jitted noise of a rollout [T, N, …]."""
 
-    def noise(agent: Agent, key: Array) -> Any:
-        return draw_noise(policy, agent, obs, env_keys(key, columns), limit)
+    def noise(key: Array) -> Any:
+        return draw_noise(policy, None, obs, env_keys(key, columns), limit)
 
     jitted: Callable[..., Array] = jit(noise, f"noise of {columns} × {limit}")
     return jitted
@@ -94,7 +94,7 @@ class EpisodeCollector:
           EnvironmentFailed: an environment raised, or returned a non-finite value.
         """
         num_envs = self._env.num_envs
-        noise = jax.tree.map(np.asarray, self._noise(agent, key))
+        noise = jax.tree.map(np.asarray, self._noise(key))
         self._actor.begin(agent)
 
         # one list of rows [N, …] per round; its length is that of the longest episode

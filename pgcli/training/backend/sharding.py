@@ -10,12 +10,13 @@ from jax.sharding import Mesh, NamedSharding
 
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.arrays.jitted import Jit, plain_jit
+from pgcli.arrays.packing import Packed, pack, unpack
 from pgcli.nn.normalize import RewardScaler
 from pgcli.nn.policy import Agent
 from pgcli.rollout.types import TRANSITION_SPECS
 from pgcli.training.backend.compilation import RUN_OFTEN
 from pgcli.training.state import EpisodeTally, RunState
-from pgcli.training.step import Setup, init_run, learn
+from pgcli.training.step import Knobs, Setup, init_run, learn
 
 
 def ambient(mesh: Mesh | None) -> AbstractContextManager[Any]:
@@ -56,7 +57,7 @@ def make_learner(
     (knobs, key) -> state, which consumes the key, and (knobs, state, transitions,
     budget, key) -> (state, report), which donates the state and is called in a block of
     `ambient`. Transitions may be NumPy arrays; every device gets the columns of its
-    environments.
+    environments. State and report are `Packed` if the given state is.
 
     Args:
       setup: static structure of the run.
@@ -75,8 +76,15 @@ def make_learner(
         often["out_shardings"] = (states, everywhere)
     return (
         jit(partial(init_run, setup), "initialisation", **once),
-        jit(partial(learn, setup), "learning", **often),
+        jit(partial(_learn, setup), "learning", **often),
     )
+
+
+def _learn(setup: Setup, knobs: Knobs, state: Any, *arguments: Any) -> tuple[Any, Any]:
+    if not isinstance(state, Packed):
+        return learn(setup, knobs, state, *arguments)
+    state, report = learn(setup, knobs, unpack(state), *arguments)
+    return pack(state), pack(report)
 
 
 def on_first(agent: Agent) -> Agent:

@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Self
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from pgcli.arrays import random_keys
 from pgcli.arrays.fetch import fetch
 from pgcli.arrays.jitted import Jit, plain_jit
+from pgcli.arrays.packing import Packed, pack, unpack
 from pgcli.cache import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
@@ -142,11 +144,15 @@ class HostLoop:
         )
         self._knobs = make_knobs(config)
         self._budget = to_words(config.steps)
+        if mesh is None:  # else they would be copied to the other devices by every call
+            self._knobs, self._budget = jax.device_put((self._knobs, self._budget))
         self._run_key = role_key(config.seed, "train")
         self._mesh, self._devices = mesh, mesh.size if mesh else 1
 
         # state of the run; the collector is made when the episodes begin
-        self._state: RunState = self._begin(self._knobs, role_key(config.seed, "init"))
+        self._packs = mesh is None and policy is None and config.host.act == "numpy"
+        self._state: RunState | Packed
+        self._put(self._begin(self._knobs, role_key(config.seed, "init")))
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | Abandoned | None = None
         self._rollouts = 0
@@ -237,6 +243,7 @@ class HostLoop:
             if self._bounds.given:
                 self._collector.bounded = {}
             report = fetch(report)
+            report = unpack(report) if self._packs else report
             rows.append(to_row(report, self.iteration, self.spec))
             self.steps = from_words(report.steps)
         return rows
@@ -290,9 +297,21 @@ class HostLoop:
         return news
 
     def agent(self) -> Agent:
-        """The current agent, on the first device."""
-        agent: Agent = self._state.learner.agent
+        """The current agent, on the first device or in NumPy."""
+        agent: Agent = self._part(lambda state: state.learner.agent)
         return agent if self._devices == 1 else on_first(agent)
+
+    def _part(self, part: Callable[[RunState], Any] = lambda state: state) -> Any:
+        """The state of the run or a part of it; in NumPy if actions are."""
+        state = self._state
+        return unpack(fetch(state), part) if isinstance(state, Packed) else part(state)
+
+    def _put(self, state: RunState) -> None:
+        """Replaces the state of the run, packed for fewer arguments if it can be."""
+        self._state = state
+        if self._packs:
+            packed = pack(fetch(state), np)
+            self._state = jax.device_put(packed, may_alias=False)
 
     def evaluate(
         self, episodes: int, role: Role, seed: int, stop: Callable[[int], bool] = never
@@ -300,8 +319,9 @@ class HostLoop:
         """See `Loop.evaluate`."""
         seeds = env_seeds(seed, role, eval_envs(episodes))
         with self._eval_envs.begin(seeds) as (env, obs):
+            agent = jax.device_put(self.agent())
             played = self._evaluator.play(
-                env, self.agent(), episodes, role_key(seed, role), stop, obs
+                env, agent, episodes, role_key(seed, role), stop, obs
             )
         self._eval_envs.note_cuts(played.lengths)
         self._note_bounds(self._evaluator.outside, None)
@@ -310,7 +330,7 @@ class HostLoop:
     def snapshot(self) -> Groups:
         """See `Loop.snapshot`."""
         env = self._store_env() if self._kept is None else self._kept
-        return {**run_groups(self._state), "env": env}
+        return {**run_groups(self._part()), "env": env}
 
     def _store_env(self) -> dict[str, np.ndarray]:
         collector = self._collector.get_state() if self._collector else None
@@ -325,9 +345,9 @@ class HostLoop:
         played twice.
         """
         # the learner
-        self._state = restored_run(self._state, groups, where)
-        self.iteration = int(self._state.iteration)
-        self.steps = from_words(self._state.steps)
+        state = restored_run(self._part(), groups, where)
+        self._put(state)
+        self.iteration, self.steps = int(state.iteration), from_words(state.steps)
 
         # the environments
         try:
@@ -364,17 +384,16 @@ class HostLoop:
 
     def _begin_new_episodes(self) -> None:
         """Makes new environments and discards the returns of unfinished episodes."""
-        tally, scaler = self._state.tally, self._state.reward_scaler
+        state: RunState = self._part()
+        tally, scaler = state.tally, state.reward_scaler
         if scaler is not None:
             scaler = scaler.replace(discounted=np.zeros_like(scaler.discounted))
-        self._state = self._state.replace(
-            tally=tally.replace(
-                return_=np.zeros_like(tally.return_),
-                remainder=np.zeros_like(tally.remainder),
-                length=np.zeros_like(tally.length),
-            ),
-            reward_scaler=scaler,
+        tally = tally.replace(
+            return_=np.zeros_like(tally.return_),
+            remainder=np.zeros_like(tally.remainder),
+            length=np.zeros_like(tally.length),
         )
+        self._put(state.replace(tally=tally, reward_scaler=scaler))
         self._replace_env(self.iteration)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pgcli.algos.base import LearnerState
 from pgcli.arrays import random_keys
+from pgcli.arrays.packing import Packed, pack
 from pgcli.nn.normalize import ObsStats, RewardScaler
 from pgcli.nn.policy import Agent
 from pgcli.rollout.device_collector import DeviceEnvState
@@ -79,6 +80,8 @@ def to_json(result: Any) -> Any:
         return {"dict": {name: to_json(x) for name, x in result.items()}}
     if kind is tuple:
         return {"tuple": [to_json(x) for x in result]}
+    if kind is Packed:
+        return {"packed": to_json(result.shapes)}
     # by identity, since another class may have the same name
     for name in (kind.__name__, f"{kind.__module__}:{kind.__name__}"):
         if kind is _type(name):
@@ -103,6 +106,8 @@ def from_json(described: Any, mesh: Mesh | None = None) -> Any:
     ((name, parts),) = described.items()
     if name == "tuple":
         return tuple(from_json(x, mesh) for x in parts)
+    if name == "packed":
+        return jax.eval_shape(pack, from_json(parts, mesh))
     fields = {key: from_json(x, mesh) for key, x in parts.items()}
     if name == "dict":
         return fields
