@@ -70,16 +70,23 @@ def blank_state(env: HostEnv, policy: Policy) -> CollectorState:
     }
 
 
-def _jit_noise(
-    policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int, jit: Jit
-) -> Callable[[Array], Array]:
-    """The jitted noise of a rollout [T, N, …]."""
+def rollout_noise(
+    policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int
+) -> Callable[[Array], Any]:
+    """Function from a key, which it consumes, to the noise of a rollout [T, N, …]."""
 
     def noise(key: Array) -> Any:
         keys = env_keys(jax.random.split(key)[0], num_envs)
         return draw_noise(policy, None, obs, keys, num_steps)
 
-    jitted: Callable[..., Array] = jit(noise, f"noise of {num_envs} × {num_steps}")
+    return noise
+
+
+def _jit_noise(
+    policy: Policy, obs: ObsSpace, num_envs: int, num_steps: int, jit: Jit
+) -> Callable[[Array], Any]:
+    noise = rollout_noise(policy, obs, num_envs, num_steps)
+    jitted: Callable[..., Any] = jit(noise, f"noise of {num_envs} × {num_steps}")
     return jitted
 
 
@@ -158,8 +165,12 @@ class HostCollector:
             "capacity": np.int32(self._capacity),
         }
 
-    def collect(self, agent: Agent, key: Key[Array, ""]) -> Transitions:
+    def collect(
+        self, agent: Agent, key: Key[Array, ""] | None, noise: Any = None
+    ) -> Transitions:
         """T steps of every environment under the agent. Consumes the key.
+
+        Without a key, `noise` [T, N, …] is used.
 
         Raises:
           EnvironmentFailed: an environment raised, or returned a non-finite value.
@@ -171,7 +182,8 @@ class HostCollector:
         buffer.start[0] = last.start[self._num_steps]
         buffer.real[:] = True
         # noise of the whole rollout [T, N, …] by one call
-        noise = fetch(self._noise(key))
+        if key is not None:
+            noise = fetch(self._noise(key))
         self._actor.begin(agent)
         first_carry = self._carry
         actions = []

@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
+from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.packing import Packed, pack, unpack
@@ -57,7 +59,8 @@ def make_learner(
     (knobs, key) -> state, which consumes the key, and (knobs, state, transitions,
     budget, key) -> (state, report), which donates the state and is called in a block of
     `ambient`. Transitions may be NumPy arrays; every device gets the columns of its
-    environments. State and report are `Packed` if the given state is.
+    environments. State and report are `Packed` if the given state is; the second key
+    may be given as its words.
 
     Args:
       setup: static structure of the run.
@@ -80,10 +83,14 @@ def make_learner(
     )
 
 
-def _learn(setup: Setup, knobs: Knobs, state: Any, *arguments: Any) -> tuple[Any, Any]:
+def _learn(
+    setup: Setup, knobs: Knobs, state: Any, transitions: Any, budget: Any, key: Any
+) -> tuple[Any, Any]:
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = random_keys.as_keys(key)
     if not isinstance(state, Packed):
-        return learn(setup, knobs, state, *arguments)
-    state, report = learn(setup, knobs, unpack(state), *arguments)
+        return learn(setup, knobs, state, transitions, budget, key)
+    state, report = learn(setup, knobs, unpack(state), transitions, budget, key)
     return pack(state), pack(report)
 
 

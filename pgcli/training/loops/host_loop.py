@@ -32,6 +32,7 @@ from pgcli.training.evaluation.host import HostEvaluator, eval_envs
 from pgcli.training.evaluation.host_envs import EvaluationEnvs
 from pgcli.training.loops import host_env_checkpoint
 from pgcli.training.loops.base import Groups, Row, Stored, from_words, to_row, to_words
+from pgcli.training.loops.host_draws import HostDraws
 from pgcli.training.programs.kept import Keeper, Kept
 from pgcli.training.programs.key import learner_description
 from pgcli.training.seeds import Role, env_seeds, role_key
@@ -153,6 +154,9 @@ class HostLoop:
         self._packs = mesh is None and policy is None and config.host.act == "numpy"
         self._state: RunState | Packed
         self._put(self._begin(self._knobs, role_key(config.seed, "init")))
+        self._draw: Callable[[int], tuple[tuple[Any, ...], Any]] = self._draw_keys
+        if self._packs and self.setup.algorithm.collects == "steps":
+            self._draw = HostDraws(self.setup, self._run_key, self._jit)
         self._collector: HostCollector | EpisodeCollector | None = None
         self._failure: EnvironmentFailed | Abandoned | None = None
         self._rollouts = 0
@@ -217,11 +221,9 @@ class HostLoop:
             self.steps < until and time.perf_counter() - start < seconds and not stop()
         ):
             # collect transitions [T, N, …]
-            collect_key, update_key = self._keys(
-                self._run_key, np.uint32(self.iteration)
-            )
+            drawn, update_key = self._draw(self.iteration)
             try:
-                transitions = self._collect(self._collector, collect_key)
+                transitions = self._collect(self._collector, drawn)
             except (EnvironmentFailed, Abandoned) as failure:
                 # the environments are in the middle of a rollout that is discarded
                 if isinstance(failure, Abandoned):
@@ -248,8 +250,13 @@ class HostLoop:
             self.steps = from_words(report.steps)
         return rows
 
+    def _draw_keys(self, iteration: int) -> tuple[tuple[Any], Any]:
+        """((collection key,), update key) of an iteration."""
+        collect_key, update_key = self._keys(self._run_key, np.uint32(iteration))
+        return (collect_key,), update_key
+
     def _collect(
-        self, collector: HostCollector | EpisodeCollector, key: Any
+        self, collector: HostCollector | EpisodeCollector, drawn: tuple[Any, ...]
     ) -> Transitions:
         """The transitions of one rollout; the second one is checked against a copy.
 
@@ -262,17 +269,17 @@ class HostLoop:
             is_long = self._seconds > PATIENCE_SECONDS
             self._before = self._store_env() if is_long else None
         start = time.perf_counter()
-        transitions = self._collect_checked(collector, key)
+        transitions = self._collect_checked(collector, drawn)
         self._seconds = time.perf_counter() - start
         return transitions
 
     def _collect_checked(
-        self, collector: HostCollector | EpisodeCollector, key: Any
+        self, collector: HostCollector | EpisodeCollector, drawn: tuple[Any, ...]
     ) -> Transitions:
         if self._rollouts != 2:
-            return collector.collect(self.agent(), key)
+            return collector.collect(self.agent(), *drawn)
         states, reason = host_env_checkpoint.take(self._env)
-        transitions = collector.collect(self.agent(), key)
+        transitions = collector.collect(self.agent(), *drawn)
         if reason is None:
             collects = self.setup.algorithm.collects
             self._unreliable = host_env_checkpoint.mismatch(
