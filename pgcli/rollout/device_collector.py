@@ -91,24 +91,26 @@ def step_and_reset(
       (state, obs, step): the state and observation to continue from, and the outcome
       of the step before any reset.
     """
-    return _step_and_reset(env, _step_keys(key, _rows(action), first), state, action)
+    keys = _step_keys(key, _rows(action), first)
+    return _step_and_reset(env, keys, state, action, first)
 
 
 def _step_keys(
     key: Key[Array, ""], num_envs: int, first: Array | int
-) -> tuple[Key[Array, " N"], Key[Array, " N"]]:
-    """(keys of a step, keys of the resets after it). Consumes the key."""
+) -> tuple[Key[Array, " N"], Key[Array, ""]]:
+    """(keys of a step, key of the resets after it). Consumes the key."""
     step_key, reset_key = jax.random.split(key)
-    return env_keys(step_key, num_envs, first), env_keys(reset_key, num_envs, first)
+    return env_keys(step_key, num_envs, first), reset_key
 
 
 def _step_and_reset(
     env: DeviceEnv,
-    keys: tuple[Key[Array, " N"], Key[Array, " N"]],
+    keys: tuple[Key[Array, " N"], Key[Array, ""]],
     state: Any,
     action: Any,
+    first: Array | int,
 ) -> tuple[Any, Any, Step]:
-    step_keys, reset_keys = keys
+    step_keys, reset_key = keys
     state, step = _step(env, step_keys, state, action)
     done = step.terminated | step.truncated
 
@@ -116,7 +118,7 @@ def _step_and_reset(
     # CPU it is skipped at steps in which no episode ends. An accelerator would wait for
     # the host to choose the branch, and with thousands of environments one always ends
     def reset_done() -> tuple[Any, Any]:
-        fresh = jax.vmap(env.reset)(reset_keys)
+        fresh = jax.vmap(env.reset)(env_keys(reset_key, _rows(action), first))
         return (*where_rows(done, fresh, (state, step.obs)),)
 
     if not on_cpu():
@@ -178,7 +180,8 @@ def _collect(
     noise = draw_noise(
         policy, agent, env.spec.obs, env_keys(noise_key, num_envs, first), num_steps
     )
-    # all keys [T, N] at once too: for few environments, a step costs by its operations
+    # keys of all steps at once, too: for few environments the number of operations
+    # counts. Those of resets are left to the steps in which an episode ends
     keys = jax.vmap(lambda key: _step_keys(key, num_envs, first))(
         jax.random.split(env_key, num_steps)
     )
@@ -189,7 +192,7 @@ def _collect(
         carry, dist = act(policy, agent, now.carry, now.obs, now.start)
         action = dist.sample(noise)
         state, obs, outcome = _step_and_reset(
-            env, keys, now.state, policy.squash(action)
+            env, keys, now.state, policy.squash(action), first
         )
         done = outcome.terminated | outcome.truncated
         return (
