@@ -92,4 +92,5 @@ def test_advice_names_a_setting(
     largest: str, env_id: str, helpers: str, setting: str
 ) -> None:
     shares = dict.fromkeys(("stepping", "acting", "update", "rest"), 0.1)
-    assert setting in advice({**shares, largest: 0.7}, config(env_id), helpers)
+    cfg = config(env_id, "network.hidden=[64,64]")
+    assert setting in advice({**shares, largest: 0.7}, cfg, helpers)

@@ -59,7 +59,7 @@ def rollout(env: HostEnv, **options: Any) -> tuple[HostCollector, Transitions]:
     """A rollout without a compiled program."""
     policy = make_policy(env.spec, NetworkConfig(hidden=(2,)))
     collector = HostCollector(env, policy, STEPS, Still(env), **options)
-    collector._noise = lambda agent, key: np.zeros(STEPS)
+    collector._noise = lambda key: np.zeros(STEPS)
     return collector, collector.collect(Agent({}, None), jax.random.key(0))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import platform
 import types
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jax.sharding import NamedSharding
 from support.shared_loops import ENV, advance
 from support.small_runs import config
 
-from pgcli import versions
+from pgcli import cache, versions
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
@@ -360,9 +361,12 @@ def test_oldest_of_too_many_programs_are_removed(
 @pytest.mark.parametrize(
     "env_id", [ENV, pytest.param("gymnax:CartPole-v1", marks=pytest.mark.slow)]
 )
-def test_programs_compiled_ahead_are_those_that_run(env_id: str) -> None:
+def test_programs_compiled_ahead_are_those_that_run(
+    env_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if env_id.startswith("gymnax:"):
         pytest.importorskip("gymnax")
+    monkeypatch.setattr(cache, "_results", OrderedDict())  # as in another process
     cfg = config(env_id)
     loop = DeviceLoop(cfg, make_device_env(cfg.env), ahead=True)
     advance(loop, 2)
