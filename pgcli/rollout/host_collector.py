@@ -185,7 +185,8 @@ class HostCollector:
         if key is not None:
             noise = fetch(self._noise(key))
         self._actor.begin(agent)
-        first_carry = self._carry
+        # in NumPy, since it is split over the devices of the update
+        first_carry = fetch(self._carry)
         actions = []
         finals: list[tuple[int, Any]] = []
         obs, start = rows(buffer.obs, 0), buffer.start[0]

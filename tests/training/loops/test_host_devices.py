@@ -94,9 +94,10 @@ def assert_alike(one: HostLoop, two: HostLoop, updates: int) -> None:
         )
 
 
-def test_host_learner_on_two_devices_is_that_on_one() -> None:
+@pytest.mark.parametrize("settings", [(), ("network.memory=gru",)])
+def test_host_learner_on_two_devices_is_that_on_one(settings: tuple[str, ...]) -> None:
     # 4 environments truncated every 5 steps: both devices have final observations
-    cfg = config("CartPole-v1")
+    cfg = config("CartPole-v1", *settings)
     one, two = on(1, cfg), on(2, cfg)
     assert_alike(one, two, 3)
     assert {len(x.devices()) for x in jax.tree.leaves(two.agent())} == {1}
