@@ -2,7 +2,7 @@
 
 import math
 
-from pgcli.config.schema import NetworkConfig, RunConfig
+from pgcli.config.schema import RunConfig
 
 SHARDS = 8
 """Rows of the batch unless the number of environments forbids it."""
@@ -28,17 +28,6 @@ def minibatch_size(config: RunConfig) -> int:
     """Samples of one gradient step, if a fixed number of steps is collected."""
     batch = config.env.num_envs * config.rollout.num_steps
     return batch // config.algo.num_minibatches
-
-
-def hidden_weights(network: NetworkConfig) -> int:
-    """Weights of actor and critic behind their first layer, roughly.
-
-    A hidden layer counts as if its inputs were as many as its units: the observation is
-    not known here.
-    """
-    gates = {None: 0, "gru": 3, "lstm": 4}[network.memory]
-    squares = sum(width**2 for width in network.hidden)
-    return (1 if network.shared else 2) * (squares + 2 * gates * network.memory_size**2)
 
 
 def devices_in_use(config: RunConfig, limit: int) -> int:

@@ -321,8 +321,8 @@ class ParallelConfig:
         Ge(1),
         bounds.DEVICES,
         "number of devices; null: as many available ones as shorten the work (on the "
-        "CPU its cores, if minibatches are large, 733 samples with two layers of 64, "
-        "or if there are several members)",
+        "CPU its cores, if minibatches are large, 1,024 samples with layers of 64, or "
+        "if there are several members)",
     ] = None
 
 

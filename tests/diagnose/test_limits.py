@@ -84,7 +84,7 @@ def test_limits_are_worked_by_hand() -> None:
         ("stepping", "CartPole-v1", "1 worker", "; 1 worker and"),
         ("stepping", "func:CartPole-v1", "", "env.num_envs="),
         ("acting", "CartPole-v1", "", "env.num_envs="),
-        ("update", "CartPole-v1", "", "at least 733 samples"),
+        ("update", "CartPole-v1", "", "at least 1,024 samples"),
         ("rest", "CartPole-v1", "", "`top`"),
     ],
 )

@@ -10,25 +10,20 @@ from jax.sharding import Mesh
 
 from pgcli import versions
 from pgcli.arrays.device_mesh import DATA, SEED
-from pgcli.config.layout import (
-    default_shards,
-    devices_in_use,
-    hidden_weights,
-    minibatch_size,
-)
+from pgcli.config.layout import default_shards, devices_in_use, minibatch_size
 from pgcli.config.schema import RunConfig
 from pgcli.errors import AcceleratorError
 from pgcli.training.backend import accelerator
 
-SMALL_UPDATE = 12_000_000
-"""Samples of a minibatch × weights of the hidden layers below which the communication
-of two CPU devices costs more than it gains."""
+FEW_SAMPLES, FEW_OF_SEQUENCES = 512, 256
+"""Samples of a minibatch below which the communication of two CPU devices costs more
+than it gains, without and with a memory."""
+
+FEW_VALUES = 2**16
+"""Likewise samples × units of a hidden layer."""
 
 MANY_THREADS = {"nature_cnn", "impala_cnn"}
 """Networks with products large enough for all cores, for any size of minibatch."""
-
-MANY_IMAGES = 512
-"""Images of a minibatch from which they are split over the devices."""
 
 
 class Layout(NamedTuple):
@@ -45,9 +40,10 @@ class Layout(NamedTuple):
 
 def worthwhile_minibatch(config: RunConfig) -> int:
     """Samples of a minibatch from which several cores are faster than one."""
-    if _many_threads(config):
-        return MANY_IMAGES
-    return -(-SMALL_UPDATE // max(1, hidden_weights(config.network)))
+    network = config.network
+    if network.memory is not None:
+        return FEW_OF_SEQUENCES
+    return max(FEW_SAMPLES, FEW_VALUES // max(network.hidden, default=1))
 
 
 def _many_threads(config: RunConfig) -> bool:
