@@ -1,6 +1,5 @@
 """What every test runs under: set before JAX is imported, and inherited by children."""
 
-import functools
 import gc
 import os
 import shutil
@@ -87,25 +86,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[PROGRAMS] = os.path.join(os.environ[CACHE], "xla")
         # no directory: tracing checks shapes, and tests replace what is traced
         Path(os.environ[CACHE], "programs").touch()
-
-
-def pytest_collection_finish() -> None:
-    """Lowers many programs in one context of MLIR: making one takes 3 to 5 ms.
-
-    Not in the process that only distributes tests, which imports no JAX.
-    """
-    if "jax" not in sys.modules:
-        return
-    from jax._src.interpreters import mlir
-
-    recent = functools.cache(mlir.make_ir_context)
-
-    def make_ir_context() -> Any:
-        if recent.cache_info().hits == 200:  # constants are never freed in a context
-            recent.cache_clear()
-        return recent()
-
-    mlir.make_ir_context = make_ir_context
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
