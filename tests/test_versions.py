@@ -115,3 +115,23 @@ def test_options_of_xla_and_jax_are_named_in_one_module_only() -> None:
             assert "jax.config.update" not in text, path
             assert "--xla" not in text, path
     assert os.environ["XLA_FLAGS"]
+
+
+@pytest.mark.parametrize("loaded", ["earlier", "now"])
+def test_program_from_a_cache_of_jax_is_refused(
+    loaded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # XLA would write it without its functions
+    function, argument = jax.jit(lambda x: jnp.sin(x) * len(loaded)), jnp.ones(3)
+    _, data = versions.executable(function.lower(argument))
+    assert data
+    jax.clear_caches()
+    function.lower(argument).compile()  # into the cache on disk
+    jax.clear_caches()
+    if loaded == "earlier":
+        function.lower(argument).compile()
+    else:  # another thread makes JAX use its cache
+        name = "jax._src.compilation_cache.is_cache_used"
+        monkeypatch.setattr(name, lambda _: True)
+    with pytest.raises(RuntimeError, match="from a cache"):
+        versions.executable(function.lower(argument))
