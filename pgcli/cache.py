@@ -1,5 +1,6 @@
 """Data kept for reuse: on disk for later processes, in memory for this one."""
 
+import gc
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +11,14 @@ T = TypeVar("T")
 
 MAX_SHARED = 64
 """Number of results that `shared` keeps."""
+
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = Path("/proc/sys/vm/max_map_count")
+"""Mappings of this process's memory, and their largest number, under Linux.
+
+XLA maps each kernel of a program for CPUs three times, and a process that is refused a
+mapping crashes. The programs of a run need some thousand of about 65,000.
+"""
 
 _results: OrderedDict[Any, Any] = OrderedDict()
 
@@ -30,8 +39,9 @@ def shared(make: Callable[..., T], *structure: Any) -> T:
     """`make(*structure)`, or its result for equal arguments earlier in this process.
 
     Runs with the same structure thus share their policy and their jitted functions,
-    which are traced and compiled once. The results used last are kept. Without a hash
-    (an observation space of several parts), there is no sharing.
+    which are traced and compiled once. The results used last are kept, and none if this
+    process has half of all mappings. Without a hash (an observation space of several
+    parts), there is no sharing.
 
     Args:
       make: a function whose result depends on its arguments only.
@@ -44,9 +54,20 @@ def shared(make: Callable[..., T], *structure: Any) -> T:
     except TypeError:
         return make(*structure)
     if not known:
+        if _has_many_mappings():
+            _results.clear()
+            gc.collect()  # programs are parts of cycles
         _results[key] = make(*structure)
     _results.move_to_end(key)
     if len(_results) > MAX_SHARED:
         _results.popitem(last=False)
     result: T = _results[key]
     return result
+
+
+def _has_many_mappings() -> bool:
+    try:
+        count = MAPPINGS.read_bytes().count(b"\n")
+        return count > int(MOST_MAPPINGS.read_text()) // 2
+    except (OSError, ValueError):
+        return False

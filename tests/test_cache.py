@@ -1,5 +1,8 @@
 """Results that runs of one process share."""
 
+import weakref
+from pathlib import Path
+
 import pytest
 from support.small_runs import config
 
@@ -9,6 +12,13 @@ from pgcli.envs.make import make_device_env
 from pgcli.training.backend.sharding import make_learner
 from pgcli.training.loops.device_loop import _jit_training
 from pgcli.training.step import make_setup
+
+
+class Cyclic:
+    """Part of a cycle, as a program is."""
+
+    def __init__(self) -> None:
+        self.itself = self
 
 
 def test_equal_arguments_have_one_result() -> None:
@@ -33,6 +43,28 @@ def test_results_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         shared(bytearray, size)
     assert shared(bytearray, 1) is first
     assert len(cache._results) == 2
+
+
+@pytest.mark.parametrize(("most", "kept"), [(6, True), (5, False)])
+def test_results_are_forgotten_at_half_of_all_mappings(
+    most: int, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "maps").write_text("0-1 r-x\n1-2 r--\n2-3 rw-\n")
+    (tmp_path / "most").write_text(f"{most}\n")
+    monkeypatch.setattr(cache, "MAPPINGS", tmp_path / "maps")
+    monkeypatch.setattr(cache, "MOST_MAPPINGS", tmp_path / "most")
+    first = weakref.ref(shared(Cyclic))
+    shared(bytearray, 1)
+    assert (first() is not None) == kept
+
+
+def test_system_that_does_not_count_mappings_keeps_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAPPINGS", tmp_path / "missing")
+    first = shared(bytearray, 1)
+    shared(bytearray, 2)
+    assert shared(bytearray, 1) is first
 
 
 @pytest.mark.parametrize("loop", ["device", "host"])

@@ -226,20 +226,20 @@ def test_host_members_look_at_a_signal_between_members() -> None:
         loop.close()
 
 
-@pytest.mark.parametrize("failure", [Abandoned(), EnvironmentFailed("broken")])
+@pytest.mark.parametrize("kind", [Abandoned, EnvironmentFailed])
 def test_host_member_that_fails_loses_no_rows_of_others(
-    failure: BaseException, monkeypatch: pytest.MonkeyPatch
+    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = HostMembers(dataclasses.replace(config("CartPole-v1"), seeds=2))
 
     def fail(*arguments: Any) -> Any:
-        raise failure
+        raise kind("broken")
 
     monkeypatch.setattr(loop._loops[1], "_collect", fail)
     try:
         rows = loop.advance(10**6, 0.0)
         assert [(row["seed"], row["iteration"]) for row in rows] == [(0, 1)]
-        with pytest.raises(type(failure)):
+        with pytest.raises(kind):
             loop.advance(10**6, 0.0)
         assert loop.iteration == 1  # nobody was advanced again
     finally:
