@@ -15,8 +15,6 @@ import pytest
 from jaxtyping import install_import_hook
 from support.xla_flags import xla_flags
 
-from pgcli import cache
-
 # Tests compile much and run little: without optimisation that is five times faster.
 # Small programs are not worth splitting among threads.
 XLA_FLAGS = xla_flags(
@@ -57,6 +55,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("pgcli")
 
+from pgcli.arrays import shared as sharing  # noqa: E402 - it imports JAX
 
 # Programs that are traced while something is replaced are not for other tests, nor are
 # theirs for this one.
@@ -65,14 +64,14 @@ _setattr, _undo = pytest.MonkeyPatch.setattr, pytest.MonkeyPatch.undo
 
 def _set(patch: Any, *arguments: Any, **options: Any) -> None:
     if not hasattr(patch, "results"):
-        patch.results, cache._results = cache._results, OrderedDict()
+        patch.results, sharing._results = sharing._results, OrderedDict()
     _setattr(patch, *arguments, **options)
 
 
 def _restore(patch: Any) -> None:
     _undo(patch)
     if hasattr(patch, "results"):
-        cache._results = patch.__dict__.pop("results")
+        sharing._results = patch.__dict__.pop("results")
 
 
 pytest.MonkeyPatch.setattr = _set  # type: ignore[method-assign,assignment]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pgcli.arrays.fetch import fetch
 from pgcli.arrays.jitted import Jit, plain_jit
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.config.schema import HostConfig, NetworkConfig
 from pgcli.envs.base import EnvSpec
 from pgcli.nn.numpy_forward import Forward, make_forward, make_sampler

@@ -14,7 +14,7 @@ import numpy as np
 from pgcli.arrays.fetch import fetch
 from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array, Key
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.base import HostEnv, HostSlot, ObsSpace
 from pgcli.envs.obs_trees import each_row, empty_obs, rows, set_rows, stacked
 from pgcli.nn.policy import Agent, Carry, Policy, draw_noise

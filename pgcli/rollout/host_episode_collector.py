@@ -8,7 +8,7 @@ import numpy as np
 
 from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array, Key
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.base import HostEnv, ObsSpace
 from pgcli.envs.obs_trees import empty_obs, rows
 from pgcli.nn.policy import Agent, Policy, draw_noise

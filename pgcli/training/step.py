@@ -10,7 +10,7 @@ from pgcli.algos import ALGORITHMS
 from pgcli.algos.base import Algorithm, Hyperparameters, as_leaves
 from pgcli.arrays import exact_count, random_keys
 from pgcli.arrays.shapes import Array, Key
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.config.schema import NormalizeConfig, RunConfig
 from pgcli.envs.base import EnvSpec
 from pgcli.errors import UsageError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.toys import quick_jit, spec_of
 
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.config.schema import NetworkConfig
 from pgcli.envs.base import Box, Discrete, MultiDiscrete, ObsSpace
 from pgcli.envs.obs_parts import image_layout

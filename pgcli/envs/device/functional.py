@@ -9,7 +9,7 @@ compare them with 0.5; and the time limits of the registered ids apply, 500 and 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.base import DeviceEnv
 from pgcli.envs.device import user_functional
 

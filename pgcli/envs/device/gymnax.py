@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgcli.arrays.shapes import Array
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.base import Box, DeviceEnv, Discrete, EnvSpec, ObsSpace, Step
 from pgcli.envs.device.adapter_support import (
     box,

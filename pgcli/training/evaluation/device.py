@@ -10,7 +10,7 @@ import numpy as np
 
 from pgcli.arrays import compensated_sum
 from pgcli.arrays.shapes import Array, Key
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.base import DeviceEnv, EnvSpec, ObsSpace
 from pgcli.nn.policy import Agent, Policy, act
 from pgcli.rollout.device_collector import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.shapes import Array
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.base import HostEnv, where_is
 from pgcli.envs.obs_trees import all_finite, set_rows
 from pgcli.nn.policy import Agent, Carry, Policy, act

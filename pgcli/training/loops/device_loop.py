@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from pgcli.arrays import exact_count, random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.arrays.shapes import Array
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv
 from pgcli.nn.policy import Agent, Policy

@@ -10,7 +10,7 @@ import numpy as np
 from pgcli.arrays.fetch import fetch
 from pgcli.arrays.jitted import Jit
 from pgcli.arrays.shapes import Array
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.envs.obs_trees import rows
 from pgcli.rollout.host_collector import rollout_noise
 from pgcli.training.step import Setup, iteration_keys

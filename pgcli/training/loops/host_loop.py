@@ -12,7 +12,7 @@ from pgcli.arrays import random_keys
 from pgcli.arrays.fetch import fetch
 from pgcli.arrays.jitted import Jit, plain_jit
 from pgcli.arrays.packing import Packed, pack, unpack
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import HostEnv
 from pgcli.envs.make import helpers_of, make_host_env

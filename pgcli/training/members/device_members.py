@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pgcli.arrays import random_keys
 from pgcli.arrays.device_mesh import EVERYWHERE, SEED, STACKED, STACKED_ROWS
 from pgcli.arrays.shapes import Array
-from pgcli.cache import shared
+from pgcli.arrays.shared import shared
 from pgcli.config.members import Member, config_of
 from pgcli.config.schema import RunConfig
 from pgcli.envs.base import DeviceEnv

@@ -9,8 +9,8 @@ import pytest
 from support.shared_loops import ENV, advance
 from support.small_runs import assert_same_bytes, config, snapshot
 
-from pgcli import cache
 from pgcli.algos import ALGORITHMS
+from pgcli.arrays import shared as sharing
 from pgcli.config.schema import RunConfig
 from pgcli.envs.make import make_device_env
 from pgcli.training.backend.layout import Layout, make_mesh
@@ -52,7 +52,7 @@ def results(
     loop: str, cfg: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, np.ndarray]:
     """The state after three iterations, and the returns of an evaluation."""
-    monkeypatch.setattr(cache, "_results", OrderedDict())  # as in another process
+    monkeypatch.setattr(sharing, "_results", OrderedDict())  # as in another process
     run: Loop = LOOPS[loop](cfg)
     advance(run, 3)
     played = run.evaluate(4, "selection", 0)

@@ -15,7 +15,8 @@ from jax.sharding import NamedSharding
 from support.shared_loops import ENV, advance
 from support.small_runs import config
 
-from pgcli import cache, versions
+from pgcli import versions
+from pgcli.arrays import shared as sharing
 from pgcli.arrays.device_mesh import EVERYWHERE, ROWS
 from pgcli.config.schema import RunConfig
 from pgcli.envs import user_modules
@@ -43,6 +44,7 @@ WHOLE, HALVES = NamedSharding(MESH, EVERYWHERE), NamedSharding(MESH, ROWS)
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of the programs, empty."""
     monkeypatch.setenv("PGCLI_CACHE", str(tmp_path))
+    jax.clear_caches()  # as in another process
     return tmp_path / "programs"
 
 
@@ -296,6 +298,7 @@ def test_damaged_program_is_compiled_again(files: Path) -> None:
     sound = file.read_bytes()
     for bad in (b"", b"x" * 5000, sound[:-1], sound + b"\0"):
         file.write_bytes(bad)
+        jax.clear_caches()
         assert float(Kept(double, "p", ())(TWO)) == 4
         assert Kept(never_traced, "p", ())(TWO) == 4
 
@@ -316,6 +319,7 @@ def test_program_that_cannot_be_kept_is_compiled(
 
 def test_program_in_the_cache_of_jax_is_compiled_to_be_kept(files: Path) -> None:
     jax.jit(double, keep_unused=True).lower(TWO).compile()
+    jax.clear_caches()
     Kept(double, "p", ())(TWO)
     assert float(Kept(never_traced, "p", ())(TWO)) == 4
 
@@ -366,7 +370,7 @@ def test_programs_compiled_ahead_are_those_that_run(
 ) -> None:
     if env_id.startswith("gymnax:"):
         pytest.importorskip("gymnax")
-    monkeypatch.setattr(cache, "_results", OrderedDict())  # as in another process
+    monkeypatch.setattr(sharing, "_results", OrderedDict())  # as in another process
     cfg = config(env_id)
     loop = DeviceLoop(cfg, make_device_env(cfg.env), ahead=True)
     advance(loop, 2)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support.small_runs import config
 
-from pgcli import cache
-from pgcli.cache import shared
+from pgcli.arrays import shared as sharing
+from pgcli.arrays.shared import shared
 from pgcli.envs.make import make_device_env
 from pgcli.training.backend.sharding import make_learner
 from pgcli.training.loops.device_loop import _jit_training
@@ -37,12 +37,12 @@ def test_arguments_without_a_hash_are_not_shared() -> None:
 
 
 def test_results_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_SHARED", 2)
+    monkeypatch.setattr(sharing, "MAX_SHARED", 2)
     first = shared(bytearray, 1)
     for size in (2, 1, 3):
         shared(bytearray, size)
     assert shared(bytearray, 1) is first
-    assert len(cache._results) == 2
+    assert len(sharing._results) == 2
 
 
 @pytest.mark.parametrize(("most", "kept"), [(6, True), (5, False)])
@@ -51,8 +51,8 @@ def test_results_are_forgotten_at_half_of_all_mappings(
 ) -> None:
     (tmp_path / "maps").write_text("0-1 r-x\n1-2 r--\n2-3 rw-\n")
     (tmp_path / "most").write_text(f"{most}\n")
-    monkeypatch.setattr(cache, "MAPPINGS", tmp_path / "maps")
-    monkeypatch.setattr(cache, "MOST_MAPPINGS", tmp_path / "most")
+    monkeypatch.setattr(sharing, "MAPPINGS", tmp_path / "maps")
+    monkeypatch.setattr(sharing, "MOST_MAPPINGS", tmp_path / "most")
     first = weakref.ref(shared(Cyclic))
     shared(bytearray, 1)
     assert (first() is not None) == kept
@@ -61,7 +61,7 @@ def test_results_are_forgotten_at_half_of_all_mappings(
 def test_system_that_does_not_count_mappings_keeps_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MAPPINGS", tmp_path / "missing")
+    monkeypatch.setattr(sharing, "MAPPINGS", tmp_path / "missing")
     first = shared(bytearray, 1)
     shared(bytearray, 2)
     assert shared(bytearray, 1) is first
