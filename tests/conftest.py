@@ -55,14 +55,14 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("pgcli")
 
-from pgcli.arrays import shared as sharing  # noqa: E402 - it imports JAX
-
 # Programs that are traced while something is replaced are not for other tests, nor are
 # theirs for this one.
 _setattr, _undo = pytest.MonkeyPatch.setattr, pytest.MonkeyPatch.undo
 
 
 def _set(patch: Any, *arguments: Any, **options: Any) -> None:
+    from pgcli.arrays import shared as sharing  # it imports JAX
+
     if not hasattr(patch, "results"):
         patch.results, sharing._results = sharing._results, OrderedDict()
     _setattr(patch, *arguments, **options)
@@ -71,6 +71,8 @@ def _set(patch: Any, *arguments: Any, **options: Any) -> None:
 def _restore(patch: Any) -> None:
     _undo(patch)
     if hasattr(patch, "results"):
+        from pgcli.arrays import shared as sharing
+
         sharing._results = patch.__dict__.pop("results")
 
 
