@@ -33,6 +33,7 @@ XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
     "xla_backend_optimization_level": ("0.10", "0.12"),
     "xla_cpu_parallel_codegen_split_count": ("0.10", "0.12"),
     "xla_cpu_use_fusion_emitters": ("0.10", "0.10"),
+    "xla_backend_extra_options": ("0.11", "0.11"),
     "xla_cpu_prefer_vector_width": ("0.10", "0.12"),
 }
 """(oldest, newest) series of jaxlib that accept an option of XLA."""
@@ -100,7 +101,7 @@ def known_to_xla(option: str) -> bool:
     return _within(installed("jaxlib") or "", *XLA_OPTIONS[option])
 
 
-def compiler_options(**options: bool | int) -> dict[str, bool | int]:
+def compiler_options(**options: bool | int | str) -> dict[str, bool | int | str]:
     """The given options of `jax.jit`, of `XLA_OPTIONS`, that the installed XLA accepts.
 
     XLA refuses to compile with an unknown option.

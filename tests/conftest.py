@@ -21,6 +21,7 @@ XLA_FLAGS = xla_flags(
     xla_force_host_platform_device_count=2,
     xla_backend_optimization_level=0,
     xla_cpu_use_fusion_emitters=False,
+    xla_backend_extra_options="xla_cpu_disable_new_fusion_emitters",
     xla_cpu_parallel_codegen_split_count=1,
 )
 SETTINGS = {

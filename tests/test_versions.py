@@ -78,15 +78,17 @@ def test_options_that_xla_may_not_know_are_left_out(
 def test_every_option_that_is_said_to_be_known_is_known_here(
     user_environ: Mapping[str, str],
 ) -> None:
-    values: dict[str, bool | int] = {
+    values: dict[str, bool | int | str] = {
         "xla_force_host_platform_device_count": 2,
         "xla_backend_optimization_level": 0,
         "xla_cpu_parallel_codegen_split_count": 1,
         "xla_cpu_use_fusion_emitters": False,
+        "xla_backend_extra_options": "xla_cpu_disable_new_fusion_emitters",
         "xla_cpu_prefer_vector_width": 512,
     }
     assert values.keys() == versions.XLA_OPTIONS.keys()
-    compiles = {k: v for k, v in values.items() if "host_platform" not in k}
+    for_processes = "xla_force_host_platform_device_count", "xla_backend_extra_options"
+    compiles = {k: v for k, v in values.items() if k not in for_processes}
     options = versions.compiler_options(**compiles)
     assert jax.jit(lambda x: x + 1, compiler_options=options)(jnp.ones(())) == 2
     code = "import jax; print(jax.device_count())"

@@ -3,7 +3,7 @@
 from pgcli.versions import compiler_options
 
 
-def xla_flags(**options: bool | int) -> str:
+def xla_flags(**options: bool | int | str) -> str:
     """The accepted options as a value of the variable XLA_FLAGS.
 
     XLA ends the process on an unknown flag.
