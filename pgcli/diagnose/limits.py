@@ -1,9 +1,10 @@
 """The limit of the machine: rates if an iteration were nothing but arithmetic."""
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +24,14 @@ from pgcli.diagnose.arithmetic import (
 )
 from pgcli.nn.policy import act
 from pgcli.rollout.types import Transitions
+from pgcli.training.backend.compilation import RUN_OFTEN
 from pgcli.training.step import Knobs, Setup, init_run, learn
 
-SAMPLE = 1e8
+SAMPLE = {"flops": 1e9, "functions": 2e7}
 """Arithmetic of one measured call, a few milliseconds on a core."""
+
+IN_CACHE = 2**14
+"""Most values of a function at once: they stay near the core, as within a fusion."""
 
 FEW = 4
 """Least number of evaluations in a call."""
@@ -85,33 +90,65 @@ def measure(parts: list[Operation], mesh: Mesh | None, rate: Rate) -> dict[str, 
     for name, names in (("flops", PRODUCTS), ("functions", FUNCTIONS)):
         kind = of_kind(parts, names)
         result[name] = sum(each.work for each in kind)
-        call = _sample(kind, mesh)
+        call = _sample(kind, mesh, SAMPLE[name])
         result[f"{name}_per_second"] = round(rate(call, SECONDS)) if call else None
     return result
 
 
-def _sample(parts: list[Operation], mesh: Mesh | None) -> Callable[[], int] | None:
+class _Repeated(NamedTuple):
+    """An operation, evaluated several times with operands of these shapes."""
+
+    equation: Any
+    shapes: list[tuple[int, ...]]
+    times: int
+    work: int  # of all evaluations
+
+
+def _repeated(operation: Operation, amount: float) -> _Repeated:
+    """An operation with about this amount of work."""
+    equation, each = operation.equation, work(operation.equation)
+    shapes = [v.aval.shape for v in equation.invars]
+    if equation.primitive.name in FUNCTIONS and each > IN_CACHE:
+        shapes = [(IN_CACHE,) if math.prod(x) == each else x for x in shapes]
+        each = IN_CACHE
+    times = max(FEW, round(amount / each))
+    return _Repeated(equation, shapes, times, times * each)
+
+
+def _sample(
+    parts: list[Operation], mesh: Mesh | None, amount: float
+) -> Callable[[], int] | None:
     """A function that evaluates operations in proportion and returns its work."""
     total = sum(each.work for each in parts)
-    chosen = [each for each in parts if each.work > SMALL * total]
-    # evaluations per call
-    plan = [(e.equation, max(FEW, round(e.times * SAMPLE / total))) for e in chosen]
+    plan = [
+        _repeated(each, amount * each.work / total)
+        for each in parts
+        if each.work > SMALL * total
+    ]
     if not plan:
         return None
-    devices = mesh.size if mesh else 1
-    done = devices * sum(times * work(equation) for equation, times in plan)
+    done = (mesh.size if mesh else 1) * sum(each.work for each in plan)
     random = np.random.default_rng(0)
     operands = [
-        [random.random(v.aval.shape).astype(v.aval.dtype) for v in equation.invars]
-        for equation, _ in plan
+        [
+            random.random(shape).astype(v.aval.dtype)
+            for shape, v in zip(each.shapes, each.equation.invars, strict=True)
+        ]
+        for each in plan
     ]
 
     def evaluate(operands: list[list[Array]]) -> Array:
-        values = zip(plan, operands, strict=True)
-        return jnp.stack([_repeat(*each, inputs) for each, inputs in values])[None]
+        last = jnp.zeros(())
+        # one after the other
+        for each, inputs in zip(plan, operands, strict=True):
+            last = _repeat(each, inputs, last)
+        return last[None]
 
     with in_mesh(mesh):
-        spread = jax.jit(per_device(evaluate, in_specs=(EVERYWHERE,), out_specs=ROWS))
+        spread = jax.jit(
+            per_device(evaluate, in_specs=(EVERYWHERE,), out_specs=ROWS),
+            compiler_options=RUN_OFTEN,
+        )
         # once: passing arrays of NumPy takes longer than wide products
         there = jax.device_put(
             operands, NamedSharding(mesh, EVERYWHERE) if mesh else None
@@ -125,8 +162,9 @@ def _sample(parts: list[Operation], mesh: Mesh | None) -> Callable[[], int] | No
     return call
 
 
-def _repeat(equation: Any, times: int, operands: list[Array]) -> Array:
-    """One value of an operation after several evaluations."""
+def _repeat(repeated: _Repeated, operands: list[Array], last: Array) -> Array:
+    """One value of an operation after all evaluations, which depend on `last`."""
+    equation = repeated.equation
     first: Any = next(
         i for i, x in enumerate(operands) if jnp.issubdtype(x.dtype, jnp.floating)
     )
@@ -140,9 +178,9 @@ def _repeat(equation: Any, times: int, operands: list[Array]) -> Array:
         return changed, _evaluate(equation, inputs)
 
     out: Any = jax.eval_shape(partial(_evaluate, equation), operands)
-    carry = operands[first], jnp.zeros(out.shape, out.dtype)
-    last: Array = jax.lax.fori_loop(0, times, step, carry)[1]
-    return last[(0,) * last.ndim].astype(jnp.float32)
+    carry = operands[first], jnp.full(out.shape, last.astype(out.dtype))
+    result: Array = jax.lax.fori_loop(0, repeated.times, step, carry)[1]
+    return result[(0,) * result.ndim].astype(jnp.float32)
 
 
 def _evaluate(equation: Any, inputs: list[Array]) -> Array:

@@ -6,7 +6,7 @@ import pytest
 from support.small_runs import config
 
 from pgcli.diagnose.arithmetic import FUNCTIONS, PRODUCTS, of_kind, operations
-from pgcli.diagnose.limits import limits
+from pgcli.diagnose.limits import _repeated, _sample, limits
 from pgcli.diagnose.shares import advice
 
 X, W1, W2 = jnp.ones((8, 3)), jnp.ones((3, 5)), jnp.ones((5, 2))
@@ -94,3 +94,27 @@ def test_advice_names_a_setting(
     shares = dict.fromkeys(("stepping", "acting", "update", "rest"), 0.1)
     cfg = config(env_id, "network.hidden=[64,64]")
     assert setting in advice({**shares, largest: 0.7}, cfg, helpers)
+
+
+def test_measured_operations_have_about_the_amount_of_work() -> None:
+    batch, square = jnp.ones((1024, 64)), jnp.ones((64, 64))
+    parts = operations(jax.make_jaxpr(lambda x, w: jnp.tanh(x @ w))(batch, square))
+    product, function = (_repeated(part, 4e7) for part in parts)
+    once = 2 * 1024 * 64 * 64
+    assert product == (product.equation, [(1024, 64), (64, 64)], 5, 5 * once)
+    # of a function, as many values as stay near the core
+    assert function == (function.equation, [(2**14,)], 2441, 2441 * 2**14)
+    # but never too few evaluations
+    assert _repeated(parts[0], 1).work == 4 * once
+
+
+@pytest.mark.parametrize("kind", [PRODUCTS, FUNCTIONS])
+def test_measured_call_returns_the_work_of_all_its_evaluations(
+    kind: frozenset[str],
+) -> None:
+    parts = operations(jax.make_jaxpr(lambda x, w: jnp.exp(jnp.tanh(x @ w)))(X, W1))
+    chosen = of_kind(parts, kind)
+    call = _sample(chosen, None, 1e4)
+    assert call
+    assert call() == sum(_repeated(each, 1e4 / len(chosen)).work for each in chosen)
+    assert _sample([], None, 1e4) is None
