@@ -4,6 +4,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from support.shared_loops import ENV, advance
@@ -52,7 +53,9 @@ def results(
     loop: str, cfg: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, np.ndarray]:
     """The state after three iterations, and the returns of an evaluation."""
-    monkeypatch.setattr(sharing, "_results", OrderedDict())  # as in another process
+    # as in another process
+    monkeypatch.setattr(sharing, "_results", OrderedDict())
+    jax.clear_caches()
     run: Loop = LOOPS[loop](cfg)
     advance(run, 3)
     played = run.evaluate(4, "selection", 0)
