@@ -33,7 +33,7 @@ XLA_OPTIONS: Mapping[str, tuple[str, str]] = {
     "xla_backend_optimization_level": ("0.10", "0.12"),
     "xla_cpu_parallel_codegen_split_count": ("0.10", "0.12"),
     "xla_cpu_use_fusion_emitters": ("0.10", "0.10"),
-    "xla_backend_extra_options": ("0.11", "0.11"),
+    "xla_backend_extra_options": ("0.11", "0.11"),  # without effect in 0.12
     "xla_cpu_prefer_vector_width": ("0.10", "0.12"),
 }
 """(oldest, newest) series of jaxlib that accept an option of XLA."""

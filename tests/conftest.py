@@ -16,7 +16,8 @@ from jaxtyping import install_import_hook
 from support.xla_flags import xla_flags
 
 # Tests compile much and run little: without optimisation that is five times faster.
-# Small programs are not worth splitting among threads.
+# Small programs are not worth splitting among threads. JAX 0.11 has another name than
+# 0.10 for the option about fusion emitters, and 0.12 has none.
 XLA_FLAGS = xla_flags(
     xla_force_host_platform_device_count=2,
     xla_backend_optimization_level=0,
